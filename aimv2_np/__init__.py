@@ -1,0 +1,50 @@
+"""AIMv2, Apple's vision and vision-language encoders, in plain NumPy and CuPy."""
+
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+from aimv2_np.arrays import to_numpy
+from aimv2_np.config import Aimv2Config, Aimv2TextConfig, Aimv2VisionConfig
+from aimv2_np.errors import CheckpointError
+from aimv2_np.models.aimv2 import Aimv2Model
+from aimv2_np.models.auto import load
+from aimv2_np.models.text import Aimv2TextModel
+from aimv2_np.models.vision import Aimv2VisionModel
+from aimv2_np.operation import textbook
+from aimv2_np.processing import Aimv2ImageProcessor, Aimv2Processor, Aimv2Tokenizer
+from aimv2_np.tracing import trace
+
+if TYPE_CHECKING:
+    from aimv2_np.golden import compare
+
+if find_spec("aimv2_np.kernels"):  # the faster bodies can be deleted: the equations stand on their own
+    import aimv2_np.kernels  # noqa: F401
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Aimv2Config",
+    "Aimv2ImageProcessor",
+    "Aimv2Model",
+    "Aimv2Processor",
+    "Aimv2TextConfig",
+    "Aimv2TextModel",
+    "Aimv2Tokenizer",
+    "Aimv2VisionConfig",
+    "Aimv2VisionModel",
+    "CheckpointError",
+    "compare",
+    "load",
+    "textbook",
+    "to_numpy",
+    "trace",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """`compare`, imported when it is asked for: running a model needs nothing of it."""
+    if name != "compare":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from aimv2_np.golden import compare
+
+    return compare

@@ -1,0 +1,92 @@
+"""The command itself: its subcommands, and how anything that goes wrong in them is told."""
+
+import contextlib
+import os
+import sys
+import warnings
+from typing import Any
+
+import click
+
+import aimv2_np
+from aimv2_np.cli.classify import classify_command
+from aimv2_np.cli.compare import compare_command
+from aimv2_np.cli.convert import convert_command
+from aimv2_np.cli.demo import demo_command
+from aimv2_np.cli.info import info_command
+from aimv2_np.cli.models import models_command
+from aimv2_np.cli.options import debug_option
+from aimv2_np.cli.output import one_line
+from aimv2_np.cli.record import record_command
+from aimv2_np.cli.verify import verify_command
+
+INTERRUPTED, BROKEN_PIPE = 130, 141  # 128 + the number of the signal, as shells have it
+
+
+class App(click.Group):
+    """A group of subcommands whose errors are one line on stderr."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the subcommand; exit with 1 after an error, 130 after Ctrl-C, 141 when nobody reads the output."""
+        try:
+            with warnings.catch_warnings():
+                warnings.showwarning = _show_warning
+                result = super().invoke(ctx)
+            sys.stdout.flush()
+        except (click.exceptions.Exit, click.ClickException, click.Abort):
+            raise
+        except KeyboardInterrupt:
+            ctx.exit(INTERRUPTED)
+        except BrokenPipeError:
+            _discard_output()
+            ctx.exit(BROKEN_PIPE)
+        except Exception as error:
+            if ctx.ensure_object(dict).get("debug"):
+                raise
+            click.echo(f"error: {one_line(error)}", err=True)
+            ctx.exit(1)
+        return result
+
+
+def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
+    click.echo(f"warning: {one_line(message)}", err=True)
+
+
+def _discard_output() -> None:
+    """Python flushes stdout once more when it ends, and would complain of the pipe once more."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+@click.group(cls=App, context_settings={"help_option_names": ["-h", "--help"]})
+@debug_option
+@click.version_option(aimv2_np.__version__, prog_name="aimv2-np", message="%(prog)s %(version)s")
+def app() -> None:
+    """AIMv2, Apple's vision and vision-language encoders, in NumPy.
+
+    \b
+    For example:
+    aimv2-np demo
+    aimv2-np classify cat.jpg --labels "a cat,a dog" \\
+        --model apple/aimv2-large-patch14-224-lit
+    aimv2-np info apple/aimv2-large-patch14-224
+    """
+
+
+COMMANDS = (
+    demo_command, classify_command, info_command, models_command, convert_command,
+    record_command, compare_command, verify_command,
+)  # fmt: skip
+for command in COMMANDS:
+    app.add_command(command)
+
+
+def main() -> None:
+    """The console script."""
+    # A terminal or a pipe that cannot take a character gets a question mark, not a traceback.
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
+    if not sys.stderr.isatty():
+        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    app(prog_name="aimv2-np")

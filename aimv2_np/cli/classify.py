@@ -1,0 +1,98 @@
+"""`aimv2-np classify`: pictures against labels of your choice."""
+
+import time
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from aimv2_np.cli import output
+from aimv2_np.cli.options import backend_option, debug_option, dtype_option
+
+if TYPE_CHECKING:
+    from aimv2_np.tasks import Classification
+
+BAR, SHOWN = 24, 10  # width of a bar; most labels per picture in the table
+
+
+@click.command("classify")
+@click.argument("images", metavar="IMAGE...", nargs=-1, required=True)
+@click.option("--labels", metavar="A,B,...", multiple=True, help='Labels, separated by commas: "a cat,a dog".')
+@click.option("--label", metavar="TEXT", multiple=True, help="One label, which may hold commas; repeat for more.")
+@click.option("--model", metavar="FOLDER|ID", help="A two-tower checkpoint.  [default: the embedded tiny model]")
+@click.option("--template", default="{}", show_default=True, help='Text around each label: "a photo of a {}".')
+@backend_option
+@dtype_option
+@click.option("--json", "as_json", is_flag=True, help="Print JSON: a list of {image, probabilities: {label: p}, top}.")
+@debug_option
+def classify_command(
+    images: tuple[str, ...],
+    labels: tuple[str, ...],
+    label: tuple[str, ...],
+    model: str | None,
+    template: str,
+    backend: str,
+    dtype: str,
+    as_json: bool,
+) -> None:
+    """Say which label fits each IMAGE best.
+
+    The labels share a probability of 1, also when none of them fits.
+    """
+    from aimv2_np.tasks import classify, load_classifier, make_prompts
+
+    wanted = [part.strip() for several in labels for part in several.split(",") if part.strip()] + list(label)
+    make_prompts(wanted, template)  # complains before anything is loaded or fetched
+    name, place = (model, model) if model else _embedded()
+    began = time.perf_counter()
+    # The hub shows its own progress.
+    with output.waiting(f"loading {name}") if Path(place).is_dir() else nullcontext():
+        network, processor = load_classifier(place, backend=backend, dtype=dtype)
+    loaded = time.perf_counter()
+    with output.progress("classifying", len(images)) as advance:
+        result = classify(list(images), wanted, model=network, processor=processor, template=template, progress=advance)
+    done = time.perf_counter()
+    if as_json:
+        output.print_json(_as_json(images, result))
+    else:
+        times = f"loaded in {1e3 * (loaded - began):.0f} ms, ran in {1e3 * (done - loaded):.0f} ms"
+        _print(images, result, f"{name}, {backend}, {dtype}: {times}")
+
+
+def _embedded() -> tuple[str, Any]:
+    from aimv2_np.data import tiny_model_path
+
+    path = tiny_model_path()
+    output.note("the embedded model knows coloured shapes only; for photos, pass --model")
+    return path.name, path
+
+
+def _as_json(images: tuple[str, ...], result: "Classification") -> list[dict[str, Any]]:
+    return [
+        {"image": image, "probabilities": dict(zip(result.labels, map(float, row), strict=True)), "top": top}
+        for image, row, top in zip(images, result.probabilities, result.top, strict=True)
+    ]
+
+
+def _print(images: tuple[str, ...], result: "Classification", ran: str) -> None:
+    screen = output.console()
+    for image, row in zip(images, result.probabilities, strict=True):
+        table = output.table()
+        table.add_column(overflow="fold", ratio=1)
+        table.add_column(width=BAR, no_wrap=True, style="green")
+        table.add_column(justify="right", no_wrap=True)
+        order = (-row).argsort(kind="stable")[:SHOWN]
+        for i, index in enumerate(order):
+            share = float(row[index])
+            line = (
+                "  " + output.printable(result.labels[index]),
+                output.bar(share, BAR, screen.encoding),
+                output.percent(share),
+            )
+            table.add_row(*line, style="bold" if i == 0 else None)
+        screen.print(output.printable(image), style="cyan", soft_wrap=True)
+        screen.print(table)
+        if len(row) > SHOWN:
+            screen.print(f"  and {len(row) - SHOWN} more labels (--json prints all)", style="dim")
+    screen.print(output.printable(ran), style="dim", soft_wrap=True)

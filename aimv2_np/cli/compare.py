@@ -1,0 +1,178 @@
+"""`aimv2-np compare`: where another implementation parts from the reference, and why."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from aimv2_np.cli import output
+from aimv2_np.cli.exit_codes import DIFFERENT, SAME, comparing
+from aimv2_np.cli.options import debug_option
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+    from aimv2_np.golden import Comparison, Difference, Tolerances
+
+LISTED = 5  # names of missing or extra activations that are shown
+WIDE = 100  # characters, from which on the table has all its columns
+
+
+@click.command("compare")
+@click.argument("reference", metavar="REFERENCE")
+@click.argument("other", metavar="OTHER")
+@click.option("--model", metavar="FOLDER|ID", help="The reference's model: more causes can be tested with its weights.")
+@click.option("--map", "mapping", metavar="THEIRS=OURS", multiple=True, help="Their name is ours; * is any text.")
+@click.option(
+    "--rtol", metavar="X|GLOB=X", multiple=True, help="Relative error that is rounding, for all or for some modules."
+)
+@click.option(
+    "--dtype",
+    type=click.Choice(["float64", "float32", "float16", "bfloat16"]),
+    help="What OTHER computed in, where its arrays do not show it.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON: equal, first, worst, diagnosis, explanation, ...")
+@click.option("--html", metavar="FILE", help="Also write a page with a chart of the errors.")
+@click.option("--force", is_flag=True, help="Overwrite the page if it is there.")
+@debug_option
+@click.pass_context
+def compare_command(
+    ctx: click.Context,
+    reference: str,
+    other: str,
+    model: str | None,
+    mapping: tuple[str, ...],
+    rtol: tuple[str, ...],
+    dtype: str | None,
+    as_json: bool,
+    html: str | None,
+    force: bool,
+) -> None:
+    """Find the first module whose outputs differ by more than rounding, and why.
+
+    REFERENCE and OTHER are recordings (see `aimv2-np record`), or safetensors files of arrays named by module.
+    The exit code is 0 when both are the same, 1 when they differ, 2 when they cannot be compared.
+
+    \b
+    aimv2-np compare reference.safetensors other.safetensors \\
+        --model apple/aimv2-large-patch14-224 \\
+        --map "blocks.*.mlp=encoder.layers.*.ffn" --html report.html
+    """
+    with comparing(ctx):
+        result = _run(reference, other, model, mapping, _tolerances(rtol, dtype), html, force)
+        if as_json:
+            output.print_json(result.to_dict())
+        else:
+            _print(output.console(), result)
+            if html:
+                click.echo(f"\nchart: {output.printable(html)}")
+    ctx.exit(SAME if result.equal else DIFFERENT)
+
+
+def _run(
+    reference: str,
+    other: str,
+    model: str | None,
+    mapping: tuple[str, ...],
+    tolerances: "Tolerances",
+    html: str | None,
+    force: bool,
+) -> "Comparison":
+    from aimv2_np import load
+    from aimv2_np.files import atomic_write, refuse_existing
+    from aimv2_np.golden import compare
+    from aimv2_np.golden.html import page
+
+    if html:
+        refuse_existing(Path(html), force)  # before anything is computed
+    with output.waiting("comparing"):
+        network = load(model) if model else None
+        result = compare(reference, other, tolerances=tolerances, mapping=mapping, model=network)
+    if html:
+        with atomic_write(html, overwrite=force) as file:
+            file.write(page(result, reference, other).encode())
+    return result
+
+
+def _tolerances(rtol: tuple[str, ...], dtype: str | None) -> "Tolerances":
+    from aimv2_np.golden import Tolerances
+
+    everywhere, rules = None, {}
+    for text in rtol:
+        glob, _, number = text.rpartition("=")
+        try:
+            value = float(number)
+        except ValueError:
+            wanted = "NUMBER or GLOB=NUMBER, such as '*.ffn=1e-4'"
+            raise click.UsageError(f"--rtol is {text!r}; expected {wanted}") from None
+        if glob:
+            rules[glob] = value
+        else:
+            everywhere = value
+    return Tolerances(everywhere, rules, dtype)
+
+
+def _print(screen: "Console", result: "Comparison") -> None:
+    from rich.text import Text
+
+    verdict = ("the same", "green") if result.equal else ("different", "red")
+    compared = output.plural(len(result.differences), "activation")
+    screen.print(Text.assemble(verdict, f": {compared} compared"), style="bold")
+    screen.print()
+    if result.first:
+        facts = _facts(result.first)
+        facts.add_row("diagnosis", result.diagnosis.identifier if result.diagnosis else "none", style="bold")
+        screen.print(facts)
+        screen.print()
+    screen.print("the largest errors:" if result.equal else "the worst:")
+    screen.print(_worst(result, wide=screen.width >= WIDE))
+    screen.print()
+    screen.print(output.printable(result.explanation))
+    for what, names in (("missing in the other", result.missing), ("not in the reference", result.extra)):
+        if names:
+            shown = ", ".join(names[:LISTED]) + (", ..." if len(names) > LISTED else "")
+            screen.print(output.printable(f"{what} ({len(names)}): {shown}"), style="dim")
+    for note in result.notes:
+        screen.print(f"note: {note}", style="dim")
+
+
+def _facts(first: "Difference") -> "Table":
+    from aimv2_np.golden.report import number, place
+
+    table = output.table()
+    table.add_column(style="cyan", no_wrap=True)
+    table.add_column(overflow="fold")
+    table.add_row("first", output.printable(first.path), style="bold")
+    if first.theirs != first.path:
+        table.add_row("theirs", output.printable(first.theirs))
+    table.add_row("shape", f"{'x'.join(map(str, first.shape)) or 'scalar'}, compared as {first.dtype}")
+    if first.measures:
+        facts = first.measures
+        estimated = " (estimated from statistics)" if first.from_statistics else ""
+        table.add_row("relative error", f"{number(facts.relative)}{estimated}, tolerance {number(first.tolerance)}")
+        table.add_row("largest error", f"{number(facts.max_abs)}{place(first)}")
+        if facts.ulps is not None:
+            table.add_row("in ulps", f"{number(facts.ulps)} of {first.dtype}")
+        table.add_row("cosine", f"{facts.cosine:.7f}")
+    if first.note:
+        table.add_row("note", output.printable(first.note))
+    return table
+
+
+def _worst(result: "Comparison", wide: bool) -> "Table":
+    from aimv2_np.golden.report import number
+
+    table = output.table(header=True)
+    table.add_column("module", style="cyan", overflow="fold", ratio=1)
+    for name in ("max abs", "relative", *(("ulps", "cosine") if wide else ()), "tolerances"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for it in result.worst:
+        facts = it.measures
+        if facts is None:
+            row = ["-", "shape", *(("-", "-") if wide else ()), "-"]
+        else:
+            more = (number(facts.ulps), f"{facts.cosine:.4f}") if wide else ()
+            row = [number(facts.max_abs), number(facts.relative), *more, number(it.excess)]
+        table.add_row(output.printable(it.path), *row)
+    return table

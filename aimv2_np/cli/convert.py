@@ -1,0 +1,45 @@
+"""`aimv2-np convert`: a checkpoint in another layout."""
+
+import click
+
+from aimv2_np.cli import output
+from aimv2_np.cli.options import debug_option
+
+
+@click.command("convert")
+@click.argument("source", metavar="FOLDER|ID")
+@click.argument("target", metavar="TARGET", type=click.Path())
+@click.option(
+    "--layout", type=click.Choice(["transformers", "apple", "mlx", "flax", "timm"]), required=True,
+    help="Whose names and shapes to write.",
+)  # fmt: skip
+@click.option(
+    "--dtype", type=click.Choice(["same", "float32", "float16", "bfloat16"]), default="same", show_default=True,
+    help="What to store; same: every tensor keeps its bytes.",
+)  # fmt: skip
+@click.option("--revision", metavar="REVISION", help="Branch, tag or commit of a hub ID.")
+@click.option("--force", "--overwrite", "overwrite", is_flag=True, help="Replace a checkpoint that is in TARGET.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@debug_option
+def convert_command(
+    source: str, target: str, layout: str, dtype: str, revision: str | None, overwrite: bool, as_json: bool
+) -> None:
+    """Write a checkpoint into the folder TARGET in another layout.
+
+    The layout that it has now is told from its tensors. Tensors are converted one at a time, so a checkpoint may be
+    larger than memory.
+    """
+    from aimv2_np.tasks import convert
+
+    with output.waiting(f"converting {source}"):
+        done = convert(source, target, layout, dtype=dtype, overwrite=overwrite, revision=revision)
+    if as_json:
+        output.print_json({
+            "source": str(done.source), "folder": str(done.folder), "before": done.before, "after": done.after,
+            "dtype": done.dtype, "tensors": done.tensors, "bytes": done.nbytes,
+        })  # fmt: skip
+        return
+    click.echo(
+        f"{output.printable(str(done.folder))}: {output.plural(done.tensors, 'tensor')} in the layout {done.after} "
+        f"(was {done.before}), {done.dtype}, {output.bytes_of(done.nbytes)}"
+    )

@@ -1,0 +1,153 @@
+"""`aimv2-np info`: what a checkpoint is."""
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from aimv2_np.cli import output
+from aimv2_np.cli.options import debug_option
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.tree import Tree
+
+    from aimv2_np.tasks import Description
+
+# config.json's keys, in the order in which one wants to know them.
+KEYS = (
+    "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "image_size", "patch_size",
+    "vocab_size", "max_position_embeddings", "hidden_act", "qkv_bias", "mlp_bias", "is_native", "use_head",
+    "projection_dim", "logit_scale_init_value", "max_logit_scale",
+)  # fmt: skip
+
+
+@click.command("info")
+@click.argument("model", metavar="[FOLDER|ID]", required=False)
+@click.option("--tree", is_flag=True, help="Show every tensor.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@debug_option
+@click.pass_context
+def info_command(ctx: click.Context, model: str | None, tree: bool, as_json: bool) -> None:
+    """Describe a checkpoint without reading its weights.
+
+    Without an argument the embedded one. Of a hub ID only config.json is fetched. Exits with 1 when the weights do not
+    fit the configuration.
+    """
+    from aimv2_np.data import tiny_model_path
+    from aimv2_np.tasks import describe
+
+    description = describe(model if model else tiny_model_path())
+    name = model or tiny_model_path().name
+    if as_json:
+        output.print_json(_as_json(name, description, tree))
+    else:
+        screen = output.console()
+        _print(screen, name, description)
+        if tree:
+            screen.print()
+            screen.print(_tree(name, description))
+    if description.problem:
+        click.echo(f"error: {output.one_line(description.problem)}", err=True)
+        ctx.exit(1)
+
+
+def _as_json(name: str, it: "Description", tree: bool) -> dict[str, Any]:
+    mapped, private = it.memory
+    value: dict[str, Any] = {
+        "name": name,
+        "folder": str(it.folder),
+        "model": it.model,
+        "config": it.config.to_dict(),
+        "parameters": it.parameters,
+        "modules": [{"path": p.path, "count": p.count, "parameters": p.parameters} for p in it.parts],
+        "positions": it.positions,
+        "layout": None if it.problem else it.layout,
+        "files": it.files,
+        "dtypes": it.dtypes,
+        "memory": {"mapped": mapped, "private": private},
+        "problem": it.problem,
+    }
+    if tree:
+        value["tensors"] = {name: {"shape": shape, "dtype": dtype} for name, (shape, dtype) in it.tensors.items()}
+    return value
+
+
+def _print(screen: "Console", name: str, it: "Description") -> None:
+    from rich.text import Text
+
+    screen.print(
+        Text.assemble((output.printable(name), "bold"), f"  {it.model}, {it.parameters:,} parameters"), soft_wrap=True
+    )
+    for table in (_facts(it), _settings(it.config.to_dict()), _parts(it)):
+        screen.print()
+        screen.print(table)
+
+
+def _facts(it: "Description") -> "Table":
+    table = output.table()
+    table.add_column(style="cyan", no_wrap=True)
+    table.add_column(overflow="fold")
+    from aimv2_np.checkpoints import LAYOUTS
+
+    mapped, private = it.memory
+    table.add_row("folder", output.printable(str(it.folder)))
+    if it.files:
+        files = ", ".join(f"{file} ({output.bytes_of(size)})" for file, size in it.files.items())
+        table.add_row("files", output.printable(files))
+        title = LAYOUTS[it.layout].title if it.layout else ""
+        table.add_row("layout", "does not fit the configuration" if it.problem else title)
+        table.add_row("stored as", ", ".join(f"{dtype} ({number:,} numbers)" for dtype, number in it.dtypes.items()))
+    else:
+        table.add_row("files", "the configuration only; the weights are not on this machine")
+    uses = [(mapped, "mapped from the file"), (private, "converted" if it.files else "")]
+    memory = " + ".join(f"{output.bytes_of(size)} {how}".rstrip() for size, how in uses if size)
+    table.add_row("memory", f"{memory}, for the weights in float32")
+    for tower, text in it.positions.items():
+        table.add_row(f"{tower} positions", text)
+    return table
+
+
+def _settings(config: dict[str, Any]) -> "Table":
+    """A column per tower, and one for what stands beside them."""
+    towers = {key.removesuffix("_config"): config[key] for key in ("vision_config", "text_config") if key in config}
+    columns = {**towers, "both": config} if towers else {"": config}
+    table = output.table(header=True)
+    table.add_column("setting", style="cyan", no_wrap=True)
+    for name in columns:
+        table.add_column(name, justify="right", overflow="fold")
+    for key in KEYS:
+        values = [str(part.get(key, "")).lower() for part in columns.values()]
+        if any(values):
+            table.add_row(key, *values)
+    return table
+
+
+def _parts(it: "Description") -> "Table":
+    table = output.table(header=True)
+    table.add_column("module", style="cyan", overflow="fold")
+    table.add_column("each", justify="right")
+    table.add_column("parameters", justify="right")
+    table.add_column("share", justify="right")
+    for part in it.parts:
+        each = f"{part.count} x {part.parameters // part.count:,}" if part.count > 1 else ""
+        share = output.percent(part.parameters / it.parameters)
+        table.add_row(part.path, each, f"{part.parameters:,}", share)
+    table.add_row("all", "", f"{it.parameters:,}", "", style="bold")
+    return table
+
+
+def _tree(name: str, it: "Description") -> "Tree":
+    from rich.tree import Tree
+
+    root = Tree(output.printable(name), guide_style="dim")
+    branches: dict[str, Tree] = {"": root}
+    for tensor, (shape, dtype) in it.tensors.items():
+        *modules, leaf = tensor.split(".")
+        for depth in range(len(modules)):
+            path, parent = ".".join(modules[: depth + 1]), ".".join(modules[:depth])
+            if path not in branches:
+                branches[path] = branches[parent].add(output.printable(modules[depth]))
+        size = "x".join(map(str, shape)) or "scalar"
+        branches[".".join(modules)].add(output.printable(f"{leaf}  {size}  {dtype or ''}".rstrip()))
+    return root

@@ -1,0 +1,50 @@
+"""`aimv2-np models`: the checkpoints that Apple has released."""
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import click
+
+from aimv2_np.cli import output
+from aimv2_np.cli.options import debug_option
+
+if TYPE_CHECKING:
+    from aimv2_np.checkpoints.released import Released
+
+
+@click.command("models")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, with timm's ids and the revisions.")
+@debug_option
+def models_command(as_json: bool) -> None:
+    """List the released checkpoints.
+
+    Each id can be given to the other subcommands. --json adds what does not fit into a line: timm's id of the same
+    weights and the revision of the original layouts.
+    """
+    from aimv2_np.checkpoints.released import LICENCE, RELEASED
+
+    if as_json:
+        output.print_json([{**asdict(it), "two_towers": it.two_towers} for it in RELEASED])
+        return
+    table = output.table(header=True)
+    table.add_column("id", style="cyan", no_wrap=True)
+    for title in ("pixels", "parameters", "float32", "top-1"):
+        table.add_column(title, justify="right")
+    for it in RELEASED:
+        table.add_row(
+            it.id, str(it.image_size or "any"), f"{it.parameters / 1e6:,.0f} M", output.bytes_of(4 * it.parameters),
+            _top1(it),
+        )  # fmt: skip
+    screen = output.console()
+    screen.print(table)
+    screen.print()
+    screen.print(
+        f"Licence of the weights: {LICENCE}. top-1: percent on ImageNet-1k, as Apple gives it, with the trunk frozen "
+        "(* zero-shot, with its text tower)."
+    )
+
+
+def _top1(it: "Released") -> str:
+    if it.top1 is None:
+        return ""
+    return f"{it.top1:.1f}" + ("*" if it.two_towers else " ")

@@ -1,0 +1,71 @@
+"""`aimv2-np record`: every module's output into one file."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from aimv2_np.cli import output
+from aimv2_np.cli.options import Several, backend_option, debug_option, dtype_option
+
+
+@click.command("record", cls=Several)
+@click.argument("model", metavar="FOLDER|ID")
+@click.option("--images", metavar="FILE...", multiple=True, help="Pictures.")
+@click.option("--texts", metavar="TEXT...", multiple=True, help="Texts.")
+@click.option("--output", "-o", "path", metavar="FILE", required=True, help="The safetensors file to write.")
+@click.option(
+    "--include", metavar="GLOB...", multiple=True, help='Only these modules: "*.layers.*.ffn".  [default: all]'
+)
+@click.option("--inner", is_flag=True, help="Also q, k, v, scores and probs inside attention.")
+@click.option("--statistics", is_flag=True, help="Moments and a random projection instead of arrays: a small file.")
+@click.option("--slice", "slices", metavar="GLOB=PART...", multiple=True, help='Parts of arrays: "*.ffn=0, :16".')
+@click.option("--not-causal", is_flag=True, help="Let texts look ahead, as Transformers' sdpa attention does.")
+@backend_option
+@dtype_option
+@click.option("--force", is_flag=True, help="Overwrite a file that is there.")
+@debug_option
+def record_command(
+    model: str,
+    images: tuple[str, ...],
+    texts: tuple[str, ...],
+    path: str,
+    include: tuple[str, ...],
+    inner: bool,
+    statistics: bool,
+    slices: tuple[str, ...],
+    not_causal: bool,
+    backend: str,
+    dtype: str,
+    force: bool,
+) -> None:
+    """Run a model and record what every module of it computes.
+
+    The file is read by `aimv2-np compare`. For example:
+
+    \b
+    aimv2-np record apple/aimv2-large-patch14-224 \\
+        --images cat.jpg dog.jpg -o run.safetensors --statistics
+    """
+    from aimv2_np.golden import record
+    from aimv2_np.golden.inputs import load_with_inputs
+    from aimv2_np.golden.slices import parse_slices
+    from aimv2_np.golden.writer import check_place
+
+    if not_causal and not texts:
+        raise click.UsageError("--not-causal is about texts, and there are none; add --texts or drop it")
+    parts = parse_slices(slices)
+    try:
+        check_place(path, force)  # before a model is fetched
+    except FileExistsError as error:
+        raise FileExistsError(f"{path} exists already; name another file, or overwrite it with --force") from error
+    with output.waiting(f"running {model}"):
+        network, inputs = load_with_inputs(model, images, texts, backend=backend, dtype=dtype)
+        options: dict[str, Any] = {"causal": False} if not_causal else {}
+        recording = record(
+            network, inputs, path, include or "*",
+            inner=inner, statistics=statistics, slices=parts, overwrite=force, **options,
+        )  # fmt: skip
+    what = "statistics of " if statistics else ""
+    size = output.bytes_of(Path(path).stat().st_size)
+    click.echo(f"{output.printable(path)}: {what}{output.plural(len(recording.order), 'activation')}, {size}")

@@ -1,0 +1,116 @@
+"""`aimv2-np verify`: does it compute the right thing here?"""
+
+import platform
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from aimv2_np.cli import output
+from aimv2_np.cli.exit_codes import DIFFERENT, SAME, comparing
+from aimv2_np.cli.options import Several, backend_option, debug_option
+
+if TYPE_CHECKING:
+    from aimv2_np.golden.published import PublishedResult
+    from aimv2_np.golden.verify import Verified
+
+
+@click.command("verify", cls=Several)
+@click.option("--model", metavar="FOLDER|ID", help="A released checkpoint.  [default: the embedded tiny model]")
+@click.option("--image", "--images", "images", metavar="FILE...", multiple=True, help="With --model: pictures.")
+@click.option("--texts", metavar="TEXT...", multiple=True, help="With --against: texts.")
+@click.option("--as", "name", metavar="ID", help="The hub ID of what is in the folder.")
+@click.option("--against", type=click.Choice(["transformers"]), help="Run the other side here, module by module.")
+@backend_option
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@debug_option
+@click.pass_context
+def verify_command(
+    ctx: click.Context,
+    model: str | None,
+    images: tuple[str, ...],
+    texts: tuple[str, ...],
+    name: str | None,
+    against: str | None,
+    backend: str,
+    as_json: bool,
+) -> None:
+    """Check that this machine computes the right thing.
+
+    \b
+    aimv2-np verify
+        the embedded model, every module, against what
+        Transformers computed; offline, in a second
+    aimv2-np verify --model apple/aimv2-large-patch14-224-lit \\
+            --image cats.jpg
+        against the published numbers for two cats
+        (COCO val2017 000000039769)
+    aimv2-np verify --against transformers --model FOLDER
+        live, if PyTorch and Transformers are installed
+
+    Exits with 0 when it does, 1 when it does not, 2 when that cannot be told.
+    """
+    if against is None and model is None and (images or texts or name):
+        raise click.UsageError("--image, --texts and --as belong to a --model; pass one")
+    if against is None and model is not None and (len(images) != 1 or texts):
+        raise click.UsageError("--model needs the one --image of the published numbers; or pass --against transformers")
+    with comparing(ctx), output.waiting("verifying"):
+        if against:
+            from aimv2_np.golden.verify import verify_against_transformers
+
+            result: Any = verify_against_transformers(model, images, texts, backend=backend)
+        elif model:
+            from aimv2_np.golden.published import verify_published
+
+            result = verify_published(model, images[0], name=name, backend=backend)
+        else:
+            from aimv2_np.golden.verify import verify_embedded
+
+            result = verify_embedded(backend=backend)
+    if model and not against:
+        _tell_published(result, as_json)
+        ctx.exit(SAME if result.equal else DIFFERENT)
+    _tell(result, model or "the embedded model", as_json)
+    ctx.exit(SAME if result.comparison.equal else DIFFERENT)
+
+
+def _tell(result: "Verified", what: str, as_json: bool) -> None:
+    comparison = result.comparison
+    if as_json:
+        machine = {"machine": platform.machine(), "system": platform.system()}
+        output.print_json(comparison.to_dict() | {"here": result.here | machine, "there": result.there})
+        return
+    screen = output.console()
+    worst = comparison.worst[0] if comparison.worst else None
+    if comparison.equal:
+        activations = [it for it in comparison.differences if not it.path.startswith("inputs/")]
+        number = output.plural(len(activations), "activation")
+        screen.print(f"OK: {output.printable(what)} computes what Transformers computes, {number}", style="bold green")
+    else:
+        screen.print(
+            f"DIFFERENT: {output.printable(what)} does not compute what Transformers computes", style="bold red"
+        )
+        screen.print(output.printable(comparison.explanation), soft_wrap=True)
+    facts = output.table()
+    facts.add_column(style="cyan", no_wrap=True)
+    facts.add_column(overflow="fold")
+    if worst is not None:
+        bound = f"{worst.relative:.1e} relative at {worst.path}; rounding explains {worst.tolerance:.1e}"
+        facts.add_row("largest error", output.printable(bound))
+    facts.add_row("here", ", ".join(f"{library} {version}" for library, version in result.here.items()))
+    facts.add_row("there", ", ".join(f"{library} {version}" for library, version in result.there.items()))
+    screen.print(facts)
+
+
+def _tell_published(result: "PublishedResult", as_json: bool) -> None:
+    if as_json:
+        attempts = [
+            {"attention": it.attention, "equal": it.equal, "max_abs": it.max_abs, "found": it.found}
+            for it in result.attempts
+        ]
+        facts = {"equal": result.equal, "model": result.name, "output": result.expected.output}
+        output.print_json(
+            facts | {"expected": result.expected.corner, "attempts": attempts, "explanation": result.explanation}
+        )
+        return
+    color = "bold green" if result.equal else "bold red"
+    output.console().print(output.printable(result.explanation), style=color, soft_wrap=True)

@@ -1,0 +1,168 @@
+"""What the three configurations have in common: dictionaries and `config.json` in and out, every field checked."""
+
+import copy
+import dataclasses
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Self
+
+from aimv2_np.config.fields import found
+from aimv2_np.errors import CheckpointError
+from aimv2_np.files import make_folder, read_json, write_json
+
+CONFIG_FILE = "config.json"
+
+
+@dataclass(frozen=True)
+class Config:
+    """Frozen, checked when made, equal when they describe the same network.
+
+    `extra` holds the keys of a `config.json` that mean nothing to the network (`transformers_version`, `dtype`, ...):
+    they are written back by `to_dict`, and take no part in comparisons.
+    """
+
+    model_type: ClassVar[str]
+    aliases: ClassVar[Mapping[str, str]] = {}
+
+    extra: dict[str, Any] = field(default_factory=dict, compare=False, repr=False, kw_only=True)
+
+    def __post_init__(self) -> None:
+        for item in dataclasses.fields(self):
+            if "check" in item.metadata:
+                try:
+                    value = item.metadata["check"](getattr(self, item.name))
+                except ValueError as error:
+                    raise ValueError(f"{item.name} {error}") from None
+                object.__setattr__(self, item.name, value)
+        self._check_extra()
+        self.check()
+
+    def check(self) -> None:
+        """Raise ValueError, beginning with a field's name, when fields that are each in order do not go together."""
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """The configuration in a parsed `config.json`; absent keys take their defaults, unknown ones go to `extra`.
+
+        Raises ValueError that names the field.
+        """
+        check_mapping(values)
+        cls._check_model_type(values.get("model_type"))
+        names = cls.field_names()
+        rest = {key: value for key, value in values.items() if key not in names and key != "model_type"}
+        known = {key: value for key, value in values.items() if key in names}
+        for alias, name in cls.aliases.items():
+            if alias in rest and name not in known:
+                known[name] = rest.pop(alias)
+        return cls(**known, extra=rest)
+
+    def to_dict(self) -> dict[str, Any]:
+        """What `config.json` holds, as Transformers writes it: `model_type`, every field, and `extra`."""
+        fields = {name: _plain(getattr(self, name)) for name in sorted(self.field_names())}
+        return {"model_type": self.model_type, **fields, **copy.deepcopy(self.extra)}
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        path_or_hub_id: str | os.PathLike[str],
+        *,
+        revision: str | None = None,
+        cache_dir: str | os.PathLike[str] | None = None,
+        token: str | bool | None = None,
+        local_files_only: bool = False,
+    ) -> Self:
+        """The configuration in the `config.json` of a folder or of a repository on the hub.
+
+        A tower's configuration is taken out of the one of a two-tower model. Raises FileNotFoundError when there is
+        no such file and CheckpointError (a ValueError) naming the file when it does not hold such a configuration.
+        """
+        values = read_config(
+            path_or_hub_id, revision=revision, cache_dir=cache_dir, token=token, local_files_only=local_files_only
+        )
+        with naming_file(path_or_hub_id):
+            return cls.from_dict(values)
+
+    def save_pretrained(
+        self,
+        folder: str | os.PathLike[str],
+        *,
+        overwrite: bool = False,
+        dtype: str | None = None,
+        architecture: str | None = None,
+    ) -> None:
+        """Write `config.json` into `folder`, which is made where missing.
+
+        `dtype` ("float32", ...) and `architecture` ("Aimv2Model", ...), when given, say what is saved beside it: they
+        replace what an older file said, by which Transformers would otherwise choose the type that it loads. Raises
+        FileExistsError for an existing file unless `overwrite`.
+        """
+        write_json(make_folder(folder) / CONFIG_FILE, self.to_file(dtype, architecture), overwrite)
+
+    def to_file(self, dtype: str | None = None, architecture: str | None = None) -> dict[str, Any]:
+        """What `config.json` holds beside weights of a dtype ("float32", ...) for a class ("Aimv2Model", ...)."""
+        values = self.to_dict()
+        if dtype is not None:
+            _set_dtype(values, dtype)
+        if architecture is not None:
+            values["architectures"] = [architecture]
+        return values
+
+    @classmethod
+    def field_names(cls) -> frozenset[str]:
+        """The names of the fields that are keys of `config.json`."""
+        return frozenset(item.name for item in dataclasses.fields(cls)) - {"extra"}
+
+    @classmethod
+    def _check_model_type(cls, found_type: object) -> None:
+        # Older files say "aimv2" for a single tower too, and nothing at all in the towers of a two-tower file.
+        if found_type not in (None, "", "aimv2", cls.model_type):
+            advice = "; aimv2_np.load takes the class that fits" if str(found_type).startswith("aimv2") else ""
+            raise ValueError("model_type " + found(found_type, repr(cls.model_type)) + advice)
+
+    def _check_extra(self) -> None:
+        if not isinstance(self.extra, dict):
+            raise ValueError("extra " + found(self.extra, "a dictionary of the keys that are not fields"))
+        object.__setattr__(self, "extra", copy.deepcopy(self.extra))
+        clash = sorted(str(key) for key in self.extra if key in self.field_names() or key == "model_type")
+        if clash:
+            raise ValueError(f"extra holds {', '.join(clash)}; expected no names of fields, set the fields instead")
+
+
+def check_mapping(values: object, name: str = "the configuration") -> None:
+    """ValueError, beginning with `name`, unless `values` is a dictionary with strings as keys."""
+    if not isinstance(values, Mapping) or not all(isinstance(key, str) for key in values):
+        raise ValueError(f"{name} " + found(values, "a dictionary with strings as keys"))
+
+
+def read_config(path_or_hub_id: str | os.PathLike[str], **hub_options: Any) -> dict[str, Any]:
+    """The `config.json` of a folder or of a repository on the hub, as a dictionary (options as `locate.resolve`)."""
+    from aimv2_np.locate import resolve
+
+    folder = resolve(path_or_hub_id, files=(CONFIG_FILE,), **hub_options)
+    path = folder / CONFIG_FILE
+    if not path.exists():
+        raise FileNotFoundError(f"{folder} has no {CONFIG_FILE}; expected the folder of a checkpoint, which has one")
+    return read_json(path)
+
+
+@contextmanager
+def naming_file(path_or_hub_id: str | os.PathLike[str]) -> Iterator[None]:
+    """Turn a ValueError about a configuration into a CheckpointError that says whose it is."""
+    try:
+        yield
+    except ValueError as error:
+        raise CheckpointError(f"{CONFIG_FILE} of {os.fspath(path_or_hub_id)}: {error}") from None
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Config):
+        return value.to_dict()
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _set_dtype(values: dict[str, Any], dtype: str) -> None:
+    for part in (values, *(values[key] for key in ("vision_config", "text_config") if key in values)):
+        part.pop("torch_dtype", None)
+        part["dtype"] = dtype

@@ -1,0 +1,124 @@
+"""JSON files in, JSON and binary files out: sizes checked before reading, writing that never leaves half a file."""
+
+import json
+import os
+import secrets
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from aimv2_np.errors import CheckpointError
+
+MAX_JSON_BYTES = 16 * 2**20
+MAX_JSON_DEPTH = 64
+
+
+def read_json(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """The object in a JSON file.
+
+    Raises FileNotFoundError when there is no such file, and CheckpointError, which names the file, when it is not a
+    regular file, larger than 16 MiB, not UTF-8, not JSON, nested deeper than 64 levels, or not an object.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise FileNotFoundError(f"there is no file {path}")
+    if not path.is_file():
+        raise CheckpointError(f"{path} is not a regular file; expected a JSON file")
+    with path.open("rb") as file:
+        data = file.read(MAX_JSON_BYTES + 1)
+    if len(data) > MAX_JSON_BYTES:
+        raise CheckpointError(f"{path} is larger than {MAX_JSON_BYTES} bytes, the most a JSON file here may have")
+    return parse_json(data, str(path))
+
+
+def parse_json(data: bytes, what: str, *, unique: bool = False) -> dict[str, Any]:
+    """The JSON object in `data`; CheckpointError beginning with `what` otherwise, with `unique` for double keys too."""
+    try:
+        pairs_hook = _unique_keys if unique else None
+        value = json.loads(data.decode("utf-8"), object_pairs_hook=pairs_hook, parse_constant=_refuse_constant)
+    except RecursionError:
+        raise CheckpointError(f"{what} is nested too deeply; at most {MAX_JSON_DEPTH} levels are read") from None
+    except ValueError as error:  # JSONDecodeError, UnicodeDecodeError, numbers of too many digits, double keys
+        raise CheckpointError(f"{what} is not valid JSON ({error}); it may be damaged, fetch it again") from None
+    if not isinstance(value, dict):
+        raise CheckpointError(f"{what} holds a JSON {type(value).__name__}; expected an object, {{...}}")
+    _check_depth(value, what)
+    return value
+
+
+def write_json(path: str | os.PathLike[str], obj: Mapping[str, Any], overwrite: bool = False) -> None:
+    """Write `obj` as indented JSON, atomically; ValueError when JSON cannot hold it (NaN, arrays, ...)."""
+    data = json_bytes(obj, str(path))
+    with atomic_write(path, overwrite) as file:
+        file.write(data)
+
+
+def json_bytes(obj: Mapping[str, Any], what: str) -> bytes:
+    """`obj` as indented JSON; ValueError beginning with `what` when JSON cannot hold it (NaN, arrays, ...)."""
+    try:
+        return json.dumps(dict(obj), indent=2, allow_nan=False).encode() + b"\n"
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ValueError(f"{what} cannot be written as JSON: {error}") from None
+
+
+@contextmanager
+def atomic_write(path: str | os.PathLike[str], overwrite: bool = False) -> Iterator[BinaryIO]:
+    """A binary file to write to that becomes `path` when the block ends well, and leaves no trace when it does not.
+
+    Raises FileExistsError for an existing `path` unless `overwrite`, before anything is written.
+    """
+    path = Path(path)
+    refuse_existing(path, overwrite)
+    # Not tempfile: its files are private to the user (0600), and so would be the one it is renamed to.
+    temporary = path.with_name(f".{path.name[:100]}.{secrets.token_hex(6)}.tmp")
+    try:
+        with temporary.open("xb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        refuse_existing(path, overwrite)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def refuse_existing(path: Path, overwrite: bool) -> None:
+    """FileExistsError when `path` exists and may not be overwritten; IsADirectoryError when it is a folder."""
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a folder; expected the name of a file to write")
+    if not overwrite and os.path.lexists(path):
+        raise FileExistsError(f"{path} exists already; choose another place, or pass overwrite=True to replace it")
+
+
+def make_folder(folder: str | os.PathLike[str]) -> Path:
+    """`folder` as a Path, created with its parents where missing; NotADirectoryError when it is a file."""
+    folder = Path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise NotADirectoryError(f"{folder} cannot be a folder: a file of that name is in the way") from None
+    return folder
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON number")  # Python's reader would take NaN and Infinity
+
+
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in result:
+            raise ValueError(f"the key {key!r:.200} occurs twice")
+        result[key] = value
+    return result
+
+
+def _check_depth(value: Any, what: str) -> None:
+    level = [value]
+    for _ in range(MAX_JSON_DEPTH):
+        containers = (item for item in level if isinstance(item, dict | list))
+        level = [child for item in containers for child in (item.values() if isinstance(item, dict) else item)]
+        if not level:
+            return
+    raise CheckpointError(f"{what} is nested too deeply; at most {MAX_JSON_DEPTH} levels are read")

@@ -1,0 +1,36 @@
+"""Pictures and texts as the arguments of a model, whichever towers it has."""
+
+from collections.abc import Sequence
+from os import PathLike
+from typing import Any
+
+from aimv2_np.models.auto import load
+from aimv2_np.models.text import Aimv2TextModel
+from aimv2_np.models.vision import Aimv2VisionModel
+from aimv2_np.processing import Aimv2Processor
+
+
+def load_with_inputs(
+    path_or_hub_id: str | PathLike[str],
+    images: Sequence[Any] = (),
+    texts: Sequence[str] = (),
+    *,
+    backend: str = "numpy",
+    dtype: str = "float32",
+    **hub_options: Any,
+) -> tuple[Any, dict[str, Any]]:
+    """A model and its arguments: pixel_values (B, C, H, W); input_ids and attention_mask (T, tokens), padded.
+
+    Raises:
+        ValueError: neither images nor texts, or some for a tower that the checkpoint does not have.
+        FileNotFoundError, CheckpointError: no such checkpoint or picture, no processor files, or damaged ones.
+    """
+    if not images and not texts:
+        raise ValueError("found neither images nor texts; expected at least one, the model needs something to look at")
+    model = load(path_or_hub_id, backend=backend, dtype=dtype, **hub_options)
+    if images and isinstance(model, Aimv2TextModel):
+        raise ValueError(f"{path_or_hub_id} has a text tower only; pass texts and no images")
+    if texts and isinstance(model, Aimv2VisionModel):
+        raise ValueError(f"{path_or_hub_id} has a vision tower only; pass images and no texts")
+    processor = Aimv2Processor.from_pretrained(path_or_hub_id, **hub_options)
+    return model, processor(images=list(images) or None, text=list(texts) or None, padding=True)

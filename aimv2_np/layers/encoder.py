@@ -1,0 +1,60 @@
+"""The trunk of both towers: pre-norm blocks, each adding to the residual stream what attention and the MLP compute.
+
+    x ← x + attention(rms_norm1(x))
+    x ← x + ffn(rms_norm2(x))
+
+Pre-norm residual blocks: Xiong et al. 2020 (arXiv:2002.04745), fig. 1b.
+"""
+
+from dataclasses import dataclass
+
+from aimv2_np.config import Aimv2TextConfig, Aimv2VisionConfig
+from aimv2_np.layers.attention import Attention
+from aimv2_np.layers.rms_norm import RMSNorm
+from aimv2_np.layers.swiglu import SwiGLU
+from aimv2_np.module import Module
+from aimv2_np.shapes import Array, Bool, Float
+
+
+@dataclass(repr=False, eq=False)
+class EncoderLayer(Module):
+    """One block: attention and MLP, each behind its norm."""
+
+    rms_norm1: RMSNorm
+    attention: Attention
+    rms_norm2: RMSNorm
+    ffn: SwiGLU
+
+    @classmethod
+    def skeleton(cls, config: Aimv2VisionConfig | Aimv2TextConfig) -> "EncoderLayer":
+        """Places for the arrays of one block of the tower that `config` describes."""
+        size, std = config.hidden_size, config.initializer_range
+        return cls(
+            rms_norm1=RMSNorm.skeleton(size, config.rms_norm_eps),
+            attention=Attention.skeleton(size, config.num_attention_heads, bias=config.qkv_bias, std=std),
+            rms_norm2=RMSNorm.skeleton(size, config.rms_norm_eps),
+            ffn=SwiGLU.skeleton(
+                size, config.intermediate_size, bias=config.mlp_bias, hidden_act=config.hidden_act, std=std
+            ),
+        )
+
+    def forward(self, x: Float[Array, "B N D"], mask: Bool[Array, "#B 1 #N N"] | None = None) -> Float[Array, "B N D"]:
+        x = x + self.attention(self.rms_norm1(x), mask)
+        return x + self.ffn(self.rms_norm2(x))
+
+
+@dataclass(repr=False, eq=False)
+class Encoder(Module):
+    """The blocks, one after the other."""
+
+    layers: list[EncoderLayer]
+
+    @classmethod
+    def skeleton(cls, config: Aimv2VisionConfig | Aimv2TextConfig) -> "Encoder":
+        """Places for the arrays of all blocks of the tower that `config` describes."""
+        return cls([EncoderLayer.skeleton(config) for _ in range(config.num_hidden_layers)])
+
+    def forward(self, x: Float[Array, "B N D"], mask: Bool[Array, "#B 1 #N N"] | None = None) -> Float[Array, "B N D"]:
+        for layer in self.layers:
+            x = layer(x, mask)
+        return x

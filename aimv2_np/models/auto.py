@@ -1,0 +1,32 @@
+"""The right model class for a folder or hub id."""
+
+from os import PathLike
+from typing import Any
+
+from aimv2_np.arrays import check_backend
+from aimv2_np.checkpoints import fetch, open_source
+from aimv2_np.config import Aimv2Config, Aimv2TextConfig, Aimv2VisionConfig, kind_of
+from aimv2_np.config.base import naming_file
+from aimv2_np.models.aimv2 import Aimv2Model
+from aimv2_np.models.pretrained import PretrainedModel
+from aimv2_np.models.text import Aimv2TextModel
+from aimv2_np.models.vision import Aimv2VisionModel
+
+MODELS: dict[type, type[PretrainedModel]] = {
+    Aimv2Config: Aimv2Model,
+    Aimv2VisionConfig: Aimv2VisionModel,
+    Aimv2TextConfig: Aimv2TextModel,
+}
+
+
+def load(path_or_hub_id: str | PathLike[str], **options: Any) -> Any:
+    """The model in a folder or of a hub id: two towers, vision alone or text alone, as its `config.json` says.
+
+    Takes the options of `Aimv2Model.from_pretrained` and raises what it raises.
+    """
+    dtype = {name: options.pop(name) for name in ("backend", "dtype") if name in options}
+    check_backend(dtype.get("backend", "numpy"), dtype.get("dtype"))
+    source = open_source(fetch(path_or_hub_id, **options))
+    with naming_file(source.folder):
+        kind = kind_of(source.values)
+    return MODELS[kind].from_source(source, **dtype)

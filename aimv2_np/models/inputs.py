@@ -1,0 +1,104 @@
+"""The door: inputs are checked here, once, and arrive in the layers as arrays of the model's own library and dtype."""
+
+from typing import Any
+
+import numpy as np
+
+from aimv2_np.arrays import backend_of, is_array, move, namespace
+from aimv2_np.config import Aimv2TextConfig, Aimv2VisionConfig
+from aimv2_np.shapes import Array, Float, Int
+
+# Far above every picture, and far below 1e19, where float32 squares overflow and RMSNorm would quietly give zeros.
+MAX_PIXEL = np.float32(1e6)
+
+
+def check_pixel_values(
+    pixel_values: Any, config: Aimv2VisionConfig, like: Array, *, interpolate: bool
+) -> Float[Array, "B C height width"]:
+    """`pixel_values` as an array like `like`, or a ValueError that names what is wrong with it."""
+    pixels = _as_array(pixel_values, "pixel_values")
+    channels, (ph, pw) = config.num_channels, config.patch_shape
+    if pixels.ndim != 4 or pixels.shape[1] != channels:
+        raise ValueError(
+            f"pixel_values has shape {pixels.shape}; expected (batch, {channels}, height, width). "
+            "Aimv2ImageProcessor makes such arrays from pictures"
+        )
+    if pixels.dtype.kind != "f":
+        raise ValueError(
+            f"pixel_values has dtype {pixels.dtype}; expected floats, scaled and normalised as Aimv2ImageProcessor does"
+        )
+    height, width = pixels.shape[2:]
+    if height < ph or width < pw:
+        raise ValueError(
+            f"pixel_values are {height}x{width} (height x width) pixels, smaller than one {ph}x{pw} patch; "
+            "use larger pictures"
+        )
+    grid = (height // ph, width // pw)
+    if not config.is_native and not interpolate and grid != config.grid:
+        raise ValueError(
+            f"pixel_values of {height}x{width} pixels make a grid of {grid[0]}x{grid[1]} patches, but the model has "
+            f"learned positions for {config.grid[0]}x{config.grid[1]}; resize the pictures to "
+            f"{config.image_shape[0]}x{config.image_shape[1]}, or pass interpolate_pos_encoding=True"
+        )
+    pixels = move(pixels, backend_of(like))
+    with np.errstate(over="ignore"):
+        pixels = pixels.astype(like.dtype, copy=False)
+    if not namespace(pixels).isfinite(pixels).all():
+        raise ValueError(f"pixel_values hold NaN or infinity (as {pixels.dtype}); expected finite numbers")
+    if not (abs(pixels) <= MAX_PIXEL).all():
+        raise ValueError(
+            f"pixel_values reach beyond ±{MAX_PIXEL:g}; expected normalised numbers, about -3 to 3, "
+            "as Aimv2ImageProcessor makes them"
+        )
+    return pixels
+
+
+def check_input_ids(input_ids: Any, config: Aimv2TextConfig, like: Array) -> Int[Array, "B T"]:
+    """`input_ids` as an integer array in the library of `like`, or a ValueError that names what is wrong with it."""
+    ids = _as_array(input_ids, "input_ids")
+    if ids.ndim != 2 or ids.shape[1] == 0:
+        raise ValueError(f"input_ids has shape {ids.shape}; expected (batch, tokens) with at least one token")
+    if ids.dtype.kind not in "iu":
+        raise ValueError(f"input_ids has dtype {ids.dtype}; expected integers, as Aimv2Tokenizer makes them")
+    if ids.shape[1] > config.max_position_embeddings:
+        raise ValueError(
+            f"input_ids hold {ids.shape[1]} tokens, but the model has positions for {config.max_position_embeddings}; "
+            "shorten the text, or pass truncation=True to the tokenizer"
+        )
+    outside = ids[(ids < 0) | (ids >= config.vocab_size)]
+    if outside.size:
+        raise ValueError(
+            f"input_ids hold {int(outside[0])}, outside the vocabulary (0 to {config.vocab_size - 1}); "
+            "use the tokenizer that belongs to this checkpoint"
+        )
+    return move(ids.astype(np.int64, copy=False), backend_of(like))
+
+
+def check_attention_mask(attention_mask: Any, input_ids: Int[Array, "B T"]) -> Int[Array, "B T"] | None:
+    """`attention_mask` as an integer array beside `input_ids`, or a ValueError; None stays None."""
+    if attention_mask is None:
+        return None
+    mask = _as_array(attention_mask, "attention_mask")
+    if mask.shape != input_ids.shape:
+        raise ValueError(f"attention_mask has shape {mask.shape}; expected that of input_ids, {input_ids.shape}")
+    if not ((mask == 0) | (mask == 1)).all():
+        raise ValueError("attention_mask holds values other than 0 and 1; expected 1 for a token, 0 for padding")
+    return move(mask.astype(np.int64), backend_of(input_ids))
+
+
+def _as_array(value: Any, name: str) -> Array:
+    if isinstance(value, np.ma.MaskedArray):
+        raise ValueError(f"{name} is a masked array; expected a plain one: fill what is masked, with value.filled(...)")
+    if is_array(value) and backend_of(value) != "numpy":
+        return value
+    if isinstance(value, list | tuple) and len({np.shape(item) for item in value if is_array(item)}) > 1:
+        raise ValueError(f"{name} is a list of arrays of different shapes; expected one array: pass them one at a time")
+    try:
+        array = np.asarray(value)  # subclasses such as np.matrix, which compute differently, become plain arrays
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise ValueError(
+            f"{name} cannot be made an array ({error}); expected numbers in rows of equal length"
+        ) from error
+    if array.dtype == object:
+        raise ValueError(f"{name} is a {type(value).__name__}; expected an array")
+    return array

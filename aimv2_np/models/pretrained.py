@@ -1,0 +1,170 @@
+"""What the three models share: a new one with random weights, one from a checkpoint, and writing a checkpoint."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from os import PathLike, fspath
+from typing import Any, ClassVar, Self
+from zlib import crc32
+
+import numpy as np
+
+from aimv2_np import checkpoints
+from aimv2_np.arrays import check_backend, move, namespace
+from aimv2_np.config import CONFIG_FILE, Aimv2Config, Aimv2TextConfig, Aimv2VisionConfig
+from aimv2_np.config.base import naming_file
+from aimv2_np.files import atomic_write, json_bytes, make_folder
+from aimv2_np.module import Module, Parameter
+from aimv2_np.shapes import Array
+from aimv2_np.tracing import trace
+
+
+@dataclass(init=False, repr=False, eq=False)
+class PretrainedModel(Module):
+    """A module tree that belongs to a configuration.
+
+    Args:
+        config: the model's configuration; None for the defaults.
+        seed: of the random weights: matrices, tables and `cls_token` from normal(0, `initializer_range`²), biases zero,
+            gains one, as Transformers does. Unlike there, `logit_scale` starts at `logit_scale_init_value`, and the two
+            projections use the `initializer_range` of their tower. An array depends on the seed and its own path only.
+    """
+
+    config: Any
+    origin: tuple[str, str | None] | None  # of from_pretrained: folder or id, revision
+    config_class: ClassVar[type[Aimv2Config] | type[Aimv2VisionConfig] | type[Aimv2TextConfig]]
+
+    def __init__(self, config: Any = None, seed: int = 0) -> None:
+        config = self.config_class() if config is None else config
+        if not isinstance(config, self.config_class):
+            raise TypeError(
+                f"{type(self).__name__} got a {type(config).__name__}; expected an {self.config_class.__name__}"
+            )
+        filled = self.skeleton(config).map(lambda path, parameter: _initial(path, parameter, seed))
+        vars(self).update(vars(filled))
+
+    @classmethod
+    def skeleton(cls, config: Any) -> Self:
+        """The tree that `config` describes, with a Parameter in the place of every array."""
+        model = cls.__new__(cls)
+        model.config, model.origin = config, None
+        model._build()
+        return model
+
+    def _build(self) -> None:
+        """Set the modules that `self.config` describes, with a Parameter in the place of every array."""
+        raise NotImplementedError
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        path_or_hub_id: str | PathLike[str],
+        *,
+        revision: str | None = None,
+        cache_dir: str | PathLike[str] | None = None,
+        token: str | bool | None = None,
+        local_files_only: bool = False,
+        backend: str = "numpy",
+        dtype: str = "float32",
+    ) -> Self:
+        """The model in a folder, or of an id on the Hugging Face hub.
+
+        float32 weights are not copied: they stay in the memory-mapped file, so keep it in place while the model lives.
+
+        Args:
+            path_or_hub_id: a folder with `config.json` and weights, in any of the layouts of docs/layouts.md, or an id
+                such as `"apple/aimv2-large-patch14-224-lit"`. One tower can be loaded out of a two-tower checkpoint.
+            revision, cache_dir, token, local_files_only: for the hub, as in huggingface_hub.
+            backend: where the arrays live, `"numpy"` or `"cupy"`.
+            dtype: what the model computes in: `"float32"`, `"float64"` or `"float16"`.
+
+        Raises:
+            FileNotFoundError: no such folder, or no configuration or weights in it.
+            CheckpointError: files that do not fit: corrupt, or with missing, unexpected or wrongly shaped tensors.
+            ValueError: an unknown backend or dtype, or a configuration that makes no sense.
+        """
+        check_backend(backend, dtype)
+        folder = checkpoints.fetch(
+            path_or_hub_id,
+            revision=revision,
+            cache_dir=cache_dir,
+            token=token,
+            local_files_only=local_files_only,
+        )
+        model = cls.from_source(checkpoints.open_source(folder), backend, dtype)
+        model.origin = (fspath(path_or_hub_id), revision)
+        return model
+
+    @classmethod
+    def from_source(cls, source: checkpoints.Source, backend: str = "numpy", dtype: str = "float32") -> Self:
+        """The model in an opened folder; options and errors as for `from_pretrained`."""
+        check_backend(backend, dtype)
+        with naming_file(source.folder):
+            skeleton = cls.skeleton(cls.config_class.from_dict(source.values))
+        tensors = source.tensors
+        stored = checkpoints.match({path: p.shape for path, p in skeleton.state_dict().items()}, tensors)
+        return skeleton.map(lambda path, _: move(tensors.read(stored[path], dtype), backend))
+
+    def save_pretrained(
+        self, folder: str | PathLike[str], *, max_shard_size: int | str = "5GB", overwrite: bool = False
+    ) -> None:
+        """Write `config.json` and the weights, in Transformers' layout, into `folder` (made if need be).
+
+        Args:
+            folder: where to write.
+            max_shard_size: bytes, or a string such as `"500MB"`; larger weights are split into several files.
+            overwrite: replace a checkpoint that is there. An interrupted save leaves the old one or the new one.
+
+        Raises:
+            FileExistsError: there is a checkpoint in `folder` and `overwrite` is False.
+        """
+        folder = make_folder(folder)
+        config = json_bytes(self.config.to_file(self.dtype, type(self).__name__), CONFIG_FILE)
+        with atomic_write(folder / CONFIG_FILE, overwrite) as file:  # written first, in place last: both or neither
+            file.write(config)
+            checkpoints.save_checkpoint(folder, self.state_dict(), max_shard_size, overwrite)
+
+
+def _initial(path: str, parameter: Parameter, seed: int) -> Array:
+    if parameter.std == 0:
+        return np.full(parameter.shape, parameter.fill, dtype=np.float32)
+    draw = np.random.default_rng([seed, crc32(path.encode())]).standard_normal(parameter.shape, dtype=np.float32)
+    return draw * np.float32(parameter.std) + np.float32(parameter.fill)
+
+
+@contextmanager
+def collecting(tower: Module, layers: int, *, hidden_states: bool, attentions: bool) -> Iterator[dict[str, Any]]:
+    """Gather a tower's optional outputs while it runs: the fields `hidden_states` and `attentions`, if asked for."""
+    states = ["embeddings", *(f"encoder.layers.{i}" for i in range(layers))] if hidden_states else []
+    probs = [f"encoder.layers.{i}.attention.probs" for i in range(layers)] if attentions else []
+    collected: dict[str, Any] = {}
+    if not states and not probs:
+        yield collected
+        return
+    with trace(tower, [*states, *probs], inner=attentions) as activations:
+        yield collected
+    if states:
+        collected["hidden_states"] = tuple(activations[path] for path in states)
+    if probs:
+        collected["attentions"] = tuple(activations[path] for path in probs)
+
+
+def check_finite(model: Module, output: Array) -> Array:
+    """`output`, unless it holds NaN or infinity: then a ValueError that says which weight, or which dtype, did it."""
+    xp = namespace(output)
+    if xp.isfinite(output).all():
+        return output
+    for path, array in model.state_dict().items():
+        if not xp.isfinite(array).all():
+            raise ValueError(
+                f"{type(model).__name__}: the weight {path} holds NaN or infinity; "
+                "the checkpoint is damaged, get it again"
+            )
+    advice = _WIDER.get(str(output.dtype), "its weights cannot be those of a trained network")
+    raise ValueError(f"the network overflowed {output.dtype} on this input; {advice}")
+
+
+_WIDER = {
+    "float16": "use a wider dtype: model.to(dtype='float32')",
+    "float32": "its weights are beyond all reason, or use a wider dtype: model.to(dtype='float64')",
+}

@@ -1,0 +1,111 @@
+"""The text tower: from token ids to one vector per token, and to one vector per text at its end-of-text token.
+
+    ids -> token table + positions -> causal blocks -> RMSNorm -> last_hidden_state -> row of the end -> pooler_output
+
+Apple trained it by locked-image tuning, Zhai et al. 2021 (arXiv:2111.07991).
+"""
+
+from dataclasses import dataclass
+from typing import Any, Self
+
+from aimv2_np.arrays import namespace
+from aimv2_np.config import Aimv2TextConfig
+from aimv2_np.layers.embedding import Embedding
+from aimv2_np.layers.encoder import Encoder
+from aimv2_np.layers.masks import make_mask
+from aimv2_np.layers.rms_norm import RMSNorm
+from aimv2_np.models.inputs import check_attention_mask, check_input_ids
+from aimv2_np.models.outputs import BaseModelOutputWithPooling
+from aimv2_np.models.pretrained import PretrainedModel, check_finite, collecting
+from aimv2_np.module import Module
+from aimv2_np.shapes import Array, Float, Int
+from aimv2_np.tracing import record
+
+
+@dataclass(repr=False, eq=False)
+class TextEmbeddings(Module):
+    """A learned vector per token of the vocabulary plus one per position."""
+
+    token_embedding: Embedding
+    position_embedding: Embedding
+
+    @classmethod
+    def skeleton(cls, config: Aimv2TextConfig) -> Self:
+        """Places for the arrays that `config` describes."""
+        size, std = config.hidden_size, config.initializer_range
+        return cls(
+            token_embedding=Embedding.skeleton(config.vocab_size, size, std=std),
+            position_embedding=Embedding.skeleton(config.max_position_embeddings, size, std=std),
+        )
+
+    def forward(self, ids: Int[Array, "B T"]) -> Float[Array, "B T D"]:
+        positions = self.position_embedding.weight[: ids.shape[1]]  # (T, D)
+        record("position_embedding", positions)
+        return self.token_embedding(ids) + positions
+
+
+@dataclass(init=False, repr=False, eq=False)
+class Aimv2TextModel(PretrainedModel):
+    """AIMv2's text tower. Causal, as Apple trained it."""
+
+    embeddings: TextEmbeddings
+    encoder: Encoder
+    rms_norm: RMSNorm
+
+    config_class = Aimv2TextConfig
+
+    def _build(self) -> None:
+        self.embeddings = TextEmbeddings.skeleton(self.config)
+        self.encoder = Encoder.skeleton(self.config)
+        self.rms_norm = RMSNorm.skeleton(self.config.hidden_size, self.config.rms_norm_eps)
+
+    def forward(
+        self,
+        input_ids: Int[Array, "B T"],
+        attention_mask: Int[Array, "B T"] | None = None,
+        *,
+        causal: bool = True,
+        output_hidden_states: bool = False,
+        output_attentions: bool = False,
+        return_dict: bool = True,
+    ) -> BaseModelOutputWithPooling | tuple[Any, ...]:
+        """Encode texts.
+
+        Args:
+            input_ids: (B, T) integers, T at most `max_position_embeddings`.
+            attention_mask: (B, T), 1 for a token and 0 for padding; None when there is no padding. What stands in
+                padding never influences the tokens; the states at padding themselves mean nothing.
+            causal: False lets every token look at later ones too. That is not how AIMv2 was trained; it reproduces
+                what Transformers computes by default for texts of equal length (its sdpa attention drops a mask of
+                all ones together with causality).
+            output_hidden_states, output_attentions: also return what lies between.
+            return_dict: False for a tuple.
+
+        Raises:
+            ValueError: ids outside the vocabulary, too many of them, or a mask that does not fit.
+        """
+        ids = check_input_ids(input_ids, self.config, self.rms_norm.weight)
+        padding = check_attention_mask(attention_mask, ids)
+        mask = make_mask(namespace(ids), ids.shape[1], padding, causal=causal)
+        with collecting(
+            self, len(self.encoder.layers), hidden_states=output_hidden_states, attentions=output_attentions
+        ) as collected:
+            x = self.encoder(self.embeddings(ids), mask)
+        x = check_finite(self, self.rms_norm(x))
+        output = BaseModelOutputWithPooling(x, self.pool(x, ids, padding), **collected)
+        return output if return_dict else output.to_tuple()
+
+    def pool(
+        self, x: Float[Array, "B T D"], ids: Int[Array, "B T"], padding: Int[Array, "B T"] | None = None
+    ) -> Float[Array, "B D"]:
+        """The state at the first end-of-text token of each row; at position 0 where there is none.
+
+        Padding often is the same token. Where the text has one of its own, padding before it (on the left) is not
+        mistaken for it, as it is in Transformers.
+        """
+        xp = namespace(ids)
+        end = ids == self.config.eos_token_id  # (B, T)
+        if padding is not None:
+            own = end & (padding != 0)
+            end = xp.where(own.any(axis=1, keepdims=True), own, end)
+        return x[xp.arange(ids.shape[0]), end.argmax(axis=1)]

@@ -1,0 +1,139 @@
+"""A model is a tree of arrays whose names are the checkpoint's names.
+
+A `Module` is a plain dataclass whose fields are arrays, other modules, lists of modules, or settings. The path of field
+names down to an array, `encoder.layers.3.ffn.gate_proj.weight`, is the array's key in a checkpoint.
+"""
+
+import copy
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields
+from math import prod
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+
+from aimv2_np.arrays import backend_of, check_backend, is_array, move
+from aimv2_np.shapes import Array
+from aimv2_np.tracing import call
+
+
+class Parameter(NamedTuple):
+    """The place of an array in a tree that has no arrays yet: its shape, and its value in a new model.
+
+    `fill` is the constant that every element starts from; with `std` > 0 elements are drawn from normal(fill, std²).
+    """
+
+    shape: tuple[int, ...]
+    fill: float = 0.0
+    std: float = 0.0
+
+    @property
+    def dtype(self) -> np.dtype[np.float32]:
+        return np.dtype(np.float32)
+
+
+def _join(prefix: str, name: str) -> str:
+    return f"{prefix}.{name}" if prefix else name
+
+
+@dataclass(repr=False, eq=False)
+class Module:
+    """Base of all layers and models: walking the tree, moving it, calling it."""
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """Compute this module's output; never mutates the module."""
+        raise NotImplementedError(f"{type(self).__name__} defines no forward")
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Run `forward`, and record its output when somebody traces."""
+        return call(self, args, kwargs)
+
+    def _nodes(self) -> Iterator[tuple[str, Any]]:
+        """(name, array or module) of this module's own fields, in order; of a list, `layers.0`, `layers.1`, …"""
+        for f in fields(self):
+            value = getattr(self, f.name)
+            if isinstance(value, list):
+                yield from ((f"{f.name}.{i}", item) for i, item in enumerate(value))
+            elif isinstance(value, (Module, Parameter)) or is_array(value):
+                yield f.name, value
+
+    def named_modules(self, prefix: str = "") -> Iterator[tuple[str, "Module"]]:
+        """(dotted path, module) of this module (path `prefix`) and all below it, in order of definition."""
+        yield prefix, self
+        for name, node in self._nodes():
+            if isinstance(node, Module):
+                yield from node.named_modules(_join(prefix, name))
+
+    def state_dict(self, prefix: str = "") -> dict[str, Array]:
+        """Dotted path → array, for all arrays of the tree: the keys and values of its checkpoint. Nothing is copied."""
+        state: dict[str, Array] = {}
+        for name, node in self._nodes():
+            path = _join(prefix, name)
+            state.update(node.state_dict(path) if isinstance(node, Module) else {path: node})
+        return state
+
+    def map(self, function: Callable[[str, Array], Array], prefix: str = "") -> Self:
+        """A tree of the same modules and settings whose arrays are `function(path, array)`."""
+        clone = copy.copy(self)
+        for f in fields(self):
+            value, path = getattr(self, f.name), _join(prefix, f.name)
+            if isinstance(value, Module):
+                setattr(clone, f.name, value.map(function, path))
+            elif isinstance(value, list):
+                setattr(clone, f.name, [m.map(function, _join(path, str(i))) for i, m in enumerate(value)])
+            elif isinstance(value, Parameter) or is_array(value):
+                setattr(clone, f.name, function(path, value))
+        return clone
+
+    def to(self, backend: str | None = None, dtype: str | None = None) -> Self:
+        """This tree on another backend, `"numpy"` or `"cupy"`, or in another dtype: float32, float64 or float16.
+
+        Returns a new tree; arrays that need no conversion are shared with this one.
+
+        Raises:
+            ValueError: unknown backend, a dtype it does not compute in, or float16 where a weight would overflow.
+            ImportError, RuntimeError: CuPy is not installed; there is no GPU.
+        """
+        backend = backend or self.backend
+        dtype = dtype or self.dtype
+        check_backend(backend, dtype)
+
+        def convert(path: str, array: Array) -> Array:
+            moved = move(array, backend)
+            if moved.dtype == dtype:
+                return moved
+            largest = float(abs(moved).max()) if moved.size else 0.0
+            if np.isfinite(largest) and largest > float(np.finfo(dtype).max):
+                raise ValueError(f"{path} does not fit {dtype}: its largest value is {largest:.3g}; keep {moved.dtype}")
+            return moved.astype(dtype)
+
+        return self.map(convert)
+
+    @property
+    def backend(self) -> str:
+        """The library that holds this tree's arrays: `"numpy"` or `"cupy"`."""
+        return backend_of(next(iter(self.state_dict().values())))
+
+    @property
+    def dtype(self) -> str:
+        """The dtype of this tree's arrays: `"float32"`, `"float64"` or `"float16"`."""
+        return str(next(iter(self.state_dict().values())).dtype)
+
+    def num_parameters(self) -> int:
+        """How many numbers the arrays of this tree hold."""
+        return sum(prod(array.shape) for array in self.state_dict().values())
+
+    def __repr__(self) -> str:
+        return "\n".join(_lines("", self))
+
+
+def _lines(label: str, module: Module) -> Iterator[str]:
+    """One line per module: name, class, parameter count, arrays' shapes; equal layers of a list share one line."""
+    arrays = [f"{name} {tuple(node.shape)}" for name, node in module._nodes() if not isinstance(node, Module)]
+    yield f"{label}{type(module).__name__}  {module.num_parameters():,}" + (f"  {', '.join(arrays)}" if arrays else "")
+    for f in fields(module):
+        value = getattr(module, f.name)
+        if isinstance(value, Module):
+            yield from (f"  {line}" for line in _lines(f"{f.name}: ", value))
+        elif isinstance(value, list) and value:
+            yield from (f"  {line}" for line in _lines(f"{f.name}: {len(value)} × ", value[0]))

@@ -1,0 +1,272 @@
+"""The image processor: pictures to `pixel_values`, as CLIP's image processor makes them.
+
+    RGB → resize → centre crop → ((x · rescale_factor) - mean) / std → (B, 3, H, W) float32
+
+Radford et al. 2021 (arXiv:2103.00020); the reference is Transformers' Pillow back end, `CLIPImageProcessorPil`, whose
+numbers these are.
+"""
+
+import os
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Final, Self
+
+import numpy as np
+
+from aimv2_np.errors import CheckpointError
+from aimv2_np.files import make_folder, read_json, refuse_existing, write_json
+from aimv2_np.locate import IMAGE_PROCESSOR_FILES, check_link, resolve
+from aimv2_np.processing import settings
+from aimv2_np.processing.loading import load_pixels
+from aimv2_np.processing.transforms import are_fractions, center_crop, resize, resized_shape, to_input
+
+IMAGE_FILES: Final = ("processor_config.json", "preprocessor_config.json")
+_TYPE_KEYS: Final = ("image_processor_type", "feature_extractor_type", "processor_class")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Aimv2ImageProcessor:
+    """Pictures to arrays that a vision model takes.
+
+    The fields are those of `preprocessor_config.json`, with CLIP's defaults. `size` may be written as a number (the
+    shorter edge), (height, width), or a dictionary with shortest_edge; shortest_edge and longest_edge; height and
+    width; max_height and max_width. `resample` is Pillow's number of the filter (3: bicubic). `extra` holds keys of the
+    file that mean nothing here; they are written back by `save_pretrained`.
+
+    Raises:
+        ValueError: a setting that makes no sense, by name.
+    """
+
+    do_resize: bool = True
+    size: Any = field(default_factory=lambda: {"shortest_edge": 224})
+    resample: int = 3
+    do_center_crop: bool = True
+    crop_size: Any = field(default_factory=lambda: {"height": 224, "width": 224})
+    do_rescale: bool = True
+    rescale_factor: float = 1 / 255
+    do_normalize: bool = True
+    image_mean: Any = settings.CLIP_MEAN
+    image_std: Any = settings.CLIP_STD
+    do_convert_rgb: bool = True
+    extra: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        flags = [name for name in _SETTINGS if name.startswith("do_")]
+        checked: dict[str, Any] = {name: settings.as_flag(getattr(self, name), name) for name in flags}
+        checked["size"] = settings.as_size(self.size, "size", square=False)
+        checked["crop_size"] = settings.as_crop(self.crop_size)
+        checked["resample"] = settings.as_filter(self.resample)
+        checked["rescale_factor"] = settings.as_factor(self.rescale_factor, "rescale_factor")
+        checked["image_mean"] = settings.as_channels(self.image_mean, "image_mean", divides=False)
+        checked["image_std"] = settings.as_channels(self.image_std, "image_std", divides=True)
+        for name, value in checked.items():
+            object.__setattr__(self, name, value)
+
+    def __call__(
+        self,
+        images: Any,
+        *,
+        exif_transpose: bool = False,
+        input_data_format: str | None = None,
+        return_tensors: str | None = None,
+        **changes: Any,
+    ) -> dict[str, Any]:
+        """Pictures to {"pixel_values": (B, 3, H, W) float32}.
+
+        Args:
+            images: a path, the bytes of a file, a Pillow image, an array, or a list of these. Arrays are (H, W, 3),
+                (3, H, W), grey (H, W), or a batch of four axes, of whole numbers from 0 to 255; or of fractions from
+                0 to 1, with `do_rescale=False` (else they are multiplied by 1/255 once more, as in Transformers; a
+                warning says so). One channel or four become three, as for images.
+            exif_transpose: turn files and images upright by their EXIF orientation. Off, as Transformers leaves the
+                images it is given (it does turn the files it opens itself; here both are the same picture).
+            input_data_format: "channels_first" or "channels_last", for arrays whose shape leaves it open.
+            return_tensors: None or "np"; there for code written for Transformers.
+            **changes: any of the settings, for this call only; None keeps the setting.
+
+        Returns:
+            One array if all pictures come out of one size, which they do if they are cropped. Otherwise (native
+            resolution: `do_resize=False, do_center_crop=False`) "pixel_values" is a list of arrays (3, H, W).
+
+        Raises:
+            FileNotFoundError: a path that names nothing.
+            ValueError: pictures that are damaged, too large, empty, not finite, of a wrong shape or dtype; the message
+                names which. An empty list.
+            TypeError: what is no picture at all, or an unknown keyword.
+        """
+        if return_tensors not in (None, "np"):
+            raise ValueError(f"found return_tensors={return_tensors!r}, expected 'np': the results are NumPy arrays")
+        chosen = self._with(changes)
+        reading = {"exif_transpose": exif_transpose, "input_data_format": input_data_format}
+        results = []
+        for index, picture in enumerate(_as_list(images)):
+            try:
+                results.append(chosen._load_and_process(picture, reading))
+            except (FileNotFoundError, ValueError, TypeError) as error:
+                kind = next(kind for kind in (FileNotFoundError, ValueError, TypeError) if isinstance(error, kind))
+                raise kind(f"{_name(index, picture)}: {error}") from error
+        same = all(result.shape == results[0].shape for result in results)
+        return {"pixel_values": np.stack(results) if same else results}
+
+    def _load_and_process(self, picture: Any, reading: Mapping[str, Any]) -> np.ndarray:
+        return self.process(
+            load_pixels(picture, convert_rgb=self.do_convert_rgb, check_size=self._check_size, **reading)
+        )
+
+    def _check_size(self, height: int, width: int) -> None:
+        """ValueError for a picture that would be resized to something enormous."""
+        if self.do_resize:
+            resized_shape(height, width, self.size)
+
+    def process(self, pixels: np.ndarray) -> np.ndarray:
+        """One picture's pixels (H, W, 3), whole numbers or floats, to (3, h, w) float32."""
+        if self.do_rescale and pixels.dtype.kind == "f" and pixels.min() >= 0 and pixels.max() <= 1:
+            _warn_about_fractions(pixels)
+        if self.do_resize:
+            pixels = resize(pixels, self.size, self.resample)
+        elif self.do_rescale and pixels.dtype.kind in "ui" and pixels.dtype != np.uint8:
+            _check_whole_numbers(pixels, self.rescale_factor)
+        if self.do_center_crop:
+            pixels = center_crop(pixels, self.crop_size["height"], self.crop_size["width"])
+        return to_input(
+            pixels,
+            self.rescale_factor if self.do_rescale else None,
+            self.image_mean if self.do_normalize else None,
+            self.image_std if self.do_normalize else None,
+        )
+
+    def _with(self, changes: Mapping[str, Any]) -> Self:
+        unknown = sorted(set(changes) - set(_SETTINGS))
+        if unknown:
+            raise TypeError(f"unknown image settings {unknown}; there are {', '.join(_SETTINGS)}")
+        given = {name: value for name, value in changes.items() if value is not None}
+        return replace(self, **given) if given else self
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> Self:
+        """From the content of `preprocessor_config.json`; missing keys and nulls take CLIP's defaults.
+
+        Raises:
+            CheckpointError: another processor's file, a setting that makes no sense, or padding (`do_pad`), which no
+                AIMv2 checkpoint asks for and which is not done here.
+        """
+        kind = content.get("image_processor_type", content.get("feature_extractor_type"))
+        if kind is not None and not (isinstance(kind, str) and kind in settings.KNOWN_TYPES):
+            raise CheckpointError(f"found the image processor {kind!r}, expected CLIPImageProcessor, AIMv2's own")
+        if content.get("do_pad"):
+            raise CheckpointError("found do_pad=true, expected no padding; AIMv2's image processor has none")
+        given = {name: content[name] for name in _SETTINGS if content.get(name) is not None}
+        try:
+            if "size" in given and content.get("default_to_square") is True:
+                given["size"] = settings.as_size(given["size"], "size", square=True)
+            known = {*_SETTINGS, *_TYPE_KEYS, "default_to_square"}
+            return cls(**given, extra={key: value for key, value in content.items() if key not in known})
+        except ValueError as error:
+            raise CheckpointError(f"the image processor's file does not fit: {error}") from error
+
+    def to_dict(self) -> dict[str, Any]:
+        """The content of `preprocessor_config.json`, as Transformers writes it."""
+        own = {name: getattr(self, name) for name in _SETTINGS}
+        plain = {name: list(value) if isinstance(value, tuple) else value for name, value in own.items()}
+        return dict(self.extra) | plain | {"image_processor_type": "CLIPImageProcessor"}
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        path_or_hub_id: str | os.PathLike[str],
+        *,
+        revision: str | None = None,
+        cache_dir: str | os.PathLike[str] | None = None,
+        token: str | bool | None = None,
+        local_files_only: bool = False,
+    ) -> Self:
+        """From a folder or a hub id: the image processor within `processor_config.json`, or else
+        `preprocessor_config.json` (the order of Transformers).
+
+        Raises:
+            FileNotFoundError: neither file is there.
+            CheckpointError: a file that is not JSON or does not describe CLIP's image processor.
+        """
+        folder = resolve(
+            path_or_hub_id,
+            revision=revision,
+            cache_dir=cache_dir,
+            token=token,
+            local_files_only=local_files_only,
+            files=IMAGE_PROCESSOR_FILES,
+        )
+        together, alone = (folder / name for name in IMAGE_FILES)
+        for path in (together, alone):
+            check_link(path, folder)
+        nested = read_json(together).get("image_processor") if together.is_file() else None
+        if nested is not None:
+            if not isinstance(nested, dict):
+                raise CheckpointError(f"{together.name}: found image_processor={nested!r}, expected an object")
+            return cls.from_dict(nested)
+        if not alone.is_file():
+            raise FileNotFoundError(
+                f"{folder} has no {alone.name}, and no {together.name} with an image processor in it; "
+                "fetch the file, or make an Aimv2ImageProcessor() with the settings that you want"
+            )
+        return cls.from_dict(read_json(alone))
+
+    def save_pretrained(self, folder: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+        """Write `preprocessor_config.json`, which Transformers reads to an equal processor.
+
+        Where the folder has a `processor_config.json` that nests image settings, readers prefer those; with
+        `overwrite` they are replaced too.
+
+        Raises:
+            FileExistsError: the file, or such nested settings, are there and `overwrite` is False.
+        """
+        folder = make_folder(folder)
+        together, alone = (folder / name for name in IMAGE_FILES)
+        refuse_existing(alone, overwrite)
+        nesting = read_json(together) if together.is_file() else {}
+        if "image_processor" in nesting and not overwrite:
+            raise FileExistsError(f"{together} already holds image settings; pass overwrite=True to replace them")
+        write_json(alone, self.to_dict(), overwrite=overwrite)
+        if "image_processor" in nesting:
+            write_json(together, nesting | {"image_processor": self.to_dict()}, overwrite=True)
+
+
+_SETTINGS: Final = tuple(setting.name for setting in fields(Aimv2ImageProcessor) if setting.name != "extra")
+
+
+def _as_list(images: Any) -> Sequence[Any]:
+    if isinstance(images, list | tuple):
+        if not images:
+            raise ValueError("found an empty list of images, expected at least one")
+        return images
+    if getattr(images, "ndim", None) == 4:  # a batch: one array, or one tensor
+        if not len(images):
+            raise ValueError(f"found a batch of shape {tuple(images.shape)}, expected at least one image")
+        return [images[index] for index in range(len(images))]
+    return [images]
+
+
+def _name(index: int, picture: Any) -> str:
+    if not isinstance(picture, str | os.PathLike):
+        return f"image {index}"
+    path = str(picture)
+    return f"image {index} ({path if len(path) <= 200 else path[:200] + '…'})"
+
+
+def _check_whole_numbers(pixels: np.ndarray, factor: float) -> None:
+    """Integers wider than 8 bits are colours only if rescaling brings them to 0 to 1."""
+    lowest, highest = sorted((float(pixels.min()) * factor, float(pixels.max()) * factor))
+    if lowest < 0 or highest > 1 + 1e-6:
+        raise ValueError(
+            f"found {pixels.dtype} from {pixels.min()} to {pixels.max()}, which rescale_factor={factor:g} takes to "
+            f"{lowest:g} to {highest:g}, expected 0 to 1; scale it to uint8, or set rescale_factor"
+        )
+
+
+def _warn_about_fractions(pixels: np.ndarray) -> None:
+    if pixels.any() and are_fractions(pixels):
+        warnings.warn(
+            "the picture's numbers are fractions of 0 to 1 and do_rescale multiplies them by 1/255 once more; "
+            "pass do_rescale=False if they are colours already",
+            stacklevel=3,
+        )

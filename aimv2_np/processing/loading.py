@@ -1,0 +1,240 @@
+"""From whatever holds a picture to an array of its pixels, (H, W, 3).
+
+A picture may be the path of a file, the bytes of one, an opened Pillow image, or an array of numbers. All four take the
+same road: a file is the same picture as the Pillow image opened from it. (Transformers treats a *path* differently from
+an opened image: it turns the picture by its EXIF tag and drops an alpha channel instead of laying it on white. One
+picture should not give two answers, so here a path follows the rules of opened images.)
+
+Nothing is decoded before the size that the file's header claims has been checked.
+"""
+
+import io
+import os
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+Pixels = np.ndarray  # (H, W, 3): uint8, or the numbers of the array that was given
+
+MAX_PIXELS: Final = 178_956_970
+"""Most pixels a picture may have, decoded or resized: Pillow's own limit against decompression bombs."""
+
+MAX_NUMBER: Final = 1e9  # far beyond any colour, far below the end of float32
+
+# Pillow hands these to other programs (Ghostscript; Windows' metafile player). A picture from a stranger must not.
+_REFUSED_FORMATS: Final = {"EPS", "WMF"}
+_WIDE_MODES: Final = {"I", "F", "I;16", "I;16B", "I;16L", "I;16N"}
+_CHANNELS: Final = (1, 3, 4)
+
+
+def load_pixels(
+    picture: Any,
+    *,
+    convert_rgb: bool = True,
+    exif_transpose: bool = False,
+    input_data_format: str | None = None,
+    check_size: Callable[[int, int], object] = lambda height, width: None,
+) -> Pixels:
+    """One picture as an array (H, W, 3).
+
+    Args:
+        picture: a path, bytes, a Pillow image, or an array (H, W), (H, W, C) or (C, H, W) with C of 1, 3 or 4.
+        convert_rgb: make three channels of whatever there is; transparency is laid on white. Otherwise the picture
+            must have three channels already.
+        exif_transpose: turn a file or Pillow image upright by its EXIF orientation tag.
+        input_data_format: "channels_first" or "channels_last" for arrays where the shape leaves it open.
+        check_size: called with height and width before a file is decoded; may raise ValueError.
+
+    Raises:
+        FileNotFoundError: the path names nothing.
+        ValueError: not a picture, a damaged or oversized one, or an array that cannot be one.
+        TypeError: something that is none of these.
+    """
+    from PIL import Image
+
+    if isinstance(picture, str | os.PathLike):
+        with _open_path(picture) as opened:
+            return _pixels_of_image(opened, convert_rgb, exif_transpose, check_size)
+    if isinstance(picture, bytes | bytearray | memoryview):
+        with _open_file(io.BytesIO(picture)) as opened:
+            return _pixels_of_image(opened, convert_rgb, exif_transpose, check_size)
+    if isinstance(picture, Image.Image):
+        return _pixels_of_image(picture, convert_rgb, exif_transpose, check_size)
+    if hasattr(picture, "__array__"):
+        return pixels_of_array(np.asarray(picture), convert_rgb=convert_rgb, input_data_format=input_data_format)
+    raise TypeError(
+        f"found a {type(picture).__name__}, expected a path, bytes, a Pillow image or an array; "
+        "open or convert the picture first"
+    )
+
+
+def check_pixel_count(height: int, width: int, what: str) -> None:
+    """Refuse sizes that nobody means, before memory is reserved for them."""
+    if height < 1 or width < 1:
+        raise ValueError(f"{what} is {width} x {height} pixels; expected at least one pixel each way")
+    if height * width > MAX_PIXELS:
+        raise ValueError(
+            f"{what} is {width} x {height} pixels, {height * width:,} in all; expected at most {MAX_PIXELS:,}; "
+            "crop it or make it smaller first"
+        )
+
+
+def _open_path(path: str | os.PathLike[str]) -> "Image":
+    if isinstance(path, str) and path.startswith(("http://", "https://")):
+        raise ValueError("found a web address, expected the path of a file; download the picture first")
+    try:
+        file = Path(path)
+        if file.is_dir():
+            raise ValueError("found a folder, expected the path of a picture; name the files in it one by one")
+        if not file.exists():
+            raise FileNotFoundError("there is no such file; check the path")
+        return _open_file(file)
+    except OSError as error:
+        if isinstance(error, FileNotFoundError):
+            raise
+        raise ValueError(f"the file cannot be read: {error.strerror or error}") from error
+
+
+def _open_file(file: Path | io.BytesIO) -> "Image":
+    """Read the header only, and check what it claims."""
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        image = Image.open(file)
+    except PermissionError:
+        raise
+    except UnidentifiedImageError as error:
+        raise ValueError(
+            "the content is not a picture in a format that Pillow knows (or its header is damaged); "
+            "open it in a viewer and save it as PNG or JPEG"
+        ) from error
+    except Exception as error:  # decoders of hostile headers raise anything: SyntaxError, struct.error, KeyError, ...
+        raise ValueError(f"the picture's header cannot be read ({error}); expected a sound picture file") from error
+    if image.format in _REFUSED_FORMATS:
+        image.close()
+        raise ValueError(
+            f"found {image.format}, which is a program for another program to run; "
+            "expected a picture made of pixels; save it as PNG or JPEG"
+        )
+    return image
+
+
+def _pixels_of_image(
+    image: "Image", convert_rgb: bool, exif_transpose: bool, check_size: Callable[[int, int], object]
+) -> Pixels:
+    check_pixel_count(image.height, image.width, "the picture")
+    check_size(image.height, image.width)
+    try:
+        image.load()
+        if exif_transpose:
+            from PIL import ImageOps
+
+            image = ImageOps.exif_transpose(image)
+        pixels = np.asarray(rgb_on_white(image) if convert_rgb else image)
+    except Exception as error:  # truncated data, broken EXIF, modes that Pillow cannot convert
+        raise ValueError(
+            f"the picture cannot be decoded ({error}); expected an undamaged file; fetch or save it again"
+        ) from error
+    if pixels.ndim != 3 or pixels.shape[2] != 3:
+        raise ValueError(f"found mode {image.mode}, expected three channels; leave do_convert_rgb on")
+    return pixels
+
+
+def rgb_on_white(image: "Image") -> "Image":
+    """Three channels of whatever mode; transparency is laid on white.
+
+    Modes wider than 8 bits (I;16, I, F) are cut off at 255 by Pillow, and so by Transformers. That turns most 16-bit
+    pictures white, so a warning says it.
+    """
+    from PIL import Image
+
+    if "A" in image.getbands() or image.info.get("transparency") is not None:
+        white = Image.new("RGBA", image.size, (255, 255, 255, 255))
+        return Image.alpha_composite(white, image.convert("RGBA")).convert("RGB")
+    if image.mode in _WIDE_MODES:
+        highest = np.asarray(image).max()
+        if not np.isfinite(highest):
+            raise ValueError("it holds NaN or infinity")
+        if highest > 255:
+            warnings.warn(
+                f"the picture has mode {image.mode} and values up to {highest:g}; all above 255 become white, as in "
+                "Transformers. Scale it to 8 bits first if that is not what you want",
+                stacklevel=2,
+            )
+    return image.convert("RGB")
+
+
+def pixels_of_array(array: np.ndarray, *, convert_rgb: bool = True, input_data_format: str | None = None) -> Pixels:
+    """An array of numbers as (H, W, 3), its dtype kept.
+
+    Where both the first and the last axis could be channels, as in (1, 700, 3), the first is taken, as in Transformers,
+    with a warning; say `input_data_format` to decide. A plain (H, W) array is grey (Transformers refuses it).
+    """
+    if array.dtype.kind not in "uif":
+        raise ValueError(f"found an array of {array.dtype}, expected integers or floats; convert it, e.g. to uint8")
+    if array.ndim not in (2, 3):
+        raise ValueError(
+            f"found an array of shape {array.shape}, expected (height, width, channels), (channels, height, width) "
+            "or (height, width)"
+        )
+    if array.ndim == 2:
+        array = array[:, :, None]
+    elif _channels_come_first(array.shape, input_data_format):
+        array = array.transpose(1, 2, 0)  # (C, H, W) -> (H, W, C)
+    check_pixel_count(array.shape[0], array.shape[1], "the array")
+    if array.dtype.kind == "f" and not (
+        float(array.min()) >= -MAX_NUMBER and float(array.max()) <= MAX_NUMBER
+    ):  # NaN fails both
+        raise ValueError(
+            f"found NaN, infinity or numbers beyond {MAX_NUMBER:.0e} among the pixels, expected colours; "
+            "look where they come from"
+        )
+    if not convert_rgb and array.shape[2] != 3:
+        raise ValueError(f"found {array.shape[2]} channels, expected three; leave do_convert_rgb on")
+    if array.shape[2] == 1:
+        return np.broadcast_to(array, (*array.shape[:2], 3))
+    return _array_on_white(array) if array.shape[2] == 4 else array
+
+
+def _channels_come_first(shape: tuple[int, ...], input_data_format: str | None) -> bool:
+    first, last = shape[0] in _CHANNELS, shape[2] in _CHANNELS
+    if input_data_format not in (None, "channels_first", "channels_last"):
+        raise ValueError(f"found input_data_format={input_data_format!r}, expected 'channels_first' or 'channels_last'")
+    if input_data_format is not None:
+        first, last = input_data_format == "channels_first" and first, input_data_format == "channels_last" and last
+    if not first and not last:
+        raise ValueError(
+            f"found an array of shape {shape}, expected 1, 3 or 4 channels on the first or the last axis"
+            + (f" ({input_data_format} was asked for)" if input_data_format else "")
+        )
+    if first and last:
+        warnings.warn(
+            f"an array of shape {shape} may have its channels first or last; the first axis is taken, as in "
+            "Transformers. Say input_data_format='channels_first' or 'channels_last'",
+            stacklevel=2,
+        )
+    return first
+
+
+def _array_on_white(array: np.ndarray) -> np.ndarray:
+    """(H, W, 4) → (H, W, 3): colour · alpha + white · (1 - alpha), in float64 and rounded, as Transformers does it."""
+    white = 255 if array.dtype.kind in "ui" else 1.0
+    if white == 1.0 and (array.min() < 0 or array.max() > 1):
+        raise ValueError(
+            f"found four channels of floats from {array.min():g} to {array.max():g}, expected 0 to 1; "
+            "divide by 255 or pass uint8"
+        )
+    if white == 255 and (array.min() < 0 or array.max() > 255):
+        raise ValueError(
+            f"found four channels of whole numbers from {array.min()} to {array.max()}, expected 0 to 255; "
+            "scale them to uint8"
+        )
+    alpha = array[..., 3:] / white
+    laid: np.ndarray = alpha * array[..., :3] + (1 - alpha) * white
+    return (np.round(laid) if white == 255 else laid).astype(array.dtype)

@@ -1,0 +1,290 @@
+"""The tokenizer: captions to `input_ids` and `attention_mask`.
+
+    "A photo of a cat." → lower case → words → bytes → merges → <|startoftext|> a photo of a cat . <|endoftext|>
+
+Byte-pair encoding (Sennrich et al. 2016, arXiv:1508.07909) over bytes, with CLIP's vocabulary of 49408 tokens in the
+released checkpoints. The work is done by the `tokenizers` library; padding is done here, in NumPy, so that one
+tokenizer may serve many threads.
+"""
+
+import os
+import warnings
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Final, Self
+
+import numpy as np
+
+from aimv2_np.errors import CheckpointError
+from aimv2_np.files import atomic_write, make_folder, refuse_existing, write_json
+from aimv2_np.locate import TOKENIZER_FILES, resolve
+from aimv2_np.processing.tokenizer_files import (
+    CLIP_TOKENS,
+    SPECIAL_NAMES,
+    guarded,
+    read_tokenizer,
+    special_token,
+)
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+_NO_LIMIT: Final = 2**20  # Transformers writes 1e30 for "none"
+_PADDING: Final = {True: "longest", False: None, "longest": "longest", "max_length": "max_length", "do_not_pad": None}
+_TRUNCATION: Final = {True: True, False: False, "longest_first": True, "only_first": True, "do_not_truncate": False}
+_NOT_SAVED: Final = {"auto_map", "name_or_path", "special_tokens_map_file", "tokenizer_file", "added_tokens_decoder"}
+
+
+class Aimv2Tokenizer:
+    """Captions to token ids.
+
+    Attributes: `bos_token`, `eos_token`, `pad_token`, `unk_token` and their `…_token_id`; `model_max_length` (positions
+    of the text tower, None if the files do not say); `padding_side`, `truncation_side` ("right" or "left"); `backend`,
+    the `tokenizers.Tokenizer`, which is never changed after construction.
+    """
+
+    def __init__(self, backend: "Tokenizer", settings: Mapping[str, Any] | None = None) -> None:
+        """From a `tokenizers.Tokenizer` (without padding and truncation) and the content of `tokenizer_config.json`.
+
+        Raises:
+            CheckpointError: settings that make no sense.
+        """
+        self.backend = backend
+        self.settings = dict(settings or {})
+        for name in SPECIAL_NAMES:
+            token = special_token(self.settings, name)
+            if token is None and backend.token_to_id(CLIP_TOKENS[name]) is not None:
+                token = CLIP_TOKENS[name]
+            setattr(self, name, token)
+            setattr(self, f"{name}_id", None if token is None else backend.token_to_id(token))
+        self.model_max_length = _positions(self.settings.get("model_max_length"))
+        self.padding_side = _side(self.settings, "padding_side")
+        self.truncation_side = _side(self.settings, "truncation_side")
+
+    bos_token: str | None
+    eos_token: str | None
+    unk_token: str | None
+    pad_token: str | None
+    bos_token_id: int | None
+    eos_token_id: int | None
+    unk_token_id: int | None
+    pad_token_id: int | None
+
+    def __call__(
+        self,
+        text: str | Iterable[str],
+        *,
+        padding: bool | str = False,
+        truncation: bool | str = False,
+        max_length: int | None = None,
+        add_special_tokens: bool = True,
+        return_tensors: str | None = None,
+    ) -> dict[str, np.ndarray]:
+        """Captions to {"input_ids", "attention_mask"}, both (B, T) int64; a single string is a batch of one.
+
+        Args:
+            padding: True or "longest": to the longest caption; "max_length": to `max_length` or `model_max_length`.
+                The mask is 1 for tokens, 0 for padding.
+            truncation: cut captions to `max_length` or `model_max_length`. The end token stays.
+            add_special_tokens: put the start and end tokens around each caption.
+            return_tensors: None or "np"; there for code written for Transformers.
+
+        A caption of more than `model_max_length` tokens that is not truncated comes back whole, with a warning, as in
+        Transformers; a text tower refuses it.
+
+        Raises:
+            ValueError: captions of different lengths without padding; nothing to pad with, or no length to pad or cut
+                to; an empty list; text that is not valid Unicode.
+            TypeError: what is not a string or a list of strings.
+        """
+        if return_tensors not in (None, "np"):
+            raise ValueError(f"found return_tensors={return_tensors!r}, expected 'np': the results are NumPy arrays")
+        to = _choice(_PADDING, padding, "padding")
+        limit = self._limit(max_length, "truncation") if _choice(_TRUNCATION, truncation, "truncation") else None
+        rows = self._rows(_as_list(text), add_special_tokens, limit)
+        if limit is None:
+            self._warn_if_long(rows)
+        if to is None:
+            return self._arrays(rows, 0)
+        return self._arrays(rows, max(map(len, rows)) if to == "longest" else self._limit(max_length, "padding"))
+
+    def encode(
+        self,
+        text: str,
+        *,
+        truncation: bool | str = False,
+        max_length: int | None = None,
+        add_special_tokens: bool = True,
+    ) -> list[int]:
+        """The ids of one caption."""
+        if not isinstance(text, str):
+            raise TypeError(f"found a {type(text).__name__}, expected one string; call the tokenizer for a list")
+        limit = self._limit(max_length, "truncation") if _choice(_TRUNCATION, truncation, "truncation") else None
+        return self._rows([text], add_special_tokens, limit)[0]
+
+    def tokenize(self, text: str) -> list[str]:
+        """The tokens of one caption as text, without start and end; `</w>` marks the end of a word."""
+        return [str(self.backend.id_to_token(token)) for token in self.encode(text, add_special_tokens=False)]
+
+    def decode(self, ids: int | Iterable[int] | np.ndarray, skip_special_tokens: bool = False) -> str:
+        """The text of one row of ids. Ids outside of the vocabulary are left out."""
+        numbers = np.atleast_1d(np.asarray(ids if isinstance(ids, int | np.ndarray) else list(ids)))
+        if numbers.ndim != 1 or (numbers.size and numbers.dtype.kind not in "ui"):
+            raise ValueError(
+                f"found ids of shape {numbers.shape} and type {numbers.dtype}, expected one row of integers; "
+                "batch_decode takes several rows"
+            )
+        if numbers.size and not 0 <= numbers.min() <= numbers.max() < 2**32:
+            raise ValueError(f"found ids from {numbers.min()} to {numbers.max()}, expected token ids, 0 or more")
+        with guarded("decoding"):
+            text: str = self.backend.decode(numbers.astype(np.int64).tolist(), skip_special_tokens=skip_special_tokens)
+        # The byte decoder does not know the mark that CLIP's merges put at the end of a word.
+        suffix = getattr(self.backend.model, "end_of_word_suffix", None)
+        return text.replace(suffix, " ").strip() if suffix else text
+
+    def batch_decode(self, ids: Iterable[Any] | np.ndarray, skip_special_tokens: bool = False) -> list[str]:
+        """The text of each row of ids."""
+        return [self.decode(row, skip_special_tokens) for row in ids]
+
+    def __len__(self) -> int:
+        """Tokens in all, the added ones included."""
+        return int(self.backend.get_vocab_size(with_added_tokens=True))
+
+    @property
+    def vocab_size(self) -> int:
+        """Tokens of the vocabulary itself, without those added later."""
+        return int(self.backend.get_vocab_size(with_added_tokens=False))
+
+    def __repr__(self) -> str:
+        return f"Aimv2Tokenizer({len(self)} tokens, model_max_length={self.model_max_length}, pad={self.pad_token!r})"
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        path_or_hub_id: str | os.PathLike[str],
+        *,
+        revision: str | None = None,
+        cache_dir: str | os.PathLike[str] | None = None,
+        token: str | bool | None = None,
+        local_files_only: bool = False,
+    ) -> Self:
+        """From a folder or a hub id: `tokenizer.json`, or `vocab.json` with `merges.txt`.
+
+        Raises:
+            FileNotFoundError: the files are not there.
+            CheckpointError: they are damaged or make no sense.
+        """
+        folder = resolve(
+            path_or_hub_id,
+            revision=revision,
+            cache_dir=cache_dir,
+            token=token,
+            local_files_only=local_files_only,
+            files=TOKENIZER_FILES,
+        )
+        return cls(*read_tokenizer(folder))
+
+    def save_pretrained(self, folder: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+        """Write `tokenizer.json` and `tokenizer_config.json`, which Transformers reads to the same ids.
+
+        Raises:
+            FileExistsError: one of them is there and `overwrite` is False; nothing is written then.
+        """
+        folder = make_folder(folder)
+        whole, config = folder / "tokenizer.json", folder / "tokenizer_config.json"
+        for path in (whole, config):
+            refuse_existing(path, overwrite)
+        with atomic_write(whole, overwrite) as file:
+            file.write(self.backend.to_str(pretty=True).encode())
+        write_json(config, self.to_dict(), overwrite)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The content of `tokenizer_config.json`."""
+        kept = {key: value for key, value in self.settings.items() if key not in _NOT_SAVED}
+        kept.setdefault("tokenizer_class", "PreTrainedTokenizerFast")  # "as tokenizer.json says", to Transformers
+        names = {name: getattr(self, name) for name in SPECIAL_NAMES if getattr(self, name) is not None}
+        sides = {"padding_side": self.padding_side, "truncation_side": self.truncation_side}
+        limit = {} if self.model_max_length is None else {"model_max_length": self.model_max_length}
+        return kept | names | sides | limit
+
+    def _rows(self, texts: list[str], add_special_tokens: bool, limit: int | None) -> list[list[int]]:
+        for index, text in enumerate(texts):
+            if any("\ud800" <= letter <= "\udfff" for letter in text):
+                raise ValueError(f"text {index} holds half a surrogate pair, expected valid Unicode; decode it again")
+        specials = self.backend.num_special_tokens_to_add(False) if add_special_tokens else 0
+        if limit is not None and limit < specials:
+            raise ValueError(f"found max_length={limit}, expected room for the {specials} special tokens")
+        with guarded("encoding"):
+            encodings = self.backend.encode_batch(texts, add_special_tokens=False)
+            if limit is not None:
+                for encoding in encodings:
+                    encoding.truncate(limit - specials, direction=self.truncation_side)
+            if add_special_tokens:
+                encodings = [self.backend.post_process(encoding, None, True) for encoding in encodings]
+            return [encoding.ids for encoding in encodings]
+
+    def _limit(self, max_length: int | None, what: str) -> int:
+        limit = self.model_max_length if max_length is None else max_length
+        if limit is None:
+            raise ValueError(f"{what} needs a length and the tokenizer's files name none; pass max_length")
+        if not isinstance(limit, int) or isinstance(limit, bool) or not 1 <= limit < _NO_LIMIT:
+            raise ValueError(f"found max_length={limit!r}, expected a whole number of tokens, 1 to {_NO_LIMIT - 1}")
+        return limit
+
+    def _warn_if_long(self, rows: list[list[int]]) -> None:
+        longest = max(range(len(rows)), key=lambda index: len(rows[index]))
+        if self.model_max_length is not None and len(rows[longest]) > self.model_max_length:
+            warnings.warn(
+                f"text {longest} has {len(rows[longest])} tokens, more than the {self.model_max_length} that the model "
+                "takes; pass truncation=True to cut it",
+                stacklevel=3,
+            )
+
+    def _arrays(self, rows: list[list[int]], length: int) -> dict[str, np.ndarray]:
+        lengths = [max(len(row), length) for row in rows]
+        if min(lengths) != max(lengths):
+            raise ValueError(
+                f"found texts of {min(lengths)} to {max(lengths)} tokens, expected one length for one array; "
+                f"pass {'truncation=True' if length else 'padding=True'}"
+            )
+        fill = self.pad_token_id
+        if fill is None and min(map(len, rows)) < lengths[0]:
+            raise ValueError("padding is needed but the tokenizer's files name no pad_token; pass padding=False")
+        ids = np.full((len(rows), lengths[0]), fill or 0, dtype=np.int64)  # (B, T)
+        mask = np.zeros_like(ids)
+        for index, row in enumerate(rows):
+            place = slice(len(row)) if self.padding_side == "right" else slice(lengths[0] - len(row), None)
+            ids[index, place], mask[index, place] = row, 1
+        return {"input_ids": ids, "attention_mask": mask}
+
+
+def _as_list(text: str | Iterable[str]) -> list[str]:
+    if not isinstance(text, Iterable) or isinstance(text, bytes | Mapping):
+        raise TypeError(f"found a {type(text).__name__} for text, expected a string or a list of strings")
+    texts = [text] if isinstance(text, str) else list(text)
+    for index, one in enumerate(texts):
+        if not isinstance(one, str):
+            raise TypeError(f"found a {type(one).__name__} for text {index}, expected a string")
+    if not texts:
+        raise ValueError("found an empty list of texts, expected at least one")
+    return texts
+
+
+def _choice(table: Mapping[Any, Any], value: Any, name: str) -> Any:
+    if not isinstance(value, bool | str) or value not in table:
+        raise ValueError(f"found {name}={value!r}, expected one of {list(table)}")
+    return table[value]
+
+
+def _positions(value: Any) -> int | None:
+    if value is None or (isinstance(value, int | float) and value >= _NO_LIMIT):
+        return None
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise CheckpointError(f"found model_max_length={value!r} in tokenizer_config.json, expected 1 or more")
+    return value
+
+
+def _side(settings: Mapping[str, Any], name: str) -> str:
+    side = settings.get(name) or "right"
+    if side not in ("right", "left"):
+        raise CheckpointError(f"found {name}={side!r} in tokenizer_config.json, expected 'right' or 'left'")
+    return str(side)

@@ -1,0 +1,126 @@
+"""The four steps of CLIP's image processing, each as its equation: resize, crop, rescale, normalise.
+
+    picture (H, W, 3) → resize → (H', W', 3) → centre crop → (h, w, 3) → ((x · scale) - mean) / std → (3, h, w) float32
+
+They follow Transformers' Pillow back end step by step, including its rounding, so the results are the same numbers.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from aimv2_np.processing.loading import Pixels, check_pixel_count
+
+
+def resized_shape(height: int, width: int, size: Mapping[str, int]) -> tuple[int, int]:
+    """The height and width a picture is resized to.
+
+    `size` holds one of: shortest_edge; shortest_edge and longest_edge; max_height and max_width; height and width.
+    Edges are rounded down as in Transformers, but never below one pixel (where Transformers fails).
+
+    Raises:
+        ValueError: other keys, or more pixels than a picture may have (a long thin one grows enormous).
+    """
+    if "shortest_edge" in size and "longest_edge" in size:
+        wanted = _within_longest_edge(height, width, size["shortest_edge"], size["longest_edge"])
+    elif "shortest_edge" in size:
+        short = size["shortest_edge"]
+        long = int(short * max(height, width) / min(height, width))
+        wanted = (long, short) if width <= height else (short, long)
+    elif "max_height" in size and "max_width" in size:
+        scale = min(size["max_height"] / height, size["max_width"] / width)
+        wanted = (int(height * scale), int(width * scale))
+    elif "height" in size and "width" in size:
+        wanted = (size["height"], size["width"])
+    else:
+        raise ValueError(
+            f"cannot resize to size={dict(size)}; expected shortest_edge, shortest_edge and longest_edge, "
+            "max_height and max_width, or height and width"
+        )
+    shape = max(1, wanted[0]), max(1, wanted[1])
+    check_pixel_count(*shape, f"the {width} x {height} picture, once resized,")
+    return shape
+
+
+def _within_longest_edge(height: int, width: int, shortest: int, longest: int) -> tuple[int, int]:
+    """The shorter edge becomes `shortest`, or less where the longer one would otherwise pass `longest`."""
+    short, long = float(min(height, width)), float(max(height, width))
+    exact = float(shortest)  # of the shorter edge
+    if long / short * shortest > longest:
+        exact = longest * short / long
+        shortest = round(exact)
+    if shortest == min(height, width):
+        return height, width
+    if width < height:
+        return int(exact * height / width), shortest
+    return shortest, int(exact * width / height)
+
+
+def resize(pixels: Pixels, size: Mapping[str, int], resample: int) -> Pixels:
+    """(H, W, 3) → (H', W', 3), with Pillow's filter number `resample` (0 nearest, 1 Lanczos, 2 bilinear, 3 bicubic,
+    4 box, 5 Hamming).
+
+    Pillow resizes 8-bit pictures. Arrays of other dtypes must hold whole numbers of 0 to 255 (they come back as uint8)
+    or fractions of 0 to 1 (they are cut down to 8 bits, resized, and come back as float32 fractions).
+    """
+    from PIL import Image
+
+    height, width = resized_shape(pixels.shape[0], pixels.shape[1], size)
+    fractions = are_fractions(pixels)
+    if fractions:
+        pixels = _times(pixels, 255)
+    image = Image.fromarray(np.ascontiguousarray(pixels.astype(np.uint8, copy=False)))
+    resized = np.asarray(image.resize((width, height), resample=Image.Resampling(resample)))
+    return _times(resized, 1 / 255) if fractions else resized
+
+
+def are_fractions(pixels: Pixels) -> bool:
+    """Whether the numbers are fractions of 0 to 1 rather than whole numbers of 0 to 255; neither is an error."""
+    if pixels.dtype == np.uint8:
+        return False
+    lowest, highest = pixels.min(), pixels.max()
+    if lowest >= 0 and highest <= 255:
+        if pixels.dtype.kind in "ui" or np.allclose(pixels, pixels.astype(int)):
+            return False
+        if highest <= 1:
+            return True
+    raise ValueError(
+        f"found numbers from {lowest:g} to {highest:g}, expected whole numbers of 0 to 255 or fractions of 0 to 1; "
+        "convert the array to uint8"
+    )
+
+
+def center_crop(pixels: Pixels, height: int, width: int) -> Pixels:
+    """(H, W, 3) → (height, width, 3) around the middle; a picture that is too small is put on zeros (black).
+
+    Where the margin is odd, the extra pixel is cut off at the end, or filled at the start.
+    """
+    check_pixel_count(height, width, "the crop")
+    top, left = (pixels.shape[0] - height) // 2, (pixels.shape[1] - width) // 2
+    inside = pixels[max(top, 0) : max(top, 0) + height, max(left, 0) : max(left, 0) + width]
+    if inside.shape[:2] == (height, width):
+        return inside
+    canvas = np.zeros((height, width, 3), dtype=pixels.dtype)
+    down, right = max(-top, 0), max(-left, 0)
+    canvas[down : down + inside.shape[0], right : right + inside.shape[1]] = inside
+    return canvas
+
+
+def to_input(
+    pixels: Pixels, scale: float | None, mean: Sequence[float] | None, std: Sequence[float] | None
+) -> np.ndarray:
+    """(h, w, 3) → (3, h, w) float32: x · scale, then (x - mean) / std; None leaves a step out."""
+    channels_first = pixels.transpose(2, 0, 1)
+    out = np.array(channels_first, dtype=np.float32, order="C") if scale is None else _times(channels_first, scale)
+    if mean is not None and std is not None:
+        out -= np.array(mean, dtype=np.float32)[:, None, None]
+        out /= np.array(std, dtype=np.float32)[:, None, None]
+    return out
+
+
+def _times(pixels: np.ndarray, factor: float) -> np.ndarray:
+    """The product taken in float64 and rounded once to float32, as Transformers does; NumPy works through it block by
+    block, so no float64 copy of the picture comes to be."""
+    out = np.empty(pixels.shape, dtype=np.float32)
+    np.multiply(pixels, factor, out=out, dtype=np.float64, casting="same_kind")
+    return out

@@ -1,0 +1,21 @@
+"""Shape annotations: `Float[Array, "B N D"]` says what an array is, letter by letter.
+
+    B batch   N tokens (patches)   T text positions   D hidden size   F intermediate size   H heads   d head size
+
+At run time they are plain `typing.Annotated`. When jaxtyping has been imported first, as the tests do, the same
+annotations are jaxtyping's and every call of a layer is checked against them.
+"""
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING or "jaxtyping" not in sys.modules:
+    from typing import Annotated as Bool
+    from typing import Annotated as Float
+    from typing import Annotated as Int
+else:
+    from jaxtyping import Bool, Float, Int
+
+Array = Any  # numpy.ndarray, cupy.ndarray, or a Parameter that stands for one
+
+__all__ = ["Array", "Bool", "Float", "Int"]

@@ -1,0 +1,188 @@
+"""Zero-shot classification: which of some labels, none of which the model was trained on, fits a picture best.
+
+    p_bl = softmax_l(logits_per_image_bl),    logits_per_image_bl = scale · <image_b, text_l>
+
+where text l is the template with label l in it. Radford et al. 2021 (arXiv:2103.00020), section 3.1.2.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from os import PathLike
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aimv2_np.arrays import namespace, to_numpy, widen
+from aimv2_np.config import Aimv2Config, config_from_pretrained
+from aimv2_np.layers.attention import softmax
+from aimv2_np.models.aimv2 import Aimv2Model
+from aimv2_np.processing import Aimv2Processor
+from aimv2_np.shapes import Array, Float
+
+PICTURES, PROMPTS = 8, 64  # how many go through a tower at a time: bounds the memory, gains little beyond
+HOLE = "{}"  # where the label goes in a template
+
+
+@dataclass(frozen=True, eq=False)
+class Classification:
+    """How well each label fits each picture.
+
+    Attributes:
+        labels: L labels, as given.
+        scores: (B, L), `logits_per_image`.
+        probabilities: (B, L), each row a softmax over the scores: the labels share 1, also where none of them fits.
+    """
+
+    labels: tuple[str, ...]
+    scores: NDArray[np.floating[Any]]
+    probabilities: NDArray[np.floating[Any]]
+
+    @property
+    def top(self) -> tuple[str, ...]:
+        """The most probable label of each picture."""
+        return tuple(self.labels[best] for best in self.probabilities.argmax(axis=1))
+
+
+def load_classifier(
+    path_or_hub_id: str | PathLike[str], *, backend: str = "numpy", dtype: str = "float32", **hub_options: Any
+) -> tuple[Aimv2Model, Aimv2Processor]:
+    """The model and the processor in a folder or of a hub id; options as for `Aimv2Model.from_pretrained`.
+
+    Raises ValueError for a checkpoint without a text tower, before its weights are fetched, and what
+    `from_pretrained` raises.
+    """
+    config = config_from_pretrained(path_or_hub_id, **hub_options)
+    if not isinstance(config, Aimv2Config):
+        raise ValueError(f"{path_or_hub_id} is a checkpoint with one tower ({config.model_type}); {_TWO_TOWERS}")
+    model = Aimv2Model.from_pretrained(path_or_hub_id, backend=backend, dtype=dtype, **hub_options)
+    return model, Aimv2Processor.from_pretrained(path_or_hub_id, **hub_options)
+
+
+def make_prompts(labels: Sequence[str], template: str = HOLE) -> list[str]:
+    """`template` with each label in the place of its `{}`. Other braces mean nothing.
+
+    Raises:
+        ValueError: a template without `{}`; fewer than two labels; a blank one, or one that is there twice.
+        TypeError: labels that are not strings.
+    """
+    if isinstance(labels, str) or not all(isinstance(label, str) for label in labels):
+        raise TypeError(f"labels is {labels!r:.80}; expected a list of strings")
+    if not isinstance(template, str) or HOLE not in template:
+        raise ValueError(f"template is {template!r:.80}; expected text with {{}} where the label goes")
+    if len(labels) < 2:
+        found = f"only {labels[0]!r:.80}" if labels else "no labels"
+        raise ValueError(f"found {found}; expected at least two labels, which are compared with each other")
+    seen: set[str] = set()
+    for i, label in enumerate(labels, 1):
+        if not label.strip():
+            raise ValueError(f"label {i} is blank; expected a word or a phrase")
+        if label in seen:
+            raise ValueError(f"the label {label!r:.80} is there twice and would share its probability; leave one out")
+        seen.add(label)
+    return [template.replace(HOLE, label) for label in labels]
+
+
+def classify(
+    images: Any,
+    labels: Sequence[str],
+    *,
+    model: Aimv2Model,
+    processor: Aimv2Processor,
+    template: str = HOLE,
+    progress: Callable[[int], None] | None = None,
+) -> Classification:
+    """Compare every picture with every label.
+
+    Args:
+        images: a picture or a list of B pictures, in the forms that `Aimv2ImageProcessor` takes.
+        labels: L different labels, at least two.
+        model, processor: as from `load_classifier`.
+        template: the text around each label, `"a photo of a {}"`.
+        progress: called with the number of pictures that are done, now and then.
+
+    Raises:
+        ValueError: labels or a template that make no sense (see `make_prompts`), too long for the text tower, or that
+            the tokenizer cannot tell apart; no pictures, or damaged ones; a model without a text tower.
+        FileNotFoundError: a picture that is not there.
+    """
+    if not isinstance(model, Aimv2Model):
+        raise ValueError(f"model is an {type(model).__name__}; {_TWO_TOWERS}")
+    pictures = list(images) if isinstance(images, list | tuple) else [images]
+    if not pictures:
+        raise ValueError("found an empty list of images; expected at least one")
+    prompts = make_prompts(labels, template)
+    _check_tokens(prompts, model, processor)
+    texts = _embed_prompts(prompts, model, processor)
+    scores: list[Array] = []
+    done = 0
+    for pixels in _batches(pictures, processor):
+        embeds = model(pixel_values=pixels).image_embeds
+        logits = model.logits(texts, embeds).T  # (b, L)
+        scores.append(to_numpy(widen(logits)))
+        done += len(pixels)
+        if progress is not None:
+            progress(done)
+    together = np.concatenate(scores)
+    return Classification(tuple(labels), together, softmax(together))
+
+
+_TWO_TOWERS = (
+    "zero-shot classification compares pictures with texts and needs a checkpoint with both towers, such as "
+    "'apple/aimv2-large-patch14-224-lit'"
+)
+
+
+def _check_tokens(prompts: Sequence[str], model: Aimv2Model, processor: Aimv2Processor) -> None:
+    """Prompts must fit the text tower, end as it expects, and be different to it: tokenizers ignore case, say."""
+    if processor.tokenizer is None:
+        return  # the processor says what is missing when it is called
+    limit = model.config.text_config.max_position_embeddings
+    end = model.config.text_config.eos_token_id
+    seen: dict[tuple[int, ...], str] = {}
+    for prompt in prompts:
+        ids = tuple(processor.tokenizer.encode(prompt))
+        if len(ids) > limit:
+            raise ValueError(
+                f"{prompt!r:.80} is {len(ids)} tokens long; the text tower takes at most {limit}: shorten it"
+            )
+        if end not in ids:
+            raise ValueError(
+                f"{prompt!r:.80} becomes tokens that end in {ids[-1]}, but the model looks for its end-of-text token, "
+                f"{end}; use the tokenizer that belongs to this checkpoint"
+            )
+        if ids in seen:
+            raise ValueError(
+                f"{seen[ids]!r:.80} and {prompt!r:.80} are the same to the tokenizer and would share their "
+                "probability; leave one out"
+            )
+        seen[ids] = prompt
+
+
+def _embed_prompts(prompts: list[str], model: Aimv2Model, processor: Aimv2Processor) -> Float[Array, "L E"]:
+    parts = [
+        model(**processor(text=prompts[i : i + PROMPTS], padding=True)).text_embeds
+        for i in range(0, len(prompts), PROMPTS)
+    ]
+    return namespace(parts[0]).concatenate(parts)
+
+
+def _batches(pictures: Sequence[Any], processor: Aimv2Processor) -> Iterator[NDArray[np.float32]]:
+    """Pixels (b, 3, H, W) of neighbours of the same size; native checkpoints leave pictures as large as they are."""
+    batch: list[NDArray[np.float32]] = []
+    for index, picture in enumerate(pictures):
+        pixels = _pixels(picture, index, processor)
+        if batch and (len(batch) == PICTURES or pixels.shape != batch[0].shape):
+            yield np.concatenate(batch)
+            batch = []
+        batch.append(pixels)
+    yield np.concatenate(batch)
+
+
+def _pixels(picture: Any, index: int, processor: Aimv2Processor) -> NDArray[np.float32]:
+    """(1, 3, H, W) of one picture. The processor, which sees only this one, calls it image 0 in its errors."""
+    try:
+        pixels: NDArray[np.float32] = processor(images=[picture])["pixel_values"]
+    except (FileNotFoundError, ValueError, TypeError) as error:
+        raise type(error)(str(error).replace("image 0", f"image {index}", 1)) from error
+    return pixels

@@ -1,0 +1,88 @@
+"""A checkpoint from one layout into another: weights, configuration, and the processor's files beside them."""
+
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from aimv2_np.checkpoints import fetch, match, open_source
+from aimv2_np.checkpoints.relayout import DIALECTS, SAME, arranged, check_choice, common_dtype, write_layout
+from aimv2_np.config import CONFIG_FILE, config_from_dict
+from aimv2_np.config.base import naming_file
+from aimv2_np.files import atomic_write, refuse_existing
+from aimv2_np.locate import IMAGE_PROCESSOR_FILES, TOKENIZER_FILES, check_link
+from aimv2_np.models.auto import MODELS
+
+BESIDE = (*IMAGE_PROCESSOR_FILES, *TOKENIZER_FILES)
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """What `convert` did.
+
+    Attributes:
+        source, folder: where it read and where it wrote.
+        before, after: the names of the layouts.
+        dtype: of the numbers that were written; with "same", of most of them.
+        tensors, nbytes: how many were written, in the new layout.
+    """
+
+    source: Path
+    folder: Path
+    before: str
+    after: str
+    dtype: str
+    tensors: int
+    nbytes: int
+
+
+def convert(
+    path_or_hub_id: str | os.PathLike[str],
+    folder: str | os.PathLike[str],
+    layout: str = "transformers",
+    *,
+    dtype: str = SAME,
+    overwrite: bool = False,
+    **hub_options: Any,
+) -> Conversion:
+    """Write the checkpoint in a folder, or of a hub id, into another folder in another layout.
+
+    One tensor at a time is in memory, two where q, k and v are stacked or a dtype is converted.
+
+    Args:
+        path_or_hub_id: a checkpoint in any layout.
+        folder: where to write; made where missing, and another one than is read from.
+        layout: "transformers", "apple", "mlx", "flax" or "timm".
+        dtype: "float32", "float16", "bfloat16", or "same": every tensor keeps its bytes.
+        overwrite: replace a checkpoint that is in `folder`.
+        hub_options: revision, cache_dir, token, local_files_only, as in huggingface_hub.
+
+    Raises:
+        FileExistsError: there is a checkpoint in `folder` and `overwrite` is False.
+        CheckpointError: what is read is damaged, incomplete or no AIMv2, or has numbers that `dtype` cannot hold.
+        ValueError: no such layout or dtype, or the layout has no place for such a model.
+    """
+    target = check_choice(layout, dtype)
+    source = open_source(fetch(path_or_hub_id, extra=BESIDE, **hub_options))
+    folder = Path(folder)
+    if folder.exists() and folder.samefile(source.folder):
+        raise ValueError(f"{folder} is the checkpoint that is converted; choose another folder to write to")
+    with naming_file(source.folder):
+        config = config_from_dict(source.values)
+        skeleton = MODELS[type(config)].skeleton(config)
+    names = match({name: tuple(p.shape) for name, p in skeleton.state_dict().items()}, source.tensors)
+    label = common_dtype(source.tensors, names, dtype)
+    values = DIALECTS[layout](config, label, type(skeleton).__name__)
+    state = arranged(source.tensors, names, target, dtype)
+    beside = [source.folder / name for name in BESIDE if (source.folder / name).is_file()]
+    for path in beside:
+        check_link(path, source.folder)
+        refuse_existing(folder / path.name, overwrite)
+    refuse_existing(folder / CONFIG_FILE, overwrite)
+    write_layout(folder, state, target, values, overwrite)
+    for path in beside:
+        with path.open("rb") as original, atomic_write(folder / path.name, overwrite) as copy:
+            shutil.copyfileobj(original, copy)
+    nbytes = sum(tensor.nbytes for tensor in state.values())
+    return Conversion(source.folder, folder, source.layout.name, layout, label, len(state), nbytes)

@@ -1,0 +1,166 @@
+"""What a checkpoint is, from its configuration and the headers of its weights; the weights themselves stay unread."""
+
+import os
+import re
+from collections import Counter
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import Any
+
+from aimv2_np.checkpoints import Checkpoint, match, open_checkpoint, resolve
+from aimv2_np.checkpoints.checkpoint import Tensors
+from aimv2_np.checkpoints.dialects import from_timm, is_timm
+from aimv2_np.checkpoints.source import refuse_foreign, source_of
+from aimv2_np.config import Aimv2Config, Aimv2TextConfig, Aimv2VisionConfig, Config, config_from_dict, read_config
+from aimv2_np.config.base import naming_file
+from aimv2_np.errors import CheckpointError
+from aimv2_np.locate import ALTERNATIVES, CONFIG_FILES
+from aimv2_np.models.auto import MODELS
+from aimv2_np.module import Module
+
+FLOAT32 = 4  # bytes
+
+
+@dataclass(frozen=True)
+class Part:
+    """One line of the parameter table: `count` equal modules with `parameters` numbers in all of them together."""
+
+    path: str
+    count: int
+    parameters: int
+
+
+@dataclass(frozen=True)
+class Description:
+    """What a checkpoint is.
+
+    Attributes:
+        folder: where its files are on this machine.
+        model: the class that `aimv2_np.load` makes of it.
+        config: its configuration.
+        parts, parameters: numbers by module, and in all.
+        positions: how each tower knows where things are.
+        files: weight file → bytes; empty where only the configuration is on this machine.
+        dtypes: stored dtype → numbers stored in it.
+        layout: what the layout of the weights is called, or None without weights.
+        tensors: our name → (our shape, stored dtype); the dtype is None without weights.
+        problem: why the weights do not fit the configuration, or None.
+    """
+
+    folder: Path
+    model: str
+    config: Aimv2Config | Aimv2VisionConfig | Aimv2TextConfig
+    parts: tuple[Part, ...]
+    parameters: int
+    positions: dict[str, str]
+    files: dict[str, int]
+    dtypes: dict[str, int]
+    layout: str | None
+    tensors: dict[str, tuple[tuple[int, ...], str | None]]
+    problem: str | None
+
+    @property
+    def memory(self) -> tuple[int, int]:
+        """(mapped, private) bytes of a float32 model: what is stored so is used where it lies, the rest converted."""
+        if not self.files:
+            return 0, FLOAT32 * self.parameters
+        mapped = FLOAT32 * self.dtypes.get("F32", 0)
+        return mapped, FLOAT32 * sum(self.dtypes.values()) - mapped
+
+
+def describe(path_or_hub_id: str | os.PathLike[str], **hub_options: Any) -> Description:
+    """Describe the checkpoint in a folder or of a hub id, of which only the configuration is fetched.
+
+    Raises FileNotFoundError without a configuration, CheckpointError for one that makes no sense or for damaged weight
+    files, and the hub's errors. Weights that do not fit the configuration are a `problem`, not an error.
+    """
+    folder = resolve(path_or_hub_id, files=CONFIG_FILES, **hub_options)
+    checkpoint = _weights(folder)
+    if checkpoint:
+        refuse_foreign(checkpoint)
+    values = read_config(folder)
+    layout: str | None = None
+    tensors: Tensors | None = None
+    if checkpoint:
+        source = source_of(folder, values, checkpoint)
+        values, layout, tensors = source.values, source.layout.name, source.tensors
+    with naming_file(path_or_hub_id):
+        config = config_from_dict(from_timm(values, by_name=True) if is_timm(values) else values)
+        skeleton = MODELS[type(config)].skeleton(config)
+    shapes = {name: tuple(p.shape) for name, p in skeleton.state_dict().items()}
+    return Description(
+        folder=folder,
+        model=type(skeleton).__name__,
+        config=config,
+        parts=_parts(skeleton),
+        parameters=skeleton.num_parameters(),
+        positions=_positions(config),
+        files=_files(folder) if tensors else {},
+        dtypes=_numbers_by_dtype(tensors) if tensors else {},
+        layout=layout,
+        tensors=_tensors(tensors) if tensors else {name: (shape, None) for name, shape in shapes.items()},
+        problem=_problem(shapes, tensors) if tensors else None,
+    )
+
+
+def _weights(folder: Path) -> Checkpoint | None:
+    """None where there are no weights at all, as in the cache of a repository of which only config.json was fetched."""
+    try:
+        return open_checkpoint(folder)
+    except FileNotFoundError:
+        if _files(folder):
+            raise
+        return None
+
+
+def _files(folder: Path) -> dict[str, int]:
+    for patterns in ALTERNATIVES:
+        if paths := {path for pattern in patterns for path in folder.glob(pattern)}:
+            return {path.name: path.stat().st_size if path.exists() else 0 for path in sorted(paths)}
+    return {}
+
+
+def _problem(shapes: dict[str, tuple[int, ...]], checkpoint: Tensors) -> str | None:
+    try:
+        match(shapes, checkpoint)
+    except CheckpointError as error:
+        return str(error)
+    return None
+
+
+def _tensors(checkpoint: Tensors) -> dict[str, tuple[tuple[int, ...], str | None]]:
+    return {name: (shape, checkpoint.dtypes[name]) for name, shape in checkpoint.shapes.items()}
+
+
+def _numbers_by_dtype(checkpoint: Tensors) -> dict[str, int]:
+    numbers: Counter[str] = Counter()
+    for name, shape in checkpoint.shapes.items():
+        numbers[checkpoint.dtypes[name]] += prod(shape)
+    return dict(numbers.most_common())
+
+
+def _parts(skeleton: Module) -> tuple[Part, ...]:
+    """Numbers per module: the towers one level deep, all layers of an encoder in one line."""
+    numbers: Counter[str] = Counter()
+    layers: dict[str, set[str]] = {}
+    for name, parameter in skeleton.state_dict().items():
+        part = re.match(r"(?:(?:vision|text)_model\.)?(?:encoder\.layers|\w+)", name)
+        path = part[0] if part else name
+        numbers[path] += prod(parameter.shape)
+        if path.endswith(".layers"):
+            layers.setdefault(path, set()).add(name.removeprefix(path).split(".")[1])
+    return tuple(Part(path, len(layers.get(path, "1")), total) for path, total in numbers.items())
+
+
+def _positions(config: Config) -> dict[str, str]:
+    if isinstance(config, Aimv2Config):
+        return _positions(config.vision_config) | _positions(config.text_config)
+    if isinstance(config, Aimv2TextConfig):
+        return {"text": f"learned, up to {config.max_position_embeddings} tokens"}
+    assert isinstance(config, Aimv2VisionConfig)
+    (height, width), (patch_height, patch_width) = config.image_shape, config.patch_shape
+    if config.is_native:
+        return {"vision": f"native: sine-cosine, for any grid of {patch_height}x{patch_width} patches"}
+    rows, columns = config.grid
+    return {"vision": f"learned, {rows}x{columns} patches of {patch_height}x{patch_width} in {height}x{width} pixels"}

@@ -1,0 +1,93 @@
+import io
+from threading import Event
+
+import pytest
+from rich.console import Console
+
+from aimv2_np.cli import output
+
+
+@pytest.mark.parametrize(
+    ("share", "bar"),
+    [(0, ""), (1, "██████████"), (0.5, "█████"), (0.05, "▌"), (0.0125, "▏"), (0.005, ""), (0.99, "█████████▉")],
+)
+def test_bars_are_exact_to_an_eighth_of_a_character(share, bar):
+    assert output.bar(share, 10) == bar
+
+
+def test_bars_without_block_characters():
+    assert output.bar(0.5, 10, "ascii") == "#####"
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [(0, "0 bytes"), (999, "999 bytes"), (1000, "1 kB"), (5_195_612, "5.2 MB"), (1.236e9, "1.24 GB")],
+)
+def test_sizes(number, text):
+    assert output.bytes_of(int(number)) == text
+
+
+def test_plurals():
+    assert [output.plural(n, "picture") for n in (0, 1, 2, 1234)] == [
+        "0 pictures", "1 picture", "2 pictures", "1,234 pictures",
+    ]  # fmt: skip
+
+
+def screen(monkeypatch, *, terminal: bool) -> io.StringIO:
+    stream = io.StringIO()
+    monkeypatch.setattr(output, "console", lambda **_: Console(file=stream, force_terminal=terminal, width=80))
+    return stream
+
+
+def test_progress_shows_on_a_terminal_and_vanishes(monkeypatch):
+    stream = screen(monkeypatch, terminal=True)
+    monkeypatch.setattr(output, "PATIENCE", -1.0)
+    with output.progress("classifying", 8) as advance:
+        advance(3)
+        assert "classifying" in stream.getvalue()
+        advance(8)
+    assert "8/8" in stream.getvalue()
+    assert stream.getvalue().endswith("\x1b[2K")  # the line is erased
+
+
+def test_short_work_shows_no_progress(monkeypatch):
+    stream = screen(monkeypatch, terminal=True)
+    monkeypatch.setattr(output, "PATIENCE", 3600.0)
+    with output.progress("classifying", 8) as advance:
+        advance(8)
+    assert stream.getvalue() == ""
+
+
+def test_no_progress_in_a_file(monkeypatch):
+    stream = screen(monkeypatch, terminal=False)
+    monkeypatch.setattr(output, "PATIENCE", -1.0)
+    with output.progress("classifying", 8) as advance:
+        advance(8)
+    assert stream.getvalue() == ""
+
+
+def test_a_spinner_shows_on_a_terminal_and_vanishes(monkeypatch):
+    shown = Event()
+
+    class Screen(Console):
+        def status(self, *arguments, **options):
+            status = super().status(*arguments, **options)
+            start = status.start
+            status.start = lambda: (start(), shown.set())
+            return status
+
+    stream = io.StringIO()
+    monkeypatch.setattr(output, "console", lambda **_: Screen(file=stream, force_terminal=True, width=80))
+    monkeypatch.setattr(output, "PATIENCE", 0.0)
+    with output.waiting("loading"):
+        assert shown.wait(60)
+    assert "loading" in stream.getvalue()
+    assert stream.getvalue().endswith("\x1b[2K")
+
+
+def test_no_spinner_in_a_file(monkeypatch):
+    stream = screen(monkeypatch, terminal=False)
+    monkeypatch.setattr(output, "PATIENCE", 0.0)
+    with output.waiting("loading"):
+        pass
+    assert stream.getvalue() == ""

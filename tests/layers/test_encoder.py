@@ -1,0 +1,52 @@
+import numpy as np
+
+from aimv2_np.layers.encoder import Encoder, EncoderLayer
+from tests.support.models import randomized, text_config, vision_config
+
+
+def filled(skeleton, seed=0):
+    return randomized(skeleton.map(lambda path, place: np.zeros(place.shape)), seed)
+
+
+def test_a_block_is_two_residual_steps():
+    layer = filled(EncoderLayer.skeleton(vision_config(qkv_bias=True, mlp_bias=True)))
+    x = np.random.default_rng(0).standard_normal((2, 5, 16))
+    middle = x + layer.attention(layer.rms_norm1(x))
+    expected = middle + layer.ffn(layer.rms_norm2(middle))
+    np.testing.assert_allclose(layer(x), expected, rtol=1e-14)
+    assert not np.allclose(expected, x + layer.attention(layer.rms_norm1(x)) + layer.ffn(layer.rms_norm2(x)))
+
+
+def test_a_block_that_computes_nothing_is_the_identity():
+    layer = EncoderLayer.skeleton(vision_config()).map(lambda path, place: np.zeros(place.shape))
+    x = np.random.default_rng(0).standard_normal((2, 5, 16))
+    np.testing.assert_array_equal(layer(x), x)
+
+
+def test_blocks_run_in_order():
+    encoder = filled(Encoder.skeleton(text_config(num_hidden_layers=3)))
+    assert len(encoder.layers) == 3
+    x = np.random.default_rng(0).standard_normal((1, 4, 12))
+    mask = np.tril(np.ones((4, 4), bool))[None, None]
+    expected = x
+    for layer in encoder.layers:
+        expected = layer(expected, mask)
+    np.testing.assert_array_equal(encoder(x, mask), expected)
+    assert not np.allclose(encoder(x), expected)  # the mask reaches the blocks
+
+
+def test_the_input_is_not_modified():
+    encoder = filled(Encoder.skeleton(vision_config()))
+    x = np.random.default_rng(0).standard_normal((1, 4, 16))
+    x.flags.writeable = False
+    encoder(x)
+
+
+def test_biases_follow_the_configuration():
+    def biases(**changes):
+        names = EncoderLayer.skeleton(vision_config(**changes)).state_dict()
+        return {name.split(".")[0] for name in names if name.endswith("bias")}
+
+    assert biases() == set()
+    assert biases(qkv_bias=True) == {"attention"}
+    assert biases(mlp_bias=True) == {"ffn"}

@@ -1,0 +1,60 @@
+"""The oracle suite needs PyTorch and Transformers: without them it fails, it does not skip.
+
+`pytest tests --ignore=tests/oracle` is the suite that needs neither.
+"""
+
+import warnings
+from pathlib import Path
+
+import pytest
+
+try:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what they say while being imported is not about this project
+        import torch
+        import transformers
+        from transformers.models.aimv2 import modeling_aimv2  # noqa: F401
+except ImportError as error:
+    raise ImportError(f"tests/oracle compares with Transformers: pip install -e '.[oracle,test]' ({error})") from error
+
+from tests.support import oracle
+
+FOLDER = Path(__file__).parent
+EXAMPLES_WANTED = 500  # of random models and inputs, over the whole folder
+
+transformers.logging.set_verbosity_error()
+transformers.logging.disable_progress_bar()
+torch.set_num_threads(1)  # the models are tiny: starting a second thread costs more than it computes
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if FOLDER in item.path.parents:
+            item.add_marker(pytest.mark.filterwarnings("ignore::DeprecationWarning:torch"))
+            item.add_marker(pytest.mark.filterwarnings("ignore::DeprecationWarning:transformers"))
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    config = session.config
+    if hasattr(config, "workeroutput"):  # a worker of pytest-xdist: the count goes to the process that started it
+        config.workeroutput["oracle_examples"] = oracle.examples_run
+    elif _whole_folder(config) and exitstatus == 0 and oracle.examples_run < EXAMPLES_WANTED:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: object, error: object) -> None:
+    oracle.examples_run += getattr(node, "workeroutput", {}).get("oracle_examples", 0)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    line = f"oracle examples: {oracle.examples_run}"
+    if _whole_folder(config) and oracle.examples_run < EXAMPLES_WANTED:
+        line += f"; a run of the whole folder fails with fewer than {EXAMPLES_WANTED}"
+    terminalreporter.write_line(line)
+
+
+def _whole_folder(config: pytest.Config) -> bool:
+    paths = [Path(config.invocation_params.dir, argument).resolve() for argument in config.args]
+    whole = any(path == FOLDER or path in FOLDER.parents for path in paths)
+    return whole and not config.option.keyword and not config.option.collectonly

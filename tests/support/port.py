@@ -1,0 +1,180 @@
+"""AIMv2 once more, as somebody would port it: plain functions over a dictionary of weights, looping over heads.
+
+The port shares no code with the package; each fault is a subclass that overrides one small method.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from aimv2_np import trace
+
+NDArray = np.ndarray[Any, np.dtype[Any]]
+
+
+class Port:
+    """`Port(model).run(pixel_values=..., input_ids=...)` gives the inputs and every module's output by dotted path."""
+
+    def __init__(self, model: Any) -> None:
+        self.config = model.config
+        self.w = {name: np.asarray(array) for name, array in model.state_dict().items()}
+        self.out: dict[str, NDArray] = {}
+
+    # what a fault may override
+
+    def weight(self, path: str) -> NDArray:
+        return self.w[f"{path}.weight"]
+
+    def bias(self, path: str) -> NDArray | None:
+        return self.w.get(f"{path}.bias")
+
+    def pixels(self, pixels: NDArray) -> NDArray:
+        return pixels
+
+    def normalise(self, path: str, x: NDArray, eps: float) -> NDArray:
+        return x / np.sqrt((x * x).mean(-1, keepdims=True) + x.dtype.type(eps))
+
+    def activation(self, name: str, x: NDArray) -> NDArray:
+        if name == "gelu":
+            from math import erf
+
+            return x * (0.5 + 0.5 * np.vectorize(erf)(x / np.sqrt(2))).astype(x.dtype)
+        return x / (1 + np.exp(-x))
+
+    def roles(self, path: str) -> tuple[str, str, str]:
+        return ("q_proj", "k_proj", "v_proj")
+
+    def gate_and_up(self, path: str) -> tuple[str, str]:
+        return ("gate_proj", "up_proj")
+
+    def scale(self, size: int) -> float:
+        return size**-0.5
+
+    def softmax(self, scores: NDArray) -> NDArray:
+        e = np.exp(scores - scores.max(-1, keepdims=True))
+        return e / e.sum(-1, keepdims=True)
+
+    def patch_order(self, rows: int, columns: int) -> list[tuple[int, int]]:
+        return [(r, c) for r in range(rows) for c in range(columns)]
+
+    def positions(self, rows: int, columns: int, size: int) -> NDArray:
+        omega = 10000.0 ** (-np.arange(size // 4) / (size // 4))
+        return np.array([
+            np.concatenate([np.sin(c * omega), np.cos(c * omega), np.sin(r * omega), np.cos(r * omega)])
+            for r in range(rows) for c in range(columns)
+        ])  # fmt: skip
+
+    def embed(self, prefix: str, patches: NDArray, positions: NDArray, eps: float) -> NDArray:
+        return self.norm(f"{prefix}embeddings.rms_norm", patches, eps) + positions
+
+    def may_look(self, tokens: int, padding: NDArray | None) -> NDArray:
+        allowed = np.tril(np.ones((tokens, tokens), bool))[None]
+        return allowed if padding is None else allowed & (padding[:, None, :] != 0)
+
+    # the network
+
+    def run(self, **inputs: NDArray) -> dict[str, NDArray]:
+        with np.errstate(all="ignore"):
+            self.out = {}
+            both = hasattr(self.config, "vision_config")
+            vision = text = None
+            if "pixel_values" in inputs:
+                vision = self.vision("vision_model." if both else "", inputs["pixel_values"])
+            if "input_ids" in inputs:
+                text = self.text("text_model." if both else "", inputs["input_ids"], inputs.get("attention_mask"))
+            if both and vision is not None and text is not None:
+                image, words = self.linear("visual_projection", vision), self.linear("text_projection", text)
+                self.out["text_embeds"] = words / np.linalg.norm(words, axis=-1, keepdims=True)
+                self.out["image_embeds"] = image / np.linalg.norm(image, axis=-1, keepdims=True)
+                logits = np.exp(self.w["logit_scale"]) * self.out["image_embeds"] @ self.out["text_embeds"].T
+                self.out["logits_per_image"] = logits
+        return {f"inputs/{name}": value for name, value in inputs.items()} | self.out
+
+    def keep(self, path: str, value: NDArray) -> NDArray:
+        self.out[path] = value
+        return value
+
+    def linear(self, path: str, x: NDArray) -> NDArray:
+        y = np.einsum("...i,oi->...o", x, self.weight(path))
+        bias = self.bias(path)
+        return self.keep(path, y if bias is None else y + bias)
+
+    def norm(self, path: str, x: NDArray, eps: float) -> NDArray:
+        return self.keep(path, self.normalise(path, x, eps) * self.weight(path))
+
+    def vision(self, prefix: str, pixels: NDArray) -> NDArray:
+        config = getattr(self.config, "vision_config", self.config)
+        pixels = self.pixels(pixels).astype(np.float32)
+        weight = self.weight(f"{prefix}embeddings.patch_embed")
+        p = weight.shape[2]
+        rows, columns = pixels.shape[2] // p, pixels.shape[3] // p
+        cut = [pixels[:, :, r * p : r * p + p, c * p : c * p + p] for r, c in self.patch_order(rows, columns)]
+        patches = np.stack([np.einsum("bcij,dcij->bd", patch, weight) for patch in cut], axis=1)
+        bias = self.bias(f"{prefix}embeddings.patch_embed")
+        patches = self.keep(f"{prefix}embeddings.patch_embed", patches if bias is None else patches + bias)
+        if config.is_native:
+            positions = self.positions(rows, columns, patches.shape[2]).astype(patches.dtype)
+        else:
+            positions = self.w[f"{prefix}embeddings.position_embedding.weight"]
+        x = self.keep(f"{prefix}embeddings", self.embed(prefix, patches, positions, config.rms_norm_eps))
+        x = self.keep(f"{prefix}rms_norm", self.blocks(prefix, config, x, None))
+        if not config.use_head:
+            return x
+        query = np.broadcast_to(self.w[f"{prefix}head.cls_token"], (len(x), 1, x.shape[2]))
+        keys, values = self.linear(f"{prefix}head.k_proj", x), self.linear(f"{prefix}head.v_proj", x)
+        pooled = self.attend(query, keys, values, config.num_attention_heads, None)[:, 0]
+        return self.keep(f"{prefix}head", self.linear(f"{prefix}head.output_proj", pooled))
+
+    def text(self, prefix: str, ids: NDArray, padding: NDArray | None) -> NDArray:
+        config = getattr(self.config, "text_config", self.config)
+        x = self.w[f"{prefix}embeddings.token_embedding.weight"][ids]
+        x = x + self.w[f"{prefix}embeddings.position_embedding.weight"][: ids.shape[1]]
+        x = self.blocks(prefix, config, self.keep(f"{prefix}embeddings", x), self.may_look(ids.shape[1], padding))
+        x = self.keep(f"{prefix}rms_norm", x)
+        end = (ids == config.eos_token_id).argmax(1)
+        return self.keep(f"{prefix}pooler_output", np.stack([row[i] for row, i in zip(x, end, strict=True)]))
+
+    def blocks(self, prefix: str, config: Any, x: NDArray, allowed: NDArray | None) -> NDArray:
+        for i in range(config.num_hidden_layers):
+            path = f"{prefix}encoder.layers.{i}"
+            y = self.norm(f"{path}.rms_norm1", x, config.rms_norm_eps)
+            x = x + self.attention(f"{path}.attention", config, y, allowed)
+            x = x + self.ffn(f"{path}.ffn", config, self.norm(f"{path}.rms_norm2", x, config.rms_norm_eps))
+            self.keep(path, x)
+        return self.norm(f"{prefix}rms_norm", x, config.rms_norm_eps)
+
+    def attention(self, path: str, config: Any, x: NDArray, allowed: NDArray | None) -> NDArray:
+        named = dict(zip(("q_proj", "k_proj", "v_proj"), self.roles(path), strict=True))
+        parts = {}
+        for name, source in named.items():
+            bias = self.bias(f"{path}.{source}")
+            y = np.einsum("...i,oi->...o", x, self.weight(f"{path}.{source}"))
+            parts[name] = self.keep(f"{path}.{name}", y if bias is None else y + bias)
+        mixed = self.attend(*parts.values(), config.num_attention_heads, allowed)
+        return self.keep(path, self.linear(f"{path}.out_proj", mixed))
+
+    def attend(self, q: NDArray, k: NDArray, v: NDArray, heads: int, allowed: NDArray | None) -> NDArray:
+        size = q.shape[-1] // heads
+        mixed = []
+        for h in range(heads):
+            part = slice(h * size, (h + 1) * size)
+            scores = np.einsum("bqd,bkd->bqk", q[..., part], k[..., part]) * q.dtype.type(self.scale(size))
+            if allowed is not None:
+                scores = np.where(allowed, scores, np.finfo(scores.dtype).min)
+            mixed.append(np.einsum("bqk,bkd->bqd", self.softmax(scores), v[..., part]))
+        return np.concatenate(mixed, axis=-1)
+
+    def ffn(self, path: str, config: Any, x: NDArray) -> NDArray:
+        gate, up = self.gate_and_up(path)
+        gate_weight, up_weight = self.weight(f"{path}.{gate}"), self.weight(f"{path}.{up}")
+        opened = self.keep(f"{path}.gate_proj", np.einsum("...i,oi->...o", x, gate_weight))
+        raised = self.keep(f"{path}.up_proj", np.einsum("...i,oi->...o", x, up_weight))
+        hidden = self.activation(config.hidden_act, opened) * raised
+        return self.keep(path, self.linear(f"{path}.down_proj", hidden))
+
+
+def recorded(model: Any, given: dict[str, NDArray], **options: Any) -> dict[str, NDArray]:
+    """The same of our own model: its inputs and what `trace` records of its modules."""
+    with trace(model, inner=False) as activations:
+        model(**given, **options)
+    return {f"inputs/{name}": value for name, value in given.items()} | activations

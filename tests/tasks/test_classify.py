@@ -1,0 +1,139 @@
+import numpy as np
+import pytest
+
+from aimv2_np import Aimv2Model, Aimv2Processor, Aimv2VisionModel
+from aimv2_np.tasks import classify, load_classifier, make_prompts
+from tests.support.pictures import photo
+from tests.support.two_towers import save_text_tower, save_two_towers, save_vision_tower
+
+LABELS = ["a cat", "a dog", "two parrots on a branch"]
+
+
+@pytest.fixture(scope="module")
+def loaded(two_towers):
+    return load_classifier(two_towers)
+
+
+def test_probabilities_are_one_softmax_over_logits_per_image(loaded):
+    model, processor = loaded
+    pictures = [photo(40, 60, seed=seed) for seed in range(3)]
+    result = classify(pictures, LABELS, model=model, processor=processor, template="one {} or {}")
+    prompts = [f"one {label} or {label}" for label in LABELS]
+    logits = model(**processor(text=prompts, images=pictures, padding=True)).logits_per_image
+    # The towers run in other batches here, and sums of float32 in another order: a few ε of logits up to 14.
+    np.testing.assert_allclose(result.scores, logits, atol=1e-5)
+    expected = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(result.probabilities, expected, atol=1e-5)
+    np.testing.assert_allclose(result.probabilities.sum(axis=1), 1, atol=1e-6)
+    assert result.probabilities.std() > 0.01  # the three pictures and labels are not all alike to the model
+    assert result.labels == tuple(LABELS)
+    assert result.top == tuple(LABELS[i] for i in logits.argmax(axis=1))
+
+
+def test_more_pictures_and_labels_than_one_batch_holds(loaded):
+    model, processor = loaded
+    pictures = [photo(20, 30, seed=seed) for seed in range(11)]
+    labels = [f"label {i}" for i in range(70)]
+    done = []
+    result = classify(pictures, labels, model=model, processor=processor, progress=done.append)
+    assert result.probabilities.shape == (11, 70)
+    assert done == [8, 11]
+    for i in (0, 7, 8, 10):
+        alone = classify(pictures[i], labels, model=model, processor=processor)
+        np.testing.assert_allclose(result.scores[i], alone.scores[0], atol=1e-5)
+
+
+def test_a_native_model_takes_pictures_of_different_sizes(tmp_path):
+    model, processor = load_classifier(save_two_towers(tmp_path / "native", is_native=True))
+    pictures = [photo(16, 24), photo(24, 24, seed=1), photo(24, 24, seed=2), photo(40, 17, seed=3)]
+    result = classify(pictures, LABELS, model=model, processor=processor)
+    for row, picture in zip(result.scores, pictures, strict=True):
+        alone = classify(picture, LABELS, model=model, processor=processor)
+        np.testing.assert_allclose(row, alone.scores[0], atol=1e-5)
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-4), ("float16", 0.3)])
+def test_other_dtypes_agree(two_towers, loaded, dtype, tolerance):
+    # Against float32; float16 has 11 bits, and about ten of its operations stand between a pixel and a logit of 14.
+    model, processor = load_classifier(two_towers, dtype=dtype)
+    result = classify(photo(30, 30), LABELS, model=model, processor=processor)
+    expected = classify(photo(30, 30), LABELS, model=loaded[0], processor=loaded[1])
+    assert result.scores.dtype == ("float32" if dtype == "float16" else dtype)
+    np.testing.assert_allclose(result.scores, expected.scores, atol=tolerance)
+
+
+def test_the_template_takes_other_braces_as_text():
+    assert make_prompts(["a", "{b}"], "{0} {} {x!r} {}") == ["{0} a {x!r} a", "{0} {b} {x!r} {b}"]
+
+
+@pytest.mark.parametrize(
+    ("labels", "template", "message"),
+    [
+        ([], "{}", "no labels"),
+        (["cat"], "{}", "only 'cat'.*at least two"),
+        (["cat", "cat"], "{}", "'cat' is there twice"),
+        (["cat", " "], "{}", "label 2 is blank"),
+        (["cat", "dog"], "a photo", r"template is 'a photo'.*\{\}"),
+        (["cat", "Cat"], "a {}", "'a cat' and 'a Cat' are the same"),
+        (["cat", "dog " * 20], "{}", "22 tokens long.*at most 16"),
+    ],
+)
+def test_labels_that_make_no_sense(loaded, labels, template, message):
+    model, processor = loaded
+    with pytest.raises(ValueError, match=message):
+        classify(photo(20, 20), labels, model=model, processor=processor, template=template)
+
+
+@pytest.mark.parametrize("labels", ["cat", ["cat", 3], [b"cat", "dog"]])
+def test_labels_are_a_list_of_strings(labels):
+    with pytest.raises(TypeError, match="expected a list of strings"):
+        make_prompts(labels)
+
+
+def test_no_pictures(loaded):
+    with pytest.raises(ValueError, match="empty list of images"):
+        classify([], LABELS, model=loaded[0], processor=loaded[1])
+
+
+def test_the_bad_picture_is_named_by_its_place(loaded, tmp_path):
+    pictures = [photo(20, 20) for _ in range(9)]
+    with pytest.raises(FileNotFoundError, match=r"image 9 \(.*missing.png\)"):
+        classify([*pictures, tmp_path / "missing.png"], LABELS, model=loaded[0], processor=loaded[1])
+    with pytest.raises(ValueError, match="image 9: "):
+        classify([*pictures, b"no picture"], LABELS, model=loaded[0], processor=loaded[1])
+
+
+@pytest.mark.parametrize("save", [save_vision_tower, save_text_tower])
+def test_one_tower_is_not_enough(tmp_path, save):
+    folder = save(tmp_path / "one")
+    for weights in folder.glob("*.safetensors"):
+        weights.unlink()  # the configuration alone tells: nothing else would have to be fetched
+    with pytest.raises(ValueError, match=r"one tower.*both towers"):
+        load_classifier(folder)
+
+
+def test_one_tower_given_as_a_model(tmp_path, loaded):
+    model = Aimv2VisionModel.from_pretrained(save_vision_tower(tmp_path / "vision"))
+    with pytest.raises(ValueError, match=r"Aimv2VisionModel.*both towers"):
+        classify(photo(20, 20), LABELS, model=model, processor=loaded[1])
+
+
+def test_a_processor_without_tokenizer(loaded):
+    processor = Aimv2Processor(image_processor=loaded[1].image_processor)
+    with pytest.raises(ValueError, match="no tokenizer"):
+        classify(photo(20, 20), LABELS, model=loaded[0], processor=processor)
+
+
+def test_load_classifier_gives_model_and_processor(two_towers):
+    model, processor = load_classifier(two_towers, dtype="float64")
+    assert isinstance(model, Aimv2Model)
+    assert model.dtype == "float64"
+    assert processor.tokenizer is not None
+    assert processor.image_processor is not None
+
+
+def test_thousands_of_labels_are_checked_at_once():
+    labels = [f"label {i}" for i in range(50_000)]  # comparing each with each would take minutes
+    assert make_prompts(labels, "a {}")[-1] == "a label 49999"
+    with pytest.raises(ValueError, match="'label 7' is there twice"):
+        make_prompts([*labels, "label 7"])
