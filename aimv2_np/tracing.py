@@ -101,6 +101,11 @@ def _join(path: str, name: str) -> str:
     return f"{path}.{name}" if path else name
 
 
+def tracing() -> bool:
+    """Whether somebody is recording in this thread or task."""
+    return bool(_recorders.get())
+
+
 def record(name: str, value: Array) -> None:
     """Offer an inner activation of the module that is running to whoever is recording."""
     for recorder in _recorders.get():

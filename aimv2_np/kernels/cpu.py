@@ -1,25 +1,34 @@
-"""NumPy bodies that do the layers' equations in fewer passes over memory, and in bounded memory.
+"""NumPy bodies that do the layers' equations in fewer passes over memory, in bounded memory, and on all cores.
 
 Work arrays belong to a call, so a model may be called from many threads at once. float16, which NumPy computes slowly
 and only through float32, is left to the textbook.
+
+Memory layout: inside the blocks activations lie feature by feature, not token by token: an array (B, N, D) whose
+strides say that the tokens of one feature are neighbours. BLAS then multiplies W Xᵀ, which for the few hundred tokens
+of a picture is up to a tenth faster than X Wᵀ. The bodies follow the layout of what they are given.
 """
 
 from collections.abc import Callable, Iterator
-from functools import wraps
+from functools import partial, wraps
 from typing import Any
 
 import numpy as np
 
 from aimv2_np.layers.attention import attention
+from aimv2_np.layers.encoder import EncoderLayer, run_layers
 from aimv2_np.layers.linear import linear
 from aimv2_np.layers.rms_norm import rms_norm
 from aimv2_np.layers.swiglu import gated
 from aimv2_np.operation import Operation
+from aimv2_np.parallel import Team, cores, membership, one_blas_thread, parts, run
+from aimv2_np.tracing import tracing
 
 NDArray = np.ndarray[Any, np.dtype[Any]]
 
-SCORES_BYTES = 4 << 20  # one tile of attention scores: about what stays in the last-level cache of a core
+SCORES_BYTES = 1 << 20  # one tile of attention scores: between a core's L2 cache and its share of the last level
 BLOCK_ELEMENTS = 1 << 16  # of element-wise work between two visits to main memory: 256 KiB of float32, half an L2 cache
+JOB_TOKENS = 1024  # that a core takes through the blocks together: enough for BLAS, little enough for memory
+WORTH_A_THREAD = 1 << 24  # multiplications; with fewer, starting a thread (a tenth of a millisecond) gains nothing
 
 
 def _body_of(op: Operation[..., Any]) -> Callable[[Callable[..., NDArray]], Callable[..., NDArray]]:
@@ -38,21 +47,43 @@ def _body_of(op: Operation[..., Any]) -> Callable[[Callable[..., NDArray]], Call
 
 @_body_of(linear)
 def linear_rows(x: NDArray, weight: NDArray, bias: NDArray | None = None) -> NDArray:
-    """All rows of all batch items in one matrix product; the bias is added in place."""
-    y: NDArray = x.reshape(-1, x.shape[-1]) @ weight.T
-    if bias is not None:
-        y += bias
-    result: NDArray = y.reshape(*x.shape[:-1], weight.shape[0])
-    return result
+    """All rows of all batch items in one matrix product, a slice of them on each core."""
+    rows, outputs = x.reshape(-1, x.shape[-1]), len(weight)
+    if by_feature := _by_feature(rows):
+        y = np.empty((outputs, len(rows)), x.dtype).T
+    else:
+        y = np.empty((len(rows), outputs), x.dtype)
+
+    def multiply(part: slice) -> None:
+        if by_feature:
+            np.matmul(weight, rows[part].T, out=y[part].T)
+        else:
+            np.matmul(rows[part], weight.T, out=y[part])
+        if bias is not None:
+            y[part] += bias
+
+    _share_out(multiply, len(rows), cost=weight.size)
+    return y.reshape(*x.shape[:-1], outputs)
 
 
 @_body_of(rms_norm)
 def rms_norm_rows(x: NDArray, weight: NDArray, eps: float) -> NDArray:
     """Two passes: a dot product of each row with itself, then the row times its factor times the gain."""
-    mean_square = np.vecdot(x, x) / x.dtype.type(x.shape[-1])  # (...,)
-    y: NDArray = x * (1 / np.sqrt(mean_square + x.dtype.type(eps)))[..., None]
+    size = x.shape[-1]
+    rows = x.reshape(-1, size)
+    squares = _column_squares(rows.T) if _by_feature(rows) else np.vecdot(x, x)
+    factor = 1 / np.sqrt(squares.reshape(x.shape[:-1]) / x.dtype.type(size) + x.dtype.type(eps))  # (...,)
+    y: NDArray = x * factor[..., None]
     y *= weight
     return y
+
+
+def _column_squares(x: NDArray) -> NDArray:
+    """Σ_i x_ij² of (D, N): in two steps, so that rounding grows with √D and not with D."""
+    whole = len(x) // 32 * 32
+    squares: NDArray = np.einsum("gin,gin->gn", *(x[:whole].reshape(whole // 32, 32, x.shape[1]),) * 2).sum(axis=0)
+    squares += np.einsum("in,in->n", x[whole:], x[whole:])
+    return squares
 
 
 @_body_of(gated)
@@ -61,43 +92,108 @@ def gated_blocks(gate: NDArray, up: NDArray, hidden_act: str) -> NDArray:
     if hidden_act not in ("silu", "swish"):
         plain: NDArray = gated.textbook(gate, up, hidden_act)
         return plain
-    y = np.empty(gate.shape, gate.dtype)
-    rows, size = y.reshape(-1, y.shape[-1]), y.shape[-1]
+    y = np.empty_like(gate, subok=False)
+    if not gate.strides == up.strides == y.strides:  # one order of elements must serve all three
+        gate, up, y = np.ascontiguousarray(gate), np.ascontiguousarray(up), np.empty(gate.shape, gate.dtype)
+    flat_gate, flat_up, flat_y = gate.ravel("K"), up.ravel("K"), y.ravel("K")
     with np.errstate(over="ignore"):
-        for block in _slices(len(rows), max(1, BLOCK_ELEMENTS // size)):
-            x, out = gate.reshape(-1, size)[block], rows[block]
+        for block in _slices(y.size, BLOCK_ELEMENTS):
+            x, out = flat_gate[block], flat_y[block]
             np.negative(x, out=out)
             np.exp(out, out=out)
             out += 1
             np.divide(x, out, out=out)
-            out *= up.reshape(-1, size)[block]
+            out *= flat_up[block]
     return y
 
 
 @_body_of(attention)
 def attention_tiles(q: NDArray, k: NDArray, v: NDArray, scale: float, mask: NDArray | None = None) -> NDArray:
-    """Tiles of pictures and of query rows, so that scores take `SCORES_BYTES` and not N² numbers per head.
+    """Tiles of pictures, heads and query rows, so that scores take `SCORES_BYTES` and not N² numbers per head.
 
-    The softmax's division is done after the product with the values: on d numbers a row instead of M.
+    The softmax's division is done after the product with the values: on d numbers a row instead of M. A member of a
+    team has the queries of its own tokens, and asks the others for their keys and values.
     """
+    if member := membership():
+        k, v = member.gather(k, axis=2), member.gather(v, axis=2)
     batch, heads, queries, size = q.shape
-    row_bytes = heads * k.shape[2] * q.itemsize
+    row_bytes = k.shape[2] * q.itemsize
     rows = max(1, min(queries, SCORES_BYTES // max(1, row_bytes)))
-    items = max(1, SCORES_BYTES // max(1, row_bytes * rows))
-    out = np.empty((batch, queries, heads, size), q.dtype).swapaxes(1, 2)  # merging the heads again then copies nothing
-    for b in _slices(batch, items):
-        k_transposed = k[b].swapaxes(-1, -2)
-        for n in _slices(queries, rows):
-            scores = (q[b, :, n] * q.dtype.type(scale)) @ k_transposed  # (b, H, n, M)
-            if mask is not None:
-                tile = mask[b if len(mask) > 1 else slice(None), :, n if mask.shape[2] > 1 else slice(None)]
-                np.copyto(scores, np.finfo(q.dtype).min, where=~tile)
-            scores -= scores.max(axis=-1, keepdims=True)
-            np.exp(scores, out=scores)
-            result = out[b, :, n]
-            np.matmul(scores, v[b], out=result)
-            result /= scores.sum(axis=-1, keepdims=True)
+    together = max(1, min(heads, SCORES_BYTES // max(1, row_bytes * rows)))
+    items = max(1, SCORES_BYTES // max(1, row_bytes * rows * together)) if together == heads else 1
+    # Merging the heads of the result then copies nothing.
+    if q.strides[2] == q.itemsize:
+        out = np.empty((heads, size, batch, queries), q.dtype).transpose(2, 0, 3, 1)
+    else:
+        out = np.empty((batch, queries, heads, size), q.dtype).swapaxes(1, 2)
+    with one_blas_thread():
+        for b in _slices(batch, items):
+            for h in _slices(heads, together):
+                k_transposed = k[b, h].swapaxes(-1, -2)
+                for n in _slices(queries, rows):
+                    scores = (q[b, h, n] * q.dtype.type(scale)) @ k_transposed  # (b, h, n, M)
+                    if mask is not None:
+                        np.copyto(scores, np.finfo(q.dtype).min, where=~_tile(mask, b, n))
+                    scores -= scores.max(axis=-1, keepdims=True)
+                    np.exp(scores, out=scores)
+                    result = out[b, h, n]
+                    np.matmul(scores, v[b, h], out=result)
+                    result /= scores.sum(axis=-1, keepdims=True)
     return out
+
+
+@_body_of(run_layers)
+def run_layers_in_slices(x: NDArray, layers: list[EncoderLayer], mask: NDArray | None = None) -> NDArray:
+    """Each core takes some of the pictures through all blocks; pictures left over are cut up, some tokens to each core.
+
+    Such tokens meet those of the other cores once a block, as keys and values.
+    """
+    if tracing() or not layers or not x.size:
+        return run_layers.textbook(x, layers, mask)  # type: ignore[no-any-return]
+    batch, tokens, size = x.shape
+    out = np.empty(x.shape, x.dtype)
+    workers = cores() if x.size * layers[0].ffn.gate_proj.weight.size // size > WORTH_A_THREAD else 1
+
+    def work(b: slice, n: slice) -> None:
+        out[b, n] = _through(x[b, n], layers, None if mask is None else _tile(mask, b, n))
+
+    run([partial(work, b, slice(None)) for b in _rounds(batch // workers, workers, tokens)], workers)
+    for i in range(batch // workers * workers, batch):
+        Team(parts(tokens, workers)).run(partial(work, slice(i, i + 1)))
+    return out
+
+
+def _rounds(pictures: int, workers: int, tokens: int) -> list[slice]:
+    """`pictures` for each worker, in as few rounds as `JOB_TOKENS` allows, in each of which all have equally many."""
+    rounds = parts(pictures, min(pictures, -(-pictures * tokens // JOB_TOKENS)))
+    return [slice(w * pictures + b.start, w * pictures + b.stop) for b in rounds for w in range(workers)]
+
+
+def _through(x: NDArray, layers: list[EncoderLayer], mask: NDArray | None) -> NDArray:
+    """The blocks, adding in place to a copy of `x` that lies feature by feature; the MLP in blocks of tokens."""
+    x = np.array(x.transpose(2, 0, 1), order="C").transpose(1, 2, 0)  # (B, N, D)
+    rows = x.reshape(-1, x.shape[-1])
+    for layer in layers:
+        x += layer.attention(layer.rms_norm1(x), mask)
+        for n in _slices(len(rows), JOB_TOKENS):
+            rows[n] += layer.ffn(layer.rms_norm2(rows[n]))
+    return x
+
+
+def _tile(mask: NDArray, b: slice, n: slice) -> NDArray:
+    """The part of a mask for some pictures and some queries; along an axis of length one it is the same for all."""
+    return mask[b if len(mask) > 1 else slice(None), :, n if mask.shape[2] > 1 else slice(None)]
+
+
+def _by_feature(rows: NDArray) -> bool:
+    """Whether the rows of one feature are neighbours in memory, and not the features of one row."""
+    return rows.strides[0] == rows.itemsize != rows.strides[1]
+
+
+def _share_out(work: Callable[[slice], None], rows: int, cost: int) -> None:
+    """`work` on all rows, a slice of them on each core where that is worth it."""
+    workers = cores() if rows * cost > WORTH_A_THREAD else 1
+    run([partial(work, part) for part in parts(rows, workers)], workers)
 
 
 def _slices(total: int, step: int) -> Iterator[slice]:

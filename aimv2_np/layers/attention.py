@@ -74,7 +74,7 @@ class Attention(Module):
         q_proj, k_proj, v_proj, out_proj = (Linear.skeleton(size, size, bias=bias, std=std) for _ in range(4))
         return cls(q_proj, k_proj, v_proj, out_proj, heads)
 
-    def forward(self, x: Float[Array, "B N D"], mask: Bool[Array, "#B 1 #N N"] | None = None) -> Float[Array, "B N D"]:
+    def forward(self, x: Float[Array, "B N D"], mask: Bool[Array, "#B 1 #N M"] | None = None) -> Float[Array, "B N D"]:
         q, k, v = (split_heads(project(x), self.heads) for project in (self.q_proj, self.k_proj, self.v_proj))
         for name, value in (("q", q), ("k", k), ("v", v)):
             record(name, value)

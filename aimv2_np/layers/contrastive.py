@@ -9,6 +9,7 @@ Radford et al. 2021, "Learning Transferable Visual Models From Natural Language 
 from math import log
 
 from aimv2_np.arrays import namespace, widen
+from aimv2_np.layers.linear import linear
 from aimv2_np.shapes import Array, Float
 
 
@@ -34,7 +35,7 @@ def contrastive_logits(
     """`logits_per_text`: scaled cosines of each text (rows) with each picture (columns)."""
     xp = namespace(text_embeds)
     scale = xp.exp(xp.clip(logit_scale, 0.0, log(max_logit_scale)))
-    return (widen(scale * text_embeds) @ widen(image_embeds).T).astype(text_embeds.dtype, copy=False)
+    return linear(scale * text_embeds, image_embeds)
 
 
 def contrastive_loss(logits_per_text: Float[Array, "B B"]) -> Float[Array, ""]:

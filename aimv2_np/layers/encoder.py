@@ -13,6 +13,7 @@ from aimv2_np.layers.attention import Attention
 from aimv2_np.layers.rms_norm import RMSNorm
 from aimv2_np.layers.swiglu import SwiGLU
 from aimv2_np.module import Module
+from aimv2_np.operation import operation
 from aimv2_np.shapes import Array, Bool, Float
 
 
@@ -43,6 +44,16 @@ class EncoderLayer(Module):
         return x + self.ffn(self.rms_norm2(x))
 
 
+@operation
+def run_layers(
+    x: Float[Array, "B N D"], layers: list[EncoderLayer], mask: Bool[Array, "#B 1 #N N"] | None = None
+) -> Float[Array, "B N D"]:
+    """One block after the other."""
+    for layer in layers:
+        x = layer(x, mask)
+    return x
+
+
 @dataclass(repr=False, eq=False)
 class Encoder(Module):
     """The blocks, one after the other."""
@@ -55,6 +66,4 @@ class Encoder(Module):
         return cls([EncoderLayer.skeleton(config) for _ in range(config.num_hidden_layers)])
 
     def forward(self, x: Float[Array, "B N D"], mask: Bool[Array, "#B 1 #N N"] | None = None) -> Float[Array, "B N D"]:
-        for layer in self.layers:
-            x = layer(x, mask)
-        return x
+        return run_layers(x, self.layers, mask)

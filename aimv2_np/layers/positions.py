@@ -39,7 +39,7 @@ def interpolate_positions(
         xp.asarray(cubic_matrix(old, new), dtype=wide.dtype) for old, new in zip(grid, new_grid, strict=True)
     )
     cube = wide.reshape(*grid, -1)  # (N, D) -> (r, c, D)
-    stretched = xp.einsum("Rr,Cc,rcd->RCd", k_rows, k_columns, cube, optimize=True)
+    stretched = xp.einsum("Cc,Rcd->RCd", k_columns, xp.einsum("Rr,rcd->Rcd", k_rows, cube))
     return stretched.reshape(-1, table.shape[1]).astype(table.dtype, copy=False)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from aimv2_np.config import Aimv2Config
 from aimv2_np.layers.contrastive import contrastive_logits, contrastive_loss, l2_normalize
 from aimv2_np.layers.linear import Linear
-from aimv2_np.models.outputs import Aimv2Output, BaseModelOutputWithPooling
+from aimv2_np.models.outputs import Aimv2Output
 from aimv2_np.models.pretrained import PretrainedModel, check_finite
 from aimv2_np.models.text import Aimv2TextModel
 from aimv2_np.models.vision import Aimv2VisionModel
@@ -84,11 +84,11 @@ class Aimv2Model(PretrainedModel):
         if pixel_values is not None:
             vision = self.vision_model(pixel_values, interpolate_pos_encoding=interpolate_pos_encoding, **extras)
             output.vision_model_output = vision
-            output.image_embeds = l2_normalize(self._project(self.visual_projection, vision))
+            output.image_embeds = l2_normalize(self._project(self.visual_projection, vision.pooler_output))
         if input_ids is not None:
             text = self.text_model(input_ids, attention_mask, causal=causal, **extras)
             output.text_model_output = text
-            output.text_embeds = l2_normalize(self._project(self.text_projection, text))
+            output.text_embeds = l2_normalize(self._project(self.text_projection, text.pooler_output))
         if output.image_embeds is not None and output.text_embeds is not None:
             output.logits_per_text = self.logits(output.text_embeds, output.image_embeds)
             output.logits_per_image = output.logits_per_text.T
@@ -108,18 +108,21 @@ class Aimv2Model(PretrainedModel):
             raise ValueError(f"return_loss needs as many texts as pictures, text i describing picture i; got {found}")
         return contrastive_loss(logits_per_text)
 
-    def _project(self, projection: Linear, tower: BaseModelOutputWithPooling) -> Float[Array, "B E"]:
-        return check_finite(self, projection(tower.pooler_output))
+    def _project(self, projection: Linear, pooled: Float[Array, "B D"]) -> Float[Array, "B E"]:
+        return check_finite(self, projection(pooled))
 
     def get_image_features(
         self, pixel_values: Float[Array, "B C height width"], *, interpolate_pos_encoding: bool = False
     ) -> Float[Array, "B E"]:
         """Projected features of pictures, before they are normalised; arguments as for `Aimv2VisionModel`."""
         output = self.vision_model(pixel_values, interpolate_pos_encoding=interpolate_pos_encoding)
-        return self._project(self.visual_projection, output)
+        return self._project(self.visual_projection, output.pooler_output)
 
     def get_text_features(
         self, input_ids: Int[Array, "L T"], attention_mask: Int[Array, "L T"] | None = None, *, causal: bool = True
     ) -> Float[Array, "L E"]:
-        """Projected features of texts, before they are normalised; arguments as for `Aimv2TextModel`."""
-        return self._project(self.text_projection, self.text_model(input_ids, attention_mask, causal=causal))
+        """Projected features of texts, before they are normalised; arguments as for `Aimv2TextModel`.
+
+        Padding at the end costs no time, as `Aimv2TextModel.features` explains.
+        """
+        return self._project(self.text_projection, self.text_model.features(input_ids, attention_mask, causal=causal))

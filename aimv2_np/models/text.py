@@ -19,7 +19,9 @@ from aimv2_np.models.outputs import BaseModelOutputWithPooling
 from aimv2_np.models.pretrained import PretrainedModel, check_finite, collecting
 from aimv2_np.module import Module
 from aimv2_np.shapes import Array, Float, Int
-from aimv2_np.tracing import record
+from aimv2_np.tracing import record, tracing
+
+LENGTHS = 8  # texts whose lengths are the same when rounded up to a multiple of this run together
 
 
 @dataclass(repr=False, eq=False)
@@ -95,17 +97,40 @@ class Aimv2TextModel(PretrainedModel):
         output = BaseModelOutputWithPooling(x, self.pool(x, ids, padding), **collected)
         return output if return_dict else output.to_tuple()
 
+    def features(
+        self, input_ids: Int[Array, "B T"], attention_mask: Int[Array, "B T"] | None = None, *, causal: bool = True
+    ) -> Float[Array, "B D"]:
+        """`pooler_output` alone, without the work that cannot change it; arguments and errors as for `forward`.
+
+        In a causal tower that is everything after the end of a text: texts of about one length go through the blocks
+        together, without the rest. While somebody traces, nothing is left out.
+        """
+        ids = check_input_ids(input_ids, self.config, self.rms_norm.weight)
+        padding = check_attention_mask(attention_mask, ids)
+        if not causal or tracing():
+            return self(ids, padding, causal=causal).pooler_output
+        xp = namespace(ids)
+        lengths = self.ends(ids, padding) // LENGTHS * LENGTHS + LENGTHS  # (B,)
+        pooled = xp.empty((len(ids), self.config.hidden_size), self.rms_norm.weight.dtype)
+        for length in sorted(set(lengths.tolist())):
+            rows = xp.flatnonzero(lengths == length)
+            pooled[rows] = self(ids[rows, :length], None if padding is None else padding[rows, :length]).pooler_output
+        return pooled
+
     def pool(
         self, x: Float[Array, "B T D"], ids: Int[Array, "B T"], padding: Int[Array, "B T"] | None = None
     ) -> Float[Array, "B D"]:
-        """The state at the first end-of-text token of each row; at position 0 where there is none.
+        """The state at the end of each text."""
+        return x[namespace(ids).arange(ids.shape[0]), self.ends(ids, padding)]
+
+    def ends(self, ids: Int[Array, "B T"], padding: Int[Array, "B T"] | None = None) -> Int[Array, "B"]:
+        """Where each text ends: the position of its first end-of-text token, or 0 where there is none.
 
         Padding often is the same token. Where the text has one of its own, padding before it (on the left) is not
         mistaken for it, as it is in Transformers.
         """
-        xp = namespace(ids)
         end = ids == self.config.eos_token_id  # (B, T)
         if padding is not None:
             own = end & (padding != 0)
-            end = xp.where(own.any(axis=1, keepdims=True), own, end)
-        return x[xp.arange(ids.shape[0]), end.argmax(axis=1)]
+            end = namespace(ids).where(own.any(axis=1, keepdims=True), own, end)
+        return end.argmax(axis=1)

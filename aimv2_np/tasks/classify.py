@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from aimv2_np.arrays import namespace, to_numpy, widen
 from aimv2_np.config import Aimv2Config, config_from_pretrained
 from aimv2_np.layers.attention import softmax
+from aimv2_np.layers.contrastive import l2_normalize
 from aimv2_np.models.aimv2 import Aimv2Model
 from aimv2_np.processing import Aimv2Processor
 from aimv2_np.shapes import Array, Float
@@ -161,7 +162,7 @@ def _check_tokens(prompts: Sequence[str], model: Aimv2Model, processor: Aimv2Pro
 
 def _embed_prompts(prompts: list[str], model: Aimv2Model, processor: Aimv2Processor) -> Float[Array, "L E"]:
     parts = [
-        model(**processor(text=prompts[i : i + PROMPTS], padding=True)).text_embeds
+        l2_normalize(model.get_text_features(**processor(text=prompts[i : i + PROMPTS], padding=True)))
         for i in range(0, len(prompts), PROMPTS)
     ]
     return namespace(parts[0]).concatenate(parts)

@@ -8,13 +8,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from aimv2_np import parallel
 from aimv2_np.config.fields import ACTIVATIONS
 from aimv2_np.kernels import cpu
 from aimv2_np.layers.attention import attention
+from aimv2_np.layers.encoder import run_layers
 from aimv2_np.layers.linear import linear
 from aimv2_np.layers.rms_norm import rms_norm
 from aimv2_np.layers.swiglu import gated
-from tests.support.models import assert_close, both_model, pixels, tokens, vision_model
+from tests.support.models import assert_close, both_model, pixels, text_model, tokens, vision_config, vision_model
 
 DTYPES = st.sampled_from(["float16", "float32", "float64"])
 SMALL = st.integers(0, 5)
@@ -28,6 +30,18 @@ def contiguous(x):
 
 def transposed(x):
     return np.ascontiguousarray(x.T).T
+
+
+def by_feature(x):
+    """Neighbours in memory: the tokens of one feature; then the pictures of one token."""
+    return np.moveaxis(np.ascontiguousarray(np.moveaxis(x, -1, 0)), 0, -1) if x.ndim else x
+
+
+def tokens_last(x):
+    """(…, N, d) with the tokens of one feature as neighbours, and pictures next: as heads are split from the above."""
+    if x.ndim != 4:
+        return by_feature(x)
+    return np.ascontiguousarray(x.transpose(1, 3, 0, 2)).transpose(2, 0, 3, 1)
 
 
 def sliced(x):
@@ -48,7 +62,7 @@ def read_only(x):
     return x
 
 
-LAYOUTS = st.sampled_from([contiguous, transposed, sliced, broadcast, read_only])
+LAYOUTS = st.sampled_from([contiguous, transposed, by_feature, tokens_last, sliced, broadcast, read_only])
 
 
 def arrays(seed, dtype, *shapes, scale=1.0):
@@ -219,12 +233,71 @@ def test_a_model_does_not_depend_on_the_tiles(tile, dtype):
     assert_close(output.pooler_output, expected.pooler_output, ulps=50)
 
 
-def test_many_threads_may_call_one_model():
+BIG = {"hidden_size": 64, "intermediate_size": 80, "num_hidden_layers": 2}
+SLICED = {"WORTH_A_THREAD": 0, "JOB_TOKENS": 20}  # so that small arrays too are shared out, in several rounds
+
+
+@settings(max_examples=150)
+@given(sizes=st.tuples(st.integers(0, 7), st.integers(1, 9)), workers=st.integers(1, 4), job=st.integers(1, 40),
+       kind=st.sampled_from(MASKS), dtype=DTYPES, layout=LAYOUTS, seed=st.integers(0, 9))  # fmt: skip
+def test_blocks_in_slices(sizes, workers, job, kind, dtype, layout, seed):
+    """Any number of pictures and tokens on any number of cores, with what is left over and rounds of all sizes."""
+    batch, count = sizes
+    layers = text_model().to(dtype=dtype).encoder.layers
+    (x,) = arrays(seed, dtype, (batch, count, 12))
+    mask = [] if kind == "none" else [mask_of(kind, batch, count, count, seed)]
+    with tiles(WORTH_A_THREAD=0, JOB_TOKENS=job, cores=lambda: workers):
+        x = layout(x)
+        kept = x.copy()
+        fast, slow = run_layers(x, layers, *mask), run_layers.textbook(x, layers, *mask)
+    np.testing.assert_array_equal(x, kept)
+    assert fast.dtype == slow.dtype == x.dtype
+    assert fast.shape == slow.shape
+    assert_close(fast, slow, ulps=60)
+
+
+def test_the_rounds_are_fair():
+    """All pictures once; in a round all workers have equally many, and no job is larger than it may be."""
+    for pictures in range(1, 20):
+        for workers in range(1, 5):
+            with tiles(JOB_TOKENS=40):
+                rounds = cpu._rounds(pictures, workers, tokens=10)
+            assert sorted(i for b in rounds for i in range(b.start, b.stop)) == list(range(pictures * workers))
+            counts = np.array([b.stop - b.start for b in rounds]).reshape(-1, workers)
+            assert (counts == counts[:, :1]).all()
+            assert counts.max() <= 4
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_model_does_not_depend_on_the_number_of_threads(dtype):
+    model = both_model().to(dtype=dtype)
+    inputs = tokens(5, 7), pixels(3)
+    expected = model(*inputs)
+    for workers in (1, 2, 3, 5):
+        with tiles(**SLICED, cores=lambda workers=workers: workers):
+            output = model(*inputs)
+        assert_close(output.logits_per_image, expected.logits_per_image, ulps=50)
+        assert_close(output.text_model_output.last_hidden_state, expected.text_model_output.last_hidden_state, ulps=50)
+
+
+def test_an_error_in_one_slice_ends_the_call():
+    """The others do not wait for ever for its keys, and BLAS has its threads back."""
+    before = [lib.num_threads for lib in parallel.blas_libraries()]
+    model = vision_model()
+    model.encoder.layers[1].ffn.gate_proj = None
+    for count in (1, 3):
+        with tiles(**SLICED, cores=lambda: 3), pytest.raises(TypeError, match="not callable"):
+            model(pixels(count))
+    assert [lib.num_threads for lib in parallel.blas_libraries()] == before
+
+
+@pytest.mark.parametrize("sizes", [{}, SLICED])
+def test_many_threads_may_call_one_model(sizes):
     """Work arrays belong to a call: eight threads get to the bit what each call gets alone."""
-    model = both_model()
+    model = both_model(vision_config=vision_config(**BIG))
     jobs = [(tokens(2, 3 + i % 5, seed=i), pixels(1 + i % 3, seed=i)) for i in range(64)]
-    alone = [model(*job) for job in jobs]
-    with ThreadPoolExecutor(8) as pool:
+    with tiles(**sizes), ThreadPoolExecutor(8) as pool:
+        alone = [model(*job) for job in jobs]
         together = list(pool.map(lambda job: model(*job), jobs))
     for one, other in zip(alone, together, strict=True):
         np.testing.assert_array_equal(one.logits_per_image, other.logits_per_image)

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aimv2_np import textbook
+from aimv2_np import textbook, trace
 from tests.support import reference
 from tests.support.models import assert_close, text_model, tokens
 
@@ -127,7 +127,46 @@ def test_hidden_states_and_tuple():
     plain = model(ids, return_dict=False)
     assert isinstance(plain, tuple)
     assert len(plain) == 2
-    np.testing.assert_array_equal(plain[1], output.pooler_output)
+    assert_close(plain[1], output.pooler_output, ulps=50)
+
+
+def test_features_are_what_the_tower_pools():
+    """Of texts that end anywhere, are padded on either side or both, or never end, alone or with others."""
+    model, rng = text_model(max_position_embeddings=30), np.random.default_rng(0)
+    ids = rng.integers(0, 39, (12, 30))
+    mask = np.ones_like(ids)
+    for row, end in enumerate([0, 1, 7, 8, 9, 15, 16, 29, 28, 3]):
+        ids[row, end:] = 39
+        mask[row, end + 1 :] = 0
+    ids[9, :2], mask[9, :2] = 39, 0
+    for padding in (None, mask):
+        for causal in (True, False):
+            expected = model(ids, padding, causal=causal).pooler_output
+            assert_close(model.features(ids, padding, causal=causal), expected, ulps=50)
+            for row in range(12):
+                one = model.features(
+                    ids[row : row + 1], None if padding is None else padding[row : row + 1], causal=causal
+                )
+                assert_close(one[0], expected[row], ulps=50)
+
+
+def test_features_do_not_compute_what_cannot_change_them():
+    seen = []
+    model = text_model(max_position_embeddings=30)
+    forward = type(model.embeddings).forward
+    ids = np.full((5, 30), 39)
+    ids[0, :2], ids[1, :7], ids[2, :20], ids[3, :6] = 1, 2, 3, 4
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(model.embeddings), "forward", lambda self, ids: seen.append(ids.shape) or forward(self, ids))
+        model.features(ids)
+    assert seen == [(4, 8), (1, 24)]
+
+
+def test_features_are_traced_as_the_tower_is():
+    model, ids = text_model(), np.array([[1, 2, 39, 39, 39, 39, 39, 39, 39], [1] * 9])
+    with trace(model) as activations:
+        model.features(ids)
+    assert activations["embeddings"].shape == (2, 9, 12)
 
 
 @pytest.mark.parametrize("length", [1, 9])

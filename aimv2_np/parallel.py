@@ -1,0 +1,214 @@
+"""All cores on one call: each works on a slice of its own, on a thread of its own, with BLAS at one thread.
+
+That beats BLAS's own threads, which meet at the end of every product: slices meet once, or once a layer. It also makes
+results repeatable, since BLAS rounds differently with another number of threads.
+
+How many slices is BLAS's own setting: what `threadpoolctl.threadpool_limits` or OPENBLAS_NUM_THREADS allow it. Where
+BLAS cannot be controlled (Apple's Accelerate), there is one slice, and BLAS does as it pleases.
+"""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar, copy_context
+from functools import cache, partial
+from pathlib import Path
+from threading import Barrier, BrokenBarrierError, Lock, Thread
+from typing import Any
+
+import numpy as np
+
+NDArray = np.ndarray[Any, np.dtype[Any]]
+
+
+@cache
+def blas_libraries() -> list[Any]:
+    """threadpoolctl's controllers of the BLAS that NumPy calls; none where it has no switch for threads."""
+    from threadpoolctl import ThreadpoolController
+
+    found = [lib for lib in ThreadpoolController().lib_controllers if lib.user_api == "blas"]
+    home = Path(np.__file__).parent
+    # PyPI's NumPy brings its own BLAS, in numpy.libs or numpy/.dylibs; others in the process are not its business.
+    return [lib for lib in found if lib.filepath.startswith(str(home))] or found
+
+
+def _of_each_thread(lib: Any) -> bool:
+    """Whether its setting is each thread's own, as OpenMP's is, and not the process's."""
+    return getattr(lib, "threading_layer", None) == "openmp"
+
+
+def _set(lib: Any, count: int) -> None:
+    """Set its threads, whichever thread of ours did so last: threadpoolctl listens to the first one only."""
+    release = getattr(lib, "clear_controlling_thread", lambda force: None)
+    release(force=True)
+    lib.set_num_threads(count)
+    release(force=True)
+
+
+class _OneThread:
+    """The process's setting, shared by the calls that are running: the first lowers it, the last sets it back."""
+
+    def __init__(self) -> None:
+        self.lock = Lock()
+        self.calls = 0
+        self.before: list[tuple[Any, int]] = []
+
+    def allowed(self) -> list[int]:
+        with self.lock:
+            own = [lib.num_threads for lib in blas_libraries() if _of_each_thread(lib)]
+            return own + [count for _, count in (self.before if self.calls else self._now())]
+
+    def enter(self) -> None:
+        with self.lock:
+            if not self.calls:
+                self.before = self._now()
+                for lib, _ in self.before:
+                    _set(lib, 1)
+            self.calls += 1
+
+    def leave(self) -> None:
+        with self.lock:
+            self.calls -= 1
+            if not self.calls:
+                for lib, count in self.before:
+                    _set(lib, count)
+
+    def _now(self) -> list[tuple[Any, int]]:
+        return [(lib, lib.num_threads) for lib in blas_libraries() if not _of_each_thread(lib)]
+
+
+_process = _OneThread()
+
+
+@contextmanager
+def one_blas_thread() -> Iterator[None]:
+    """BLAS at one thread, here and while any thread of this process is inside such a block; then what it was before."""
+    own = [(lib, lib.num_threads) for lib in blas_libraries() if _of_each_thread(lib)]
+    for lib, _ in own:
+        _set(lib, 1)
+    _process.enter()
+    try:
+        yield
+    finally:
+        _process.leave()
+        for lib, count in own:
+            _set(lib, count)
+
+
+_in_job: ContextVar[bool] = ContextVar("in_job", default=False)
+
+
+def cores() -> int:
+    """How many slices to work on at once: the threads that BLAS is allowed, at most one per core of this process.
+
+    One inside a job of `run`, whose neighbours have the other cores.
+    """
+    if _in_job.get():
+        return 1
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min([*_process.allowed(), usable]) if blas_libraries() else 1
+
+
+def run(jobs: Sequence[Callable[[], object]], workers: int) -> None:
+    """Run all jobs, at most `workers` at a time, with BLAS at one thread; this thread is one of the workers.
+
+    After an exception no further job is begun; it is raised here once the jobs that were running have ended.
+    """
+    waiting, lock = iter(jobs), Lock()
+    problems: list[BaseException] = []
+
+    def work() -> None:
+        token = _in_job.set(True)
+        try:
+            with one_blas_thread():
+                while not problems:
+                    with lock:
+                        job = next(waiting, None)
+                    if job is None:
+                        return
+                    job()
+        except BaseException as error:  # even Ctrl-C, for which the other threads must end first
+            problems.append(error)
+        finally:
+            _in_job.reset(token)
+
+    helpers = [Thread(target=copy_context().run, args=(work,)) for _ in range(min(workers, len(jobs)) - 1)]
+    for helper in helpers:
+        helper.start()
+    work()
+    for helper in helpers:
+        helper.join()
+    if problems:
+        raise next((error for error in problems if not isinstance(error, BrokenBarrierError)), problems[0])
+
+
+class Team:
+    """Threads that work on slices of one thing, all at once, and now and then need each other's parts.
+
+    Attributes:
+        slices: of the whole, one per member.
+    """
+
+    def __init__(self, slices: Sequence[slice]) -> None:
+        self.slices = list(slices)
+        self._barrier = Barrier(len(self.slices))
+        self._lock = Lock()
+        self._wholes: dict[int, NDArray] = {}
+
+    def run(self, work: Callable[[slice], object]) -> None:
+        """Call `work` with every slice, each on its own thread; an exception in one ends them all and is raised."""
+        run([partial(self._member, i, work) for i in range(len(self.slices))], len(self.slices))
+
+    def _member(self, index: int, work: Callable[[slice], object]) -> None:
+        token = _membership.set(Member(self, index))
+        try:
+            work(self.slices[index])
+        except BaseException:
+            self._barrier.abort()
+            raise
+        finally:
+            _membership.reset(token)
+
+    def whole(self, meeting: int, make: Callable[[], NDArray]) -> NDArray:
+        """The array that all members write to at their `meeting`-th meeting; whoever comes first makes it."""
+        with self._lock:
+            if meeting not in self._wholes:
+                self._wholes[meeting] = make()
+                self._wholes.pop(meeting - 1, None)  # all have it: this member waited there for the others
+            return self._wholes[meeting]
+
+    def wait(self) -> None:
+        """Return when all members have called this."""
+        self._barrier.wait()
+
+
+class Member:
+    """What one thread of a team knows: which slice is its own, and at how many meetings it has been."""
+
+    def __init__(self, team: Team, index: int) -> None:
+        self.team, self.index, self.meetings = team, index, 0
+
+    def gather(self, part: NDArray, axis: int) -> NDArray:
+        """All members' parts, joined along `axis`, in an array they share; its memory is laid out as `part`'s is."""
+        slices = self.team.slices
+        shape = list(part.shape)
+        shape[axis] = slices[-1].stop
+        whole = self.team.whole(self.meetings, lambda: np.empty_like(part, shape=shape))
+        whole[(*(slice(None),) * axis, slices[self.index])] = part
+        self.meetings += 1
+        self.team.wait()
+        return whole
+
+
+_membership: ContextVar[Member | None] = ContextVar("membership", default=None)
+
+
+def membership() -> Member | None:
+    """This thread's place in the team it works for, or None."""
+    return _membership.get()
+
+
+def parts(total: int, count: int) -> list[slice]:
+    """`total` things in `count` slices, as equal as can be; those that would be empty are left out."""
+    count = min(count, total)
+    return [slice(total * i // count, total * (i + 1) // count) for i in range(count)]
