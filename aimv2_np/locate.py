@@ -57,9 +57,7 @@ def resolve(
             f"there is no folder {str(path_or_hub_id)!r}; expected an existing folder, or a hub repository like "
             "'apple/aimv2-large-patch14-224'"
         )
-    return download(
-        name, files, revision=revision, cache_dir=cache_dir, token=token, local_files_only=local_files_only
-    )
+    return download(name, files, revision=revision, cache_dir=cache_dir, token=token, local_files_only=local_files_only)
 
 
 def check_link(path: Path, folder: Path) -> None:
@@ -67,7 +65,7 @@ def check_link(path: Path, folder: Path) -> None:
 
     A checkpoint that somebody sent must not make us read files of its choice elsewhere on this machine. Links inside
     the folder do no harm. The hub's cache is the one exception, because it consists of links: its folders are
-    <cache>/models--<org>--<name>/snapshots/<commit>/ and every file in them leads to models--<org>--<name>/blobs/; since
+    <cache>/models--<org>--<name>/snapshots/<commit>/ and every file in them leads to models--<org>--<name>/blobs/. In
     huggingface_hub 2 that may be a link too, to <cache>/blobs/<two digits>/<64 digits>, which repositories share. So a
     link may also end in these two places, seen from a folder with such names above it; the whole chain of links is
     followed first, so a blob that is itself a link to elsewhere is refused.
