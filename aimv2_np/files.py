@@ -29,7 +29,21 @@ def read_json(path: str | os.PathLike[str]) -> dict[str, Any]:
         data = file.read(MAX_JSON_BYTES + 1)
     if len(data) > MAX_JSON_BYTES:
         raise CheckpointError(f"{path} is larger than {MAX_JSON_BYTES} bytes, the most a JSON file here may have")
-    return parse_json(data, str(path))
+    with telling_cache(path):
+        return parse_json(data, str(path))
+
+
+@contextmanager
+def telling_cache(path: Path) -> Iterator[None]:
+    """Add to a CheckpointError about a file in the hub's cache what to delete: the cache never checks what it has."""
+    try:
+        yield
+    except CheckpointError as error:
+        if path.parent.parent.name != "snapshots":
+            raise
+        raise CheckpointError(
+            f"{error} (it is in the cache of the hub, and is fetched again only after you delete {path.resolve()})"
+        ) from None
 
 
 def parse_json(data: bytes, what: str, *, unique: bool = False) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from aimv2_np.errors import CheckpointError
+from aimv2_np.hub import download
 
 CONFIG_FILES = ("config.json",)
 WEIGHT_FILES = ("model.safetensors", "model.safetensors.index.json", "model-*-of-*.safetensors")
@@ -23,23 +24,8 @@ TOKENIZER_FILES = (
 IMAGE_PROCESSOR_FILES = ("preprocessor_config.json", "processor_config.json")
 PROCESSOR_FILES = CONFIG_FILES + IMAGE_PROCESSOR_FILES + TOKENIZER_FILES
 
+SHARED_BLOB = re.compile(r"[0-9a-f]{64}")
 HUB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9._-]+")
-
-# What to do about an error of the hub: the first class, by name, that the error is an instance of.
-ADVICE = {
-    "GatedRepoError": "asks for consent to its terms: give it on its page, then pass token= or log in (hf auth login)",
-    "RevisionNotFoundError": "has no such revision: check revision=, a branch, a tag or a commit",
-    "RepositoryNotFoundError": "was not found on the hub, nor is there a folder of that name here: check the spelling; "
-    "a private one needs token= or a login (hf auth login)",
-    "LocalEntryNotFoundError": "is not in the cache and could not be fetched: go online once (without "
-    "local_files_only and HF_HUB_OFFLINE), or pass the path of a folder that holds the files",
-    "OfflineModeIsEnabled": "cannot be fetched offline: unset HF_HUB_OFFLINE once, or pass the path of a folder",
-    "HFValidationError": "is not a name that the hub permits: expected 'organisation/name', or the path of a folder",
-}
-STATUS_ADVICE: dict[object, str] = dict.fromkeys(
-    (401, 403), "is not open to this user: pass a valid token=, or log in (hf auth login)"
-)
-OTHER_ADVICE = "could not be fetched: try again, or pass the path of a folder that holds the files"
 
 
 def resolve(
@@ -56,7 +42,7 @@ def resolve(
     Of a repository only the files that match `files` (shell patterns) are downloaded, at `revision`, into `cache_dir`
     (None: the cache that all of Hugging Face's libraries share). An existing folder wins over a repository of the same
     name; its content is not checked here. Raises FileNotFoundError for a path where nothing is, NotADirectoryError for
-    a file, and the errors of huggingface_hub, each with advice in front, when a download fails.
+    a file, and what `hub.download` raises when a download fails.
     """
     if not isinstance(path_or_hub_id, str | os.PathLike):
         raise TypeError(f"found {path_or_hub_id!r:.80}; expected the path of a folder, or a hub repository's name")
@@ -71,43 +57,7 @@ def resolve(
             f"there is no folder {str(path_or_hub_id)!r}; expected an existing folder, or a hub repository like "
             "'apple/aimv2-large-patch14-224'"
         )
-    return _download(name, revision, cache_dir, token, local_files_only, files)
-
-
-def _download(
-    name: str,
-    revision: str | None,
-    cache_dir: str | os.PathLike[str] | None,
-    token: str | bool | None,
-    local_files_only: bool,
-    files: Sequence[str],
-) -> Path:
-    # Imported here: it takes longer than everything else together, and local folders do without.
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HFValidationError
-
-    try:
-        folder = snapshot_download(
-            name,
-            revision=revision,
-            cache_dir=None if cache_dir is None else Path(cache_dir),
-            token=token,
-            local_files_only=local_files_only,
-            allow_patterns=list(files),
-        )
-    except (OSError, HFValidationError) as error:
-        _put_advice_in_front(error, name)
-        raise
-    return Path(folder)
-
-
-def _put_advice_in_front(error: Exception, name: str) -> None:
-    names = {kind.__name__ for kind in type(error).__mro__}
-    status = getattr(getattr(error, "response", None), "status_code", None)
-    by_kind = (advice for kind, advice in ADVICE.items() if kind in names)
-    advice = next(by_kind, STATUS_ADVICE.get(status, OTHER_ADVICE))
-    if type(error).__module__.partition(".")[0] == "huggingface_hub":
-        error.args = (f"{name} {advice}. [{error}]",)
+    return download(name, files, revision=revision, cache_dir=cache_dir, token=token, local_files_only=local_files_only)
 
 
 def check_link(path: Path, folder: Path) -> None:
@@ -115,9 +65,10 @@ def check_link(path: Path, folder: Path) -> None:
 
     A checkpoint that somebody sent must not make us read files of its choice elsewhere on this machine. Links inside
     the folder do no harm. The hub's cache is the one exception, because it consists of links: its folders are
-    <cache>/models--<org>--<name>/snapshots/<commit>/ and every file in them leads to models--<org>--<name>/blobs/. So a
-    link may also end in the blobs/ beside a snapshots/ that holds the folder, below a folder of such a name; the whole
-    chain of links is followed first, so a blob that is itself a link to elsewhere is refused.
+    <cache>/models--<org>--<name>/snapshots/<commit>/ and every file in them leads to models--<org>--<name>/blobs/. In
+    huggingface_hub 2 that may be a link too, to <cache>/blobs/<two digits>/<64 digits>, which repositories share. So a
+    link may also end in these two places, seen from a folder with such names above it; the whole chain of links is
+    followed first, so a blob that is itself a link to elsewhere is refused.
     """
     try:
         target, home = path.resolve(), folder.resolve()
@@ -129,9 +80,14 @@ def check_link(path: Path, folder: Path) -> None:
         return
     repository = home.parent.parent
     in_hub_cache = home.parent.name == "snapshots" and repository.name.startswith("models--")
-    if in_hub_cache and target.parent == repository / "blobs":
+    if in_hub_cache and (target.parent == repository / "blobs" or _in_shared_store(target, repository.parent)):
         return
     raise CheckpointError(
         f"{path} is a link that leads out of its folder, to {target}; expected a file of the checkpoint itself: "
         "copy the file into the folder if you trust it"
     )
+
+
+def _in_shared_store(target: Path, cache: Path) -> bool:
+    digits = target.name
+    return bool(SHARED_BLOB.fullmatch(digits)) and target.parent == cache / "blobs" / digits[:2]

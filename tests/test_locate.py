@@ -21,7 +21,7 @@ from safetensors.numpy import save
 from aimv2_np.checkpoints import open_checkpoint
 from aimv2_np.config import Aimv2VisionConfig
 from aimv2_np.locate import CONFIG_FILES, PROCESSOR_FILES, resolve
-from tests.support.hub_server import COMMIT, redirect, serve
+from tests.support.hub_server import COMMIT, Repository, redirect, serve
 
 NAME = "org/some-model"
 FILES = {
@@ -68,10 +68,12 @@ def test_a_configuration_comes_from_the_hub_alone(hub, tmp_path):
 def test_shards_are_fetched_with_their_index(hub, tmp_path):
     shard = "model-00001-of-00001.safetensors"
     index = {"weight_map": {"x": shard}}
-    hub.repositories[NAME] = {
-        shard: FILES["model.safetensors"],
-        "model.safetensors.index.json": json.dumps(index).encode(),
-    }
+    hub.repositories[NAME] = Repository(
+        {
+            shard: FILES["model.safetensors"],
+            "model.safetensors.index.json": json.dumps(index).encode(),
+        }
+    )
     folder = resolve(NAME, cache_dir=tmp_path)
     assert names(folder) == [shard, "model.safetensors.index.json"]
     assert open_checkpoint(folder).shapes == {"x": (3,)}

@@ -13,7 +13,7 @@ from aimv2_np.checkpoints.mapped import MappedFile
 from aimv2_np.checkpoints.messagepack import MessagePackFile
 from aimv2_np.checkpoints.safetensors_file import SafetensorsFile
 from aimv2_np.errors import CheckpointError
-from aimv2_np.files import read_json
+from aimv2_np.files import read_json, telling_cache
 from aimv2_np.locate import check_link
 
 SINGLE = "model.safetensors"
@@ -125,7 +125,13 @@ def _open(folder: Path, name: str, kind: type[SafetensorsFile] | type[MessagePac
     check_link(path, folder)
     if not path.exists():  # a link whose target is gone: a hub cache that was copied or pruned in part
         raise FileNotFoundError(f"{path} is a link to a file that is not there; fetch the checkpoint again")
-    return kind(path)
+    with telling_cache(path):
+        return kind(path)
+
+
+def shard_names(folder: Path) -> list[str]:
+    """The plain names of the files that the index of `folder` names; CheckpointError when it makes no sense."""
+    return sorted(set(_read_index(folder).values()))
 
 
 def _open_shards(folder: Path) -> dict[str, MappedFile]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from aimv2_np.checkpoints.checkpoint import Checkpoint, Tensors, open_checkpoint
+from aimv2_np.checkpoints.checkpoint import INDEX, OTHERS, SINGLE, Checkpoint, Tensors, open_checkpoint, shard_names
 from aimv2_np.checkpoints.dialects import from_timm, is_timm
 from aimv2_np.checkpoints.infer import complete
 from aimv2_np.checkpoints.layouts import transformers
@@ -16,7 +16,7 @@ from aimv2_np.checkpoints.translated import Translated
 from aimv2_np.config import read_config
 from aimv2_np.config.base import naming_file
 from aimv2_np.errors import CheckpointError
-from aimv2_np.locate import ALTERNATIVES, CONFIG_FILES, resolve
+from aimv2_np.locate import CONFIG_FILES, resolve
 
 
 @dataclass(frozen=True)
@@ -41,13 +41,19 @@ class Source:
 def fetch(path_or_hub_id: str | os.PathLike[str], extra: tuple[str, ...] = (), **hub_options: Any) -> Path:
     """The folder of a model, with its configuration, its weights and the files `extra` (patterns).
 
-    Of a repository that holds the same weights in several layouts one is downloaded: `model.safetensors`, or where
-    there is none the first of the others. Raises what `locate.resolve` raises.
+    Of a repository that holds the same weights several times one set is downloaded: `model.safetensors`, or else the
+    files that an index names, or else the first of the other layouts. Raises what `locate.resolve` raises, and
+    CheckpointError for an index that makes no sense.
     """
-    folder = Path()
-    for files in ALTERNATIVES:
-        folder = resolve(path_or_hub_id, files=(*CONFIG_FILES, *files, *extra), **hub_options)
-        if any(next(folder.glob(pattern), None) for pattern in files):
+    files = (*CONFIG_FILES, *extra)
+    folder = resolve(path_or_hub_id, files=(*files, SINGLE, INDEX), **hub_options)
+    if folder == Path(path_or_hub_id) or os.path.lexists(folder / SINGLE):
+        return folder
+    if (folder / INDEX).exists():
+        return resolve(path_or_hub_id, files=(*files, INDEX, *shard_names(folder)), **hub_options)
+    for other in OTHERS:
+        folder = resolve(path_or_hub_id, files=(*files, other), **hub_options)
+        if os.path.lexists(folder / other):
             break
     return folder
 

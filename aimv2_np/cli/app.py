@@ -89,4 +89,6 @@ def main() -> None:
             stream.reconfigure(errors="replace")
     if not sys.stderr.isatty():
         os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    # Its warnings, of every attempt that failed, would stand before the one line that says what is wrong.
+    os.environ.setdefault("HF_HUB_VERBOSITY", "error")
     app(prog_name="aimv2-np")

@@ -1,14 +1,12 @@
 """`aimv2-np classify`: pictures against labels of your choice."""
 
 import time
-from contextlib import nullcontext
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from aimv2_np.cli import output
-from aimv2_np.cli.options import backend_option, debug_option, dtype_option
+from aimv2_np.cli.options import backend_option, debug_option, dtype_option, revision_option
 
 if TYPE_CHECKING:
     from aimv2_np.tasks import Classification
@@ -21,6 +19,7 @@ BAR, SHOWN = 24, 10  # width of a bar; most labels per picture in the table
 @click.option("--labels", metavar="A,B,...", multiple=True, help='Labels, separated by commas: "a cat,a dog".')
 @click.option("--label", metavar="TEXT", multiple=True, help="One label, which may hold commas; repeat for more.")
 @click.option("--model", metavar="FOLDER|ID", help="A two-tower checkpoint.  [default: the embedded tiny model]")
+@revision_option
 @click.option("--template", default="{}", show_default=True, help='Text around each label: "a photo of a {}".')
 @backend_option
 @dtype_option
@@ -31,6 +30,7 @@ def classify_command(
     labels: tuple[str, ...],
     label: tuple[str, ...],
     model: str | None,
+    revision: str | None,
     template: str,
     backend: str,
     dtype: str,
@@ -46,9 +46,8 @@ def classify_command(
     make_prompts(wanted, template)  # complains before anything is loaded or fetched
     name, place = (model, model) if model else _embedded()
     began = time.perf_counter()
-    # The hub shows its own progress.
-    with output.waiting(f"loading {name}") if Path(place).is_dir() else nullcontext():
-        network, processor = load_classifier(place, backend=backend, dtype=dtype)
+    with output.waiting(f"loading {name}", loads=place):
+        network, processor = load_classifier(place, backend=backend, dtype=dtype, revision=revision)
     loaded = time.perf_counter()
     with output.progress("classifying", len(images)) as advance:
         result = classify(list(images), wanted, model=network, processor=processor, template=template, progress=advance)

@@ -86,7 +86,7 @@ def _run(
 
     if html:
         refuse_existing(Path(html), force)  # before anything is computed
-    with output.waiting("comparing"):
+    with output.waiting("comparing", loads=model):
         network = load(model) if model else None
         result = compare(reference, other, tolerances=tolerances, mapping=mapping, model=network)
     if html:

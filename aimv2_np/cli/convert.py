@@ -3,7 +3,7 @@
 import click
 
 from aimv2_np.cli import output
-from aimv2_np.cli.options import debug_option
+from aimv2_np.cli.options import debug_option, revision_option
 
 
 @click.command("convert")
@@ -17,7 +17,7 @@ from aimv2_np.cli.options import debug_option
     "--dtype", type=click.Choice(["same", "float32", "float16", "bfloat16"]), default="same", show_default=True,
     help="What to store; same: every tensor keeps its bytes.",
 )  # fmt: skip
-@click.option("--revision", metavar="REVISION", help="Branch, tag or commit of a hub ID.")
+@revision_option
 @click.option("--force", "--overwrite", "overwrite", is_flag=True, help="Replace a checkpoint that is in TARGET.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @debug_option
@@ -31,7 +31,7 @@ def convert_command(
     """
     from aimv2_np.tasks import convert
 
-    with output.waiting(f"converting {source}"):
+    with output.waiting(f"converting {source}", loads=source):
         done = convert(source, target, layout, dtype=dtype, overwrite=overwrite, revision=revision)
     if as_json:
         output.print_json({

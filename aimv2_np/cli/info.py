@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from aimv2_np.cli import output
-from aimv2_np.cli.options import debug_option
+from aimv2_np.cli.options import debug_option, revision_option
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -24,11 +24,12 @@ KEYS = (
 
 @click.command("info")
 @click.argument("model", metavar="[FOLDER|ID]", required=False)
+@revision_option
 @click.option("--tree", is_flag=True, help="Show every tensor.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @debug_option
 @click.pass_context
-def info_command(ctx: click.Context, model: str | None, tree: bool, as_json: bool) -> None:
+def info_command(ctx: click.Context, model: str | None, revision: str | None, tree: bool, as_json: bool) -> None:
     """Describe a checkpoint without reading its weights.
 
     Without an argument the embedded one. Of a hub ID only config.json is fetched. Exits with 1 when the weights do not
@@ -37,7 +38,7 @@ def info_command(ctx: click.Context, model: str | None, tree: bool, as_json: boo
     from aimv2_np.data import tiny_model_path
     from aimv2_np.tasks import describe
 
-    description = describe(model if model else tiny_model_path())
+    description = describe(model if model else tiny_model_path(), revision=revision)
     name = model or tiny_model_path().name
     if as_json:
         output.print_json(_as_json(name, description, tree))

@@ -15,6 +15,7 @@ backend_option = click.option("--backend", type=click.Choice(["numpy", "cupy"]),
 dtype_option = click.option(
     "--dtype", type=click.Choice(["float32", "float64", "float16"]), default="float32", show_default=True
 )
+revision_option = click.option("--revision", metavar="REVISION", help="Branch, tag or commit of a hub ID.")
 
 
 class Several(click.Command):

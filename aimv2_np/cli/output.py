@@ -4,6 +4,8 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from os import PathLike
+from pathlib import Path
 from threading import Timer
 from typing import TYPE_CHECKING, Any
 
@@ -65,7 +67,7 @@ def one_line(message: object) -> str:
     text = printable(" ".join(str(message).split()))
     if isinstance(message, OSError) and message.strerror:
         place = f"{message.filename}: " if message.filename else ""
-        return printable(f"{place}{message.strerror.lower()}")
+        return printable(f"{place}{message.strerror[:1].lower()}{message.strerror[1:]}")
     expected = (ValueError, TypeError, OSError, ImportError, RuntimeError, Warning, str)
     if isinstance(message, expected) and text:
         return text
@@ -88,10 +90,13 @@ def note(text: str) -> None:
 
 
 @contextmanager
-def waiting(what: str) -> Iterator[None]:
-    """Shows a spinner on a terminal when what is done inside the block takes long."""
+def waiting(what: str, *, loads: str | PathLike[str] | None = None) -> Iterator[None]:
+    """Shows a spinner on a terminal when what is done inside the block takes long.
+
+    Not when it loads a model from the hub, which shows its own progress in the same place.
+    """
     screen = console(stderr=True)
-    if not screen.is_terminal:
+    if not screen.is_terminal or (loads is not None and not Path(loads).is_dir()):
         yield
         return
     status = screen.status(what)

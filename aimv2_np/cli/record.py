@@ -6,11 +6,12 @@ from typing import Any
 import click
 
 from aimv2_np.cli import output
-from aimv2_np.cli.options import Several, backend_option, debug_option, dtype_option
+from aimv2_np.cli.options import Several, backend_option, debug_option, dtype_option, revision_option
 
 
 @click.command("record", cls=Several)
 @click.argument("model", metavar="FOLDER|ID")
+@revision_option
 @click.option("--images", metavar="FILE...", multiple=True, help="Pictures.")
 @click.option("--texts", metavar="TEXT...", multiple=True, help="Texts.")
 @click.option("--output", "-o", "path", metavar="FILE", required=True, help="The safetensors file to write.")
@@ -27,6 +28,7 @@ from aimv2_np.cli.options import Several, backend_option, debug_option, dtype_op
 @debug_option
 def record_command(
     model: str,
+    revision: str | None,
     images: tuple[str, ...],
     texts: tuple[str, ...],
     path: str,
@@ -59,8 +61,8 @@ def record_command(
         check_place(path, force)  # before a model is fetched
     except FileExistsError as error:
         raise FileExistsError(f"{path} exists already; name another file, or overwrite it with --force") from error
-    with output.waiting(f"running {model}"):
-        network, inputs = load_with_inputs(model, images, texts, backend=backend, dtype=dtype)
+    with output.waiting(f"running {model}", loads=model):
+        network, inputs = load_with_inputs(model, images, texts, backend=backend, dtype=dtype, revision=revision)
         options: dict[str, Any] = {"causal": False} if not_causal else {}
         recording = record(
             network, inputs, path, include or "*",

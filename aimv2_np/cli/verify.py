@@ -53,7 +53,7 @@ def verify_command(
         raise click.UsageError("--image, --texts and --as belong to a --model; pass one")
     if against is None and model is not None and (len(images) != 1 or texts):
         raise click.UsageError("--model needs the one --image of the published numbers; or pass --against transformers")
-    with comparing(ctx), output.waiting("verifying"):
+    with comparing(ctx), output.waiting("verifying", loads=model):
         if against:
             from aimv2_np.golden.verify import verify_against_transformers
 

@@ -137,11 +137,15 @@ def check_mapping(values: object, name: str = "the configuration") -> None:
 
 
 def read_config(path_or_hub_id: str | os.PathLike[str], **hub_options: Any) -> dict[str, Any]:
-    """The `config.json` of a folder or of a repository on the hub, as a dictionary (options as `locate.resolve`)."""
-    from aimv2_np.locate import resolve
+    """The `config.json` of a folder or of a repository on the hub, as a dictionary (options as `locate.resolve`).
+
+    Raises FileNotFoundError when there is none, and CheckpointError when it is damaged or a link out of the folder.
+    """
+    from aimv2_np.locate import check_link, resolve
 
     folder = resolve(path_or_hub_id, files=(CONFIG_FILE,), **hub_options)
     path = folder / CONFIG_FILE
+    check_link(path, folder)
     if not path.exists():
         raise FileNotFoundError(f"{folder} has no {CONFIG_FILE}; expected the folder of a checkpoint, which has one")
     return read_json(path)

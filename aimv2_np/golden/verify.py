@@ -21,6 +21,7 @@ from aimv2_np.golden.comparison import Comparison
 from aimv2_np.golden.inputs import load_with_inputs
 from aimv2_np.golden.record import hash_weights, record, versions
 from aimv2_np.golden.recording import Recording
+from aimv2_np.locate import PROCESSOR_FILES
 from aimv2_np.models.auto import load
 
 # Windows removes no file that is still mapped: hence ignore_cleanup_errors below.
@@ -88,7 +89,7 @@ def verify_against_transformers(
         ValueError, FileNotFoundError, CheckpointError: a checkpoint or inputs that do not fit.
     """
     transformers = _transformers()
-    place = checkpoints.resolve(model or tiny_model_path(), **hub_options)
+    place = checkpoints.fetch(model or tiny_model_path(), extra=PROCESSOR_FILES, **hub_options)
     if not images and not texts:
         kind = type(load(place)).__name__
         samples = sample_pictures()[-PICTURES:]

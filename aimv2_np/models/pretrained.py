@@ -82,6 +82,8 @@ class PretrainedModel(Module):
             FileNotFoundError: no such folder, or no configuration or weights in it.
             CheckpointError: files that do not fit: corrupt, or with missing, unexpected or wrongly shaped tensors.
             ValueError: an unknown backend or dtype, or a configuration that makes no sense.
+            OSError: a download failed: huggingface_hub's own types where it has one (`GatedRepoError`,
+                `RevisionNotFoundError`, ...), ConnectionError where the connection broke; each says what to do.
         """
         check_backend(backend, dtype)
         folder = checkpoints.fetch(

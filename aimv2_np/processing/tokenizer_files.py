@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from aimv2_np.errors import CheckpointError
-from aimv2_np.files import read_json
+from aimv2_np.files import read_json, telling_cache
 from aimv2_np.locate import check_link
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def read_tokenizer(folder: Path) -> tuple["Tokenizer", dict[str, Any]]:
     settings = read_settings(folder)
     if not whole.is_file():
         settings.setdefault("tokenizer_class", "CLIPTokenizer")
-    with guarded(folder):
+    with telling_cache(whole if whole.is_file() else vocab), guarded(folder):
         tokenizer = _from_json(whole) if whole.is_file() else _from_vocabulary(vocab, merges, settings)
         settings = _switched_on(tokenizer) | {key: value for key, value in settings.items() if value is not None}
         _add_missing(tokenizer, settings)

@@ -3,6 +3,7 @@
 import copy
 import dataclasses
 import json
+import os
 import pickle
 
 import pytest
@@ -22,6 +23,22 @@ def test_saved_and_read_again_it_is_equal_and_has_lost_nothing(tmp_path, kind):
     assert again == config
     assert again.extra == EXTRA
     assert again.to_dict() == config.to_dict()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="links")
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_link_may_not_lead_out_of_the_folder(tmp_path, kind):
+    kind().save_pretrained(tmp_path / "elsewhere")
+    (tmp_path / "model").mkdir()
+    link = tmp_path / "model" / "config.json"
+    link.symlink_to("../elsewhere/config.json")
+    with pytest.raises(CheckpointError, match=r"config\.json is a link that leads out of its folder"):
+        kind.from_pretrained(tmp_path / "model")
+    link.unlink()
+    kind().save_pretrained(tmp_path / "model")
+    link.rename(link.with_name("real.json"))
+    link.symlink_to("real.json")
+    assert kind.from_pretrained(tmp_path / "model") == kind()
 
 
 @pytest.mark.parametrize("kind", KINDS)

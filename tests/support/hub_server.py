@@ -1,46 +1,31 @@
 """A small hub on 127.0.0.1: enough of the Hugging Face hub's protocol for huggingface_hub to download from it."""
 
-import hashlib
-import json
+import os
+import re
+import socket
+import struct
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import unquote, urlsplit
 
 import pytest
 from huggingface_hub import constants, file_download
 
-COMMIT = hashlib.sha1(b"the only commit").hexdigest()
+from tests.support.hub_repository import COMMIT, Answer, Fault, Hub, Repository
 
-
-@dataclass
-class Hub:
-    """Repositories by id, each with its files by name; gated and private ones answer 401. Notes requests and tokens."""
-
-    repositories: dict[str, dict[str, bytes]] = field(default_factory=dict)
-    gated: set[str] = field(default_factory=set)
-    private: set[str] = field(default_factory=set)
-    requests: list[str] = field(default_factory=list)
-    tokens: set[str] = field(default_factory=set)
-    url: str = ""
+__all__ = ["COMMIT", "Fault", "Hub", "Repository", "redirect", "serve"]
 
 
 @contextmanager
-def serve(repositories: dict[str, dict[str, bytes]]) -> Iterator[Hub]:
-    """A running hub; it stops when the block ends."""
-    hub = Hub(repositories)
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(hub))
-    hub.url = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
-    thread.start()
-    try:
+def serve(repositories: Mapping[str, Mapping[str, bytes]]) -> Iterator[Hub]:
+    """A running hub whose repositories have these files; it stops when the block ends."""
+    hub = Hub({name: Repository(files) for name, files in repositories.items()})
+    with ExitStack() as servers:
+        hub.url = servers.enter_context(_running(hub))
+        hub.cdn = servers.enter_context(_running(hub))
         yield hub
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 def redirect(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -53,6 +38,19 @@ def redirect(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
     monkeypatch.setattr(constants, "HF_HUB_DISABLE_PROGRESS_BARS", True)
+
+
+@contextmanager
+def _running(hub: Hub) -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(hub))
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
 
 
 def _handler(hub: Hub) -> type[BaseHTTPRequestHandler]:
@@ -68,47 +66,66 @@ def _handler(hub: Hub) -> type[BaseHTTPRequestHandler]:
         def log_message(self, *args: object) -> None:
             pass
 
-        def _answer(self, body: bool) -> None:
-            path = unquote(urlsplit(self.path).path)
-            hub.requests.append(f"{self.command} {path}")
-            hub.tokens.add(self.headers.get("Authorization", "").removeprefix("Bearer "))
-            status, headers, content = respond(hub, path)
-            self.send_response(status)
-            for name, value in {"Content-Length": str(len(content)), **headers}.items():
-                self.send_header(name, value)
+        def _answer(self, *, body: bool) -> None:
+            path = urlsplit(self.path).path
+            if path.startswith("/api/") and not path.startswith("/api/models/"):
+                # No question about a repository: huggingface_hub asks such once per process, whichever test is first.
+                self._send(Answer(404), body, Fault())
+                return
+            cdn = path.startswith("/cdn/")
+            hub.requests.append(f"{self.command} {unquote(path)}")
+            tokens = hub.cdn_tokens if cdn else hub.tokens
+            tokens.add(self.headers.get("Authorization", "").removeprefix("Bearer "))
+            answer = hub.cdn_answer(path) if cdn else hub.answer(path)
+            # What goes wrong with a large file goes wrong where it lies.
+            fault = _take(hub, answer.file, body) if answer.status == 200 else None
+            if fault and fault.status:
+                answer = Answer(fault.status, {"X-Error-Code": fault.code} if fault.code else {})
+            elif body and answer.status == 200:
+                answer = self._part(answer)
+            self._send(answer, body, fault or Fault())
+
+        def _part(self, whole: Answer) -> Answer:
+            """The part that a Range header asks for, from some byte on."""
+            match = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
+            if match is None:
+                return whole
+            hub.ranges.append((whole.file, match[0]))
+            start, size = int(match[1]), len(whole.content)
+            if start >= size:
+                return Answer(416, {"Content-Range": f"bytes */{size}"})
+            span = {"Content-Range": f"bytes {start}-{size - 1}/{size}"}
+            return Answer(206, {**whole.headers, **span}, whole.content[start:], whole.file)
+
+        def _send(self, answer: Answer, body: bool, fault: Fault) -> None:
+            content = answer.content if fault.content is None else fault.content
+            self.send_response(answer.status)
+            for key, value in answer.headers.items():
+                self.send_header(key, value)
+            announced = fault.announce if fault.announce is not None and not body else len(content)
+            self.send_header("Content-Length", str(announced))
             self.end_headers()
-            if body:
-                self.wfile.write(content)
+            if not body:
+                return
+            self.wfile.write(content[: fault.drop_after])
+            if fault.drop_after is not None:
+                self.close_connection = True
+                if fault.reset:
+                    _reset(self.connection)
 
     return Handler
 
 
-def respond(hub: Hub, path: str) -> tuple[int, dict[str, str], bytes]:
-    """Status, headers and content for a path of the hub."""
-    api = path.startswith("/api/models/")
-    parts = path.removeprefix("/api/models/").strip("/").split("/")
-    repository, rest = "/".join(parts[:2]), parts[2:]
-    files = hub.repositories.get(repository)
-    if repository in hub.gated:
-        return 401, {"X-Error-Code": "GatedRepo", "X-Error-Message": "Access to it is restricted"}, b""
-    if files is None:
-        return 404, {"X-Error-Code": "RepoNotFound"}, b""
-    if repository in hub.private:
-        return 401, {"X-Error-Message": "Invalid username or password."}, b""
-    revision = rest[1] if len(rest) > 1 else "main"
-    if revision not in ("main", COMMIT):
-        return 404, {"X-Error-Code": "RevisionNotFound"}, b""
-    if api and rest[:1] == ["tree"]:
-        tree = [{"type": "file", "path": name, "size": len(data), "oid": _etag(data)} for name, data in files.items()]
-        return 200, {"Content-Type": "application/json"}, json.dumps(tree).encode()
-    if api:
-        info = {"id": repository, "sha": COMMIT, "siblings": [{"rfilename": name} for name in files]}
-        return 200, {"Content-Type": "application/json"}, json.dumps(info).encode()
-    data = files.get("/".join(rest[2:]))
-    if data is None:
-        return 404, {"X-Error-Code": "EntryNotFound", "X-Repo-Commit": COMMIT}, b""
-    return 200, {"X-Repo-Commit": COMMIT, "ETag": f'"{_etag(data)}"'}, data
+def _take(hub: Hub, file: str, body: bool) -> Fault | None:
+    """The fault that a file has now: one that has happened as often as it should is over."""
+    fault = hub.faults.get(file)
+    if fault is None or fault.times == 0 or not (body or fault.status or fault.announce is not None):
+        return None
+    if fault.times is not None:
+        fault.times -= 1
+    return fault
 
 
-def _etag(data: bytes) -> str:
-    return hashlib.sha1(data).hexdigest()
+def _reset(connection: socket.socket) -> None:
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    os.close(connection.detach())

@@ -2,6 +2,7 @@ import pytest
 
 from aimv2_np.golden import Recording
 from aimv2_np.golden.verify import verify_against_transformers, verify_embedded
+from tests.support.hub_server import redirect, serve
 from tests.support.two_towers import save_image_processor, save_two_towers, save_vision_tower
 from tests.tools.record_embedded_golden import make
 
@@ -29,6 +30,15 @@ def test_live_against_transformers(tmp_path, kind):
     missing = {path.rpartition(".")[2] for path in result.comparison.missing}
     assert missing <= {"position_embedding"}  # native positions are a function there
     assert {"torch", "transformers"} <= set(result.there)
+
+
+def test_live_against_transformers_from_the_hub(tmp_path, monkeypatch):
+    folder = save_two_towers(tmp_path / "model", image_size=16, patch_size=8)
+    (folder / "preprocessor_config.json").unlink()
+    save_square_processor(folder, native=False)
+    with serve({"org/model": {path.name: path.read_bytes() for path in folder.iterdir()}}) as hub:
+        redirect(hub, monkeypatch)
+        assert verify_against_transformers("org/model", cache_dir=tmp_path / "cache").comparison.equal
 
 
 def save_square_processor(folder, *, native):
