@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from aimv2_np.errors import CheckpointError
+from aimv2_np.errors import CheckpointError, plain, quoted
 from aimv2_np.files import read_json
 from aimv2_np.locate import check_link
 
@@ -96,8 +96,8 @@ def guarded(what: Path | str) -> Iterator[None]:
         if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
             raise
         raise CheckpointError(
-            f"{what}: the tokenizer's files do not work ({error}); expected a sound tokenizer.json, or vocab.json and "
-            "merges.txt; fetch them again"
+            f"{what}: the tokenizer's files do not work ({plain(error, 200)}); expected a sound tokenizer.json, or "
+            "vocab.json and merges.txt; fetch them again"
         ) from None
 
 
@@ -106,7 +106,7 @@ def special_token(settings: Mapping[str, Any], name: str) -> str | None:
     value = settings.get(name)
     text = value.get("content") if isinstance(value, Mapping) else value
     if text is not None and (not isinstance(text, str) or not text):
-        raise CheckpointError(f"found {name}={value!r} in the tokenizer's files, expected the text of a token")
+        raise CheckpointError(f"found {name}={quoted(value)} in the tokenizer's files, expected the text of a token")
     return text
 
 
@@ -126,7 +126,7 @@ def _from_vocabulary(vocab: Path, merges: Path, settings: Mapping[str, Any]) -> 
     ids, pairs = models.BPE.read_file(str(vocab), str(merges))
     missing = [token for token in (bos, eos) if token not in ids]
     if missing:
-        raise CheckpointError(f"{vocab} lacks the special tokens {missing}; expected CLIP's vocabulary")
+        raise CheckpointError(f"{vocab} lacks the special tokens {quoted(missing)}; expected CLIP's vocabulary")
     tokenizer = Tokenizer(models.BPE(ids, pairs, unk_token=unk, end_of_word_suffix="</w>", fuse_unk=False))
     tokenizer.normalizer = normalizers.Sequence(
         [normalizers.NFC(), normalizers.Replace(Regex(r"\s+"), " "), normalizers.Lowercase()]

@@ -18,6 +18,11 @@ else:
         yield
         watch.process.clean()
 
+    def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+        for item in items:
+            if FOLDER in item.path.parents:  # a failing case may be a megabyte; that it is shown is the point
+                item.add_marker(pytest.mark.filterwarnings("ignore:Generating overly large repr"))
+
     def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
         config = session.config
         if hasattr(config, "workeroutput"):  # of pytest-xdist: the figures go to the process that started it

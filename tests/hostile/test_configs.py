@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aimv2_np.files import MAX_JSON_BYTES
+from aimv2_np.config.base import MAX_BYTES
 from tests.support.hostile.mutations import Pairs, Raw, cases, damaged_documents, emit, json_files
 from tests.support.hostile.samples import FIXTURES, TINY, checkpoint
 from tests.support.hostile.watch import Link, read
@@ -89,12 +89,12 @@ def test_enormous_networks_beside_small_weights(changes, key):
 
 
 LARGE = {
-    "lists": Raw("[" + "[]," * (MAX_JSON_BYTES // 3 - 500) + "1]"),
-    "objects": Raw("[" + "{}," * (MAX_JSON_BYTES // 3 - 500) + "1]"),
-    "numbers": Raw("[" + "1," * (MAX_JSON_BYTES // 2 - 800) + "1]"),
-    "text": "x" * (MAX_JSON_BYTES - 2000),
-    "wide text": Raw('"' + "\U0001f642" * (MAX_JSON_BYTES // 4 - 500) + '"'),
-    "members": Raw("{" + ",".join(f'"{number:06d}":1' for number in range(MAX_JSON_BYTES // 11 - 200)) + "}"),
+    "lists": Raw("[" + "[]," * (MAX_BYTES // 3 - 1000) + "1]"),
+    "objects": Raw("[" + "{}," * (MAX_BYTES // 3 - 1000) + "1]"),
+    "numbers": Raw("[" + "1," * (MAX_BYTES // 2 - 1500) + "1]"),
+    "text": "x" * (MAX_BYTES - 4000),
+    "wide text": Raw('"' + "\U0001f642" * (MAX_BYTES // 4 - 1000) + '"'),
+    "members": Raw("{" + ",".join(f'"{number:06d}":1' for number in range(MAX_BYTES // 11 - 300)) + "}"),
 }
 
 

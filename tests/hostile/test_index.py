@@ -16,11 +16,27 @@ SHARDS = sorted(name for name in sharded() if name.endswith(".safetensors"))
 DOCUMENT = json.loads(sharded()[INDEX])
 SMALL = {**DOCUMENT, "weight_map": dict(list(DOCUMENT["weight_map"].items())[:4])}
 NAMES = (
-    *SHARDS, "../secret.safetensors", "../folder/" + SHARDS[0], "./" + SHARDS[0], "sub/x.safetensors", "out.safetensors",
-    "in.safetensors", "loop.safetensors", "sub", "sub.safetensors", "/etc/passwd", "/proc/self/mem", "config.json",
-    "\\\\host\\x.safetensors", "C:x.safetensors", ".safetensors", "x.safetensors\x00", "model.safetensors\n",
-    "x" * 300 + ".safetensors", "é.safetensors",
-)  # fmt: skip
+    *SHARDS,
+    "../secret.safetensors",
+    "../folder/" + SHARDS[0],
+    "./" + SHARDS[0],
+    "sub/x.safetensors",
+    "out.safetensors",
+    "in.safetensors",
+    "loop.safetensors",
+    "sub",
+    "sub.safetensors",
+    "/etc/passwd",
+    "/proc/self/mem",
+    "config.json",
+    "\\\\host\\x.safetensors",
+    "C:x.safetensors",
+    ".safetensors",
+    "x.safetensors\x00",
+    "model.safetensors\n",
+    "x" * 300 + ".safetensors",
+    "é.safetensors",
+)
 LINKS = {
     "out.safetensors": Link("../secret.safetensors"),
     "in.safetensors": Link(SHARDS[0]),
@@ -67,8 +83,22 @@ def test_damaged_shards(shard):
 
 
 @cases(20)
-@given(st.sampled_from([INDEX, *SHARDS]), st.sampled_from(["..", "../secret.safetensors", "/etc/passwd", "/dev/zero", "x",
-                                                           "../" + INDEX, ".", "sub", "/proc/self/environ"]))  # fmt: skip
+@given(
+    st.sampled_from([INDEX, *SHARDS]),
+    st.sampled_from(
+        [
+            "..",
+            "../secret.safetensors",
+            "/etc/passwd",
+            "/dev/zero",
+            "x",
+            "../" + INDEX,
+            ".",
+            "sub",
+            "/proc/self/environ",
+        ]
+    ),
+)
 def test_links_in_place_of_files(name, target):
     files = {**sharded(), **LINKS, name: Link(target)}
     assert read("checkpoint", files, outside=OUTSIDE, kind="index").error is not None

@@ -14,12 +14,38 @@ from tests.support.hostile.samples import FORMATS, picture
 from tests.support.hostile.watch import Link, read
 
 MAGIC = (
-    b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff\xe0", b"GIF89a", b"RIFF\x40\x00\x00\x00WEBPVP8 ", b"RIFF\x40\x00\x00\x00WEBPVP8L", b"BM",
-    b"II*\x00\x08\x00\x00\x00", b"MM\x00*\x00\x00\x00\x08", b"\x00\x00\x01\x00\x01\x00", b"P6 4 4 255\n", b"P3\n9999999999 1\n", b"8BPS\x00\x01",
-    b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", b"\xd7\xcd\xc6\x9a", b"icns\x00\x00\x00\x40", b"DDS \x7c\x00\x00\x00",
-    b"\x00\x00\x00\x0cjP  \r\n\x87\n", b"\x00\x00\x00 ftypavif", b"\x0a\x05\x01\x08", b"qoif", b"#define x_width 9\n", b"/* XPM */\n",
-    b"SIMPLE  =", b"\x59\xa6\x6a\x95", b"\x01\xda\x01\x01", b"BLP2", b"Image type: x\r\n", b"GIMP", b"FLC", b"\x00" * 12, b"\xb1\x68\xde\x3a",
-)  # fmt: skip
+    b"\x89PNG\r\n\x1a\n",
+    b"\xff\xd8\xff\xe0",
+    b"GIF89a",
+    b"RIFF\x40\x00\x00\x00WEBPVP8 ",
+    b"RIFF\x40\x00\x00\x00WEBPVP8L",
+    b"BM",
+    b"II*\x00\x08\x00\x00\x00",
+    b"MM\x00*\x00\x00\x00\x08",
+    b"\x00\x00\x01\x00\x01\x00",
+    b"P6 4 4 255\n",
+    b"P3\n9999999999 1\n",
+    b"8BPS\x00\x01",
+    b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n",
+    b"\xd7\xcd\xc6\x9a",
+    b"icns\x00\x00\x00\x40",
+    b"DDS \x7c\x00\x00\x00",
+    b"\x00\x00\x00\x0cjP  \r\n\x87\n",
+    b"\x00\x00\x00 ftypavif",
+    b"\x0a\x05\x01\x08",
+    b"qoif",
+    b"#define x_width 9\n",
+    b"/* XPM */\n",
+    b"SIMPLE  =",
+    b"\x59\xa6\x6a\x95",
+    b"\x01\xda\x01\x01",
+    b"BLP2",
+    b"Image type: x\r\n",
+    b"GIMP",
+    b"FLC",
+    b"\x00" * 12,
+    b"\xb1\x68\xde\x3a",
+)
 kinds = st.sampled_from([(kind, mode) for kind, (modes, _) in FORMATS.items() for mode in modes])
 usual = st.sampled_from([(kind, mode) for kind in ("PNG", "JPEG", "WEBP", "GIF") for mode in FORMATS[kind][0]])
 sides = st.sampled_from([0, 1, 2, 16, 1000, 2**14, 2**16 - 1, 2**20, 2**31 - 1, 2**31, 2**32 - 1])
@@ -82,8 +108,14 @@ bodies = st.one_of(
 
 
 @cases(80)
-@given(sides, sides, st.sampled_from([1, 2, 4, 8, 16, 3]), st.sampled_from([0, 2, 3, 4, 6, 1]), st.integers(0, 3000),
-       st.lists(st.builds(chunk, texts, bodies), max_size=2))  # fmt: skip
+@given(
+    sides,
+    sides,
+    st.sampled_from([1, 2, 4, 8, 16, 3]),
+    st.sampled_from([0, 2, 3, 4, 6, 1]),
+    st.integers(0, 3000),
+    st.lists(st.builds(chunk, texts, bodies), max_size=2),
+)
 def test_png_headers_of_any_size(width, height, depth, colours, rows, more):
     check(png(width, height, depth, colours, rows, *more))
 

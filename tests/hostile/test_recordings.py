@@ -12,21 +12,26 @@ from tests.support.hostile.samples import put_together, recordings, taken_apart
 from tests.support.hostile.watch import read
 from tests.support.safetensors_bytes import entry
 
+RECORDINGS = recordings()  # here: making them inside a strategy would draw random numbers there
 JSON_KEYS = ("order", "shapes", "dtypes", "slices", "config")
 DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8"}
 whole_numbers = st.sampled_from([n for n in INTEGERS if n < 2**64])
 extra = st.one_of(
     st.lists(whole_numbers | st.integers(0, 5), max_size=4),
     st.just([2**63 - 1] * 5000),
-    st.sampled_from([":", "0, :2", "::0", "-1", "99999999999999", "...", ",".join(":" * 40), "bfloat16", "float8", "object"]),
-    st.sampled_from(["/Mul_" + "1" * 5000, "/x/Add_1_output_0", "layers.999999.x", "a" * 5000, ".".join("ab" * 500), "*", "x\ud800"]),
-)  # fmt: skip
+    st.sampled_from(
+        [":", "0, :2", "::0", "-1", "99999999999999", "...", ",".join(":" * 40), "bfloat16", "float8", "object"]
+    ),
+    st.sampled_from(
+        ["/Mul_" + "1" * 5000, "/x/Add_1_output_0", "layers.999999.x", "a" * 5000, ".".join("ab" * 500), "*", "x\ud800"]
+    ),
+)
 
 
 @st.composite
 def damaged_recordings(draw):
     """A recording with its metadata, its header or its bytes damaged; a name may be damaged in both alike."""
-    sound = draw(st.sampled_from(recordings()))
+    sound = draw(st.sampled_from(RECORDINGS))
     header, data = taken_apart(sound)
     kind = draw(st.sampled_from(("metadata", "metadata", "header", "bytes", "numbers", "name")))
     if kind == "bytes":
@@ -84,7 +89,7 @@ def test_damaged_recordings(content):
 @cases(160)
 @given(damaged_recordings(), st.integers(0, 2))
 def test_comparisons_with_damaged_recordings(content, which):
-    files = {"a.safetensors": recordings()[which], "b.safetensors": content}
+    files = {"a.safetensors": RECORDINGS[which], "b.safetensors": content}
     outcome = read("comparison", files, kind="comparison of recordings")
     if outcome.error is not None:
         return

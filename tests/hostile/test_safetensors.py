@@ -1,6 +1,7 @@
 """Safetensors files: the field of the length, headers of any content, places that overlap or lie outside."""
 
 import json
+import math
 
 import safetensors
 from hypothesis import given
@@ -36,21 +37,23 @@ sizes = st.sampled_from([*INTEGERS, 2**31 // 4, 2**60, 2**61]) | st.integers(0, 
 described = st.fixed_dictionaries({
     "dtype": dtypes, "shape": st.lists(sizes, max_size=5), "data_offsets": st.lists(sizes, min_size=1, max_size=3)
 })  # fmt: skip
+shapes = st.lists(st.integers(0, 3), max_size=3)
 lengths = st.sampled_from([n for n in (*INTEGERS, 100, MAX_JSON_BYTES, MAX_JSON_BYTES + 1) if 0 <= n < 2**64])
 headers = damaged_documents(SOUND, dtypes | st.lists(sizes, max_size=5) | described)
 
 
 def check(content):
-    """What is read is what the format's own library reads."""
+    """What is read is what the format's own library reads; whether anything is."""
     outcome = read("safetensors", {"model.safetensors": content})
     if outcome.error is not None:
-        return
+        return False
     places, metadata, arrays = outcome.value
     theirs = dict(safetensors.deserialize(content))
     length = int.from_bytes(content[:8], "little")
     assert metadata == (json.loads(content[8 : 8 + length]).get("__metadata__") or {})
     assert {name: (it["dtype"], tuple(it["shape"])) for name, it in theirs.items()} == places
     assert all(bytes(theirs[name]["data"]) == data for name, (_, _, data) in arrays.items())
+    return True
 
 
 @cases(120)
@@ -69,6 +72,31 @@ def test_lengths_of_the_header(header, length):
 @given(st.lists(st.tuples(st.sampled_from(["a", "b", "", "c.d"]), described), max_size=5), st.integers(0, 40))
 def test_shapes_and_offsets_of_all_sizes_and_double_names(tensors, count):
     check(put_together(Pairs(tensors), bytes(count)))
+
+
+@st.composite
+def sound_files(draw):
+    """Tensors one after the other, listed in any order."""
+    header, at = {}, 0
+    for name in draw(st.lists(st.text(max_size=5), unique=True, max_size=6)):
+        dtype, shape = (
+            draw(st.sampled_from(["F64", "F32", "F16", "BF16", "I64", "U8", "BOOL", "F8_E4M3", "C64"])),
+            draw(shapes),
+        )
+        size = math.prod(shape) * BITS[dtype] // 8
+        header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [at, at + size]}
+        at += size
+    header.pop("__metadata__", None)
+    metadata = draw(st.none() | st.dictionaries(st.text(max_size=5), st.text(max_size=5), max_size=3))
+    order = draw(st.permutations(list(header)))
+    named = {} if metadata is None else {"__metadata__": metadata}
+    return put_together({**named, **{name: header[name] for name in order}}, draw(st.binary(min_size=at, max_size=at)))
+
+
+@cases(80)
+@given(sound_files())
+def test_sound_files_are_read(content):
+    assert check(content)
 
 
 @cases(80)

@@ -24,41 +24,86 @@ VOCABULARY = {"a": 0, "b": 1, "a</w>": 2, "b</w>": 3, "ab</w>": 4, "<|startoftex
 MERGES = b"#version: 0.2\na b</w>\n"
 PARTS = {
     "normalizer": [
-        {"type": "Sequence", "normalizers": []}, {"type": "Replace", "pattern": {"Regex": "(a*)*b"}, "content": ""},
-        {"type": "Replace", "pattern": {"Regex": "("}, "content": "x"}, {"type": "NFKC"}, {"type": "Lowercase"},
-        {"type": "Prepend", "prepend": "x"}, {"type": "Replace", "pattern": {"String": ""}, "content": "y" * 1000},
-        {"type": "Replace", "pattern": {"Regex": "(x+x+)+y"}, "content": ""}, {"type": "Precompiled", "precompiled_charsmap": ""},
+        {"type": "Sequence", "normalizers": []},
+        {"type": "Replace", "pattern": {"Regex": "(a*)*b"}, "content": ""},
+        {"type": "Replace", "pattern": {"Regex": "("}, "content": "x"},
+        {"type": "NFKC"},
+        {"type": "Lowercase"},
+        {"type": "Prepend", "prepend": "x"},
+        {"type": "Replace", "pattern": {"String": ""}, "content": "y" * 1000},
+        {"type": "Replace", "pattern": {"Regex": "(x+x+)+y"}, "content": ""},
+        {"type": "Precompiled", "precompiled_charsmap": ""},
     ],
     "pre_tokenizer": [
-        {"type": "Whitespace"}, {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": True, "use_regex": True},
+        {"type": "Whitespace"},
+        {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": True, "use_regex": True},
         {"type": "Split", "pattern": {"Regex": "(a|a)*$"}, "behavior": "Isolated", "invert": False},
-        {"type": "Split", "pattern": {"String": ""}, "behavior": "Removed", "invert": True}, {"type": "Digits"},
+        {"type": "Split", "pattern": {"String": ""}, "behavior": "Removed", "invert": True},
+        {"type": "Digits"},
     ],
     "post_processor": [
         {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": True, "use_regex": True},
         {"type": "BertProcessing", "sep": ["x", 2**32 - 1], "cls": ["y", 0]},
-        {"type": "TemplateProcessing", "single": [{"SpecialToken": {"id": "z", "type_id": 0}}] * 3, "pair": [],
-         "special_tokens": {}},
+        {
+            "type": "TemplateProcessing",
+            "single": [{"SpecialToken": {"id": "z", "type_id": 0}}] * 3,
+            "pair": [],
+            "special_tokens": {},
+        },
     ],
     "decoder": [{"type": "WordPiece", "prefix": "", "cleanup": True}, {"type": "ByteFallback"}],
     "model": [
-        {"type": "WordLevel", "vocab": {"a": 0, "b": 2**32 - 1}, "unk_token": "a"}, {"type": "BPE", "vocab": {}, "merges": []},
-        {"type": "Unigram", "unk_id": 9, "vocab": [["a", 0.0]]}, {"type": "Unigram", "unk_id": 0, "vocab": []},
-        {"type": "WordPiece", "vocab": {"a": 0}, "unk_token": "?", "continuing_subword_prefix": "##",
-         "max_input_chars_per_word": 2**63},
+        {"type": "WordLevel", "vocab": {"a": 0, "b": 2**32 - 1}, "unk_token": "a"},
+        {"type": "BPE", "vocab": {}, "merges": []},
+        {"type": "Unigram", "unk_id": 9, "vocab": [["a", 0.0]]},
+        {"type": "Unigram", "unk_id": 0, "vocab": []},
+        {
+            "type": "WordPiece",
+            "vocab": {"a": 0},
+            "unk_token": "?",
+            "continuing_subword_prefix": "##",
+            "max_input_chars_per_word": 2**63,
+        },
         {"type": "BPE", "vocab": {"a": 4294967295, "b": 1, "ab": 2}, "merges": ["a b"], "dropout": 0.5},
-        {"type": "BPE", "vocab": {"a": 0, "b": 1}, "merges": ["a b"]}, {"type": "BPE", "vocab": {"a": 0}, "merges": ["a"]},
+        {"type": "BPE", "vocab": {"a": 0, "b": 1}, "merges": ["a b"]},
+        {"type": "BPE", "vocab": {"a": 0}, "merges": ["a"]},
     ],
     "truncation": [{"max_length": 1, "strategy": "LongestFirst", "stride": 5, "direction": "Right"}],
-    "padding": [{"strategy": {"Fixed": 2**40}, "direction": "Left", "pad_to_multiple_of": 0, "pad_id": 0,
-                 "pad_type_id": 0, "pad_token": "\x1b[2J"}],
-    "added_tokens": [
-        [{"id": 2**32 - 1, "content": "q", "special": True, "single_word": False, "lstrip": False, "rstrip": False,
-          "normalized": False}],
-        [{"id": 0, "content": "", "special": False, "single_word": True, "lstrip": True, "rstrip": True,
-          "normalized": True}],
+    "padding": [
+        {
+            "strategy": {"Fixed": 2**40},
+            "direction": "Left",
+            "pad_to_multiple_of": 0,
+            "pad_id": 0,
+            "pad_type_id": 0,
+            "pad_token": "\x1b[2J",
+        }
     ],
-}  # fmt: skip
+    "added_tokens": [
+        [
+            {
+                "id": 2**32 - 1,
+                "content": "q",
+                "special": True,
+                "single_word": False,
+                "lstrip": False,
+                "rstrip": False,
+                "normalized": False,
+            }
+        ],
+        [
+            {
+                "id": 0,
+                "content": "",
+                "special": False,
+                "single_word": True,
+                "lstrip": True,
+                "rstrip": True,
+                "normalized": True,
+            }
+        ],
+    ],
+}
 
 
 def check(files, **options):
@@ -115,8 +160,14 @@ def test_damaged_vocabularies(vocabulary, merges, names):
 
 
 @cases(20)
-@given(st.dictionaries(st.sampled_from(["vocab.json", "merges.txt", "tokenizer.json", "tokenizer_config.json"]),
-                       st.binary(max_size=99), min_size=1), st.sampled_from(TEXTS))  # fmt: skip
+@given(
+    st.dictionaries(
+        st.sampled_from(["vocab.json", "merges.txt", "tokenizer.json", "tokenizer_config.json"]),
+        st.binary(max_size=99),
+        min_size=1,
+    ),
+    st.sampled_from(TEXTS),
+)
 def test_nonsense(files, token):
     check({**files, "special_tokens_map.json": json.dumps({"unk_token": token}).encode()})
 

@@ -14,7 +14,7 @@ FAULTS = {
     "write": "to write",
     "run": "touched what is not its own: subprocess.Popen",
     "undocumented": "raised UnicodeEncodeError, which is not documented",
-    "long": "its message has 2000 characters",
+    "long": "its message has 5000 characters",
     "escape": "not fit to be shown",
 }
 

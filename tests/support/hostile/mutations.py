@@ -37,18 +37,83 @@ def emit(value: Any) -> str:
 
 
 INTEGERS = (
-    0, -1, 1, 2, 3, 4, 5, 7, 8, 64, 255, 2**12, 2**12 + 1, 2**16, 2**20, 2**20 + 1, 2**24, 2**31 - 1, 2**31, 2**32,
-    2**53, 2**62, 2**63 - 1, 2**63, 2**64, 10**30, 10**400,
-)  # fmt: skip
+    0,
+    -1,
+    1,
+    2,
+    3,
+    4,
+    5,
+    7,
+    8,
+    64,
+    255,
+    2**12,
+    2**12 + 1,
+    2**16,
+    2**20,
+    2**20 + 1,
+    2**24,
+    2**31 - 1,
+    2**31,
+    2**32,
+    2**53,
+    2**62,
+    2**63 - 1,
+    2**63,
+    2**64,
+    10**30,
+    10**400,
+)
 NUMBERS = (
-    "NaN", "Infinity", "-Infinity", "1e400", "-1e400", "1e-400", "-0.0", "0.5", "1.0", "1e308", "1e-30", "1e-31",
-    "0x10", "01", "1_000", "9" * 4301, "1e999999999", "+1", ".5",
-)  # fmt: skip
+    "NaN",
+    "Infinity",
+    "-Infinity",
+    "1e400",
+    "-1e400",
+    "1e-400",
+    "-0.0",
+    "0.5",
+    "1.0",
+    "1e308",
+    "1e-30",
+    "1e-31",
+    "0x10",
+    "01",
+    "1_000",
+    "9" * 4301,
+    "1e999999999",
+    "+1",
+    ".5",
+)
 TEXTS = (
-    "", " ", "\x00", "\x1b[2J\x1b[31m", "\r\n", "\ud800", "\udc00x", "\u202e", "\u2028", "..", "../secret", "/etc/passwd",
-    "a/b", "C:\\x", "~", "%s%n", "{0}", "null", "aimv2", "aimv2_vision_model", "silu", "float32", "x" * 300,
-    "y" * 100_000, "\x1b]0;" + "z" * 2000, "é" * 3000,
-)  # fmt: skip
+    "",
+    " ",
+    "\x00",
+    "\x1b[2J\x1b[31m",
+    "\r\n",
+    "\ud800",
+    "\udc00x",
+    "\u202e",
+    "\u2028",
+    "..",
+    "../secret",
+    "/etc/passwd",
+    "a/b",
+    "C:\\x",
+    "~",
+    "%s%n",
+    "{0}",
+    "null",
+    "aimv2",
+    "aimv2_vision_model",
+    "silu",
+    "float32",
+    "x" * 300,
+    "y" * 100_000,
+    "\x1b]0;" + "z" * 2000,
+    "é" * 3000,
+)
 DEPTHS = (2, 10, 62, 63, 64, 65, 66, 200, 990, 1100, 100_000)
 
 
@@ -60,6 +125,7 @@ def _nested_objects(depth: int) -> Raw:
     return Raw('{"a":' * depth + "1" + "}" * depth)
 
 
+NOTHING: st.SearchStrategy[Any] = st.nothing()
 leaves = st.one_of(
     st.none(),
     st.booleans(),
@@ -71,13 +137,17 @@ leaves = st.one_of(
     st.text(max_size=12),
     st.sampled_from(DEPTHS).map(_nested),
     st.sampled_from(DEPTHS).map(_nested_objects),
-    st.builds(lambda item, count: [item] * count, st.sampled_from([0, 2**63 - 1, "x", None]), st.sampled_from([33, 65, 9999])),
-)  # fmt: skip
+    st.builds(
+        lambda item, count: [item] * count, st.sampled_from([0, 2**63 - 1, "x", None]), st.sampled_from([33, 65, 9999])
+    ),
+)
 values = st.recursive(
     leaves,
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(TEXTS) | st.text(max_size=6), inner, max_size=4),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(TEXTS) | st.text(max_size=6), inner, max_size=4)
+    ),
     max_leaves=6,
-)  # fmt: skip
+)
 
 
 def _path(draw: Draw, document: Any) -> tuple[Any, ...]:
@@ -133,7 +203,7 @@ def _rename(name: str) -> Callable[[Any, Any], Any]:
 
 @st.composite
 def damaged_documents(
-    draw: Draw, document: dict[str, Any], extra: st.SearchStrategy[Any] = st.nothing(), most: int = 3
+    draw: Draw, document: dict[str, Any], extra: st.SearchStrategy[Any] = NOTHING, most: int = 3
 ) -> Any:
     """A document with up to `most` of its values replaced, deleted, doubled or renamed; `extra` adds to the values."""
     hostile = values | extra
@@ -181,7 +251,7 @@ def damaged_bytes(draw: Draw, sound: bytes, most: int = 4) -> bytes:
     return bytes(data)
 
 
-def json_files(document: dict[str, Any], extra: st.SearchStrategy[Any] = st.nothing()) -> st.SearchStrategy[bytes]:
+def json_files(document: dict[str, Any], extra: st.SearchStrategy[Any] = NOTHING) -> st.SearchStrategy[bytes]:
     """JSON files: a sound document damaged in its structure or in its bytes, and nonsense."""
     sound = json.dumps(document).encode()
     return st.one_of(

@@ -81,7 +81,7 @@ FORMATS: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
     "GIF": (("P", "L"), {}),
     "BMP": (("RGB", "L", "P"), {}),
     "TIFF": (("RGB", "L", "RGBA", "F", "I;16"), {"compression": "tiff_lzw"}),
-    "ICO": (("RGBA",), {"sizes": [(16, 16)]}),
+    "ICO": (("RGBA",), {"sizes": [(8, 8)]}),
     "PPM": (("RGB", "L"), {}),
 }
 

@@ -25,7 +25,7 @@ from zlib import compress
 ROOT = Path(__file__).parents[3]
 WALL_SECONDS = 60.0  # of a machine that is busy with other things; the second that counts is of processor time
 MAX_BYTES = 200 * 10**6
-MAX_MESSAGE = 1000  # characters, the folder's own name not counted
+MAX_MESSAGE = 4000  # three lists of ten names of tensors each; characters, the folder's own name not counted
 CASES_PER_PROCESS = 2000
 THREADS = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS"), "1")
 
