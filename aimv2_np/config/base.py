@@ -13,7 +13,7 @@ from aimv2_np.errors import CheckpointError, plain
 from aimv2_np.files import make_folder, read_json, write_json
 
 CONFIG_FILE = "config.json"
-MAX_BYTES = 2**18  # of the file, which is copied several times on its way to a model
+MAX_BYTES = 2**17  # of the file, which is copied several times on its way to a model
 
 
 @dataclass(frozen=True)
