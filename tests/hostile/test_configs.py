@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aimv2_np.config.base import MAX_BYTES
-from tests.support.hostile.mutations import Pairs, Raw, cases, damaged_documents, emit, json_files
+from tests.support.hostile.mutations import Pairs, Raw, cases, damaged_documents, emit, few, json_files
 from tests.support.hostile.samples import FIXTURES, TINY, checkpoint
 from tests.support.hostile.watch import Link, read
 
@@ -98,7 +98,7 @@ LARGE = {
 }
 
 
-@cases(10)
+@few(10)
 @given(
     st.sampled_from(sorted(LARGE)), st.sampled_from(["more", "hidden_size", "model_type", "vision_config", "more.text"])
 )

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aimv2_np.files import MAX_JSON_BYTES
-from tests.support.hostile.mutations import Raw, cases, emit, json_files
+from tests.support.hostile.mutations import Raw, cases, emit, few, json_files
 from tests.support.hostile.samples import TINY
 from tests.support.hostile.watch import Link, read
 
@@ -60,7 +60,7 @@ LARGE = {
 }
 
 
-@cases(6)
+@few(6)
 @given(st.sampled_from(sorted(LARGE)), st.sampled_from(["more", *DOCUMENT]))
 def test_files_as_large_as_they_may_be(which, key):
     content = emit({**DOCUMENT, key: LARGE[which]}).encode()

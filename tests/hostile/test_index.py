@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aimv2_np.files import MAX_JSON_BYTES
-from tests.support.hostile.mutations import TEXTS, cases, damaged_bytes, json_files
+from tests.support.hostile.mutations import TEXTS, cases, damaged_bytes, few, json_files
 from tests.support.hostile.samples import sharded
 from tests.support.hostile.watch import Link, read
 
@@ -111,7 +111,7 @@ LARGE = {
 }
 
 
-@cases(3)
+@few(3)
 @given(st.sampled_from(sorted(LARGE)))
 def test_indexes_as_large_as_they_may_be(which):
     check(json.dumps({"weight_map": LARGE[which]}).encode())

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aimv2_np.checkpoints.messagepack import ARRAYS, DTYPES
-from tests.support.hostile.mutations import INTEGERS, TEXTS, cases, damaged_bytes
+from tests.support.hostile.mutations import INTEGERS, TEXTS, cases, damaged_bytes, few
 from tests.support.hostile.samples import FIXTURES
 from tests.support.hostile.watch import Link, read
 
@@ -137,7 +137,7 @@ LARGE = {
 }
 
 
-@cases(5)
+@few(5)
 @given(st.sampled_from(sorted(LARGE)))
 def test_files_of_as_many_items_as_may_be(which):
     check(LARGE[which])

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from tests.support.hostile.mutations import cases, damaged_bytes
+from tests.support.hostile.mutations import cases, damaged_bytes, few
 from tests.support.hostile.samples import FORMATS, picture
 from tests.support.hostile.watch import Link, read
 
@@ -147,7 +147,7 @@ def flat(kind, width, height, mode="L"):
     return file.getvalue()
 
 
-@cases(10)
+@few(10)
 @given(
     st.sampled_from(["PNG", "GIF", "WEBP", "TIFF"]),
     st.sampled_from([2000, 4000, 8000]),

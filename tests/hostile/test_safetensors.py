@@ -17,6 +17,7 @@ from tests.support.hostile.mutations import (
     cases,
     damaged_bytes,
     damaged_documents,
+    few,
     values,
 )
 from tests.support.hostile.samples import checkpoint, put_together, taken_apart
@@ -128,7 +129,7 @@ LARGE = {
 }
 
 
-@cases(6)
+@few(6)
 @given(st.sampled_from(sorted(LARGE)), st.sampled_from(["safetensors", "checkpoint"]))
 def test_headers_as_large_as_they_may_be(content, reader):
     content = put_together(Raw(LARGE[content].decode()), b"")

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any
 
 from hypothesis import settings
@@ -11,8 +12,13 @@ Draw = Callable[[st.SearchStrategy[Any]], Any]
 
 
 def cases(share: int) -> Any:
-    """`share` cases of the 2,000 and more of an ordinary run; fifty times as many with --hypothesis-profile=long."""
+    """`share` cases of the 2,000 and more of an ordinary run; forty times as many with --hypothesis-profile=long."""
     return settings(max_examples=share * settings.default.max_examples // 100)
+
+
+def few(count: int) -> Any:
+    """`count` cases in every run, of the costly ones."""
+    return settings(max_examples=count)
 
 
 class Raw(str):
@@ -32,7 +38,9 @@ def emit(value: Any) -> str:
     if isinstance(value, Mapping):
         return emit(Pairs(value.items()))
     if isinstance(value, list | tuple):
-        return "[" + ", ".join(map(emit, value)) + "]"
+        texts = {id(item): item for item in value}  # many a list is one item many times
+        texts = {key: emit(item) for key, item in texts.items()}
+        return "[" + ", ".join(texts[id(item)] for item in value) + "]"
     return json.dumps(value)
 
 
@@ -154,7 +162,8 @@ def _path(draw: Draw, document: Any) -> tuple[Any, ...]:
     """The path of a value in a document; each container on the way gives all its members the same chance."""
     path: tuple[Any, ...] = ()
     while type(document) in (dict, list) and document and (not path or draw(st.integers(0, 3))):
-        key = draw(st.sampled_from(list(document) if isinstance(document, dict) else range(len(document))))
+        index = draw(st.integers(0, len(document) - 1))
+        key = list(document)[index] if isinstance(document, dict) else index
         path, document = (*path, key), document[key]
     return path
 
@@ -201,27 +210,35 @@ def _rename(name: str) -> Callable[[Any, Any], Any]:
     return change
 
 
+@cache
+def _changes(extra: st.SearchStrategy[Any]) -> st.SearchStrategy[Callable[[Any, Any], Any]]:
+    """What may happen to a member of a container; made once, since making strategies takes longer than drawing."""
+    hostile = (values | extra).map(_replace)
+    renamed = (st.sampled_from(TEXTS) | st.text(max_size=6)).map(_rename)
+    return st.one_of(hostile, hostile, st.just(_delete), st.just(_double), renamed)
+
+
 @st.composite
 def damaged_documents(
     draw: Draw, document: dict[str, Any], extra: st.SearchStrategy[Any] = NOTHING, most: int = 3
 ) -> Any:
     """A document with up to `most` of its values replaced, deleted, doubled or renamed; `extra` adds to the values."""
-    hostile = values | extra
     for _ in range(draw(st.integers(1, most))):
         path = _path(draw, document)
-        if not path:
-            break
-        change = draw(
-            st.one_of(
-                hostile.map(_replace),
-                hostile.map(_replace),
-                st.just(_delete),
-                st.just(_double),
-                (st.sampled_from(TEXTS) | st.text(max_size=6)).map(_rename),
-            )
-        )
-        document = _changed(document, path, change)
+        if path:
+            document = _changed(document, path, draw(_changes(extra)))
     return document
+
+
+DAMAGES = st.sampled_from(("byte", "byte", "word", "delete", "insert", "repeat", "cut", "flip"))
+ODD_BYTES = st.sampled_from((0, 1, 0x7F, 0x80, 0xFF)) | st.integers(0, 255)
+WORDS = st.builds(
+    lambda number, width, order: (number % 256**width).to_bytes(width, order),
+    st.sampled_from([number for number in INTEGERS if 0 <= number < 2**64]),
+    st.sampled_from((2, 4, 8)),
+    st.sampled_from(("little", "big")),
+)
+STRETCHES, TIMES, INSERTIONS = st.integers(1, 64), st.sampled_from((1, 2, 100)), st.binary(max_size=32)
 
 
 @st.composite
@@ -230,20 +247,18 @@ def damaged_bytes(draw: Draw, sound: bytes, most: int = 4) -> bytes:
     data = bytearray(sound)
     for _ in range(draw(st.integers(1, most))):
         at = draw(st.integers(0, len(data)))
-        kind = draw(st.sampled_from(("byte", "byte", "word", "delete", "insert", "repeat", "cut", "flip")))
+        kind = draw(DAMAGES)
         if kind == "byte":
-            data[at : at + 1] = bytes([draw(st.sampled_from((0, 1, 0x7F, 0x80, 0xFF)) | st.integers(0, 255))])
+            data[at : at + 1] = bytes([draw(ODD_BYTES)])
         elif kind == "word":
-            number = draw(st.sampled_from([n for n in INTEGERS if 0 <= n < 2**64]))
-            width = draw(st.sampled_from((2, 4, 8)))
-            word = (number % 256**width).to_bytes(width, draw(st.sampled_from(("little", "big"))))
-            data[at : at + width] = word
+            word = draw(WORDS)
+            data[at : at + len(word)] = word
         elif kind == "delete":
-            del data[at : at + draw(st.integers(1, 64))]
+            del data[at : at + draw(STRETCHES)]
         elif kind == "insert":
-            data[at:at] = draw(st.binary(max_size=32))
+            data[at:at] = draw(INSERTIONS)
         elif kind == "repeat":
-            data[at:at] = data[at : at + draw(st.integers(1, 64))] * draw(st.sampled_from((1, 2, 100)))
+            data[at:at] = data[at : at + draw(STRETCHES)] * draw(TIMES)
         elif kind == "cut":
             del data[at:]
         elif data:
