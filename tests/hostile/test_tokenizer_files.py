@@ -7,6 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
+from aimv2_np.files import MAX_JSON_BYTES
+from aimv2_np.processing.tokenizer_files import MAX_BYTES
 from tests.support.hostile.mutations import TEXTS, cases, damaged_bytes, json_files, values
 from tests.support.hostile.readers import CAPTIONS
 from tests.support.hostile.samples import TINY
@@ -170,6 +172,43 @@ def test_damaged_vocabularies(vocabulary, merges, names):
 )
 def test_nonsense(files, token):
     check({**files, "special_tokens_map.json": json.dumps({"unk_token": token}).encode()})
+
+
+def _vocabulary(first, count):
+    return {f"{number:05x}": first + number for number in range(count)}
+
+
+WHOLE_BYTES, PART_BYTES = MAX_BYTES["tokenizer.json"], MAX_BYTES["vocab.json"]
+LARGE = {
+    "tokens": {
+        "tokenizer.json": {
+            **DOCUMENT,
+            "model": {
+                **DOCUMENT["model"],
+                "vocab": {**DOCUMENT["model"]["vocab"], **_vocabulary(700, WHOLE_BYTES // 20)},
+                "merges": [],
+            },
+        }
+    },
+    "added tokens": {
+        "tokenizer.json": {
+            **DOCUMENT,
+            "added_tokens": [
+                {**DOCUMENT["added_tokens"][0], "id": 700 + number, "content": f"q{number}"}
+                for number in range(WHOLE_BYTES // 160)
+            ],
+        }
+    },
+    "vocabulary": {"vocab.json": {**VOCABULARY, **_vocabulary(7, PART_BYTES // 18)}, "merges.txt": MERGES},
+    "merges": {"vocab.json": VOCABULARY, "merges.txt": b"#version\n" + b"a b</w>\n" * (PART_BYTES // 8 - 9)},
+    "settings": {"tokenizer.json": WHOLE, "tokenizer_config.json": {"more": [[]] * (MAX_JSON_BYTES // 4 - 9)}},
+}
+
+
+@pytest.mark.parametrize("which", LARGE)
+def test_files_as_large_as_they_may_be(which):
+    files = {name: it if isinstance(it, bytes) else json.dumps(it).encode() for name, it in LARGE[which].items()}
+    assert read("tokenizer", files).error is None
 
 
 NAMES_OF_FILES = ("tokenizer.json", "vocab.json", "merges.txt", "tokenizer_config.json", "special_tokens_map.json")
