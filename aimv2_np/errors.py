@@ -1,5 +1,21 @@
-"""The one exception type of our own."""
+"""The one exception type of our own, and how its messages quote what a file holds."""
 
 
 class CheckpointError(ValueError):
     """A file exists but does not fit: corrupt, of another layout, or with tensors the configuration does not expect."""
+
+
+def quoted(value: object, limit: int = 60) -> str:
+    """`repr(value)` in at most `limit` characters: a message does not repeat a megabyte that somebody sent."""
+    try:
+        text = repr(value[: limit + 1] if isinstance(value, str) else value)
+    except ValueError:  # an integer of more digits than Python agrees to print
+        text = f"an integer of {value.bit_length() if isinstance(value, int) else 'many'} bits"
+    return text if len(text) <= limit else text[: limit - 3] + "..."
+
+
+def plain(text: object, limit: int = 100) -> str:
+    """A text without quotes in at most `limit` characters, what a terminal would act on written as escapes."""
+    short = str(text)[: limit + 1]
+    short = short if short.isprintable() else repr(short)[1:-1]
+    return short if len(short) <= limit else short[: limit - 3] + "..."

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -10,15 +11,17 @@ from typing import Any, BinaryIO
 
 from aimv2_np.errors import CheckpointError
 
-MAX_JSON_BYTES = 16 * 2**20
+# Ten times what the largest real ones have; read, JSON takes up to forty times its size in memory.
+MAX_JSON_BYTES = 2**20
 MAX_JSON_DEPTH = 64
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
-def read_json(path: str | os.PathLike[str]) -> dict[str, Any]:
+def read_json(path: str | os.PathLike[str], limit: int = MAX_JSON_BYTES) -> dict[str, Any]:
     """The object in a JSON file.
 
     Raises FileNotFoundError when there is no such file, and CheckpointError, which names the file, when it is not a
-    regular file, larger than 16 MiB, not UTF-8, not JSON, nested deeper than 64 levels, or not an object.
+    regular file, larger than `limit` bytes, not UTF-8, not JSON, nested deeper than 64 levels, or not an object.
     """
     path = Path(path)
     if not path.exists():
@@ -26,9 +29,9 @@ def read_json(path: str | os.PathLike[str]) -> dict[str, Any]:
     if not path.is_file():
         raise CheckpointError(f"{path} is not a regular file; expected a JSON file")
     with path.open("rb") as file:
-        data = file.read(MAX_JSON_BYTES + 1)
-    if len(data) > MAX_JSON_BYTES:
-        raise CheckpointError(f"{path} is larger than {MAX_JSON_BYTES} bytes, the most a JSON file here may have")
+        data = file.read(limit + 1)
+    if len(data) > limit:
+        raise CheckpointError(f"{path} is larger than {limit} bytes, the most that such a JSON file may have")
     with telling_cache(path):
         return parse_json(data, str(path))
 
@@ -49,8 +52,7 @@ def telling_cache(path: Path) -> Iterator[None]:
 def parse_json(data: bytes, what: str, *, unique: bool = False) -> dict[str, Any]:
     """The JSON object in `data`; CheckpointError beginning with `what` otherwise, with `unique` for double keys too."""
     try:
-        pairs_hook = _unique_keys if unique else None
-        value = json.loads(data.decode("utf-8"), object_pairs_hook=pairs_hook, parse_constant=_refuse_constant)
+        value = strict_json(data.decode("utf-8"), unique=unique)
     except RecursionError:
         raise CheckpointError(f"{what} is nested too deeply; at most {MAX_JSON_DEPTH} levels are read") from None
     except ValueError as error:  # JSONDecodeError, UnicodeDecodeError, numbers of too many digits, double keys
@@ -58,6 +60,18 @@ def parse_json(data: bytes, what: str, *, unique: bool = False) -> dict[str, Any
     if not isinstance(value, dict):
         raise CheckpointError(f"{what} holds a JSON {type(value).__name__}; expected an object, {{...}}")
     _check_depth(value, what)
+    return value
+
+
+def strict_json(text: str, *, unique: bool = False) -> Any:
+    """The value of a JSON text; ValueError for NaN, half surrogate pairs and, with `unique`, double keys.
+
+    RecursionError when it is nested too deeply for Python's reader.
+    """
+    pairs_hook = _unique_keys if unique else None
+    value = json.loads(text, object_pairs_hook=pairs_hook, parse_constant=_refuse_constant)
+    if _SURROGATE.search(text):  # Python's reader would take a half, which no file name, hash or terminal can
+        json.dumps(value, ensure_ascii=False).encode()
     return value
 
 

@@ -4,7 +4,7 @@ from hypothesis import settings
 from jaxtyping import install_import_hook
 
 settings.register_profile("default", deadline=None, derandomize=True)
-settings.register_profile("long", deadline=None, max_examples=2000)
+settings.register_profile("long", deadline=None, max_examples=4000)
 settings.load_profile("default")
 
 with install_import_hook(["aimv2_np.layers"], "beartype.beartype"):

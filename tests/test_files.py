@@ -163,3 +163,18 @@ def test_folders_are_made_and_files_in_the_way_named(tmp_path):
     for path in (tmp_path / "file", tmp_path / "file" / "below"):
         with pytest.raises(NotADirectoryError, match="in the way"):
             make_folder(path)
+
+
+def test_half_surrogate_pairs_are_refused():
+    """No file name, hash or terminal can take them; they came through as names of tensors."""
+    assert parse_json(rb'{"\ud83d\ude42": "\\ud800"}', "it") == {"🙂": r"\ud800"}
+    for half in (rb'{"\ud800": 1}', rb'{"a": ["\uDFFF"]}'):
+        with pytest.raises(CheckpointError, match="it is not valid JSON"):
+            parse_json(half, "it")
+
+
+def test_a_smaller_limit(tmp_path):
+    (tmp_path / "a.json").write_text('{"a": 1}')
+    assert read_json(tmp_path / "a.json", 8) == {"a": 1}
+    with pytest.raises(CheckpointError, match="larger than 7 bytes"):
+        read_json(tmp_path / "a.json", 7)

@@ -12,7 +12,7 @@ from aimv2_np.checkpoints.convert import STORED
 from aimv2_np.checkpoints.mapped import MappedFile
 from aimv2_np.checkpoints.messagepack import MessagePackFile
 from aimv2_np.checkpoints.safetensors_file import SafetensorsFile
-from aimv2_np.errors import CheckpointError
+from aimv2_np.errors import CheckpointError, plain
 from aimv2_np.files import read_json, telling_cache
 from aimv2_np.locate import check_link
 
@@ -189,5 +189,5 @@ def _no_weights(folder: Path) -> Exception:
 
 
 def first_ten(names: Collection[str]) -> str:
-    """The first ten of some names, separated by commas, with a mark when there are more."""
-    return ", ".join(list(names)[:10]) + (", ..." if len(names) > 10 else "")
+    """The first ten of some names, each cut to 100 characters, separated by commas, with a mark when there are more."""
+    return ", ".join(map(plain, list(names)[:10])) + (", ..." if len(names) > 10 else "")

@@ -13,7 +13,7 @@ import numpy as np
 
 from aimv2_np.checkpoints.convert import STORED, TARGETS, convert, is_finite
 from aimv2_np.checkpoints.header import Entry
-from aimv2_np.errors import CheckpointError
+from aimv2_np.errors import CheckpointError, quoted
 
 Floats = np.ndarray[Any, Any]
 
@@ -40,7 +40,7 @@ class MappedFile:
         for a name that is not in the file.
         """
         check_target(dtype)
-        return as_dtype(self.stored(name), self.entries[name].dtype, dtype, f"{self.path}: tensor {name!r}")
+        return as_dtype(self.stored(name), self.entries[name].dtype, dtype, f"{self.path}: tensor {quoted(name)}")
 
     def stored(self, name: str) -> Floats:
         """The numbers of tensor `name` as they are stored (bfloat16 as its bits, see `STORED`): a view, never a copy.
@@ -50,8 +50,8 @@ class MappedFile:
         entry = self.entries[name]
         if entry.dtype not in STORED:
             raise CheckpointError(
-                f"{self.path}: tensor {name!r} is stored as {entry.dtype}; expected weights in {', '.join(STORED)}: "
-                "quantised checkpoints are not read, use the original one"
+                f"{self.path}: tensor {quoted(name)} is stored as {entry.dtype}; expected weights in "
+                f"{', '.join(STORED)}: quantised checkpoints are not read, use the original one"
             )
         kind = np.dtype(STORED[entry.dtype])
         count = (entry.stop - entry.start) // kind.itemsize

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from aimv2_np.checkpoints.header import BITS, MAX_BYTES, MAX_DIMENSIONS, Entry
 from aimv2_np.checkpoints.mapped import MappedFile
-from aimv2_np.errors import CheckpointError
+from aimv2_np.errors import CheckpointError, quoted
 
 DTYPES = {
     "float64": "F64", "float32": "F32", "float16": "F16", "bfloat16": "BF16", "int64": "I64", "int32": "I32",
@@ -120,7 +120,9 @@ class _Walk:
             kind, length = self.head()
             key = self.text(length) if kind == "text" else f"({kind})"
             if kind != "text" or not key or "/" in key or key in seen:
-                raise self.error(f"has the key {key!r} in {path!r:.200}; expected names, each once, without a slash")
+                raise self.error(
+                    f"has the key {quoted(key)} in {quoted(path)}; expected names, each once, without a slash"
+                )
             if key == CHUNKED:
                 raise self.error(f"keeps {path!r:.200} in chunks, as arrays over 1 GiB are; that is not supported")
             seen.add(key)

@@ -9,7 +9,7 @@ import numpy as np
 from aimv2_np.checkpoints.convert import Floats
 from aimv2_np.checkpoints.header import read_header
 from aimv2_np.checkpoints.mapped import MappedFile
-from aimv2_np.errors import CheckpointError
+from aimv2_np.errors import CheckpointError, quoted
 
 # The format's dtypes that are NumPy's own.
 NUMPY = {
@@ -38,7 +38,7 @@ class SafetensorsFile(MappedFile):
         entry = self.entries[name]
         if entry.dtype not in NUMPY:
             raise CheckpointError(
-                f"{self.path}: tensor {name!r} is stored as {entry.dtype}; expected one of {', '.join(NUMPY)}"
+                f"{self.path}: tensor {quoted(name)} is stored as {entry.dtype}; expected one of {', '.join(NUMPY)}"
             )
         kind = np.dtype(NUMPY[entry.dtype])
         count = (entry.stop - entry.start) // kind.itemsize

@@ -7,7 +7,7 @@ import numpy as np
 from aimv2_np.checkpoints.checkpoint import Tensors, first_ten
 from aimv2_np.checkpoints.layouts.table import Layout, Place, bare, our_shapes
 from aimv2_np.checkpoints.mapped import as_dtype, check_target
-from aimv2_np.errors import CheckpointError
+from aimv2_np.errors import CheckpointError, plain, quoted
 
 
 class Translated:
@@ -33,7 +33,8 @@ class Translated:
             for ours in places or (name,):
                 if ours in self.shapes:
                     raise CheckpointError(
-                        f"{self.folder} holds {ours} twice, once as {name!r:.200}: it mixes layouts; fetch it again"
+                        f"{self.folder} holds {plain(ours)} twice, once as {quoted(name)}: it mixes layouts; "
+                        "fetch it again"
                     )
                 place = places.get(ours)
                 self.shapes[ours] = our_shapes(place, shape, str(self.folder)) if place else shape

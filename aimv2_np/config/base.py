@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self
 
 from aimv2_np.config.fields import found
-from aimv2_np.errors import CheckpointError
+from aimv2_np.errors import CheckpointError, plain
 from aimv2_np.files import make_folder, read_json, write_json
 
 CONFIG_FILE = "config.json"
+MAX_BYTES = 2**17  # of the file, which is copied several times on its way to a model
 
 
 @dataclass(frozen=True)
@@ -125,7 +126,7 @@ class Config:
         if not isinstance(self.extra, dict):
             raise ValueError("extra " + found(self.extra, "a dictionary of the keys that are not fields"))
         object.__setattr__(self, "extra", copy.deepcopy(self.extra))
-        clash = sorted(str(key) for key in self.extra if key in self.field_names() or key == "model_type")
+        clash = sorted(plain(key) for key in self.extra if key in self.field_names() or key == "model_type")
         if clash:
             raise ValueError(f"extra holds {', '.join(clash)}; expected no names of fields, set the fields instead")
 
@@ -139,7 +140,7 @@ def check_mapping(values: object, name: str = "the configuration") -> None:
 def read_config(path_or_hub_id: str | os.PathLike[str], **hub_options: Any) -> dict[str, Any]:
     """The `config.json` of a folder or of a repository on the hub, as a dictionary (options as `locate.resolve`).
 
-    Raises FileNotFoundError when there is none, and CheckpointError when it is damaged or a link out of the folder.
+    Raises what that and `read_json` raise, and CheckpointError for a link that leads out of the folder.
     """
     from aimv2_np.locate import check_link, resolve
 
@@ -148,7 +149,7 @@ def read_config(path_or_hub_id: str | os.PathLike[str], **hub_options: Any) -> d
     check_link(path, folder)
     if not path.exists():
         raise FileNotFoundError(f"{folder} has no {CONFIG_FILE}; expected the folder of a checkpoint, which has one")
-    return read_json(path)
+    return read_json(path, MAX_BYTES)
 
 
 @contextmanager

@@ -10,6 +10,8 @@ from dataclasses import field
 from numbers import Integral, Real
 from typing import Any
 
+from aimv2_np.errors import quoted
+
 ACTIVATIONS = (
     "gelu", "gelu_10", "gelu_accurate", "gelu_fast", "gelu_new", "gelu_python", "gelu_python_tanh",
     "gelu_pytorch_tanh", "hardswish", "laplace", "leaky_relu", "linear", "mish", "quick_gelu", "relu", "relu2",
@@ -91,11 +93,7 @@ def activation(default: str) -> Any:
 
 def found(value: object, expected: str) -> str:
     """The message `is <value>; expected <expected>`, with a long value cut short."""
-    try:
-        shown = repr(value)
-    except ValueError:  # an integer of more digits than Python agrees to print
-        shown = f"an integer of {value.bit_length() if isinstance(value, int) else 'many'} bits"
-    return f"is {shown if len(shown) <= 80 else shown[:77] + '...'}; expected {expected}"
+    return f"is {quoted(value, 80)}; expected {expected}"
 
 
 def _integer(value: object, low: int, high: int) -> int:

@@ -77,8 +77,13 @@ def measure_statistics(a: Statistics, b: Statistics, *, same_projection: bool = 
         same = np.array_equal(np.isfinite(summary[0]), np.isfinite(summary[1]))
         error = 0.0 if same else inf
         return Measures(error, error, None, None, 1.0 if same else nan, None, int(not same))
-    moments = np.abs(summary[1] - summary[0])
     count = min(len(a.first), len(b.first))
+    rest = [np.concatenate([s.first[:count], s.projection[: len(s.projection) * same_projection]]) for s in (a, b)]
+    if not np.isfinite(rest).all():  # overflowed float32, or a damaged file: no number to subtract
+        same = np.array_equal(rest[0], rest[1], equal_nan=True)
+        error = 0.0 if same else inf
+        return Measures(error, error, None, None, 1.0 if same else nan, None, int(not same))
+    moments = np.abs(summary[1] - summary[0])
     first = np.abs(b.first[:count].astype(np.float64) - a.first[:count])
     max_abs = float(max(moments[2:4].max(), first.max(initial=0.0)))
     if not same_projection:

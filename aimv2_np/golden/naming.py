@@ -52,7 +52,7 @@ TOWERS = ("vision_model.", "text_model.")
 
 # The last component of an ONNX value: the operator that made it. Only where an operator ends a module is it that
 # module's output; the last one of a graph counts.
-_OPERATOR = re.compile(r"(?:Add|MatMul|Gemm|Mul|Conv|Gather|Transpose)(?:_\d+)?(?:_output_\d+)?")
+_OPERATOR = re.compile(r"(?:Add|MatMul|Gemm|Mul|Conv|Gather|Transpose)(?:_[0-9]{1,9})?(?:_output_[0-9]{1,9})?")
 LAST_KINDS = ("Conv", "Gather", "MatMul", "Gemm", "Mul", "Transpose", "Add")  # a bias is added after the product
 _ENDS = {
     r"(?:\w+_proj|\w+_projection)": ("MatMul", "Gemm", "Add"),

@@ -25,8 +25,10 @@ import numpy as np
 
 from aimv2_np.arrays import to_numpy
 from aimv2_np.checkpoints import SafetensorsFile
+from aimv2_np.checkpoints.header import MAX_DIMENSIONS
 from aimv2_np.checkpoints.save import DTYPES
 from aimv2_np.errors import CheckpointError
+from aimv2_np.files import strict_json
 from aimv2_np.golden.slices import parse_slice
 from aimv2_np.golden.statistics import BUCKETS, FIRST, NDArray, Statistics, summarize
 from aimv2_np.shapes import Array
@@ -162,7 +164,7 @@ def _json(file: SafetensorsFile, key: str, where: str, default: Any = None) -> A
     if key not in file.metadata:
         return default
     try:
-        return json.loads(file.metadata[key])
+        return strict_json(file.metadata[key])
     except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{where}: {key} in its metadata is not valid JSON ({error}); record it again") from None
 
@@ -201,7 +203,11 @@ def _shapes(
 
 
 def _sizes(shape: object) -> bool:
-    return isinstance(shape, list) and all(type(size) is int and 0 <= size < 2**63 for size in shape)
+    return (
+        isinstance(shape, list)
+        and len(shape) <= MAX_DIMENSIONS
+        and all(type(size) is int and 0 <= size < 2**63 for size in shape)
+    )
 
 
 def _dtypes(file: SafetensorsFile, order: tuple[str, ...], brief: bool, where: str) -> dict[str, str]:

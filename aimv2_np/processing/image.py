@@ -14,7 +14,7 @@ from typing import Any, Final, Self
 
 import numpy as np
 
-from aimv2_np.errors import CheckpointError
+from aimv2_np.errors import CheckpointError, quoted
 from aimv2_np.files import make_folder, read_json, refuse_existing, write_json
 from aimv2_np.locate import IMAGE_PROCESSOR_FILES, check_link, resolve
 from aimv2_np.processing import settings
@@ -153,7 +153,7 @@ class Aimv2ImageProcessor:
         """
         kind = content.get("image_processor_type", content.get("feature_extractor_type"))
         if kind is not None and not (isinstance(kind, str) and kind in settings.KNOWN_TYPES):
-            raise CheckpointError(f"found the image processor {kind!r}, expected CLIPImageProcessor, AIMv2's own")
+            raise CheckpointError(f"found the image processor {quoted(kind)}, expected CLIPImageProcessor, AIMv2's own")
         if content.get("do_pad"):
             raise CheckpointError("found do_pad=true, expected no padding; AIMv2's image processor has none")
         given = {name: content[name] for name in _SETTINGS if content.get(name) is not None}
@@ -202,7 +202,7 @@ class Aimv2ImageProcessor:
         nested = read_json(together).get("image_processor") if together.is_file() else None
         if nested is not None:
             if not isinstance(nested, dict):
-                raise CheckpointError(f"{together.name}: found image_processor={nested!r}, expected an object")
+                raise CheckpointError(f"{together.name}: found image_processor={quoted(nested)}, expected an object")
             return cls.from_dict(nested)
         if not alone.is_file():
             raise FileNotFoundError(

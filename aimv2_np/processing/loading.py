@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from aimv2_np.errors import plain
+
 if TYPE_CHECKING:
     from PIL.Image import Image
 
@@ -24,6 +26,11 @@ Pixels = np.ndarray  # (H, W, 3): uint8, or the numbers of the array that was gi
 
 MAX_PIXELS: Final = 178_956_970
 """Most pixels a picture may have, decoded or resized: Pillow's own limit against decompression bombs."""
+
+# A file of some bytes must not cost a gigabyte: a larger picture than this has a byte for so many pixels at least. A
+# blank page as an 8-bit PNG in colour, the flattest that cameras, screens and scanners make, has one for 344.
+MAX_FLAT_PIXELS: Final = 2**22
+PIXELS_PER_BYTE: Final = 500
 
 MAX_NUMBER: Final = 1e9  # far beyond any colour, far below the end of float32
 
@@ -62,7 +69,7 @@ def load_pixels(
         with _open_path(picture) as opened:
             return _pixels_of_image(opened, convert_rgb, exif_transpose, check_size)
     if isinstance(picture, bytes | bytearray | memoryview):
-        with _open_file(io.BytesIO(picture)) as opened:
+        with _open_file(io.BytesIO(picture), memoryview(picture).nbytes) as opened:
             return _pixels_of_image(opened, convert_rgb, exif_transpose, check_size)
     if isinstance(picture, Image.Image):
         return _pixels_of_image(picture, convert_rgb, exif_transpose, check_size)
@@ -94,15 +101,17 @@ def _open_path(path: str | os.PathLike[str]) -> "Image":
             raise ValueError("found a folder, expected the path of a picture; name the files in it one by one")
         if not file.exists():
             raise FileNotFoundError("there is no such file; check the path")
-        return _open_file(file)
+        if not file.is_file():  # opening a pipe would wait for its other end
+            raise ValueError("found neither a file nor a folder, expected the path of a picture; copy it to a file")
+        return _open_file(file, file.stat().st_size)
     except OSError as error:
         if isinstance(error, FileNotFoundError):
             raise
         raise ValueError(f"the file cannot be read: {error.strerror or error}") from error
 
 
-def _open_file(file: Path | io.BytesIO) -> "Image":
-    """Read the header only, and check what it claims."""
+def _open_file(file: Path | io.BytesIO, size: int) -> "Image":
+    """Read the header only of a file of `size` bytes, and check what it claims."""
     from PIL import Image, UnidentifiedImageError
 
     try:
@@ -115,12 +124,21 @@ def _open_file(file: Path | io.BytesIO) -> "Image":
             "open it in a viewer and save it as PNG or JPEG"
         ) from error
     except Exception as error:  # decoders of hostile headers raise anything: SyntaxError, struct.error, KeyError, ...
-        raise ValueError(f"the picture's header cannot be read ({error}); expected a sound picture file") from error
+        raise ValueError(
+            f"the picture's header cannot be read ({plain(error)}); expected a sound picture file"
+        ) from error
     if image.format in _REFUSED_FORMATS:
         image.close()
         raise ValueError(
             f"found {image.format}, which is a program for another program to run; "
             "expected a picture made of pixels; save it as PNG or JPEG"
+        )
+    pixels = image.width * image.height
+    if MAX_FLAT_PIXELS < pixels <= MAX_PIXELS and pixels > PIXELS_PER_BYTE * size:
+        image.close()
+        raise ValueError(
+            f"found {pixels:,} pixels in a file of {size:,} bytes, expected a byte for every {PIXELS_PER_BYTE} "
+            "pixels at least: it may be made to exhaust memory; open it with Pillow and pass that if you trust it"
         )
     return image
 
@@ -139,7 +157,7 @@ def _pixels_of_image(
         pixels = np.asarray(rgb_on_white(image) if convert_rgb else image)
     except Exception as error:  # truncated data, broken EXIF, modes that Pillow cannot convert
         raise ValueError(
-            f"the picture cannot be decoded ({error}); expected an undamaged file; fetch or save it again"
+            f"the picture cannot be decoded ({plain(error)}); expected an undamaged file; fetch or save it again"
         ) from error
     if pixels.ndim != 3 or pixels.shape[2] != 3:
         raise ValueError(f"found mode {image.mode}, expected three channels; leave do_convert_rgb on")

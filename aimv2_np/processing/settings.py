@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from numbers import Integral, Real
 from typing import Any, Final
 
+from aimv2_np.errors import quoted
 from aimv2_np.processing.loading import MAX_PIXELS
 
 CLIP_MEAN: Final = (0.48145466, 0.4578275, 0.40821073)
@@ -37,13 +38,13 @@ def as_size(value: Any, name: str, *, square: bool) -> dict[str, int]:
     elif _is_whole(value):
         size = {"height": value, "width": value} if square else {"shortest_edge": value}
     else:
-        raise ValueError(f"found {name}={value!r}, expected a number of pixels, [height, width] or a dictionary")
+        raise ValueError(f"found {name}={quoted(value)}, expected a number of pixels, [height, width] or a dictionary")
     if set(size) not in _SIZE_KEYS:
         choices = "; ".join(", ".join(sorted(keys)) for keys in _SIZE_KEYS)
-        raise ValueError(f"found {name} with the keys {list(size)}, expected one of: {choices}")
+        raise ValueError(f"found {name} with the keys {quoted(list(size))}, expected one of: {choices}")
     for key, pixels in size.items():
         if not _is_whole(pixels) or not 1 <= pixels <= MAX_PIXELS:
-            raise ValueError(f"found {name}[{key!r}]={pixels!r}, expected a whole number of pixels, 1 or more")
+            raise ValueError(f"found {name}[{key!r}]={quoted(pixels)}, expected a whole number of pixels, 1 or more")
     return {key: int(pixels) for key, pixels in size.items()}
 
 
@@ -57,7 +58,7 @@ def as_crop(value: Any) -> dict[str, int]:
 
 def as_flag(value: Any, name: str) -> bool:
     if not isinstance(value, bool):
-        raise ValueError(f"found {name}={value!r}, expected true or false")
+        raise ValueError(f"found {name}={quoted(value)}, expected true or false")
     return value
 
 
@@ -65,7 +66,7 @@ def as_filter(value: Any) -> int:
     """Pillow's number of a resampling filter."""
     if not _is_whole(value) or not 0 <= value <= 5:
         raise ValueError(
-            f"found resample={value!r}, expected 0 (nearest), 1 (Lanczos), 2 (bilinear), 3 (bicubic), 4 (box) "
+            f"found resample={quoted(value)}, expected 0 (nearest), 1 (Lanczos), 2 (bilinear), 3 (bicubic), 4 (box) "
             "or 5 (Hamming)"
         )
     return int(value)
@@ -74,7 +75,7 @@ def as_filter(value: Any) -> int:
 def as_factor(value: Any, name: str) -> float:
     """A number by which pixels are multiplied, divided or moved; far from the ends of float32."""
     if isinstance(value, bool) or not isinstance(value, Real) or not -BILLION <= value <= BILLION:
-        raise ValueError(f"found {name}={value!r}, expected a finite number, of a billion at most")
+        raise ValueError(f"found {name}={quoted(value)}, expected a finite number, of a billion at most")
     return float(value)
 
 
@@ -85,7 +86,9 @@ def as_channels(value: Any, name: str, *, divides: bool) -> tuple[float, float, 
         raise ValueError(f"found {name} with {len(numbers)} numbers, expected one for each of red, green and blue")
     red, green, blue = (as_factor(number, name) for number in numbers)
     if divides and min(abs(red), abs(green), abs(blue)) < 1e-9:
-        raise ValueError(f"found {name}={numbers}, expected no zero or next to it, because pixels are divided by it")
+        raise ValueError(
+            f"found {name}={quoted(numbers)}, expected no zero or next to it, because pixels are divided by it"
+        )
     return red, green, blue
 
 

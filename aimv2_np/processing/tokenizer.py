@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 import numpy as np
 
-from aimv2_np.errors import CheckpointError
+from aimv2_np.errors import CheckpointError, quoted
 from aimv2_np.files import atomic_write, make_folder, refuse_existing, write_json
 from aimv2_np.locate import TOKENIZER_FILES, resolve
 from aimv2_np.processing.tokenizer_files import (
@@ -155,7 +155,8 @@ class Aimv2Tokenizer:
         return int(self.backend.get_vocab_size(with_added_tokens=False))
 
     def __repr__(self) -> str:
-        return f"Aimv2Tokenizer({len(self)} tokens, model_max_length={self.model_max_length}, pad={self.pad_token!r})"
+        limit, pad = self.model_max_length, quoted(self.pad_token)
+        return f"Aimv2Tokenizer({len(self)} tokens, model_max_length={limit}, pad={pad})"
 
     @classmethod
     def from_pretrained(
@@ -279,12 +280,12 @@ def _positions(value: Any) -> int | None:
     if value is None or (isinstance(value, int | float) and value >= _NO_LIMIT):
         return None
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise CheckpointError(f"found model_max_length={value!r} in tokenizer_config.json, expected 1 or more")
+        raise CheckpointError(f"found model_max_length={quoted(value)} in tokenizer_config.json, expected 1 or more")
     return value
 
 
 def _side(settings: Mapping[str, Any], name: str) -> str:
     side = settings.get(name) or "right"
     if side not in ("right", "left"):
-        raise CheckpointError(f"found {name}={side!r} in tokenizer_config.json, expected 'right' or 'left'")
+        raise CheckpointError(f"found {name}={quoted(side)} in tokenizer_config.json, expected 'right' or 'left'")
     return str(side)

@@ -10,14 +10,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from aimv2_np.errors import CheckpointError
+from aimv2_np.errors import CheckpointError, plain, quoted
 from aimv2_np.files import read_json, telling_cache
 from aimv2_np.locate import check_link
 
 if TYPE_CHECKING:
     from tokenizers import AddedToken, Tokenizer
 
-MAX_BYTES: Final = 64 * 2**20
+# Half as much again as CLIP's have, at least; read, they take thirty times their size in memory, the pair sixty.
+MAX_BYTES: Final = {"tokenizer.json": 6 * 2**20, "vocab.json": 3 * 2**19, "merges.txt": 3 * 2**19}
 SPECIAL_NAMES: Final = ("bos_token", "eos_token", "unk_token", "pad_token")
 CLIP_TOKENS: Final = {
     "bos_token": "<|startoftext|>",
@@ -96,8 +97,8 @@ def guarded(what: Path | str) -> Iterator[None]:
         if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
             raise
         raise CheckpointError(
-            f"{what}: the tokenizer's files do not work ({error}); expected a sound tokenizer.json, or vocab.json and "
-            "merges.txt; fetch them again"
+            f"{what}: the tokenizer's files do not work ({plain(error, 200)}); expected a sound tokenizer.json, or "
+            "vocab.json and merges.txt; fetch them again"
         ) from None
 
 
@@ -106,7 +107,7 @@ def special_token(settings: Mapping[str, Any], name: str) -> str | None:
     value = settings.get(name)
     text = value.get("content") if isinstance(value, Mapping) else value
     if text is not None and (not isinstance(text, str) or not text):
-        raise CheckpointError(f"found {name}={value!r} in the tokenizer's files, expected the text of a token")
+        raise CheckpointError(f"found {name}={quoted(value)} in the tokenizer's files, expected the text of a token")
     return text
 
 
@@ -126,7 +127,7 @@ def _from_vocabulary(vocab: Path, merges: Path, settings: Mapping[str, Any]) -> 
     ids, pairs = models.BPE.read_file(str(vocab), str(merges))
     missing = [token for token in (bos, eos) if token not in ids]
     if missing:
-        raise CheckpointError(f"{vocab} lacks the special tokens {missing}; expected CLIP's vocabulary")
+        raise CheckpointError(f"{vocab} lacks the special tokens {quoted(missing)}; expected CLIP's vocabulary")
     tokenizer = Tokenizer(models.BPE(ids, pairs, unk_token=unk, end_of_word_suffix="</w>", fuse_unk=False))
     tokenizer.normalizer = normalizers.Sequence(
         [normalizers.NFC(), normalizers.Replace(Regex(r"\s+"), " "), normalizers.Lowercase()]
@@ -191,5 +192,6 @@ def _read_text(path: Path) -> str:
 
 
 def _check_bytes(path: Path) -> None:
-    if (size := path.stat().st_size) > MAX_BYTES:
-        raise CheckpointError(f"{path} has {size:,} bytes, expected at most {MAX_BYTES:,}; this is no tokenizer's file")
+    size, most = path.stat().st_size, MAX_BYTES[path.name]
+    if size > most:
+        raise CheckpointError(f"{path} has {size:,} bytes, expected at most {most:,}; this is no tokenizer of CLIP's")

@@ -11,6 +11,8 @@ import numpy as np
 
 from aimv2_np.processing.loading import Pixels, check_pixel_count
 
+MAX_ENLARGED = 2**24  # pixels; a picture of one row would otherwise grow to gigabytes before it is cropped
+
 
 def resized_shape(height: int, width: int, size: Mapping[str, int]) -> tuple[int, int]:
     """The height and width a picture is resized to.
@@ -19,7 +21,7 @@ def resized_shape(height: int, width: int, size: Mapping[str, int]) -> tuple[int
     Edges are rounded down as in Transformers, but never below one pixel (where Transformers fails).
 
     Raises:
-        ValueError: other keys, or more pixels than a picture may have (a long thin one grows enormous).
+        ValueError: other keys, or more pixels than a picture may have, or may grow to (a long thin one grows enormous).
     """
     if "shortest_edge" in size and "longest_edge" in size:
         wanted = _within_longest_edge(height, width, size["shortest_edge"], size["longest_edge"])
@@ -38,7 +40,13 @@ def resized_shape(height: int, width: int, size: Mapping[str, int]) -> tuple[int
             "max_height and max_width, or height and width"
         )
     shape = max(1, wanted[0]), max(1, wanted[1])
-    check_pixel_count(*shape, f"the {width} x {height} picture, once resized,")
+    what = f"the {width} x {height} picture, once resized,"
+    check_pixel_count(*shape, what)
+    if shape[0] * shape[1] > max(MAX_ENLARGED, height * width):
+        raise ValueError(
+            f"{what} is {shape[1]} x {shape[0]} pixels; expected at most {MAX_ENLARGED:,} where it is enlarged; "
+            "crop it or resize it first"
+        )
     return shape
 
 

@@ -132,3 +132,24 @@ def test_a_folder_without_configuration(tmp_path):
         read_config(tmp_path)
     with pytest.raises(FileNotFoundError, match="no folder"):
         read_config(tmp_path / "none")
+
+
+def test_links_out_of_the_folder_are_refused_and_those_of_a_hub_cache_followed(tmp_path):
+    (tmp_path / "secret.json").write_text('{"model_type": "aimv2"}')
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "config.json").symlink_to("../secret.json")
+    with pytest.raises(CheckpointError, match="leads out of its folder"):
+        read_config(tmp_path / "folder")
+    snapshot, blobs = tmp_path / "models--a--b" / "snapshots" / "0123", tmp_path / "models--a--b" / "blobs"
+    snapshot.mkdir(parents=True)
+    blobs.mkdir()
+    (blobs / "abc").write_text('{"model_type": "aimv2"}')
+    (snapshot / "config.json").symlink_to("../../blobs/abc")
+    assert read_config(snapshot) == {"model_type": "aimv2"}
+
+
+def test_a_value_of_any_size_is_quoted_in_short(tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "x" * 10**5}))
+    with pytest.raises(CheckpointError, match="model_type is 'xxx") as caught:
+        Aimv2Config.from_pretrained(tmp_path)
+    assert len(str(caught.value)) < 500

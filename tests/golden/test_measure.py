@@ -1,3 +1,4 @@
+from dataclasses import replace
 from math import inf, isnan, sqrt
 
 import numpy as np
@@ -99,3 +100,13 @@ def test_statistics_of_what_is_not_finite():
     b = np.where(np.arange(20) == 3, np.nan, a)
     assert measure_statistics(summarize("x", a), summarize("x", b)).relative == inf
     assert measure_statistics(summarize("x", b), summarize("x", b)).relative == 0
+
+
+@pytest.mark.parametrize("number", [np.inf, np.nan])
+def test_statistics_of_a_damaged_file_are_no_reason_to_warn(number):
+    """Moments are finite, the projection is not: inf / inf was computed."""
+    sound = summarize("a", np.arange(20, dtype=np.float32))
+    damaged = replace(sound, projection=np.full(64, number, np.float32))
+    assert measure_statistics(sound, damaged).relative == np.inf
+    assert measure_statistics(damaged, sound).nonfinite == 1
+    assert measure_statistics(damaged, damaged).relative == 0

@@ -121,6 +121,7 @@ def test_of_several_operators_the_last_one_of_the_module_counts():
     assert max(linear, key=rank) == linear[0]
     assert rank("q_proj") == (0, 0)
     assert rank("/q_proj/Softmax") == (0, 0)
+    assert rank("/q_proj/Mul_" + "1" * 5000) == (0, 0)  # more digits than Python makes a number of
 
 
 def test_renaming_leaves_what_it_does_not_know():

@@ -96,6 +96,8 @@ def test_from_arrays():
         (WHOLE, {"shapes": "[[3,4],[5]]"}, "shapes"),
         (WHOLE, {"shapes": "[[3,4],[-1]]"}, "shapes"),
         (WHOLE, {"shapes": "7"}, "shapes"),
+        (BRIEF, {"shapes": json.dumps([[3, 4], [2**63 - 1] * 10**4])}, "shapes"),  # products that take seconds
+        (BRIEF, {"order": r'["a", "\ud800"]', "shapes": "[[3,4],[4]]"}, "not valid JSON"),
         (WHOLE, {"dtypes": "[1, 2]"}, "dtypes"),
         (WHOLE, {"slices": '{"c": ":"}'}, "slices"),
         (WHOLE, {"slices": '{"a": "import os"}'}, "no slice"),

@@ -1,38 +1,57 @@
-"""A model on a small hub on this machine."""
+"""Fuzzing of everything that reads a file. The watched process needs Linux: elsewhere the folder is left out."""
 
-import time
+import sys
+from pathlib import Path
 
 import pytest
 
-from aimv2_np import Aimv2Model
-from tests.support.hub_cache import INDEX, NAME, WEIGHTS
-from tests.support.hub_server import redirect, serve
-from tests.support.two_towers import save_two_towers
+FOLDER = Path(__file__).parent
+CASES_WANTED = 2000  # over the whole folder
+
+if sys.platform != "linux":
+    collect_ignore_glob = ["test_*.py"]
+else:
+    from tests.support.hostile import watch
+
+    @pytest.fixture(autouse=True, scope="session")
+    def _watched_process():
+        yield
+        watch.process.clean()
+
+    def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+        for item in items:
+            if FOLDER in item.path.parents:  # a failing case may be a megabyte; that it is shown is the point
+                item.add_marker(pytest.mark.filterwarnings("ignore:Generating overly large repr"))
+
+    def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+        config = session.config
+        if hasattr(config, "workeroutput"):  # of pytest-xdist: the figures go to the process that started it
+            config.workeroutput["hostile"] = {kind: vars(tally) for kind, tally in watch.tallies.items()}
+        elif _whole_folder(config) and exitstatus == 0 and _cases() < CASES_WANTED:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(node: object, error: object) -> None:
+        for kind, tally in getattr(node, "workeroutput", {}).get("hostile", {}).items():
+            watch.tallies.setdefault(kind, watch.Tally()).add(watch.Tally(**tally))
+
+    def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+        for kind, tally in sorted(watch.tallies.items()):
+            terminalreporter.write_line(
+                f"{kind:26} {tally.cases:7,} cases, {tally.refused:7,} refused, at most {tally.seconds:.2f} s "
+                f"and {tally.bytes / 1e6:4.0f} MB"
+            )
+        line = f"hostile cases: {_cases():,}"
+        if _whole_folder(config) and _cases() < CASES_WANTED:
+            line += f"; a run of the whole folder fails with fewer than {CASES_WANTED:,}"
+        terminalreporter.write_line(line)
 
 
-@pytest.fixture(scope="session")
-def model(tmp_path_factory):
-    """A model, in one file and in shards, and what a repository holds beside it."""
-    folder = save_two_towers(tmp_path_factory.mktemp("model") / "whole")
-    shards = folder.with_name("shards")
-    Aimv2Model.from_pretrained(folder).save_pretrained(shards, max_shard_size="1MB")
-    return {path.name: path.read_bytes() for path in (*folder.iterdir(), *shards.iterdir())}
+def _cases() -> int:
+    return sum(tally.cases for tally in watch.tallies.values())
 
 
-@pytest.fixture
-def whole(model):
-    return {name: data for name, data in model.items() if "-of-" not in name and name != INDEX}
-
-
-@pytest.fixture
-def shards(model):
-    return {name: data for name, data in model.items() if name != WEIGHTS}
-
-
-@pytest.fixture
-def hub(whole, monkeypatch):
-    beside = {"mlx_model.safetensors": b"mlx", "flax_model.msgpack": b"flax", "pytorch_model.bin": b"pickle"}
-    with serve({NAME: {**whole, **beside, "README.md": b"# read me", "code.py": b"raise SystemExit"}}) as hub:
-        redirect(hub, monkeypatch)
-        monkeypatch.setattr(time, "sleep", lambda _: None)  # huggingface_hub waits before it tries again
-        yield hub
+def _whole_folder(config: pytest.Config) -> bool:
+    paths = [Path(config.invocation_params.dir, argument).resolve() for argument in config.args]
+    whole = any(path == FOLDER or path in FOLDER.parents for path in paths)
+    return whole and not config.option.keyword and not config.option.collectonly

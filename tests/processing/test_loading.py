@@ -1,4 +1,5 @@
 import io
+import os
 import struct
 import zlib
 from pathlib import Path
@@ -122,8 +123,8 @@ def test_bombs_are_refused_by_their_header(monkeypatch):
         raise AssertionError("the picture was decoded")
 
     monkeypatch.setattr(Image.Image, "load", explode)
-    with pytest.raises(ValueError, match="2016000000 x 224"):
-        Aimv2ImageProcessor()(png_header(9_000_000, 1))
+    with pytest.raises(ValueError, match="896000000 x 224"):
+        Aimv2ImageProcessor()(png_header(4_000_000, 1))
     with pytest.raises(ValueError, match="decompression bomb"):
         load_pixels(png_header(50_000, 50_000))
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)  # as programs do that handle large pictures
@@ -206,3 +207,21 @@ def test_the_file_is_closed(tmp_path):
     load_pixels(path)  # an open file would be a ResourceWarning, an error under the tests' settings
     Path(path).unlink()
     assert loading.MAX_PIXELS > 100_000_000  # the largest cameras' pictures pass
+
+
+def test_many_pixels_in_few_bytes_are_refused(tmp_path):
+    """A GIF of fifty bytes may claim 65535 x 65535 pixels, a PNG of 2 KB hold 16 million."""
+    content = as_bytes(Image.new("1", (4000, 4000)))
+    (tmp_path / "a.png").write_bytes(content)
+    for picture in (content, bytearray(content), tmp_path / "a.png"):
+        with pytest.raises(ValueError, match="16,000,000 pixels in a file of"):
+            load_pixels(picture)
+    assert load_pixels(Image.open(tmp_path / "a.png")).shape == (4000, 4000, 3)  # trusted by whoever opened it
+    assert load_pixels(as_bytes(Image.new("RGB", (2048, 2049)))).shape == (2049, 2048, 3)  # a blank page
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(ValueError, match="neither a file nor a folder"):
+        load_pixels(tmp_path / "pipe")

@@ -149,7 +149,7 @@ def test_missing_files(tmp_path):
 
 
 def test_oversized_files_are_not_read(tmp_path, monkeypatch):
-    monkeypatch.setattr(tokenizer_files, "MAX_BYTES", 10)
+    monkeypatch.setattr(tokenizer_files, "MAX_BYTES", {"tokenizer.json": 10})
     with pytest.raises(CheckpointError, match="expected at most 10"):
         load(tmp_path, SMALL)
 

@@ -91,3 +91,10 @@ def test_to_input_does_not_touch_its_argument():
     before = pixels.copy()
     to_input(pixels, None, (1, 1, 1), (2, 2, 2))
     np.testing.assert_array_equal(pixels, before)
+
+
+def test_a_long_thin_picture_does_not_grow_without_bounds():
+    with pytest.raises(ValueError, match="305834 pixels; expected at most"):
+        resized_shape(16384, 12, {"shortest_edge": 224})
+    assert resized_shape(5000, 5000, {"shortest_edge": 4999}) == (4999, 4999)  # not enlarged
+    assert resized_shape(100, 100, {"shortest_edge": 4096}) == (4096, 4096)

@@ -1,4 +1,4 @@
-"""aimv2_np/hub.py: errors that a hub on this machine does not cause. tests/hostile/test_hub_faults.py has others."""
+"""aimv2_np/hub.py: errors that a hub on this machine does not cause. tests/hub/test_hub_faults.py has others."""
 
 import errno
 
