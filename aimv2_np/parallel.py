@@ -188,12 +188,12 @@ class Member:
     def __init__(self, team: Team, index: int) -> None:
         self.team, self.index, self.meetings = team, index, 0
 
-    def gather(self, part: NDArray, axis: int) -> NDArray:
-        """All members' parts, joined along `axis`, in an array they share; its memory is laid out as `part`'s is."""
+    def gather(self, part: NDArray, axis: int, empty_like: Callable[[NDArray, list[int]], NDArray]) -> NDArray:
+        """All members' parts, joined along `axis` in an array they share, which one of them makes by `empty_like`."""
         slices = self.team.slices
         shape = list(part.shape)
         shape[axis] = slices[-1].stop
-        whole = self.team.whole(self.meetings, lambda: np.empty_like(part, shape=shape))
+        whole = self.team.whole(self.meetings, lambda: empty_like(part, shape))
         whole[(*(slice(None),) * axis, slices[self.index])] = part
         self.meetings += 1
         self.team.wait()

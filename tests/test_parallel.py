@@ -14,6 +14,10 @@ from aimv2_np.operation import operation, textbook
 from aimv2_np.parallel import Team, cores, membership, one_blas_thread, parts, run
 
 
+def empty_like(part, shape):
+    return np.empty(shape, part.dtype)
+
+
 def blas_threads():
     return [lib.num_threads for lib in parallel.blas_libraries()]
 
@@ -173,7 +177,7 @@ def test_a_team_joins_its_parts(rows, members, meetings, axis):
 
     def work(part):
         assert membership().team is team
-        results = [membership().gather(w[(slice(None),) * axis + (part,)], axis) for w in whole]
+        results = [membership().gather(w[(slice(None),) * axis + (part,)], axis, empty_like) for w in whole]
         seen.append(results)
 
     team.run(work)
@@ -189,7 +193,7 @@ def test_an_error_in_one_member_is_not_waited_for():
         for i in range(5):
             if (part.start, i) == (1, 3):
                 raise ZeroDivisionError("the second member's")
-            membership().gather(np.zeros((1, 2)), 0)
+            membership().gather(np.zeros((1, 2)), 0, empty_like)
 
     with pytest.raises(ZeroDivisionError, match="the second member's"):
         Team(parts(3, 3)).run(work)
@@ -202,7 +206,7 @@ def test_teams_of_many_calls_do_not_wait_for_each_other():
 
         def work(part):
             for _ in range(10):
-                out[part] = membership().gather(x[part], 0).mean()
+                out[part] = membership().gather(x[part], 0, empty_like).mean()
 
         Team(parts(7, 3)).run(work)
         return np.array_equal(out, np.full_like(x, x.mean()))

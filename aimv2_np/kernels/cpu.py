@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from aimv2_np.kernels.scratch import empty, empty_like, scratch
 from aimv2_np.layers.attention import attention
 from aimv2_np.layers.encoder import EncoderLayer, run_layers
 from aimv2_np.layers.linear import linear
@@ -50,9 +51,9 @@ def linear_rows(x: NDArray, weight: NDArray, bias: NDArray | None = None) -> NDA
     """All rows of all batch items in one matrix product, a slice of them on each core."""
     rows, outputs = x.reshape(-1, x.shape[-1]), len(weight)
     if by_feature := _by_feature(rows):
-        y = np.empty((outputs, len(rows)), x.dtype).T
+        y = empty((outputs, len(rows)), x.dtype).T
     else:
-        y = np.empty((len(rows), outputs), x.dtype)
+        y = empty((len(rows), outputs), x.dtype)
 
     def multiply(part: slice) -> None:
         if by_feature:
@@ -73,7 +74,7 @@ def rms_norm_rows(x: NDArray, weight: NDArray, eps: float) -> NDArray:
     rows = x.reshape(-1, size)
     squares = _column_squares(rows.T) if _by_feature(rows) else np.vecdot(x, x)
     factor = 1 / np.sqrt(squares.reshape(x.shape[:-1]) / x.dtype.type(size) + x.dtype.type(eps))  # (...,)
-    y: NDArray = x * factor[..., None]
+    y: NDArray = np.multiply(x, factor[..., None], out=empty_like(x))
     y *= weight
     return y
 
@@ -92,7 +93,7 @@ def gated_blocks(gate: NDArray, up: NDArray, hidden_act: str) -> NDArray:
     if hidden_act not in ("silu", "swish"):
         plain: NDArray = gated.textbook(gate, up, hidden_act)
         return plain
-    y = np.empty_like(gate, subok=False)
+    y = empty_like(gate)
     if not gate.strides == up.strides == y.strides:  # one order of elements must serve all three
         gate, up, y = np.ascontiguousarray(gate), np.ascontiguousarray(up), np.empty(gate.shape, gate.dtype)
     flat_gate, flat_up, flat_y = gate.ravel("K"), up.ravel("K"), y.ravel("K")
@@ -115,7 +116,7 @@ def attention_tiles(q: NDArray, k: NDArray, v: NDArray, scale: float, mask: NDAr
     team has the queries of its own tokens, and asks the others for their keys and values.
     """
     if member := membership():
-        k, v = member.gather(k, axis=2), member.gather(v, axis=2)
+        k, v = member.gather(k, 2, empty_like), member.gather(v, 2, empty_like)
     batch, heads, queries, size = q.shape
     row_bytes = k.shape[2] * q.itemsize
     rows = max(1, min(queries, SCORES_BYTES // max(1, row_bytes)))
@@ -123,15 +124,15 @@ def attention_tiles(q: NDArray, k: NDArray, v: NDArray, scale: float, mask: NDAr
     items = max(1, SCORES_BYTES // max(1, row_bytes * rows * together)) if together == heads else 1
     # Merging the heads of the result then copies nothing.
     if q.strides[2] == q.itemsize:
-        out = np.empty((heads, size, batch, queries), q.dtype).transpose(2, 0, 3, 1)
+        out = empty((heads, size, batch, queries), q.dtype).transpose(2, 0, 3, 1)
     else:
-        out = np.empty((batch, queries, heads, size), q.dtype).swapaxes(1, 2)
+        out = empty((batch, queries, heads, size), q.dtype).swapaxes(1, 2)
     with one_blas_thread():
         for b in _slices(batch, items):
             for h in _slices(heads, together):
                 k_transposed = k[b, h].swapaxes(-1, -2)
                 for n in _slices(queries, rows):
-                    scores = (q[b, h, n] * q.dtype.type(scale)) @ k_transposed  # (b, h, n, M)
+                    scores = _matmul(q[b, h, n] * q.dtype.type(scale), k_transposed)  # (b, h, n, M)
                     if mask is not None:
                         np.copyto(scores, np.finfo(q.dtype).min, where=~_tile(mask, b, n))
                     scores -= scores.max(axis=-1, keepdims=True)
@@ -155,7 +156,8 @@ def run_layers_in_slices(x: NDArray, layers: list[EncoderLayer], mask: NDArray |
     workers = cores() if x.size * layers[0].ffn.gate_proj.weight.size // size > WORTH_A_THREAD else 1
 
     def work(b: slice, n: slice) -> None:
-        out[b, n] = _through(x[b, n], layers, None if mask is None else _tile(mask, b, n))
+        with scratch():
+            out[b, n] = _through(x[b, n], layers, None if mask is None else _tile(mask, b, n))
 
     run([partial(work, b, slice(None)) for b in _rounds(batch // workers, workers, tokens)], workers)
     for i in range(batch // workers * workers, batch):
@@ -183,6 +185,12 @@ def _through(x: NDArray, layers: list[EncoderLayer], mask: NDArray | None) -> ND
 def _tile(mask: NDArray, b: slice, n: slice) -> NDArray:
     """The part of a mask for some pictures and some queries; along an axis of length one it is the same for all."""
     return mask[b if len(mask) > 1 else slice(None), :, n if mask.shape[2] > 1 else slice(None)]
+
+
+def _matmul(a: NDArray, b: NDArray) -> NDArray:
+    """a @ b, in scratch memory."""
+    product: NDArray = np.matmul(a, b, out=empty((*a.shape[:-1], b.shape[-1]), a.dtype))
+    return product
 
 
 def _by_feature(rows: NDArray) -> bool:
