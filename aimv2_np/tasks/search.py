@@ -10,6 +10,7 @@ import os
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -31,7 +32,7 @@ from aimv2_np.tasks.embedding.kinds import KINDS
 from aimv2_np.tasks.embedding.pipeline import cores
 from aimv2_np.tasks.embedding.sources import is_picture
 
-BLOCK_BYTES: Final = 2**22  # of features that a thread works on at a time: what its cache holds
+BLOCK_BYTES: Final = 2**20  # of features that a thread works on at a time: read twice, so its cache should hold them
 
 
 @dataclass(frozen=True)
@@ -119,7 +120,7 @@ def embed_query(
     embedder = ImageEmbedder(place, features.kind, backend=backend, dtype=dtype, **hub_options)
     _check_model(features, embedder, name)
     if not text:
-        return embedder.compute([embedder.prepare(query)])[0]
+        return _picture(query, embedder)
     network = embedder.opened.model
     assert isinstance(network, Aimv2Model)
     processor = Aimv2Processor.from_pretrained(place or tiny_model_path(), **(hub_options if place else {}))
@@ -129,6 +130,16 @@ def embed_query(
     return result
 
 
+def _picture(query: str | os.PathLike[str] | bytes, embedder: ImageEmbedder) -> NDArray[np.float32]:
+    try:
+        return embedder.compute([embedder.prepare(query)])[0]
+    except (FileNotFoundError, ValueError) as error:
+        if isinstance(query, bytes):
+            raise
+        kind = FileNotFoundError if isinstance(error, FileNotFoundError) else ValueError
+        raise kind(f"{os.fspath(query)}: {error}") from error
+
+
 def _is_text(query: object) -> bool:
     if not isinstance(query, str):
         return False
@@ -136,7 +147,9 @@ def _is_text(query: object) -> bool:
         raise FileNotFoundError(
             f"there is no picture {query!r:.300}; check the path (or say that it is a text: --text, text=True)"
         )
-    return not Path(query).is_file()
+    with suppress(OSError, ValueError):  # a long text is no possible name of a file
+        return not Path(query).is_file()
+    return True
 
 
 def _check_model(features: FeatureFile, embedder: ImageEmbedder, name: str) -> None:
@@ -179,9 +192,10 @@ def _best(
     block = np.ascontiguousarray(block, np.float32)  # what lies unaligned in a foreign file is copied here
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         scores = block @ query.astype(np.float32)
-        lengths = np.sqrt(np.einsum("nd,nd->n", block, block))
+        lengths = np.sqrt(np.linalg.vecdot(block, block))
         scores /= lengths
-    rough = np.flatnonzero(~np.isfinite(scores) | (lengths < 1e-15))  # zeros, and what float32 squares cannot hold
+    # Zeros, and what float32 squares cannot hold.
+    rough = np.flatnonzero(~np.isfinite(scores) | ~np.isfinite(lengths) | (lengths < 1e-15))
     if rough.size:
         scores[rough] = np.inf  # to be computed below
     if len(scores) > top:
