@@ -105,15 +105,17 @@ class FeatureFile:
 
     def tokens(self, row: int) -> NDArray[np.float32]:
         """The (T, D) patch features of one picture, also where pictures have different numbers of them."""
-        if "counts" not in self.arrays:
-            one: NDArray[np.float32] = self.features[row]
-            return one
-        stop = int(self._ends[range(len(self))[row]])
-        return self.features[stop - int(self.arrays["counts"][row]) : stop]
+        ends = self._ends
+        row = range(len(self))[row]
+        first, last = (row, row + 1) if ends is None else (int(ends[row - 1]) if row else 0, int(ends[row]))
+        one: NDArray[np.float32] = self.features[first:last]
+        return one[0] if ends is None else one
 
     @cached_property
-    def _ends(self) -> NDArray[np.int64]:
-        return np.cumsum(self.arrays["counts"])
+    def _ends(self) -> NDArray[np.int64] | None:
+        """Where the vectors of each picture end, if each has a number of its own."""
+        counts = self.arrays.get("counts") if self.arrays else parquet.read_counts(self.path)
+        return None if counts is None else np.cumsum(counts)
 
     def blocks(self, rows: int) -> Iterator[tuple[int, NDArray[np.float32]]]:
         """(number of the first row, features (b, D)) of all rows, up to `rows` at a time."""

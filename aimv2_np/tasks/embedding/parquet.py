@@ -104,6 +104,15 @@ def read_features(path: Path) -> NDArray[np.float32]:
     return np.concatenate([_array(chunk) for chunk in table.column(0).chunks])
 
 
+def read_counts(path: Path) -> NDArray[np.int64] | None:
+    """How many vectors each picture has, if each has a number of its own; else None."""
+    pa = pyarrow()
+    column = pa.parquet.read_table(path, columns=["features"], memory_map=True).column(0)
+    if not pa.types.is_list(column.type):
+        return None
+    return np.concatenate([np.diff(chunk.offsets.to_numpy()) for chunk in column.chunks]).astype(np.int64)
+
+
 def _array(lists: Any) -> NDArray[Any]:
     pa = pyarrow()
     shape: list[int] = []

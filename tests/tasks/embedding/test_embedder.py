@@ -95,9 +95,7 @@ def test_defaults_follow_the_model(tmp_path, two_towers):
     for folder, kind in ((two_towers, "projected"), (head, "pooled"), (bare, "mean")):
         embedder = ImageEmbedder(folder)
         assert embedder.opened.kind == kind
-        np.testing.assert_array_equal(
-            embedder(batch)["features"], ImageEmbedder(folder, kind)(batch)["features"]
-        )
+        np.testing.assert_array_equal(embedder(batch)["features"], ImageEmbedder(folder, kind)(batch)["features"])
         assert embedder.size == embedder(batch)["features"].shape[1]
 
 
@@ -210,7 +208,7 @@ def test_batches_that_make_no_sense(two_towers):
         embedder({"text": ["a"]})
     with pytest.raises(ValueError, match=r"row 0: found uint8 of shape \(3, 16, 24\); expected floats"):
         embedder({"pixel_values": [np.zeros((3, 16, 24), np.uint8)]})
-    with pytest.raises(TypeError, match="row 0 .3.: found a int"):
+    with pytest.raises(TypeError, match=r"row 0 \(3\): found a int"):
         embedder({"path": [3]})
     with pytest.raises(FileNotFoundError, match="there is no folder 'nowhere'"):
         ImageEmbedder("nowhere")({"image": [photo(20, 30)]})

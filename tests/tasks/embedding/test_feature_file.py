@@ -29,7 +29,7 @@ def test_a_file_of_ones_own_making_is_read(tmp_path):
     assert file.names[:5] == ["a.png", "bb.png"]
     with pytest.raises(IndexError):
         file.names[2]
-    np.savez(tmp_path / "f.npz", **arrays(), metadata=np.array('{"format": "%s", "features": "mean"}' % FORMAT))
+    np.savez(tmp_path / "f.npz", **arrays(), metadata=np.array(f'{{"format": "{FORMAT}", "features": "mean"}}'))
     other = open_features(tmp_path / "f.npz")
     np.testing.assert_array_equal(other.features, file.features)
     assert other.metadata == file.metadata

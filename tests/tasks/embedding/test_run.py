@@ -32,7 +32,7 @@ def files(folder):
     return sorted(path.name for path in folder.iterdir())
 
 
-class Stop(Exception):
+class Stop(Exception):  # noqa: N818 (no error: a crash)
     """Raised in the middle of a run, as a crash would be."""
 
 
@@ -275,7 +275,7 @@ def test_damaged_shards_are_told(two_towers, photos, output):
         embed([photos], output, model=two_towers)
     held, _ = interrupted()
     held[0].unlink()
-    with pytest.raises(CheckpointError, match="cannot be continued from: there is no file"):
+    with pytest.raises(CheckpointError, match=r"cannot be continued from: there is no file"):
         embed([photos], output, model=two_towers)
     _, manifest = interrupted()
     lines = manifest.read_text().splitlines(keepends=True)
@@ -283,7 +283,7 @@ def test_damaged_shards_are_told(two_towers, photos, output):
     with pytest.raises(CheckpointError, match="a shard from 4 to 8 of 40 is out of place"):
         embed([photos], output, model=two_towers)
     manifest.write_text("[]\n")
-    with pytest.raises(CheckpointError, match="its first line is not that of aimv2_np.embed/1"):
+    with pytest.raises(CheckpointError, match=r"its first line is not that of aimv2_np.embed/1"):
         embed([photos], output, model=two_towers)
 
 
@@ -328,7 +328,9 @@ def test_strict_stops_at_the_first_broken_picture_and_can_go_on_when_it_is_mende
 def test_no_picture_can_be_read(two_towers, tmp_path):
     for name in ("a.png", "b.png"):
         (tmp_path / name).write_bytes(b"nothing")
-    with pytest.raises(ValueError, match=r"none of 2 pictures can be read, and nothing is written; the first, .*a.png:"):
+    with pytest.raises(
+        ValueError, match=r"none of 2 pictures can be read, and nothing is written; the first, .*a.png:"
+    ):
         embed([tmp_path], tmp_path / "f.npz", model=two_towers)
     photo(20, 30).save(tmp_path / "a.png")
     assert embed([tmp_path], tmp_path / "f.npz", model=two_towers).count == 1
@@ -350,7 +352,7 @@ def test_existing_files_are_not_overwritten(two_towers, photos, output):
 def test_outputs_and_options_that_make_no_sense(two_towers, photos, tmp_path):
     with pytest.raises(ValueError, match=r"f.pt ends in '.pt'; expected one of .safetensors, .npz, .parquet"):
         embed([photos], tmp_path / "f.pt", model=two_towers)
-    with pytest.raises(FileNotFoundError, match="there is no folder .*nowhere to write f.npz to"):
+    with pytest.raises(FileNotFoundError, match=r"there is no folder .*nowhere to write f.npz to"):
         embed([photos], tmp_path / "nowhere" / "f.npz", model=two_towers)
     with pytest.raises(ValueError, match="save_every is 0"):
         embed([photos], tmp_path / "f.npz", model=two_towers, save_every=0)

@@ -58,7 +58,9 @@ def test_globs(here):
 
 
 def test_lists_of_paths(here):
-    Path("list.txt").write_bytes(b"\xef\xbb\xbfphotos/b.png\r\n\n  \nmissing.png\nphotos/odd\n name with spaces .png \n")
+    Path("list.txt").write_bytes(
+        b"\xef\xbb\xbfphotos/b.png\r\n\n  \nmissing.png\nphotos/odd\n name with spaces .png \n"
+    )
     assert names("list.txt") == ["photos/b.png", "missing.png", "photos/odd", " name with spaces .png "]
     Path("list.txt").write_bytes(b"\x89PNG\0\0")
     with pytest.raises(ValueError, match=r"list.txt, line 1, is no path"):
@@ -109,7 +111,7 @@ def test_links_and_devices_in_archives_are_not_followed(here):
             info = tarfile.TarInfo(name)
             info.type, info.linkname = kind, "/etc/passwd"
             tar.addfile(info)
-    with pytest.raises(ValueError, match="found no pictures in a.tar"):
+    with pytest.raises(ValueError, match=r"found no pictures in a.tar"):
         names("a.tar")
 
 
