@@ -81,7 +81,7 @@ def embed_command(
             click.echo(f"left out: {output.one_line(f'{name}: {reason}')}", err=True)
 
     began = time.perf_counter()
-    with output.progress_of_unknown("embedding") as advance:
+    with output.progress_with_rate("embedding") as advance:
         try:
             done = embed(
                 paths, path, model=model, features=features, normalize=normalize, strict=strict, overwrite=force,

@@ -131,7 +131,7 @@ def progress(what: str, total: int) -> Iterator[Callable[[int], None]]:
 
 
 @contextmanager
-def progress_of_unknown(what: str) -> Iterator[Callable[[int, int], None]]:
+def progress_with_rate(what: str) -> Iterator[Callable[[int, int], None]]:
     """A function to call with how many are done, and of how many; on a terminal a bar with the rate and the time left.
 
     The first call says how many were done before; they take no part in the rate.
@@ -141,7 +141,7 @@ def progress_of_unknown(what: str) -> Iterator[Callable[[int, int], None]]:
 
     class Rate(ProgressColumn):
         def render(self, task: Any) -> Text:
-            return Text(f"{task.speed:.3g}/s" if task.speed else "")
+            return Text(f"{task.speed:,.1f}/s" if task.speed else "")
 
     screen = console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Rate(), TimeRemainingColumn())

@@ -32,7 +32,7 @@ from aimv2_np.tasks.embedding.kinds import KINDS
 from aimv2_np.tasks.embedding.pipeline import cores
 from aimv2_np.tasks.embedding.sources import is_picture
 
-BLOCK_BYTES: Final = 2**20  # of features that a thread works on at a time: read twice, so its cache should hold them
+BLOCK_BYTES: Final = 2**22  # of features that a thread works on at a time: read twice, so caches should hold them
 
 
 @dataclass(frozen=True)
