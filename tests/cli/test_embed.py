@@ -84,7 +84,8 @@ def test_errors_are_one_line(two_towers, photos, tmp_path):
     assert_error(run(photos / "nowhere", "-o", output, *model), "there is no")
     assert_error(run(photos, "-o", tmp_path / "f.pt", *model), "ends in '.pt'; expected one of")
     assert_error(run(photos, "-o", tmp_path / "no" / "f.npz", *model), "there is no folder")
-    assert_error(run(photos, "-o", output, *model, "--strict"), "05.png: the content is not a picture")
+    strict = run(photos, "-o", output, *model, "--strict", "--batch-size", 2)
+    assert_error(strict, "05.png: the content is not a picture")
     # What --strict has computed before it stopped is an interrupted run.
     assert_error(run(photos, "-o", output, *model, "--features", "mean"), "--restart")
     assert_error(run(photos, "-o", output, "--model", "nowhere"), "there is no folder 'nowhere'")

@@ -130,6 +130,8 @@ def embed(
         store.finish(output)
     finally:
         store.close()
+        if store.done == 0:
+            remove_parts(store.folder)  # nothing to continue from
     return _result(output, embedder, pictures, continued, broken)
 
 

@@ -132,9 +132,9 @@ def remove_parts(folder: Path) -> None:
 
 
 def _read(path: Path, run: Mapping[str, Any], total: int) -> list[Shard]:
-    lines = _whole_lines(path)
-    header = next(lines, None)
-    if header is None:
+    header, *lines = list(_whole_lines(path)) or [None]
+    if not lines:  # nothing was computed yet: this run may take the place
+        os.truncate(path, 0)
         return []
     _check_run(path, header, run)
     shards: list[Shard] = []

@@ -252,6 +252,17 @@ def test_a_run_is_not_continued_as_another(two_towers, photos, output, tmp_path,
     assert len(open_features(output)) == result.count
 
 
+def test_what_failed_at_once_leaves_nothing(two_towers, photos, output):
+    with pytest.raises(Stop):
+        embed([photos], output, model=two_towers, progress=stop_after(0))
+    assert files(output.parent) == []
+    # Killed at once, it has left a manifest without shards: any run may take its place.
+    parts = Path(f"{output}.parts")
+    parts.mkdir()
+    (parts / "manifest.jsonl").write_text('{"format":"aimv2_np.embed/1","run":{"features":"mean"},"total":3}\n')
+    assert embed([photos], output, model=two_towers).count == 38
+
+
 def test_two_processes_do_not_write_the_same_output(two_towers, photos, output):
     def second(done, total):
         if done == 8:
@@ -282,7 +293,7 @@ def test_damaged_shards_are_told(two_towers, photos, output):
     manifest.write_text("".join([lines[0], *lines[2:]]))
     with pytest.raises(CheckpointError, match="a shard from 4 to 8 of 40 is out of place"):
         embed([photos], output, model=two_towers)
-    manifest.write_text("[]\n")
+    manifest.write_text("[]\n[]\n")
     with pytest.raises(CheckpointError, match=r"its first line is not that of aimv2_np.embed/1"):
         embed([photos], output, model=two_towers)
 
