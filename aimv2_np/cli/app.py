@@ -13,11 +13,13 @@ from aimv2_np.cli.classify import classify_command
 from aimv2_np.cli.compare import compare_command
 from aimv2_np.cli.convert import convert_command
 from aimv2_np.cli.demo import demo_command
+from aimv2_np.cli.embed import embed_command
 from aimv2_np.cli.info import info_command
 from aimv2_np.cli.models import models_command
 from aimv2_np.cli.options import debug_option
 from aimv2_np.cli.output import one_line
 from aimv2_np.cli.record import record_command
+from aimv2_np.cli.search import search_command
 from aimv2_np.cli.verify import verify_command
 
 INTERRUPTED, BROKEN_PIPE = 130, 141  # 128 + the number of the signal, as shells have it
@@ -74,7 +76,7 @@ def app() -> None:
 
 
 COMMANDS = (
-    demo_command, classify_command, info_command, models_command, convert_command,
+    demo_command, classify_command, embed_command, search_command, info_command, models_command, convert_command,
     record_command, compare_command, verify_command,
 )  # fmt: skip
 for command in COMMANDS:

@@ -133,3 +133,36 @@ def progress(what: str, total: int) -> Iterator[Callable[[int], None]]:
     finally:
         if running:
             display.stop()
+
+
+@contextmanager
+def progress_with_rate(what: str) -> Iterator[Callable[[int, int], None]]:
+    """A function to call with how many are done, and of how many; on a terminal a bar with the rate and the time left.
+
+    The first call says how many were done before; they take no part in the rate.
+    """
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
+    from rich.text import Text
+
+    class Rate(ProgressColumn):
+        def render(self, task: Any) -> Text:
+            return Text(f"{task.speed:,.1f}/s" if task.speed else "")
+
+    screen = console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Rate(), TimeRemainingColumn())
+    display = Progress(
+        *columns, console=screen, transient=True, disable=not screen.is_terminal, speed_estimate_period=300
+    )
+    task = None
+
+    def advance(done: int, total: int) -> None:
+        nonlocal task
+        if task is None:
+            task = display.add_task(what, total=total, completed=done)
+            display.start()
+        display.update(task, completed=done)
+
+    try:
+        yield advance
+    finally:
+        display.stop()

@@ -9,14 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from aimv2_np.arrays import is_array, to_numpy
+from aimv2_np.arrays import is_array
+from aimv2_np.checkpoints.digest import hash_weights
 from aimv2_np.golden.recording import Recording
 from aimv2_np.golden.writer import RecordingWriter
 from aimv2_np.shapes import Array
 from aimv2_np.tracing import trace
 
 HEADS = {"q", "k", "v"}  # a trace sees them anyway: their projections' outputs once more, split into heads
-PIECE = 2**20  # elements of a weight that are hashed at a time
 
 
 def record(
@@ -103,19 +103,6 @@ def describe(model: Any) -> dict[str, str]:
         "seed": "crc32(path)",  # what the random projection of each activation is drawn from
         **({"model": json.dumps(model.origin)} if model.origin else {}),  # where `compare` finds its weights
     }
-
-
-def hash_weights(state: Mapping[str, Array]) -> str:
-    """SHA-256 over name, dtype, shape and bytes of every array, by name: what the model computes with."""
-    digest = sha256()
-    for name in sorted(state):
-        array = state[name]
-        digest.update(f"{name}\n{array.dtype.name}\n{tuple(array.shape)}\n".encode())
-        flat = array.reshape(-1)
-        for start in range(0, flat.size, PIECE):
-            piece = to_numpy(flat[start : start + PIECE])
-            digest.update(np.ascontiguousarray(piece, piece.dtype.newbyteorder("<")).view(np.uint8).data)
-    return digest.hexdigest()
 
 
 def versions(backend: str = "numpy") -> dict[str, str]:

@@ -13,13 +13,14 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from aimv2_np import checkpoints
+from aimv2_np.checkpoints.digest import hash_weights
 from aimv2_np.data import sample_pictures, tiny_golden_path, tiny_model_path
 from aimv2_np.errors import CheckpointError
 from aimv2_np.golden.adapters import record_torch
 from aimv2_np.golden.compare import compare
 from aimv2_np.golden.comparison import Comparison
 from aimv2_np.golden.inputs import load_with_inputs
-from aimv2_np.golden.record import hash_weights, record, versions
+from aimv2_np.golden.record import record, versions
 from aimv2_np.golden.recording import Recording
 from aimv2_np.locate import PROCESSOR_FILES
 from aimv2_np.models.auto import load

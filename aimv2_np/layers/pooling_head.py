@@ -40,6 +40,10 @@ class AttentionPoolingHead(Module):
         )
 
     def forward(self, x: Float[Array, "B N D"]) -> Float[Array, "B D"]:
+        return self.output_proj(self.gather(x))
+
+    def gather(self, x: Float[Array, "B N D"]) -> Float[Array, "B D"]:
+        """What the class token collects from the tokens, before the output projection."""
         xp = namespace(x)
         query = xp.broadcast_to(self.cls_token, (x.shape[0], 1, x.shape[2]))
         q = split_heads(query, self.heads)  # (B, 1, D) -> (B, H, 1, d)
@@ -48,4 +52,4 @@ class AttentionPoolingHead(Module):
         for name, value in (("q", q), ("k", k), ("v", v)):
             record(name, value)
         pooled = merge_heads(attention(q, k, v, q.shape[-1] ** -0.5))  # (B, 1, D)
-        return self.output_proj(pooled[:, 0])
+        return pooled[:, 0]

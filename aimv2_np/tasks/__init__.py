@@ -1,16 +1,30 @@
 """What people do with models and checkpoints."""
 
 from aimv2_np.tasks.classify import Classification, classify, load_classifier, make_prompts
+from aimv2_np.tasks.contact_sheet import draw_sheet, save_sheet
 from aimv2_np.tasks.convert import Conversion, convert
 from aimv2_np.tasks.describe import Description, describe
+from aimv2_np.tasks.embedding import Embedding, FeatureFile, ImageEmbedder, embed, find_pictures, open_features
+from aimv2_np.tasks.search import Hit, embed_query, search
 
 __all__ = [
     "Classification",
     "Conversion",
     "Description",
+    "Embedding",
+    "FeatureFile",
+    "Hit",
+    "ImageEmbedder",
     "classify",
     "convert",
     "describe",
+    "draw_sheet",
+    "embed",
+    "embed_query",
+    "find_pictures",
     "load_classifier",
     "make_prompts",
+    "open_features",
+    "save_sheet",
+    "search",
 ]

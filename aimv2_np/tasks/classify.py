@@ -113,7 +113,7 @@ def classify(
     if not pictures:
         raise ValueError("found an empty list of images; expected at least one")
     prompts = make_prompts(labels, template)
-    _check_tokens(prompts, model, processor)
+    check_tokens(prompts, model, processor)
     texts = _embed_prompts(prompts, model, processor)
     scores: list[Array] = []
     done = 0
@@ -134,7 +134,7 @@ _TWO_TOWERS = (
 )
 
 
-def _check_tokens(prompts: Sequence[str], model: Aimv2Model, processor: Aimv2Processor) -> None:
+def check_tokens(prompts: Sequence[str], model: Aimv2Model, processor: Aimv2Processor) -> None:
     """Prompts must fit the text tower, end as it expects, and be different to it: tokenizers ignore case, say."""
     if processor.tokenizer is None:
         return  # the processor says what is missing when it is called

@@ -1,4 +1,5 @@
 import io
+import re
 from threading import Event
 
 import pytest
@@ -64,6 +65,22 @@ def test_no_progress_in_a_file(monkeypatch):
     with output.progress("classifying", 8) as advance:
         advance(8)
     assert stream.getvalue() == ""
+
+
+def test_progress_with_rate_and_time_left(monkeypatch):
+    stream = screen(monkeypatch, terminal=True)
+    with output.progress_with_rate("embedding") as advance:
+        for done in (100, 120, 140):  # a hundred were done before
+            advance(done, 140)
+    shown = stream.getvalue()
+    assert "140/140" in shown
+    assert re.search(r"\d/s", shown)
+    assert "0:00:00" in shown
+    assert shown.endswith("\x1b[2K")
+    quiet = screen(monkeypatch, terminal=False)
+    with output.progress_with_rate("embedding") as advance:
+        advance(1, 1)
+    assert quiet.getvalue() == ""
 
 
 def test_a_spinner_shows_on_a_terminal_and_vanishes(monkeypatch):

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 from aimv2_np import Aimv2Model, Aimv2VisionConfig, Aimv2VisionModel, trace
+from aimv2_np.checkpoints.digest import hash_weights
 from aimv2_np.config import Aimv2Config, Aimv2TextConfig
 from aimv2_np.golden import RecordingWriter, record
-from aimv2_np.golden.record import hash_weights
 from tests.support.comparison import expected_paths
 from tests.support.models import both_model, pixels, text_model, tokens, vision_model
 

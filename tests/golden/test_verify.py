@@ -4,10 +4,10 @@ import sys
 import pytest
 
 from aimv2_np import Aimv2Model, CheckpointError
+from aimv2_np.checkpoints.digest import hash_weights
 from aimv2_np.data import sample_pictures, tiny_golden_path, tiny_model_path
 from aimv2_np.golden import Recording, record
 from aimv2_np.golden.inputs import load_with_inputs
-from aimv2_np.golden.record import hash_weights
 from aimv2_np.golden.verify import paths_of, verify_against_transformers, verify_embedded
 from tests.support.comparison import expected_paths
 from tests.support.two_towers import save_two_towers

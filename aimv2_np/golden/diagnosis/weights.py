@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from aimv2_np.checkpoints.digest import hash_weights
 from aimv2_np.config import Aimv2Config, Aimv2TextConfig, Aimv2VisionConfig
 from aimv2_np.data import tiny_model_path
-from aimv2_np.golden.record import hash_weights
 from aimv2_np.golden.recording import Recording
 from aimv2_np.models.aimv2 import Aimv2Model
 from aimv2_np.models.auto import MODELS, load

@@ -1,0 +1,117 @@
+"""`aimv2-np embed`: features of many pictures into one file."""
+
+import time
+from typing import TYPE_CHECKING
+
+import click
+
+from aimv2_np.cli import output
+from aimv2_np.cli.options import backend_option, debug_option, dtype_option
+
+if TYPE_CHECKING:
+    from aimv2_np.tasks import Embedding
+
+SHOWN = 10  # broken pictures that are named as they are met
+
+
+@click.command("embed")
+@click.argument("paths", metavar="PATH...", nargs=-1, required=True)
+@click.option("--output", "-o", "path", metavar="FILE", required=True, help=".safetensors, .npz or .parquet.")
+@click.option(
+    "--model", metavar="FOLDER|ID", help="A checkpoint with a vision tower.  [default: the embedded tiny model]"
+)
+@click.option("--revision", metavar="REVISION", help="Branch, tag or commit of a hub ID.")
+@click.option(
+    "--features", type=click.Choice(["projected", "pooled", "cls", "mean", "tokens"]),
+    help="Which features.  [default: the first of projected, pooled and mean that the model has]",
+)  # fmt: skip
+@click.option("--normalize", is_flag=True, help="Scale every vector to length one.")
+@click.option("--strict", is_flag=True, help="Stop at the first picture that cannot be read.")
+@click.option("--force", is_flag=True, help="Overwrite a file that is there.")
+@click.option("--restart", is_flag=True, help="Begin anew, whatever an interrupted run has left.")
+@click.option("--batch-size", type=click.IntRange(1), default=16, show_default=True, help="Pictures at a time.")
+@click.option("--threads", type=click.IntRange(1), help="Threads that decode.  [default: one per core]")
+@click.option(
+    "--save-every", type=click.IntRange(1), default=4096, show_default=True,
+    help="Save after so many pictures; after 20 seconds anyway.",
+)  # fmt: skip
+@backend_option
+@dtype_option
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@debug_option
+def embed_command(
+    paths: tuple[str, ...],
+    path: str,
+    model: str | None,
+    revision: str | None,
+    features: str | None,
+    normalize: bool,
+    strict: bool,
+    force: bool,
+    restart: bool,
+    batch_size: int,
+    threads: int | None,
+    save_every: int,
+    backend: str,
+    dtype: str,
+    as_json: bool,
+) -> None:
+    """Compute features of all pictures that PATHs name, into one FILE.
+
+    A PATH is a picture, a folder, a glob, a text file of paths (.txt, - for standard input) or a tar archive. Pictures
+    that cannot be read are named and left out.
+
+    When the command is interrupted, even by kill -9, the same command again continues.
+
+    \b
+    aimv2-np embed photos/ -o features.safetensors \\
+        --model apple/aimv2-large-patch14-224-lit
+    aimv2-np search features.safetensors "a red car"
+    """
+    from aimv2_np.tasks import embed
+
+    if model is None:
+        output.note("the embedded model knows coloured shapes only; for photos, pass --model")
+    broken = 0
+
+    def tell(name: str, reason: str) -> None:
+        nonlocal broken
+        broken += 1
+        if broken <= SHOWN:
+            click.echo(f"left out: {output.one_line(f'{name}: {reason}')}", err=True)
+
+    began = time.perf_counter()
+    with output.progress_with_rate("embedding") as advance:
+        try:
+            done = embed(
+                paths, path, model=model, features=features, normalize=normalize, strict=strict, overwrite=force,
+                restart=restart, batch_size=batch_size, threads=threads, save_every=save_every, backend=backend,
+                dtype=dtype, progress=advance, on_broken=tell, **({"revision": revision} if revision else {}),
+            )  # fmt: skip
+        except FileExistsError as error:
+            raise FileExistsError(f"{path} exists already; name another file, or overwrite it with --force") from error
+    if broken > SHOWN:
+        click.echo(f"left out: {broken - SHOWN} more (--json names all)", err=True)
+    seconds = time.perf_counter() - began
+    if as_json:
+        _print_json(done, seconds)
+    else:
+        _print(done, seconds)
+
+
+def _print_json(done: "Embedding", seconds: float) -> None:
+    output.print_json({
+        "output": str(done.output), "features": done.kind, "size": done.size, "count": done.count,
+        "broken": [{"name": name, "reason": reason} for name, reason in done.broken],
+        "duplicates": done.duplicates, "continued": done.continued, "seconds": round(seconds, 3),
+    })  # fmt: skip
+
+
+def _print(done: "Embedding", seconds: float) -> None:
+    new = done.count + len(done.broken) - done.continued
+    rate = f"{output.plural(new, 'picture')} in {seconds:.1f} s, {new / seconds:.1f}/s" if new else "complete already"
+    facts = [f"{done.kind} features of {output.plural(done.count, 'picture')}, {done.size} numbers each", rate]
+    facts += [f"{done.continued:,} done before"] if done.continued and new else []
+    facts += [f"{len(done.broken):,} broken"] if done.broken else []
+    facts += [f"{output.plural(done.duplicates, 'duplicate')} left out"] if done.duplicates else []
+    click.echo(f"{output.printable(str(done.output))}: {'; '.join(facts)}")

@@ -1,0 +1,83 @@
+"""A contact sheet: what a search has found, as one picture of small ones with their scores and names."""
+
+import math
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from aimv2_np.files import atomic_write
+from aimv2_np.processing.loading import load_pixels
+from aimv2_np.tasks.embedding.tar import find_member, read_any
+from aimv2_np.tasks.search import Hit
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+SIDE, GAP, LINE, TITLE, COLUMNS = 176, 12, 17, 34, 5  # pixels; pictures side by side
+PAPER, INK, GREY, BLANK = (255, 255, 255), (20, 20, 20), (110, 110, 110), (232, 232, 232)
+MAX_PICTURES: Final = 1000
+
+
+def draw_sheet(hits: Sequence[Hit], title: str, root: str | os.PathLike[str] = ".") -> "Image":
+    """The pictures of `hits` in their order, each with its place, its cosine and its name.
+
+    A picture that is not there any more, or cannot be read, has an empty grey place that says so.
+
+    Args:
+        hits: as from `search`, up to 1000.
+        title: what was searched for.
+        root: the folder that relative names are relative to; of pictures in archives, that of the archive's name.
+    """
+    from PIL import Image, ImageDraw, ImageFont
+
+    if not 0 < len(hits) <= MAX_PICTURES:
+        raise ValueError(f"found {len(hits)} pictures for a sheet; expected 1 to {MAX_PICTURES}")
+    columns = min(COLUMNS, len(hits))
+    rows = math.ceil(len(hits) / columns)
+    tall = SIDE + 2 * LINE + GAP
+    sheet = Image.new("RGB", (max(columns, 3) * (SIDE + GAP) + GAP, TITLE + rows * tall + GAP), PAPER)
+    draw = ImageDraw.Draw(sheet)
+    large, small = ImageFont.load_default(16), ImageFont.load_default(12)
+    draw.text((GAP, GAP), _fitted(draw, title, large, sheet.width - 2 * GAP), INK, large)
+    for i, hit in enumerate(hits):
+        left, top = GAP + i % columns * (SIDE + GAP), TITLE + GAP + i // columns * tall
+        try:
+            picture = _thumbnail(hit.name, Path(root))
+            sheet.paste(picture, (left + (SIDE - picture.width) // 2, top + (SIDE - picture.height) // 2))
+        except (OSError, ValueError, TypeError) as error:
+            draw.rectangle((left, top, left + SIDE - 1, top + SIDE - 1), BLANK)
+            problem = "not there" if isinstance(error, FileNotFoundError) else "cannot be read"
+            draw.text((left + SIDE / 2, top + SIDE / 2), problem, GREY, small, anchor="mm")
+        draw.text((left, top + SIDE + 2), f"{i + 1}   {hit.score:.3f}", INK, small)
+        name = _fitted(draw, hit.name, small, SIDE, keep_end=True)
+        draw.text((left, top + SIDE + 2 + LINE), name, GREY, small)
+    return sheet
+
+
+def save_sheet(sheet: "Image", path: str | os.PathLike[str], overwrite: bool = False) -> None:
+    """Write a sheet as PNG; FileExistsError for a file that is there unless `overwrite`."""
+    with atomic_write(path, overwrite) as file:
+        sheet.save(file, "PNG")
+
+
+def _thumbnail(name: str, root: Path) -> "Image":
+    from PIL import Image
+
+    path = root / name
+    picture: Any = path
+    if not path.exists() and (member := find_member(str(path))) is not None:
+        picture = read_any(member)
+    image = Image.fromarray(load_pixels(picture, exif_transpose=True))
+    image.thumbnail((SIDE, SIDE))
+    return image
+
+
+def _fitted(draw: Any, text: str, font: Any, width: int, *, keep_end: bool = False) -> str:
+    """`text` cut to `width` pixels; with `keep_end` at its start, for of a path the end tells most."""
+    text = "".join(letter if letter.isprintable() else "?" for letter in text[-400:] if letter)
+    if draw.textlength(text, font) <= width:
+        return text
+    while text and draw.textlength(f"…{text}", font) > width:
+        text = text[1:] if keep_end else text[:-1]
+    return f"…{text}" if keep_end else f"{text}…"

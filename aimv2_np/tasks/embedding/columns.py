@@ -1,0 +1,58 @@
+"""Arrays that are written piece by piece: their shapes are known before their numbers are in memory."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aimv2_np.checkpoints.header import METADATA
+from aimv2_np.checkpoints.save import DTYPES, encode_header, write_array
+
+
+@dataclass(frozen=True)
+class Column:
+    """One array: its name, dtype and shape, and its content in pieces along the first axis."""
+
+    name: str
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+    pieces: Callable[[], Iterator[NDArray[Any]]]
+
+    @property
+    def nbytes(self) -> int:
+        """How many bytes all pieces have."""
+        return int(np.prod(self.shape, dtype=object)) * self.dtype.itemsize
+
+
+def write_safetensors(file: BinaryIO, columns: Sequence[Column], metadata: Mapping[str, str]) -> None:
+    """Write columns and metadata as safetensors; widest numbers first, so that all are aligned."""
+    header: dict[str, Any] = {METADATA: dict(metadata)}
+    end = 0
+    ordered = sorted(columns, key=lambda column: -column.dtype.itemsize)
+    for column in ordered:
+        start, end = end, end + column.nbytes
+        offsets = [start, end]
+        header[column.name] = {"dtype": DTYPES[column.dtype.name], "shape": column.shape, "data_offsets": offsets}
+    text = encode_header(header)
+    file.write(len(text).to_bytes(8, "little") + text)
+    for column in ordered:
+        for piece in column.pieces():
+            write_array(file, piece)
+
+
+def regroup(pieces: Iterable[NDArray[Any]], sizes: Iterable[int]) -> Iterator[NDArray[Any]]:
+    """The same rows in pieces of other sizes."""
+    source = iter(pieces)
+    rest: list[NDArray[Any]] = []
+    for size in sizes:
+        taken: list[NDArray[Any]] = []
+        missing = size
+        while missing or not taken:
+            piece = rest.pop() if rest else next(source)
+            taken.append(piece[:missing])
+            if len(piece) > missing:
+                rest.append(piece[missing:])
+            missing -= len(taken[-1])
+        yield taken[0] if len(taken) == 1 else np.concatenate(taken)

@@ -1,0 +1,236 @@
+"""`ImageEmbedder`: a batch of pictures in, the same batch with features added out. The unit that any scheduler runs."""
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from os import PathLike, fspath
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aimv2_np.arrays import check_backend, to_numpy
+from aimv2_np.data import tiny_model_path
+from aimv2_np.layers.contrastive import l2_normalize
+from aimv2_np.models.auto import load
+from aimv2_np.processing import Aimv2ImageProcessor
+from aimv2_np.tasks.embedding.kinds import KINDS, check_kind, check_name, default_kind, vision_of
+
+BATCH = 16  # pictures that go through the model at a time: bounds the memory, gains little beyond
+# Columns that hold pictures; of several, the first is taken. Only the first is what `prepare` returns.
+COLUMNS = ("pixel_values", "pixels", "image", "bytes", "path")
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A model with what prepares pictures for it, and the kind of features to take."""
+
+    model: Any
+    processor: Aimv2ImageProcessor
+    kind: str
+
+
+class ImageEmbedder:
+    """Turns a batch of pictures into the same batch with their features.
+
+    A batch is a mapping of columns of equal length, as Ray Data's `map_batches` passes it, or a pandas DataFrame, as
+    Dask's `map_partitions` and Spark's `mapInPandas` do. One of its columns holds the pictures:
+
+        "bytes"         contents of files
+        "path"          paths
+        "pixels"        arrays (H, W, 3) uint8, or Pillow images; "image" is taken for the same
+        "pixel_values"  what `prepare` returns: arrays (3, h, w) float32
+
+    The result has a column `column` more: float32, (B, D), of "tokens" (B, N, D), and then also "grid", int32 (B, 2),
+    the rows and columns of patches. Where pictures of a native model have different numbers of patches, a list of
+    arrays (N, D). In a DataFrame each row holds its array.
+
+    It is pickled as its settings, a few hundred bytes: each process opens the model on first use, and maps its weights
+    into memory that all processes of a machine share.
+
+    Args:
+        model: a folder or a hub id; None for the embedded tiny model.
+        features: "projected", "pooled", "cls", "mean" or "tokens" (see `KINDS`); None for the first of "projected",
+            "pooled" and "mean" that the model has.
+        normalize: scale every vector to length one.
+        errors: what happens to a picture that cannot be read: "raise" stops with an error that names it; "skip" leaves
+            its row out of the result, with a warning that names it. No row is ever made up.
+        column: the name of the column that is added.
+        batch_size: how many pictures go through the model at a time, however large the batch is.
+        backend, dtype: as for `Aimv2Model.from_pretrained`.
+        hub_options: revision, cache_dir, token, local_files_only.
+
+    Raises:
+        ValueError: settings that do not exist; on first use, features that the model does not have.
+        FileNotFoundError, CheckpointError: on first use, what `from_pretrained` raises.
+    """
+
+    def __init__(
+        self,
+        model: str | PathLike[str] | None = None,
+        features: str | None = None,
+        normalize: bool = False,
+        *,
+        errors: str = "raise",
+        column: str = "features",
+        batch_size: int = BATCH,
+        backend: str = "numpy",
+        dtype: str = "float32",
+        **hub_options: Any,
+    ) -> None:
+        if not isinstance(model, str | PathLike | None):
+            raise TypeError(
+                f"model is an {type(model).__name__}; expected a folder or a hub id, which other processes can open too"
+            )
+        if features is not None:
+            check_name(features)
+        if errors not in ("raise", "skip"):
+            raise ValueError(f"errors is {errors!r:.80}; expected 'raise' or 'skip'")
+        if not isinstance(batch_size, int) or isinstance(batch_size, bool) or batch_size < 1:
+            raise ValueError(f"batch_size is {batch_size!r:.80}; expected a whole number from 1 up")
+        check_backend(backend, dtype)
+        self.name = tiny_model_path().name if model is None else fspath(model)
+        # Other processes may run in other folders.
+        self.model = str(Path(self.name).absolute()) if model is not None and Path(model).is_dir() else model
+        self.features, self.normalize, self.errors = features, bool(normalize), errors
+        self.column, self.batch_size = column, batch_size
+        self.backend, self.dtype, self.hub_options = backend, dtype, hub_options
+
+    def __repr__(self) -> str:
+        return f"ImageEmbedder({self.name!r}, features={self.features!r}, normalize={self.normalize})"
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "opened"}
+
+    @cached_property
+    def opened(self) -> Opened:
+        """The model, its image processor and the kind of features; opened when first asked for.
+
+        Threads that ask at the same moment may open it twice, which does no harm: nothing is copied.
+        """
+        place = tiny_model_path() if self.model is None else self.model
+        options: dict[str, Any] = {} if self.model is None else self.hub_options
+        model = load(place, backend=self.backend, dtype=self.dtype, **options)
+        kind = self.features or default_kind(model)
+        check_kind(kind, model)
+        return Opened(model, Aimv2ImageProcessor.from_pretrained(place, **options), kind)
+
+    def prepare(self, picture: Any) -> NDArray[np.float32]:
+        """One picture, in any form that `Aimv2ImageProcessor` takes, as (3, h, w): decoded, resized, normalised.
+
+        May be called from many threads at once. Raises FileNotFoundError, ValueError or TypeError for what is no sound
+        picture, or is smaller than a patch.
+        """
+        opened = self.opened
+        try:
+            pixels: NDArray[np.float32] = opened.processor(images=[picture])["pixel_values"][0]
+        except (FileNotFoundError, ValueError, TypeError) as error:
+            if error.__cause__ is None:
+                raise
+            raise error.__cause__ from None  # the processor puts "image 0" in front of what was wrong
+        height, width = vision_of(opened.model).config.patch_shape
+        if pixels.shape[1] < height or pixels.shape[2] < width:
+            raise ValueError(
+                f"the picture is {pixels.shape[2]} x {pixels.shape[1]} pixels, smaller than one patch of "
+                f"{width} x {height}; expected a larger one"
+            )
+        return pixels
+
+    def __call__(self, batch: Any) -> Any:
+        """The batch with the features of its pictures; see the class.
+
+        Raises:
+            ValueError, FileNotFoundError, TypeError: no column of pictures; a picture that cannot be read, unless
+                `errors` is "skip".
+        """
+        column = next((name for name in COLUMNS if name in batch), None)
+        if column is None:
+            raise ValueError(f"the batch has the columns {list(batch)!r:.200}; expected one of {', '.join(COLUMNS)}")
+        pictures = list(batch[column])
+        kept: list[int] = []
+        features: list[NDArray[np.float32]] = []
+        grids: list[tuple[int, int]] = []
+        for start in range(0, len(pictures), self.batch_size):
+            pixels = []
+            for row in range(start, min(start + self.batch_size, len(pictures))):
+                prepared = self._prepare_row(batch, column, pictures[row], row)
+                if prepared is not None:
+                    pixels.append(prepared)
+                    kept.append(row)
+            features += self.compute(pixels)
+            grids += [self._grid(picture) for picture in pixels]
+        added = {self.column: self._stacked(features)}
+        if self.opened.kind == "tokens":
+            added["grid"] = np.array(grids, np.int32).reshape(-1, 2)
+        return _with_columns(batch, kept, len(pictures), added)
+
+    def compute(self, pixels: Sequence[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
+        """The features of prepared pictures (3, h, w), in their order; those of one size go through the model together.
+
+        For each (D,), or of "tokens" (N, D), float32.
+        """
+        opened = self.opened
+        of_size: dict[tuple[int, ...], list[int]] = {}
+        for row, picture in enumerate(pixels):
+            of_size.setdefault(picture.shape, []).append(row)
+        result: list[Any] = [None] * len(pixels)
+        for rows in of_size.values():
+            values = KINDS[opened.kind].compute(opened.model, np.stack([pixels[row] for row in rows]))
+            if self.normalize:
+                values = l2_normalize(values.reshape(-1, values.shape[-1])).reshape(values.shape)
+            for row, vector in zip(rows, to_numpy(values).astype(np.float32, copy=False), strict=True):
+                result[row] = vector
+        return result
+
+    @property
+    def size(self) -> int:
+        """D, the length of a vector."""
+        opened = self.opened
+        if opened.kind == "projected":
+            return int(opened.model.config.projection_dim)
+        return int(vision_of(opened.model).config.hidden_size)
+
+    def _prepare_row(self, batch: Any, column: str, picture: Any, row: int) -> NDArray[np.float32] | None:
+        try:
+            if column == "pixel_values":
+                return _checked(picture)
+            return self.prepare(picture)
+        except (FileNotFoundError, ValueError, TypeError) as error:
+            path = f" ({list(batch['path'])[row]!s:.200})" if "path" in batch else ""
+            message = f"row {row}{path}: {error}"
+            if self.errors == "raise":
+                kind = next(kind for kind in (FileNotFoundError, ValueError, TypeError) if isinstance(error, kind))
+                raise kind(message) from error
+            warnings.warn(f"left out: {message}", stacklevel=3)
+            return None
+
+    def _grid(self, pixels: NDArray[np.float32]) -> tuple[int, int]:
+        height, width = vision_of(self.opened.model).config.patch_shape
+        return pixels.shape[1] // height, pixels.shape[2] // width
+
+    def _stacked(self, features: list[NDArray[np.float32]]) -> Any:
+        if not features:
+            return np.empty((0, self.size), np.float32)
+        return np.stack(features) if len({it.shape for it in features}) == 1 else features
+
+
+def _checked(pixels: Any) -> NDArray[np.float32]:
+    array = np.asarray(pixels)
+    if array.ndim != 3 or array.shape[0] != 3 or array.dtype.kind != "f":
+        raise ValueError(f"found {array.dtype} of shape {array.shape}; expected floats (3, height, width)")
+    return array.astype(np.float32, copy=False)
+
+
+def _with_columns(batch: Any, kept: list[int], rows: int, added: Mapping[str, Any]) -> Any:
+    if hasattr(batch, "assign"):  # a DataFrame
+        frame = batch if len(kept) == rows else batch.iloc[kept]
+        return frame.assign(**{name: list(values) for name, values in added.items()})
+    if len(kept) == rows:
+        return {**batch, **added}
+    return {name: _take(values, kept) for name, values in batch.items()} | dict(added)
+
+
+def _take(values: Any, rows: list[int]) -> Any:
+    return values[rows] if isinstance(values, np.ndarray) else [values[row] for row in rows]

@@ -1,0 +1,193 @@
+"""A file of features, as `embed` writes it and `search` reads it.
+
+In safetensors, and under the same names in .npz:
+
+    features     (N, D) float32; of "tokens" (N, T, D), or, where pictures have different numbers of them, (ΣT, D)
+    counts       (N,) int64, only in that last case: how many rows of `features` belong to each picture
+    grid         (N, 2) int32, only of "tokens": rows and columns of patches
+    names        uint8: the names of the pictures in UTF-8, one after the other
+    name_ends    (N,) int64: where each of them ends
+    broken       uint8: JSON, a list of [name, reason] of the pictures that have no features
+
+The metadata are strings: `__metadata__` in safetensors, JSON in `metadata` in .npz. Rows are in the order in which the
+pictures were given. Parquet has a row per picture: name, features, and of "tokens" grid; its metadata are JSON under
+the key "aimv2_np".
+"""
+
+import json
+import os
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Final, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aimv2_np.checkpoints import SafetensorsFile
+from aimv2_np.errors import CheckpointError
+from aimv2_np.tasks.embedding import npz, parquet
+
+FORMAT: Final = "aimv2_np.features/1"
+ARRAYS: Final = {"features": "f", "counts": "i", "grid": "i", "names": "u", "name_ends": "i", "broken": "u"}
+
+
+class Names(Sequence[str]):
+    """The names of the pictures, each decoded when it is asked for."""
+
+    def __init__(self, text: NDArray[np.uint8], ends: NDArray[np.int64]) -> None:
+        self._text, self._ends = text, ends
+
+    def __len__(self) -> int:
+        return len(self._ends)
+
+    @overload
+    def __getitem__(self, index: int) -> str: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[str]: ...
+    def __getitem__(self, index: int | slice) -> str | list[str]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        row = range(len(self))[index]
+        start = int(self._ends[row - 1]) if row else 0
+        return decode_name(self._text[start : int(self._ends[row])].tobytes())
+
+
+def encode_name(name: str) -> bytes:
+    """A name as it is stored; bytes in file names that are no UTF-8 stay what they are."""
+    return name.encode("utf-8", "surrogateescape")
+
+
+def decode_name(data: bytes) -> str:
+    """The name that `encode_name` made bytes of."""
+    return data.decode("utf-8", "surrogateescape")
+
+
+@dataclass(frozen=True, eq=False)
+class FeatureFile:
+    """Features of pictures in a file that is mapped into memory.
+
+    Attributes:
+        path: the file.
+        metadata: kind ("features"), "normalized", "model", "weights_hash", "count", …, all strings.
+        names: the N names of the pictures.
+        arrays: the arrays of the file by name, mapped; of Parquet none, whose rows `blocks` reads.
+        broken: (name, reason) of the pictures that have no features.
+    """
+
+    path: Path
+    metadata: Mapping[str, str]
+    names: Sequence[str]
+    arrays: Mapping[str, NDArray[Any]]
+    broken: tuple[tuple[str, str], ...]
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @property
+    def kind(self) -> str:
+        """Which features: "projected", "pooled", "cls", "mean" or "tokens"."""
+        return self.metadata.get("features", "")
+
+    @property
+    def normalized(self) -> bool:
+        """Whether the vectors have length one."""
+        return self.metadata.get("normalized") == "true"
+
+    @cached_property
+    def features(self) -> NDArray[np.float32]:
+        """(N, D), or of "tokens" (N, T, D) or (ΣT, D): a view of the mapped file; of Parquet a copy in memory."""
+        if self.arrays:
+            return self.arrays["features"]
+        return parquet.read_features(self.path)
+
+    def tokens(self, row: int) -> NDArray[np.float32]:
+        """The (T, D) patch features of one picture, also where pictures have different numbers of them."""
+        ends = self._ends
+        row = range(len(self))[row]
+        first, last = (row, row + 1) if ends is None else (int(ends[row - 1]) if row else 0, int(ends[row]))
+        one: NDArray[np.float32] = self.features[first:last]
+        return one[0] if ends is None else one
+
+    @cached_property
+    def _ends(self) -> NDArray[np.int64] | None:
+        """Where the vectors of each picture end, if each has a number of its own."""
+        counts = self.arrays.get("counts") if self.arrays else parquet.read_counts(self.path)
+        return None if counts is None else np.cumsum(counts)
+
+    def blocks(self, rows: int) -> Iterator[tuple[int, NDArray[np.float32]]]:
+        """(number of the first row, features (b, D)) of all rows, up to `rows` at a time."""
+        if not self.arrays:
+            yield from parquet.read_blocks(self.path, rows)
+            return
+        for start in range(0, len(self), rows):
+            yield start, self.features[start : start + rows]
+
+
+def open_features(path: str | os.PathLike[str]) -> FeatureFile:
+    """The features in a file that `embed` has written.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        CheckpointError: it is damaged, or no file of features.
+        ImportError: it is Parquet, and pyarrow is not installed.
+    """
+    path = Path(path)
+    if not path.is_file():
+        hint = (
+            f"; {path.name}.parts holds a run that is not complete"
+            if path.with_name(path.name + ".parts").is_dir()
+            else ""
+        )
+        raise FileNotFoundError(f"there is no file {path}{hint}")
+    if path.suffix.lower() == ".parquet":
+        rows, metadata, broken = parquet.read_facts(path)
+        _check_format(path, metadata)
+        return FeatureFile(path, metadata, rows, {}, broken)
+    metadata, arrays = _arrays(path)
+    _check_format(path, metadata)
+    _check_arrays(path, arrays)
+    names = Names(arrays["names"], arrays["name_ends"])
+    return FeatureFile(path, metadata, names, arrays, _broken(path, arrays["broken"].tobytes()))
+
+
+def _arrays(path: Path) -> tuple[dict[str, str], dict[str, NDArray[Any]]]:
+    if path.suffix.lower() == ".npz":
+        try:
+            return npz.read(path)
+        except (zipfile.BadZipFile, OSError, ValueError, KeyError) as error:
+            raise CheckpointError(f"{path} is no file of features, or damaged ({error}); write it again") from error
+    file = SafetensorsFile(path)
+    return dict(file.metadata), {name: file.plain(name) for name in file.entries if name in ARRAYS}
+
+
+def _check_format(path: Path, metadata: Mapping[str, str]) -> None:
+    if metadata.get("format") != FORMAT:
+        raise CheckpointError(
+            f"{path} is no file of features: its format is {metadata.get('format')!r:.80}, expected {FORMAT!r}. "
+            "`aimv2-np embed` writes such files"
+        )
+
+
+def _check_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
+    wrong = [name for name in ("features", "names", "name_ends", "broken") if name not in arrays]
+    wrong += [name for name, array in arrays.items() if array.dtype.kind != ARRAYS[name]]
+    if wrong:
+        raise CheckpointError(f"{path}: {', '.join(wrong)} are missing, or of a wrong dtype; write it again")
+    features, ends = arrays["features"], arrays["name_ends"]
+    rows = len(ends) if ends.ndim == 1 else -1
+    total = len(arrays["counts"]) if "counts" in arrays else len(features) if features.ndim > 1 else -1
+    spans = np.diff(ends, prepend=0) if rows > 0 else np.zeros(1)
+    if rows != total or (spans < 0).any() or (rows and ends[-1] != arrays["names"].size):
+        raise CheckpointError(f"{path}: it has {total} rows of features and names for {rows}; write it again")
+    if "counts" in arrays and (arrays["counts"].min(initial=0) < 0 or arrays["counts"].sum() != len(features)):
+        raise CheckpointError(f"{path}: its counts do not add up to its {len(features)} vectors; write it again")
+
+
+def _broken(path: Path, data: bytes) -> tuple[tuple[str, str], ...]:
+    try:
+        return tuple((str(name), str(reason)) for name, reason in json.loads(data))
+    except (ValueError, TypeError) as error:
+        raise CheckpointError(f"{path}: its list of broken pictures cannot be read ({error}); write it again") from None

@@ -1,0 +1,124 @@
+"""Parquet, for those whose tables are in it: a row per picture. Needs pyarrow, the extra `parquet`."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aimv2_np.errors import CheckpointError
+from aimv2_np.tasks.embedding.columns import Column, regroup
+
+KEY: Final = b"aimv2_np"
+GROUP_BYTES: Final = 2**26  # of features in a row group
+RAGGED: Final = 16  # pictures in a row group where each has its own number of vectors, up to thousands
+
+
+def pyarrow() -> Any:
+    """The library; ImportError that says how to get it."""
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError as error:
+        raise ImportError(
+            "Parquet files need pyarrow, which is not installed: pip install 'aimv2-np[parquet]'; or write .safetensors"
+        ) from error
+    return pyarrow
+
+
+def write(file: BinaryIO, columns: Sequence[Column], names: Sequence[str], metadata: Mapping[str, str]) -> None:
+    """Write a table, a row group at a time. `columns` are those of `feature_file` without the names."""
+    pa = pyarrow()
+    by_name = {column.name: column for column in columns}
+    features, grid = by_name["features"], by_name.get("grid")
+    counts = np.concatenate(list(by_name["counts"].pieces())) if "counts" in by_name else None
+    broken = b"".join(piece.tobytes() for piece in by_name["broken"].pieces()).decode()
+    facts = {KEY: json.dumps({**metadata, "broken_pictures": broken}).encode()}
+    vector = pa.list_(pa.float32(), features.shape[-1])
+    kind = vector if len(features.shape) == 2 else pa.list_(vector, features.shape[1])
+    fields = [pa.field("name", pa.string()), pa.field("features", kind if counts is None else pa.list_(vector))]
+    fields += [pa.field("grid", pa.list_(pa.int32(), 2))] if grid else []
+    schema = pa.schema(fields, metadata=facts)
+    row_bytes = max(1, features.nbytes // max(1, features.shape[0]))
+    rows = RAGGED if counts is not None else max(1, GROUP_BYTES // row_bytes)
+    groups = [(start, min(start + rows, len(names))) for start in range(0, len(names), rows)]
+    sizes = [b - a if counts is None else int(counts[a:b].sum()) for a, b in groups]
+    vectors = regroup(features.pieces(), sizes)
+    grids = regroup(grid.pieces(), [b - a for a, b in groups]) if grid else None
+    with pa.parquet.ParquetWriter(file, schema, compression="none", use_dictionary=False) as writer:
+        for start, stop in groups:
+            block = next(vectors)
+            arrays = [pa.array([_text(name) for name in names[start:stop]], pa.string())]
+            if counts is None:
+                arrays.append(_lists(pa, block, 1))
+            else:
+                offsets = np.concatenate([[0], np.cumsum(counts[start:stop])]).astype(np.int32)
+                arrays.append(pa.ListArray.from_arrays(pa.array(offsets), _lists(pa, block, 1)))
+            if grids:
+                arrays.append(_lists(pa, next(grids), 1))
+            writer.write_table(pa.Table.from_arrays(arrays, schema=schema))
+
+
+def _text(name: str) -> str:
+    """Parquet's strings are UTF-8: bytes of a file name that are not become \\udcff, visibly."""
+    return name.encode("utf-8", "backslashreplace").decode()
+
+
+def _lists(pa: Any, block: NDArray[Any], depth: int) -> Any:
+    """An array (n, ..., D) as nested lists of fixed sizes."""
+    result = pa.array(np.ascontiguousarray(block).reshape(-1))
+    for size in reversed(block.shape[depth:]):
+        result = pa.FixedSizeListArray.from_arrays(result, size)
+    return result
+
+
+def read_facts(path: Path) -> tuple[list[str], dict[str, str], tuple[tuple[str, str], ...]]:
+    """Names, metadata, and (name, reason) of the broken pictures; CheckpointError for what is no such table."""
+    pa = pyarrow()
+    try:
+        file = pa.parquet.ParquetFile(path, memory_map=True)
+        facts = json.loads((file.schema_arrow.metadata or {}).get(KEY, b"{}"))
+        broken = tuple((name, reason) for name, reason in json.loads(facts.pop("broken_pictures", "[]")))
+        if not {"name", "features"} <= set(file.schema_arrow.names):
+            return [], {}, ()
+        names = file.read(columns=["name"]).column("name").to_pylist()
+    except (pa.ArrowInvalid, OSError, ValueError, TypeError, AttributeError) as error:
+        raise CheckpointError(f"{path} is no Parquet file of features, or damaged ({error}); write it again") from error
+    return names, {str(key): str(value) for key, value in facts.items()}, broken
+
+
+def read_blocks(path: Path, rows: int) -> Iterator[tuple[int, NDArray[np.float32]]]:
+    """(number of the first row, features (b, D)) of all rows; of a table with one vector per picture."""
+    file = pyarrow().parquet.ParquetFile(path, memory_map=True)
+    start = 0
+    for batch in file.iter_batches(rows, columns=["features"]):
+        yield start, _array(batch.column(0))
+        start += batch.num_rows
+
+
+def read_features(path: Path) -> NDArray[np.float32]:
+    """All features in memory: (N, D), (N, T, D), or (ΣT, D) where pictures have different numbers of vectors."""
+    table = pyarrow().parquet.read_table(path, columns=["features"], memory_map=True)
+    return np.concatenate([_array(chunk) for chunk in table.column(0).chunks])
+
+
+def read_counts(path: Path) -> NDArray[np.int64] | None:
+    """How many vectors each picture has, if each has a number of its own; else None."""
+    pa = pyarrow()
+    column = pa.parquet.read_table(path, columns=["features"], memory_map=True).column(0)
+    if not pa.types.is_list(column.type):
+        return None
+    return np.concatenate([np.diff(chunk.offsets.to_numpy()) for chunk in column.chunks]).astype(np.int64)
+
+
+def _array(lists: Any) -> NDArray[Any]:
+    pa = pyarrow()
+    shape: list[int] = []
+    while pa.types.is_list(lists.type) or pa.types.is_fixed_size_list(lists.type):
+        if pa.types.is_fixed_size_list(lists.type):
+            shape.append(lists.type.list_size)
+        lists = lists.flatten()
+    array: NDArray[Any] = lists.to_numpy().reshape(-1, *shape)
+    return array

@@ -1,0 +1,111 @@
+"""Decoding ahead: a pool prepares pictures while the model computes, a bounded number beyond what is needed."""
+
+import os
+from collections import deque
+from collections.abc import Callable, Generator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aimv2_np.tasks.embedding.embedder import ImageEmbedder
+from aimv2_np.tasks.embedding.sources import Pictures
+from aimv2_np.tasks.embedding.tar import CompressedArchives, Member, read_member
+
+BROKEN = (FileNotFoundError, ValueError, TypeError, OSError)  # what is wrong with one picture, not with the run
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Neighbouring pictures, those from `start` up to `stop`: the pixels of the sound ones, the reason for the others.
+
+    Attributes:
+        rows: the numbers of the sound pictures.
+        pixels: for each of them (3, h, w) float32.
+        broken: number → what is wrong, as a sentence.
+    """
+
+    start: int
+    stop: int
+    rows: tuple[int, ...]
+    pixels: list[NDArray[np.float32]]
+    broken: dict[int, str]
+
+
+def cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def prepared_batches(
+    pictures: Pictures, start: int, batch: int, embedder: ImageEmbedder, threads: int | None = None
+) -> Generator[Prepared, None, None]:
+    """The pictures from number `start` on, `batch` at a time, prepared by `threads` threads (None: one a core).
+
+    Pillow releases the interpreter while it decodes and resizes, so threads do it while the model computes. Two
+    batches are prepared beyond the one that is worked on; the memory of more is not taken.
+    """
+    threads = threads or cores()
+    archives = CompressedArchives()
+    ahead = max(2 * batch, batch + threads)
+    pool = ThreadPoolExecutor(threads, "decode")
+    waiting: deque[Future[Any]] = deque()
+    try:
+        upcoming = iter(range(start, len(pictures.names)))
+
+        def fill() -> None:
+            while len(waiting) < ahead and (row := next(upcoming, None)) is not None:
+                waiting.append(pool.submit(_prepare, embedder, _fetch(pictures, row, archives)))
+
+        while start < len(pictures.names):
+            stop = min(start + batch, len(pictures.names))
+            results = []
+            for _ in range(start, stop):
+                fill()
+                results.append(waiting.popleft().result())
+            fill()
+            yield _together(start, stop, results)
+            start = stop
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+        archives.close()
+
+
+def _fetch(pictures: Pictures, row: int, archives: CompressedArchives) -> Callable[[], Any]:
+    """How to get at a picture: its path or bytes. What lies in a compressed archive is read here, in its order."""
+    name = pictures.names[row]
+    member = pictures.members.get(name)
+    if member is None:
+        return lambda: name
+    if not member.compressed:
+        return lambda: read_member(member)
+    return _read(archives, member)
+
+
+def _read(archives: CompressedArchives, member: Member) -> Callable[[], Any]:
+    try:
+        data = archives.read(member)
+    except ValueError as error:
+        problem = error
+
+        def fail() -> Any:
+            raise problem
+
+        return fail
+    return lambda: data
+
+
+def _prepare(embedder: ImageEmbedder, fetch: Callable[[], Any]) -> NDArray[np.float32] | str:
+    try:
+        return embedder.prepare(fetch())
+    except BROKEN as error:
+        return " ".join(str(error).split())
+
+
+def _together(start: int, stop: int, results: list[NDArray[np.float32] | str]) -> Prepared:
+    rows = tuple(row for row, it in zip(range(start, stop), results, strict=True) if not isinstance(it, str))
+    pixels = [it for it in results if not isinstance(it, str)]
+    broken = {row: it for row, it in zip(range(start, stop), results, strict=True) if isinstance(it, str)}
+    return Prepared(start, stop, rows, pixels, broken)

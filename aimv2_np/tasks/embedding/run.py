@@ -1,0 +1,262 @@
+"""Features of very many pictures into one file, by a run that may be killed at any moment and continued."""
+
+import contextlib
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aimv2_np.checkpoints.digest import hash_weights
+from aimv2_np.files import refuse_existing
+from aimv2_np.tasks.embedding.assemble import assemble, check_output
+from aimv2_np.tasks.embedding.embedder import BATCH, ImageEmbedder
+from aimv2_np.tasks.embedding.feature_file import FORMAT, open_features
+from aimv2_np.tasks.embedding.kinds import vision_of
+from aimv2_np.tasks.embedding.pipeline import Prepared, prepared_batches
+from aimv2_np.tasks.embedding.shards import ShardStore, parts_folder, remove_parts
+from aimv2_np.tasks.embedding.sources import Pictures, find_pictures
+
+SAVE_EVERY: Final = 4096  # pictures
+SAVE_SECONDS: Final = 20.0  # of work that may be lost, about
+SAVE_BYTES: Final = 2**26  # of features that are kept in memory
+
+
+@dataclass(frozen=True)
+class Embedding:
+    """What `embed` did.
+
+    Attributes:
+        output: the file.
+        kind, size: which features, and the length of a vector.
+        count: how many pictures have features.
+        broken: (name, reason) of the others, in order.
+        duplicates: how many were named more than once and are left out.
+        continued: how many pictures an earlier, interrupted run had done already.
+    """
+
+    output: Path
+    kind: str
+    size: int
+    count: int
+    broken: tuple[tuple[str, str], ...]
+    duplicates: int
+    continued: int
+
+
+def embed(
+    paths: Iterable[str | os.PathLike[str]],
+    output: str | os.PathLike[str],
+    *,
+    model: str | os.PathLike[str] | None = None,
+    features: str | None = None,
+    normalize: bool = False,
+    strict: bool = False,
+    overwrite: bool = False,
+    restart: bool = False,
+    batch_size: int = BATCH,
+    threads: int | None = None,
+    save_every: int = SAVE_EVERY,
+    backend: str = "numpy",
+    dtype: str = "float32",
+    progress: Callable[[int, int], None] | None = None,
+    on_broken: Callable[[str, str], None] | None = None,
+    **hub_options: Any,
+) -> Embedding:
+    """Write the features of all pictures that `paths` name into the file `output`, in their order.
+
+    What is computed is saved beside the output now and then. When the process ends before its time, however it ends,
+    the same call again continues from there: no picture is lost and none is done twice, and the file becomes the same.
+    Called once more when the file is complete, it changes nothing.
+
+    Args:
+        paths: see `find_pictures`. A picture that is named twice is taken once.
+        output: a file that ends in .safetensors, .npz or .parquet; see `feature_file` for what is in it.
+        model, features, normalize, batch_size, backend, dtype, hub_options: see `ImageEmbedder`.
+        strict: stop at the first picture that cannot be read; otherwise such pictures have no row, and are listed.
+        overwrite: replace a file that is there.
+        restart: begin anew, whatever an interrupted run has left.
+        threads: how many threads decode; None for one per core.
+        save_every: save after so many pictures at the latest; also after 20 seconds, or 64 MiB of features.
+        progress: called with how many pictures are done, and of how many.
+        on_broken: called with the name of a picture that cannot be read, and the reason.
+
+    Raises:
+        FileExistsError: `output` is there, is not of this very run, and `overwrite` is False.
+        ValueError: options that make no sense, or are not those of the interrupted run; no picture, or none that can be
+            read; with `strict` the first that cannot; features that the model does not have.
+        BlockingIOError: another process is writing `output`.
+    """
+    output = Path(output)
+    check_output(output)
+    for name, value in (("save_every", save_every), ("threads", threads)):
+        if value is not None and (not isinstance(value, int) or value < 1):
+            raise ValueError(f"{name} is {value!r:.80}; expected a whole number from 1 up")
+    if not output.parent.is_dir():
+        raise FileNotFoundError(f"there is no folder {output.parent} to write {output.name} to; make it first")
+    earlier = _earlier(output)
+    if earlier is None:
+        refuse_existing(output, overwrite)
+    embedder = ImageEmbedder(
+        model, features, normalize, batch_size=batch_size, backend=backend, dtype=dtype, **hub_options
+    )
+    pictures = find_pictures(paths)
+    run = _identity(embedder, pictures)
+    if earlier == json.dumps(run) and not overwrite and not restart:
+        remove_parts(parts_folder(output))  # the process was killed between its last two steps
+        return _result(output, embedder, pictures, len(pictures.names), open_features(output).broken)
+    refuse_existing(output, overwrite)
+    store = ShardStore(output, run, len(pictures.names), restart=restart)
+    try:
+        continued = store.done
+        _compute(store, pictures, embedder, strict, threads, save_every, progress, on_broken)
+        found = {number: reason for shard in store.shards for number, reason in shard.broken.items()}
+        broken = tuple((pictures.names[number], reason) for number, reason in sorted(found.items()))
+        if len(broken) == len(pictures.names):
+            store.remove()
+            raise ValueError(
+                f"none of {len(broken)} pictures can be read, and nothing is written; the first, {broken[0][0]}: "
+                f"{broken[0][1]}"
+            )
+        assemble(store, pictures.names, output, _metadata(embedder, run, len(pictures.names), len(broken)))
+        refuse_existing(output, overwrite)
+        store.finish(output)
+    finally:
+        store.close()
+        if store.done == 0:
+            remove_parts(store.folder)  # nothing to continue from
+    return _result(output, embedder, pictures, continued, broken)
+
+
+def _compute(
+    store: ShardStore,
+    pictures: Pictures,
+    embedder: ImageEmbedder,
+    strict: bool,
+    threads: int | None,
+    save_every: int,
+    progress: Callable[[int, int], None] | None,
+    on_broken: Callable[[str, str], None] | None,
+) -> None:
+    pending = _Pending(store, embedder)
+    total = len(pictures.names)
+    if progress is not None:
+        progress(store.done, total)
+    batches = prepared_batches(pictures, store.done, embedder.batch_size, embedder, threads)
+    try:
+        with contextlib.closing(batches):
+            for batch in batches:
+                for number, reason in batch.broken.items():
+                    if strict:
+                        raise ValueError(f"{pictures.names[number]}: {reason}")
+                    if on_broken is not None:
+                        on_broken(pictures.names[number], reason)
+                pending.add(batch)
+                if pending.is_due(save_every):
+                    pending.save()
+                if progress is not None:
+                    progress(batch.stop, total)
+    except BaseException:  # Ctrl-C too: what is computed is not lost
+        with contextlib.suppress(OSError):
+            pending.save()
+        raise
+    pending.save()
+
+
+@dataclass
+class _Pending:
+    """Batches that are computed and not yet saved."""
+
+    store: ShardStore
+    embedder: ImageEmbedder
+    stop: int = 0
+    vectors: list[NDArray[np.float32]] = field(default_factory=list)
+    grids: list[NDArray[np.int32]] = field(default_factory=list)
+    broken: dict[int, str] = field(default_factory=dict)
+    nbytes: int = 0
+    since: float = field(default_factory=time.monotonic)
+
+    def add(self, batch: Prepared) -> None:
+        """Compute the features of a batch."""
+        if batch.pixels:
+            done = self.embedder({"pixel_values": batch.pixels})
+            vectors = list(done[self.embedder.column])
+            self.vectors += vectors
+            self.nbytes += sum(vector.nbytes for vector in vectors)
+            self.grids += list(done.get("grid", ()))
+        self.broken |= batch.broken
+        self.stop = batch.stop
+
+    def is_due(self, save_every: int) -> bool:
+        """Whether it is time to save."""
+        late = time.monotonic() - self.since > SAVE_SECONDS
+        return self.stop - self.store.done >= save_every or self.nbytes >= SAVE_BYTES or late
+
+    def save(self) -> None:
+        """Make a shard of what there is."""
+        if self.stop > self.store.done:
+            self.store.add(self.stop, self._arrays() if self.vectors else None, self.broken)
+        self.vectors, self.grids, self.broken, self.nbytes, self.since = [], [], {}, 0, time.monotonic()
+
+    def _arrays(self) -> dict[str, NDArray[Any]]:
+        opened = self.embedder.opened
+        arrays: dict[str, NDArray[Any]] = {"grid": np.stack(self.grids)} if self.grids else {}
+        if opened.kind == "tokens" and vision_of(opened.model).config.is_native:
+            counts = np.array([len(vector) for vector in self.vectors], np.int64)
+            return {"features": np.concatenate(self.vectors), "counts": counts, **arrays}
+        return {"features": np.stack(self.vectors), **arrays}
+
+
+def _identity(embedder: ImageEmbedder, pictures: Pictures) -> dict[str, Any]:
+    """What two runs have in common when one may continue the other."""
+    opened = embedder.opened
+    processor = json.dumps(opened.processor.to_dict(), sort_keys=True, default=str)
+    return {
+        "features": opened.kind,
+        "normalize": embedder.normalize,
+        "dtype": embedder.dtype,
+        "backend": embedder.backend,
+        "weights": hash_weights(opened.model.state_dict()),
+        "image processor": sha256(processor.encode()).hexdigest(),
+        "number of pictures": len(pictures.names),
+        "pictures": pictures.digest(),
+    }
+
+
+def _metadata(embedder: ImageEmbedder, run: dict[str, Any], total: int, broken: int) -> dict[str, str]:
+    return {
+        "format": FORMAT,
+        "features": run["features"],
+        "normalized": json.dumps(embedder.normalize),
+        "model": embedder.name,
+        **({"revision": embedder.hub_options["revision"]} if embedder.hub_options.get("revision") else {}),
+        "weights_hash": run["weights"],
+        "dtype": embedder.dtype,
+        "backend": embedder.backend,
+        "aimv2_np": sys.modules["aimv2_np"].__version__,  # the package itself stands above this room
+        "count": str(total - broken),
+        "broken": str(broken),
+        "run": json.dumps(run),
+    }
+
+
+def _earlier(output: Path) -> str | None:
+    """The identity of the run that has written `output`; None where there is none, or no such file."""
+    try:
+        return open_features(output).metadata.get("run")
+    except (OSError, ValueError, ImportError):
+        return None
+
+
+def _result(
+    output: Path, embedder: ImageEmbedder, pictures: Pictures, continued: int, broken: tuple[tuple[str, str], ...]
+) -> Embedding:
+    count = len(pictures.names) - len(broken)
+    return Embedding(output, embedder.opened.kind, embedder.size, count, broken, pictures.duplicates, continued)

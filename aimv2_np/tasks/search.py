@@ -1,0 +1,227 @@
+"""Which pictures of many are nearest to a text or a picture: all of them are compared, none is missed.
+
+    score_n = <q, x_n> / (‖q‖ ‖x_n‖)
+
+The products are taken in float32, block by block over the mapped file. What float32's rounding could have put in the
+wrong place is computed again in float64, so the order is that of the exact cosines; equal ones go by their row.
+"""
+
+import os
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
+
+from aimv2_np.arrays import to_numpy
+from aimv2_np.checkpoints.digest import hash_weights
+from aimv2_np.data import tiny_model_path
+from aimv2_np.errors import CheckpointError
+from aimv2_np.models.aimv2 import Aimv2Model
+from aimv2_np.processing import Aimv2Processor
+from aimv2_np.tasks.classify import check_tokens
+from aimv2_np.tasks.embedding.embedder import ImageEmbedder
+from aimv2_np.tasks.embedding.feature_file import FeatureFile
+from aimv2_np.tasks.embedding.kinds import KINDS
+from aimv2_np.tasks.embedding.pipeline import cores
+from aimv2_np.tasks.embedding.sources import is_picture
+
+BLOCK_BYTES: Final = 2**22  # of features that a thread works on at a time: read twice, so caches should hold them
+
+
+@dataclass(frozen=True)
+class Hit:
+    """A picture that was found: its row in the file, its name, and its cosine with what was searched for (-1 to 1)."""
+
+    row: int
+    name: str
+    score: float
+
+
+def search(features: FeatureFile, query: Any, top: int = 10, *, threads: int | None = None) -> list[Hit]:
+    """The `top` pictures whose vectors have the largest cosines with `query`, largest first, equal ones by row.
+
+    Args:
+        features: as from `open_features`; of any kind but "tokens".
+        query: (D,), a vector of the same kind, as from `embed_query`; its length does not matter.
+        top: how many; all of them where there are fewer.
+        threads: how many cores to use; None for all.
+
+    Raises:
+        ValueError: features of patches; a query that has another size, is zero or not finite; `top` below 1.
+        CheckpointError: vectors in the file that are not finite.
+    """
+    if features.kind == "tokens":
+        raise ValueError(
+            f"{features.path} holds vectors of patches; search needs one per picture: embed with another kind"
+        )
+    if isinstance(top, bool) or not isinstance(top, int) or top < 1:
+        raise ValueError(f"top is {top!r:.80}; expected a whole number from 1 up")
+    vector = _unit(query)
+    found: list[tuple[float, int]] = []
+    rows = max(1, BLOCK_BYTES // (4 * len(vector)))
+    with threadpool_limits(1, "blas"), ThreadPoolExecutor(threads or cores(), "search") as pool:
+        waiting: deque[Future[list[tuple[float, int]]]] = deque()
+        for start, block in _checked(features, rows, len(vector)):
+            waiting.append(pool.submit(_best, block, start, vector, top, features))
+            if len(waiting) > 2 * (threads or cores()):
+                found = _merged(found, waiting.popleft().result(), top)
+        for future in waiting:
+            found = _merged(found, future.result(), top)
+    return [Hit(-row, features.names[-row], score) for score, row in found]
+
+
+def embed_query(
+    features: FeatureFile,
+    query: str | os.PathLike[str] | bytes,
+    *,
+    text: bool | None = None,
+    model: str | os.PathLike[str] | None = None,
+    backend: str = "numpy",
+    dtype: str = "float32",
+    **hub_options: Any,
+) -> NDArray[np.float32]:
+    """The vector (D,) of a text or a picture, made as those in the file were.
+
+    Args:
+        features: the file that will be searched.
+        query: a text, or the path or the bytes of a picture.
+        text: whether `query` is a text; None: unless it is bytes, or a file is there under that name.
+        model: where the model is now; None: where it was when the file was written.
+        backend, dtype, hub_options: as for `Aimv2Model.from_pretrained`.
+
+    Raises:
+        ValueError: a text for features that texts have no part in, or one that is blank or too long; a damaged picture.
+        FileNotFoundError: what looks like a path of a picture, and is none; no model.
+        CheckpointError: another model than the one that the file is of.
+    """
+    if text is None:
+        text = _is_text(query)
+    if text and (not isinstance(query, str) or not query.strip()):
+        raise ValueError(f"the text is {query!r:.80}; expected words")
+    if text and features.kind != "projected":
+        raise ValueError(
+            f"{features.path} holds {features.kind!r} features, {KINDS[features.kind].what}; texts are compared with "
+            "'projected' ones, of a two-tower model such as 'apple/aimv2-large-patch14-224-lit': embed with that, or "
+            "search with a picture"
+            if features.kind in KINDS
+            else f"{features.path} does not say which features it holds; search with a vector"
+        )
+    name = features.metadata.get("model", "") if model is None else os.fspath(model)
+    place = None if name == tiny_model_path().name and not Path(name).is_dir() else name
+    if model is None and "revision" in features.metadata:
+        hub_options.setdefault("revision", features.metadata["revision"])
+    embedder = ImageEmbedder(place, features.kind, backend=backend, dtype=dtype, **hub_options)
+    _check_model(features, embedder, name)
+    if not text:
+        return _picture(query, embedder)
+    network = embedder.opened.model
+    assert isinstance(network, Aimv2Model)
+    processor = Aimv2Processor.from_pretrained(place or tiny_model_path(), **(hub_options if place else {}))
+    check_tokens([str(query)], network, processor)
+    embeds = network(**processor(text=[str(query)], padding=True)).text_embeds
+    result: NDArray[np.float32] = to_numpy(embeds)[0].astype(np.float32, copy=False)
+    return result
+
+
+def _picture(query: str | os.PathLike[str] | bytes, embedder: ImageEmbedder) -> NDArray[np.float32]:
+    try:
+        return embedder.compute([embedder.prepare(query)])[0]
+    except (FileNotFoundError, ValueError) as error:
+        if isinstance(query, bytes):
+            raise
+        kind = FileNotFoundError if isinstance(error, FileNotFoundError) else ValueError
+        raise kind(f"{os.fspath(query)}: {error}") from error
+
+
+def _is_text(query: object) -> bool:
+    if not isinstance(query, str):
+        return False
+    if is_picture(query) and not Path(query).exists():
+        raise FileNotFoundError(
+            f"there is no picture {query!r:.300}; check the path (or say that it is a text: --text, text=True)"
+        )
+    with suppress(OSError, ValueError):  # a long text is no possible name of a file
+        return not Path(query).is_file()
+    return True
+
+
+def _check_model(features: FeatureFile, embedder: ImageEmbedder, name: str) -> None:
+    wanted = features.metadata.get("weights_hash")
+    model = embedder.opened.model
+    # The hash is over the weights as they were computed with.
+    same = model.to(backend="numpy", dtype=features.metadata.get("dtype", "float32"))
+    if wanted != hash_weights(same.state_dict()):
+        raise CheckpointError(
+            f"{features.path} was made with other weights than those of {name}, and vectors of two models cannot be "
+            "compared; pass the model that it was made with, or embed the pictures again"
+        )
+
+
+def _unit(query: Any) -> NDArray[np.float64]:
+    vector = np.asarray(query, np.float64)
+    if vector.ndim != 1 or not vector.size or not np.isfinite(vector).all() or not vector.any():
+        raise ValueError(
+            f"query has the shape {vector.shape}; expected one vector (D,) of finite numbers, not all zero"
+        )
+    vector = vector / np.abs(vector).max()
+    unit: NDArray[np.float64] = vector / np.linalg.norm(vector)
+    return unit
+
+
+def _checked(features: FeatureFile, rows: int, size: int) -> Iterator[tuple[int, NDArray[np.float32]]]:
+    for start, block in features.blocks(rows):
+        if block.ndim != 2 or block.shape[1] != size:
+            raise ValueError(
+                f"query has {size} numbers, and {features.path} vectors of {block.shape[-1]}; "
+                "they are of different kinds"
+            )
+        yield start, block
+
+
+def _best(
+    block: NDArray[np.float32], start: int, query: NDArray[np.float64], top: int, features: FeatureFile
+) -> list[tuple[float, int]]:
+    """(score, -row) of the best of one block."""
+    block = np.ascontiguousarray(block, np.float32)  # what lies unaligned in a foreign file is copied here
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        scores = block @ query.astype(np.float32)
+        lengths = np.sqrt(np.linalg.vecdot(block, block))
+        scores /= lengths
+    # Zeros, and what float32 squares cannot hold.
+    rough = np.flatnonzero(~np.isfinite(scores) | ~np.isfinite(lengths) | (lengths < 1e-15))
+    if rough.size:
+        scores[rough] = np.inf  # to be computed below
+    if len(scores) > top:
+        margin = 4 * (block.shape[1] + 8) * np.finfo(np.float32).eps  # the bound of a float32 cosine's error, twice
+        least = np.partition(np.where(np.isinf(scores), -1, scores), -top)[-top]
+        chosen = np.flatnonzero(scores >= least - margin)
+    else:
+        chosen = np.arange(len(scores))
+    exact = _cosines(block, chosen, query)
+    if not np.isfinite(exact).all():
+        row = start + int(chosen[~np.isfinite(exact)][0])
+        raise CheckpointError(f"{features.path}: the vector in row {row} is not finite; write the file again")
+    order = np.argsort(-exact, kind="stable")[:top]
+    return [(float(exact[i]), -(start + int(chosen[i]))) for i in order]
+
+
+def _cosines(block: NDArray[np.float32], rows: NDArray[np.intp], query: NDArray[np.float64]) -> NDArray[np.float64]:
+    """In float64, each row by itself: equal vectors have equal cosines, wherever they are. Zeros have the cosine 0."""
+    result = np.empty(len(rows))
+    step = max(1, 2**20 // block.shape[1])
+    for start in range(0, len(rows), step):
+        wide = block[rows[start : start + step]].astype(np.float64)
+        lengths = np.sqrt((wide * wide).sum(axis=1))
+        result[start : start + step] = (wide * query).sum(axis=1) / np.where(lengths == 0, 1, lengths)
+    return result
+
+
+def _merged(one: list[tuple[float, int]], other: list[tuple[float, int]], top: int) -> list[tuple[float, int]]:
+    return sorted(one + other, reverse=True)[:top]

@@ -1,0 +1,119 @@
+import json
+import sys
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+
+from aimv2_np.cli.app import app
+from aimv2_np.tasks import ImageEmbedder, open_features
+from tests.support.pictures import photo
+from tests.support.two_towers import save_vision_tower
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("photos")
+    for number in range(14):
+        photo(20, 30, seed=number).save(folder / f"{number:02d}.png")
+    (folder / "05.png").write_bytes(b"nothing")
+    return folder
+
+
+def run(*arguments: object, **options) -> Result:
+    return CliRunner().invoke(app, ["embed", *map(str, arguments)], **options)
+
+
+def test_what_it_says_and_writes(two_towers, photos, tmp_path):
+    output = tmp_path / "f.safetensors"
+    result = run(photos, photos / "03.png", "-o", output, "--model", two_towers)
+    assert result.exit_code == 0
+    assert result.stderr.startswith(f"left out: {photos / '05.png'}: the content is not a picture")
+    assert len(result.stderr.splitlines()) == 1
+    assert result.stdout.startswith(f"{output}: projected features of 13 pictures, 8 numbers each; 14 pictures in ")
+    assert result.stdout.endswith("/s; 1 broken; 1 duplicate left out\n")
+    file = open_features(output)
+    wanted = ImageEmbedder(two_towers)({"path": list(file.names)})["features"]
+    np.testing.assert_allclose(file.features, wanted, atol=1e-5)
+    again = run(photos, photos / "03.png", "-o", output, "--model", two_towers)
+    assert again.exit_code == 0
+    assert "complete already; 1 broken" in again.stdout
+
+
+def test_json(two_towers, photos, tmp_path):
+    options = ["--features", "mean", "--normalize", "--batch-size", 3, "--threads", 1, "--save-every", 5]
+    result = run(photos, "-o", tmp_path / "f.npz", "--model", two_towers, *options, "--json")
+    assert result.exit_code == 0
+    value = json.loads(result.stdout)
+    (broken,) = value.pop("broken")
+    assert broken["name"] == str(photos / "05.png")
+    assert value.pop("seconds") > 0
+    facts = {"output": str(tmp_path / "f.npz"), "features": "mean", "size": 16, "count": 13}
+    assert value == {**facts, "duplicates": 0, "continued": 0}
+    assert open_features(tmp_path / "f.npz").normalized
+
+
+def test_many_broken_pictures_are_not_all_named(two_towers, tmp_path):
+    for number in range(25):
+        (tmp_path / f"{number:02d}.png").write_bytes(b"")
+    photo(20, 30).save(tmp_path / "30.png")
+    result = run(tmp_path, "-o", tmp_path / "f.npz", "--model", two_towers)
+    assert result.exit_code == 0
+    lines = result.stderr.splitlines()
+    assert len(lines) == 11
+    assert lines[-1] == "left out: 15 more (--json names all)"
+
+
+def test_a_list_on_standard_input(two_towers, photos, tmp_path):
+    names = f"{photos / '01.png'}\n{photos / '00.png'}\n"
+    result = run("-", "-o", tmp_path / "f.npz", "--model", two_towers, input=names)
+    assert result.exit_code == 0
+    assert "\n".join(open_features(tmp_path / "f.npz").names) + "\n" == names
+
+
+def test_the_embedded_model_is_the_default_and_says_what_it_knows(photos, tmp_path):
+    result = run(photos / "00.png", "-o", tmp_path / "f.npz")
+    assert result.exit_code == 0
+    assert result.stderr.startswith("note: the embedded model knows coloured shapes only")
+    assert open_features(tmp_path / "f.npz").metadata["model"] == "aimv2-tiny-shapes"
+
+
+def test_errors_are_one_line(two_towers, photos, tmp_path):
+    model = ("--model", two_towers)
+    output = tmp_path / "f.npz"
+    assert_error(run(photos / "nowhere", "-o", output, *model), "there is no")
+    assert_error(run(photos, "-o", tmp_path / "f.pt", *model), "ends in '.pt'; expected one of")
+    assert_error(run(photos, "-o", tmp_path / "no" / "f.npz", *model), "there is no folder")
+    strict = run(photos, "-o", output, *model, "--strict", "--batch-size", 2)
+    assert_error(strict, "05.png: the content is not a picture")
+    # What --strict has computed before it stopped is an interrupted run.
+    assert_error(run(photos, "-o", output, *model, "--features", "mean"), "--restart")
+    assert_error(run(photos, "-o", output, "--model", "nowhere"), "there is no folder 'nowhere'")
+    vision = save_vision_tower(tmp_path / "vision", use_head=False)
+    assert_error(run(photos, "-o", output, "--model", vision, "--features", "pooled"), "come from a pooling head")
+    output.write_bytes(b"mine")
+    assert_error(run(photos, "-o", output, *model), "exists already; name another file, or overwrite it with --force")
+    assert output.read_bytes() == b"mine"
+    assert run(photos, "-o", output, *model, "--force", "--restart").exit_code == 0
+
+
+def test_parquet_without_pyarrow(two_towers, photos, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    assert_error(run(photos, "-o", tmp_path / "f.parquet", "--model", two_towers), "pip install 'aimv2-np[parquet]'")
+
+
+@pytest.mark.parametrize(
+    "arguments", [[], ["x.png"], ["x.png", "-o", "f.npz", "--batch-size", "0"], ["x", "-o", "f", "--features", "best"]]
+)
+def test_wrong_usage_exits_with_2(arguments):
+    result = run(*arguments)
+    assert result.exit_code == 2
+    assert "Usage: " in result.stderr
+
+
+def assert_error(result: Result, message: str) -> None:
+    assert result.exit_code == 1
+    assert result.stdout == ""
+    assert len(result.stderr.splitlines()) == 1
+    assert result.stderr.startswith("error: ")
+    assert message in result.stderr

@@ -1,0 +1,81 @@
+import json
+import os
+
+import pytest
+from click.testing import CliRunner, Result
+from PIL import Image
+
+from aimv2_np.cli.app import app
+from aimv2_np.tasks import embed, embed_query, open_features, search
+from tests.support.shapes import draw_shapes
+
+
+@pytest.fixture(scope="module")
+def shapes(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("shapes")
+    paths = draw_shapes(folder / "pictures", 3)
+    embed([folder / "pictures"], folder / "f.safetensors")
+    embed([folder / "pictures"], folder / "mean.npz", features="mean")
+    return folder, paths
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(app, ["search", *map(str, arguments)])
+
+
+def test_json_is_what_the_library_says(shapes):
+    folder, _ = shapes
+    result = run(folder / "f.safetensors", "a red star", "--top", 5, "--json")
+    assert (result.exit_code, result.stderr) == (0, "")
+    file = open_features(folder / "f.safetensors")
+    hits = search(file, embed_query(file, "a red star"), 5)
+    assert json.loads(result.stdout) == [{"row": it.row, "name": it.name, "score": it.score} for it in hits]
+
+
+def test_the_table_and_the_sheet(shapes, tmp_path):
+    folder, paths = shapes
+    result = run(folder / "f.safetensors", paths[4], "--top", 3, "--sheet", tmp_path / "s.png")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.stdout.split()[:2] == ["1", "1.000"]
+    assert paths[4].name.split()[0] in result.stdout.replace("\n", "")
+    assert f"contact sheet: {tmp_path / 's.png'}" in result.stdout.replace("\n", "")
+    with Image.open(tmp_path / "s.png") as image:
+        assert image.format == "PNG"
+    again = run(folder / "f.safetensors", paths[4], "--sheet", tmp_path / "s.png")
+    assert_error(again, "exists already; name another, or overwrite it with --force")
+    assert run(folder / "f.safetensors", paths[4], "--sheet", tmp_path / "s.png", "--force").exit_code == 0
+
+
+def test_relative_names_are_found_from_elsewhere(shapes, tmp_path, monkeypatch):
+    folder, paths = shapes
+    monkeypatch.chdir(folder)
+    embed(["pictures"], tmp_path / "f.npz")
+    os.chdir(tmp_path)
+    assert run("f.npz", paths[0], "--sheet", "blank.png", "--top", 1).exit_code == 0
+    assert run("f.npz", paths[0], "--sheet", "found.png", "--top", 1, "--root", folder).exit_code == 0
+    with Image.open("blank.png") as blank, Image.open("found.png") as found:
+        grey = [sum(n for n, color in image.getcolors(2**20) if color == (232, 232, 232)) for image in (blank, found)]
+    assert grey[0] > 0.9 * 176**2  # a grey place with a few words in it
+    assert grey[1] < 0.1 * 176**2  # a picture, some of whose pixels may be of that grey
+
+
+def test_errors_are_one_line(shapes, tmp_path):
+    folder, paths = shapes
+    assert_error(run(folder / "nowhere.npz", "a star"), "there is no file")
+    assert_error(run(paths[0], "a star"), "no safetensors file")
+    assert_error(run(folder / "f.safetensors", "star.png"), "there is no picture 'star.png'")
+    assert run(folder / "f.safetensors", "star.png", "--text").exit_code == 0
+    assert_error(run(folder / "f.safetensors", " "), "expected words")
+    assert_error(run(folder / "f.safetensors", "red " * 99), "tokens long")
+    assert_error(run(folder / "mean.npz", "a star"), "texts are compared with 'projected' ones")
+    assert_error(run(folder / "f.safetensors", "a star", "--model", "nowhere"), "there is no folder 'nowhere'")
+    assert_error(run(folder / "f.safetensors", "a star", "--sheet", tmp_path), "is a folder")
+    assert run(folder / "f.safetensors", "a star", "--top", 0).exit_code == 2
+
+
+def assert_error(result: Result, message: str) -> None:
+    assert result.exit_code == 1
+    assert result.stdout == ""
+    assert len(result.stderr.splitlines()) == 1
+    assert result.stderr.startswith("error: ")
+    assert message in result.stderr

@@ -1,0 +1,100 @@
+import numpy as np
+import pytest
+
+from aimv2_np import CheckpointError
+from aimv2_np.tasks import embed, embed_query, open_features, search
+from tests.support.pictures import photo
+from tests.support.two_towers import save_two_towers
+
+pa = pytest.importorskip("pyarrow", reason="Parquet needs pyarrow, the extra parquet")
+pq = pytest.importorskip("pyarrow.parquet")
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("photos")
+    for number in range(25):
+        photo(20, 30, seed=number).save(folder / f"{number:02d}.png")
+    (folder / "05.png").write_bytes(b"nothing")
+    return folder
+
+
+def both(photos, tmp_path, monkeypatch, model, group_bytes=700, **options):
+    """The same features as Parquet, in row groups of a few rows, and as safetensors."""
+    from aimv2_np.tasks.embedding import parquet
+
+    monkeypatch.setattr(parquet, "GROUP_BYTES", group_bytes)
+    monkeypatch.setattr(parquet, "RAGGED", 3)
+    for name in ("f.parquet", "f.safetensors"):
+        embed([photos], tmp_path / name, model=model, batch_size=4, save_every=4, **options)
+    return open_features(tmp_path / "f.parquet"), open_features(tmp_path / "f.safetensors")
+
+
+def test_it_holds_what_safetensors_holds(two_towers, photos, tmp_path, monkeypatch):
+    one, other = both(photos, tmp_path, monkeypatch, two_towers)
+    assert list(one.names) == list(other.names)
+    assert one.metadata == other.metadata
+    assert one.broken == other.broken
+    assert len(one.broken) == 1
+    np.testing.assert_array_equal(one.features, other.features)
+    assert pq.ParquetFile(one.path).num_row_groups > 1
+    starts = [start for start, _ in one.blocks(5)]
+    assert starts == sorted(starts)
+    np.testing.assert_array_equal(np.concatenate([block for _, block in one.blocks(5)]), other.features)
+    query = embed_query(one, photos / "03.png")
+    assert search(one, query, 6) == search(other, query, 6)
+
+
+def test_other_readers_see_a_row_per_picture(two_towers, photos, tmp_path, monkeypatch):
+    pytest.importorskip("pandas")
+    file, other = both(photos, tmp_path, monkeypatch, two_towers, features="pooled")
+    frame = pq.read_table(file.path).to_pandas()
+    assert list(frame.columns) == ["name", "features"]
+    assert frame.name.tolist() == list(other.names)
+    np.testing.assert_array_equal(np.stack(frame.features), other.features)
+
+
+@pytest.mark.parametrize("native", [False, True])
+def test_patch_features_are_lists_of_vectors(photos, tmp_path, monkeypatch, native):
+    model = save_two_towers(tmp_path / "model", is_native=native)
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for number in range(7):
+        photo(16 + 8 * (number % 3), 24, seed=number).save(folder / f"{number}.png")
+    file, other = both(folder, tmp_path, monkeypatch, model, features="tokens")
+    table = pq.read_table(file.path)
+    assert table.column_names == ["name", "features", "grid"]
+    assert table["grid"].to_pylist() == other.arrays["grid"].tolist()
+    for row, vectors in enumerate(table["features"].to_pylist()):
+        np.testing.assert_array_equal(np.array(vectors, np.float32), other.tokens(row))
+    np.testing.assert_array_equal(file.features, other.features)
+    for row in (0, 4, -1):
+        np.testing.assert_array_equal(file.tokens(row), other.tokens(row))
+
+
+def test_the_same_bytes_whether_interrupted_or_not(two_towers, photos, tmp_path):
+    arguments = {"model": two_towers, "batch_size": 4}
+    path = tmp_path / "f.parquet"
+    embed([photos], path, **arguments)
+    whole = path.read_bytes()
+    path.unlink()
+
+    def stop(done, total):
+        if done == 12:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        embed([photos], path, **arguments, progress=stop)
+    assert embed([photos], path, **arguments).continued == 12
+    assert path.read_bytes() == whole
+
+
+def test_other_tables_and_damage(two_towers, photos, tmp_path):
+    path = tmp_path / "f.parquet"
+    pq.write_table(pa.table({"name": ["a"], "n": [1]}), path)
+    with pytest.raises(CheckpointError, match="is no file of features: its format is None"):
+        open_features(path)
+    embed([photos], path, model=two_towers, overwrite=True)
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(CheckpointError, match="no Parquet file of features, or damaged"):
+        open_features(path)

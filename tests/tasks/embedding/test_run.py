@@ -1,0 +1,382 @@
+import contextlib
+import json
+import os
+import random
+import signal
+import stat
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from aimv2_np import CheckpointError, load
+from aimv2_np.checkpoints.digest import hash_weights
+from aimv2_np.tasks import ImageEmbedder, embed, open_features
+from aimv2_np.tasks.embedding import shards
+from tests.support.paths import ROOT
+from tests.support.pictures import photo
+from tests.support.two_towers import save_two_towers, save_vision_tower
+
+SOUND = [number for number in range(40) if number not in (7, 21)]
+
+
+@pytest.fixture
+def output(tmp_path):
+    return tmp_path / "features.safetensors"
+
+
+def files(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+class Stop(Exception):  # noqa: N818 (no error: a crash)
+    """Raised in the middle of a run, as a crash would be."""
+
+
+def stop_after(number):
+    """A progress function that stops the run once `number` pictures are done."""
+
+    def progress(done, total):
+        if done >= number:
+            raise Stop
+
+    return progress
+
+
+def test_all_pictures_are_in_the_file_in_order(two_towers, photos, output):
+    told, steps = [], []
+    result = embed(
+        [photos], output, model=two_towers, batch_size=6, progress=lambda *at: steps.append(at),
+        on_broken=lambda *it: told.append(it),
+    )  # fmt: skip
+    file = open_features(output)
+    names = [str(photos / f"{number:02d}.png") for number in SOUND]
+    assert list(file.names) == names
+    assert file.features.shape == (38, 8)
+    wanted = ImageEmbedder(two_towers)({"path": names})["features"]
+    np.testing.assert_allclose(file.features, wanted, atol=1e-5)
+    assert (result.count, result.size, result.kind, result.continued) == (38, 8, "projected", 0)
+    assert [name for name, _ in result.broken] == [str(photos / "07.png"), str(photos / "21.png")]
+    assert list(file.broken) == list(result.broken) == told
+    assert "is not a picture" in file.broken[0][1]
+    assert "cannot be decoded" in file.broken[1][1]
+    assert steps == [(done, 40) for done in (0, 6, 12, 18, 24, 30, 36, 40)]
+    assert files(output.parent) == ["features.safetensors"]
+    metadata = file.metadata
+    assert metadata["weights_hash"] == hash_weights(load(two_towers).state_dict())
+    facts = {"features": "projected", "normalized": "false", "model": str(two_towers), "count": "38", "broken": "2"}
+    assert facts.items() <= metadata.items()
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".npz"])
+@pytest.mark.parametrize("kind", ["pooled", "tokens"])
+def test_both_formats_hold_the_same(two_towers, photos, tmp_path, suffix, kind):
+    path = tmp_path / f"features{suffix}"
+    embed([photos], path, model=two_towers, features=kind, normalize=True, save_every=7, batch_size=3)
+    file = open_features(path)
+    assert file.features.shape == ((38, 16) if kind == "pooled" else (38, 6, 16))
+    assert file.normalized
+    np.testing.assert_allclose(np.linalg.norm(file.features, axis=-1), 1, rtol=1e-6)
+    assert file.names[-1] == str(photos / "39.png")
+    assert len(file.broken) == 2
+    assert ("grid" in file.arrays) == (kind == "tokens")
+    assert not file.features.flags.writeable
+    if suffix == ".npz":
+        arrays = np.load(path)
+        np.testing.assert_array_equal(arrays["features"], file.features)
+        assert json.loads(str(arrays["metadata"])) == file.metadata
+        ends = arrays["name_ends"]
+        assert arrays["names"][: ends[0]].tobytes().decode() == file.names[0]
+        assert file.features.ctypes.data % 64 == 0  # used where it lies
+    else:
+        from safetensors.numpy import load_file
+
+        np.testing.assert_array_equal(load_file(path)["features"], file.features)
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".npz"])
+def test_native_models_give_each_picture_its_own_number_of_tokens(tmp_path, suffix):
+    folder = save_two_towers(tmp_path / "native", is_native=True)
+    sizes = [(16, 24), (24, 24), (16, 16), (40, 17), (24, 24)]
+    for number, size in enumerate(sizes):
+        photo(*size, seed=number).save(tmp_path / f"{number}.png")
+    photo(5, 30).save(tmp_path / "small.png")
+    path = tmp_path / f"features{suffix}"
+    result = embed([tmp_path / "*.png"], path, model=folder, features="tokens", save_every=2, batch_size=2)
+    assert [name for name, _ in result.broken] == [str(tmp_path / "small.png")]
+    file = open_features(path)
+    assert file.arrays["grid"].tolist() == [[2, 3], [3, 3], [2, 2], [5, 2], [3, 3]]
+    for number in (0, 3, 4, -1):
+        alone = ImageEmbedder(folder, "tokens")({"path": [file.names[number]]})["features"][0]
+        np.testing.assert_allclose(file.tokens(number), alone, atol=1e-5)
+
+
+@pytest.mark.parametrize("archive", ["photos.tar", "photos.tar.gz"])
+def test_an_archive_gives_what_its_files_give(two_towers, photos, tmp_path, monkeypatch, archive):
+    monkeypatch.chdir(tmp_path)
+    with tarfile.open(archive, "w:gz" if archive.endswith("gz") else "w") as tar:
+        tar.add(photos, "in")
+    with pytest.raises(Stop):
+        embed([archive], "tar.npz", model=two_towers, batch_size=4, progress=stop_after(16))
+    result = embed([archive], "tar.npz", model=two_towers, batch_size=4)
+    assert result.continued == 16
+    embed([photos], "files.npz", model=two_towers, batch_size=4)
+    one, other = open_features("tar.npz"), open_features("files.npz")
+    order = np.argsort([Path(name).name for name in one.names])  # the order in the archive is that of its making
+    assert [Path(one.names[i]).name for i in order] == [Path(name).name for name in other.names]
+    assert all(name.startswith(f"{archive}/in/") for name in one.names)
+    np.testing.assert_allclose(one.features[order], other.features, atol=1e-5)
+
+
+def test_an_interrupted_run_is_continued_and_ends_in_the_same_file(two_towers, photos, output):
+    arguments = {"model": two_towers, "batch_size": 3, "save_every": 6}
+    embed([photos], output, **arguments)
+    whole = output.read_bytes()
+    output.unlink()
+    with pytest.raises(Stop):
+        embed([photos], output, **arguments, progress=stop_after(21))
+    assert files(output.parent) == ["features.safetensors.parts"]
+    steps = []
+    result = embed([photos], output, **arguments, progress=lambda *at: steps.append(at))
+    assert result.continued == 21  # what was computed is saved even between two saves
+    assert steps[0] == (21, 40)
+    assert output.read_bytes() == whole
+    assert len(result.broken) == 2
+    # Once more: nothing to do, and nothing is done.
+    again = embed([photos], output, **arguments, progress=lambda *at: pytest.fail("computed anew"))
+    assert (again.continued, again.count, again.broken) == (40, 38, result.broken)
+
+
+def test_kill_9_at_any_moment(two_towers, photos, tmp_path):
+    """Twenty runs killed at random moments, each of which continues the one before; then one that may end."""
+    arguments = [str(photos), "--model", str(two_towers), "--batch-size", "1", "--save-every", "1"]
+    command = [sys.executable, "-m", "aimv2_np", "embed", *arguments, "-o"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    embed([photos], tmp_path / "whole.safetensors", model=two_towers, batch_size=1, save_every=1)
+    output = tmp_path / "killed.safetensors"
+    parts = Path(f"{output}.parts")
+    chance = random.Random(0)
+    kills = 0
+    done: list[int] = []
+    while kills < 20:
+        before = size(parts)
+        process = subprocess.Popen([*command, output], env=environment, stderr=subprocess.DEVNULL)
+        # The moment: when some more bytes are in the folder of shards, wherever in a save that may be.
+        more = chance.randrange(1, 1200)
+        while process.poll() is None and size(parts) < before + more:
+            pass
+        if process.poll() is None:
+            process.send_signal(signal.SIGKILL)
+        code = process.wait()
+        if code == -signal.SIGKILL:
+            kills += 1
+        else:  # it was done before its moment came; the rest of the kills are for another run
+            assert code == 0
+            assert output.read_bytes() == (tmp_path / "whole.safetensors").read_bytes()
+            output.unlink()
+        if parts.exists() and not output.exists():
+            done.append(sum(1 for path in parts.iterdir() if path.suffix == ".safetensors"))
+    assert max(done) > 10  # kills did happen in the middle of runs
+    subprocess.run([*command, output], env=environment, check=True, capture_output=True)
+    assert output.read_bytes() == (tmp_path / "whole.safetensors").read_bytes()
+    assert files(tmp_path) == ["killed.safetensors", "whole.safetensors"]
+
+
+def size(folder):
+    """Bytes in a folder that another process writes to."""
+    total = 0
+    with contextlib.suppress(FileNotFoundError), os.scandir(folder) as entries:
+        for entry in entries:
+            total += entry.stat().st_size
+    return total
+
+
+def test_killed_between_the_last_two_steps(two_towers, photos, output, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(shards.ShardStore, "remove", lambda self: (_ for _ in ()).throw(Stop))
+        with pytest.raises(Stop):
+            embed([photos], output, model=two_towers)
+    assert files(output.parent) == ["features.safetensors", "features.safetensors.parts"]
+    result = embed([photos], output, model=two_towers)
+    assert result.continued == 40
+    assert len(result.broken) == 2
+    assert files(output.parent) == ["features.safetensors"]
+
+
+def test_a_torn_line_and_an_unlisted_shard_are_computed_again(two_towers, photos, output):
+    arguments = {"model": two_towers, "batch_size": 4, "save_every": 4}
+    embed([photos], output, **arguments)
+    whole = output.read_bytes()
+    for torn in (1, 40, -3):  # of the first line; of what follows; none but the newline of the last
+        output.unlink()
+        with pytest.raises(Stop):
+            embed([photos], output, **arguments, progress=stop_after(20))
+        manifest = Path(f"{output}.parts", "manifest.jsonl")
+        lines = manifest.read_bytes().splitlines(keepends=True)
+        kept = b"".join(lines[:-1]) + lines[-1][:torn]
+        manifest.write_bytes(lines[0][:30] if torn == 1 else kept)
+        manifest.with_name(".shard.tmp").write_bytes(b"half a shard")
+        result = embed([photos], output, **arguments)
+        assert result.continued == (0 if torn == 1 else 16)
+        assert output.read_bytes() == whole
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"features": "mean"}, 'features was "projected" and is now "mean"'),
+        ({"normalize": True}, "normalize was false and is now true"),
+        ({"dtype": "float64"}, 'dtype was "float32" and is now "float64"'),
+        ({"model": "other"}, 'weights was ".*…" and is now '),
+        ({"paths": "fewer"}, "number of pictures was 40 and is now 1; pictures was"),
+    ],
+)
+def test_a_run_is_not_continued_as_another(two_towers, photos, output, tmp_path, change, message):
+    with pytest.raises(Stop):
+        embed([photos], output, model=two_towers, batch_size=4, progress=stop_after(8))
+    if "model" in change:
+        from aimv2_np import Aimv2Model
+
+        folder = save_two_towers(tmp_path / "other")
+        Aimv2Model(Aimv2Model.from_pretrained(folder).config, seed=1).save_pretrained(folder, overwrite=True)
+        change = {"model": folder}
+    paths = [photos / "03.png"] if change.pop("paths", None) else [photos]
+    arguments = {"model": two_towers, "batch_size": 4, **change}
+    with pytest.raises(ValueError, match=f"holds an interrupted run of another kind: {message}.*--restart"):
+        embed(paths, output, **arguments)
+    result = embed(paths, output, **arguments, restart=True)
+    assert result.continued == 0
+    assert len(open_features(output)) == result.count
+
+
+def test_what_failed_at_once_leaves_nothing(two_towers, photos, output):
+    with pytest.raises(Stop):
+        embed([photos], output, model=two_towers, progress=stop_after(0))
+    assert files(output.parent) == []
+    # Killed at once, it has left a manifest without shards: any run may take its place.
+    parts = Path(f"{output}.parts")
+    parts.mkdir()
+    (parts / "manifest.jsonl").write_text('{"format":"aimv2_np.embed/1","run":{"features":"mean"},"total":3}\n')
+    assert embed([photos], output, model=two_towers).count == 38
+
+
+def test_two_processes_do_not_write_the_same_output(two_towers, photos, output):
+    def second(done, total):
+        if done == 8:
+            with pytest.raises(BlockingIOError, match="is being written by another process"):
+                embed([photos], output, model=two_towers, batch_size=4)
+
+    assert embed([photos], output, model=two_towers, batch_size=4, progress=second).count == 38
+
+
+def test_damaged_shards_are_told(two_towers, photos, output):
+    parts = Path(f"{output}.parts")
+
+    def interrupted():
+        with pytest.raises(Stop):
+            embed([photos], output, model=two_towers, batch_size=4, save_every=4, restart=True, progress=stop_after(12))
+        return sorted(parts.glob("*.safetensors")), parts / "manifest.jsonl"
+
+    held, _ = interrupted()
+    held[1].write_bytes(held[1].read_bytes()[:-4])
+    with pytest.raises(CheckpointError, match=r"manifest.jsonl cannot be continued from: .* truncated.*--restart"):
+        embed([photos], output, model=two_towers)
+    held, _ = interrupted()
+    held[0].unlink()
+    with pytest.raises(CheckpointError, match=r"cannot be continued from: there is no file"):
+        embed([photos], output, model=two_towers)
+    _, manifest = interrupted()
+    lines = manifest.read_text().splitlines(keepends=True)
+    manifest.write_text("".join([lines[0], *lines[2:]]))
+    with pytest.raises(CheckpointError, match="a shard from 4 to 8 of 40 is out of place"):
+        embed([photos], output, model=two_towers)
+    manifest.write_text("[]\n[]\n")
+    with pytest.raises(CheckpointError, match=r"its first line is not that of aimv2_np.embed/1"):
+        embed([photos], output, model=two_towers)
+
+
+def test_a_full_disk_leaves_a_manifest_that_can_be_continued(two_towers, photos, output, monkeypatch):
+    arguments = {"model": two_towers, "batch_size": 4, "save_every": 4}
+    calls = []
+
+    def fsync(number):
+        calls.append(number)
+        if len(calls) > 12 and not stat.S_ISDIR(os.fstat(number).st_mode):
+            raise OSError(28, "No space left on device")
+        real(number)
+
+    real = os.fsync
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", fsync)
+        with pytest.raises(OSError, match="No space left"):
+            embed([photos], output, **arguments)
+    result = embed([photos], output, **arguments)
+    assert 0 < result.continued < 40
+    whole = output.read_bytes()
+    output.unlink()
+    embed([photos], output, **arguments)
+    assert output.read_bytes() == whole
+
+
+def test_strict_stops_at_the_first_broken_picture_and_can_go_on_when_it_is_mended(two_towers, tmp_path):
+    output = tmp_path / "features.npz"
+    for number in range(12):
+        photo(20, 30, seed=number).save(tmp_path / f"{number:02d}.png")
+    sound = (tmp_path / "09.png").read_bytes()
+    (tmp_path / "09.png").write_bytes(b"")
+    arguments = {"model": two_towers, "batch_size": 2, "strict": True}
+    with pytest.raises(ValueError, match=r"09.png: the content is not a picture"):
+        embed([tmp_path], output, **arguments)
+    assert not output.exists()
+    (tmp_path / "09.png").write_bytes(sound)
+    result = embed([tmp_path], output, **arguments)
+    assert (result.continued, result.count, result.broken) == (8, 12, ())
+
+
+def test_no_picture_can_be_read(two_towers, tmp_path):
+    for name in ("a.png", "b.png"):
+        (tmp_path / name).write_bytes(b"nothing")
+    with pytest.raises(
+        ValueError, match=r"none of 2 pictures can be read, and nothing is written; the first, .*a.png:"
+    ):
+        embed([tmp_path], tmp_path / "f.npz", model=two_towers)
+    photo(20, 30).save(tmp_path / "a.png")
+    assert embed([tmp_path], tmp_path / "f.npz", model=two_towers).count == 1
+
+
+def test_existing_files_are_not_overwritten(two_towers, photos, output):
+    output.write_bytes(b"mine")
+    with pytest.raises(FileExistsError, match=r"features.safetensors exists already"):
+        embed([photos], output, model=two_towers)
+    assert output.read_bytes() == b"mine"
+    embed([photos], output, model=two_towers, overwrite=True)
+    with pytest.raises(FileExistsError, match="exists already"):
+        embed([photos], output, model=two_towers, features="mean")
+    assert open_features(output).kind == "projected"
+    assert embed([photos], output, model=two_towers, overwrite=True).continued == 0
+    assert files(output.parent) == ["features.safetensors"]
+
+
+def test_outputs_and_options_that_make_no_sense(two_towers, photos, tmp_path):
+    with pytest.raises(ValueError, match=r"f.pt ends in '.pt'; expected one of .safetensors, .npz, .parquet"):
+        embed([photos], tmp_path / "f.pt", model=two_towers)
+    with pytest.raises(FileNotFoundError, match=r"there is no folder .*nowhere to write f.npz to"):
+        embed([photos], tmp_path / "nowhere" / "f.npz", model=two_towers)
+    with pytest.raises(ValueError, match="save_every is 0"):
+        embed([photos], tmp_path / "f.npz", model=two_towers, save_every=0)
+    with pytest.raises(ValueError, match="need a two-tower model"):
+        embed([photos], tmp_path / "f.npz", model=save_vision_tower(tmp_path / "v"), features="projected")
+    (tmp_path / "g.npz").mkdir()
+    with pytest.raises(IsADirectoryError):
+        embed([photos], tmp_path / "g.npz", model=two_towers)
+    assert not list(tmp_path.glob("*.parts"))
+
+
+def test_parquet_without_pyarrow(two_towers, photos, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(ImportError, match=r"pip install 'aimv2-np\[parquet\]'"):
+        embed([photos], tmp_path / "f.parquet", model=two_towers)
+    assert files(tmp_path) == []

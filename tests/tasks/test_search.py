@@ -1,0 +1,214 @@
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from aimv2_np import Aimv2Model, Aimv2Processor, CheckpointError
+from aimv2_np.data import tiny_model_path
+from aimv2_np.tasks import draw_sheet, embed, embed_query, open_features, save_sheet, search
+from aimv2_np.tasks.embedding.assemble import _text_columns
+from aimv2_np.tasks.embedding.columns import Column, write_safetensors
+from aimv2_np.tasks.embedding.feature_file import FORMAT
+from tests.support.shapes import draw_shapes
+from tests.support.two_towers import save_two_towers
+
+
+def write(path, features, kind="pooled", **metadata):
+    """A file of features as `embed` writes it, of any numbers."""
+    features = np.asarray(features, np.float32)
+    names = [f"{row}.png" for row in range(len(features))]
+    column = Column("features", features.dtype, features.shape, lambda: iter([features]))
+    facts = {"format": FORMAT, "features": kind, "normalized": "false", **metadata}
+    with path.open("wb") as file:
+        write_safetensors(file, [column, *_text_columns(names, [])], facts)
+    return open_features(path)
+
+
+def exact(features, query, top):
+    """Rows by their cosines in float64, equal ones by number."""
+    wide, query = features.astype(np.float64), query.astype(np.float64)
+    lengths = np.sqrt((wide * wide).sum(axis=1))
+    unit = query / np.abs(query).max()
+    unit = unit / np.linalg.norm(unit)
+    cosines = (wide * unit).sum(axis=1) / np.where(lengths == 0, 1, lengths)
+    order = np.argsort(-cosines, kind="stable")[:top]
+    return order.tolist(), cosines[order]
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 300), st.integers(1, 20), st.integers(1, 40), st.integers(1, 30))
+def test_it_is_exact_and_equal_ones_are_in_the_order_of_the_file(tmp_path_factory, seed, rows, size, top, different):
+    random = np.random.default_rng(seed)
+    # Few different vectors, of very different lengths, so that there are ties and near ties; and zeros.
+    vectors = random.standard_normal((different, size)) * 10.0 ** random.integers(-20, 19, (different, 1))
+    vectors[0] = 0
+    features = vectors.astype(np.float32)[random.integers(0, different, rows)]
+    query = random.standard_normal(size)
+    file = write(tmp_path_factory.mktemp("search") / "f.safetensors", features)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys.modules[search.__module__], "BLOCK_BYTES", 4 * size * 16)  # 16 rows a block
+        hits = search(file, query, top, threads=2)
+    order, cosines = exact(features, query, top)
+    assert [hit.row for hit in hits] == order
+    np.testing.assert_allclose([hit.score for hit in hits], cosines, atol=1e-15 * size)
+    assert [hit.name for hit in hits] == [f"{row}.png" for row in order]
+
+
+def test_near_ties_that_float32_cannot_tell_apart(tmp_path):
+    # Cosines that differ by 1e-9, in the order opposite to that of the rows.
+    rows, size = 1000, 64
+    query = np.zeros(size)
+    query[0] = 1
+    features = np.zeros((rows, size), np.float32)
+    features[:, 0] = 1
+    features[:, 1] = np.sqrt(2e-9 * np.arange(rows, 0, -1))
+    hits = search(write(tmp_path / "f.safetensors", features), query, 5)
+    assert [hit.row for hit in hits] == [999, 998, 997, 996, 995]
+
+
+def test_vectors_that_are_not_finite_are_told(tmp_path):
+    features = np.ones((50, 4), np.float32)
+    features[33, 2] = np.nan
+    with pytest.raises(CheckpointError, match="the vector in row 33 is not finite"):
+        search(write(tmp_path / "f.safetensors", features), np.ones(4), 3)
+
+
+@pytest.mark.parametrize(
+    ("query", "top", "message"),
+    [
+        (np.ones(5), 10, r"query has 5 numbers, and .*f.safetensors vectors of 4"),
+        (np.zeros(4), 10, "expected one vector .* not all zero"),
+        (np.array([1, np.inf, 0, 0]), 10, "of finite numbers"),
+        (np.ones((2, 4)), 10, r"query has the shape \(2, 4\)"),
+        (np.ones(4), 0, "top is 0"),
+    ],
+)
+def test_queries_that_make_no_sense(tmp_path, query, top, message):
+    with pytest.raises(ValueError, match=message):
+        search(write(tmp_path / "f.safetensors", np.ones((3, 4))), query, top)
+
+
+@pytest.fixture(scope="module")
+def shapes(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("shapes")
+    paths = draw_shapes(folder / "pictures", 12)
+    embed([folder / "pictures"], folder / "f.safetensors")
+    return open_features(folder / "f.safetensors"), paths
+
+
+def test_texts_find_what_they_say(shapes):
+    file, _ = shapes
+    captions = [Path(name).stem.split(" ", 1)[1] for name in file.names]
+    single = sorted({caption for caption in captions if len(caption.split()) == 4})
+    assert len(single) > 30
+    right = [captions[search(file, embed_query(file, text), 1)[0].row] == text for text in single]
+    assert np.mean(right) > 0.9
+
+
+def test_the_score_of_a_text_is_the_models_cosine(shapes):
+    file, paths = shapes
+    model, processor = (kind.from_pretrained(tiny_model_path()) for kind in (Aimv2Model, Aimv2Processor))
+    text = "a yellow ring"
+    output = model(**processor(text=[text], images=paths[:5], padding=True))
+    hits = {hit.row: hit.score for hit in search(file, embed_query(file, text), 100)}
+    assert len(hits) == len(file) == 96
+    cosines = output.image_embeds @ output.text_embeds[0]
+    np.testing.assert_allclose([hits[row] for row in range(5)], cosines, atol=1e-5)
+
+
+def test_a_picture_finds_itself(shapes):
+    file, paths = shapes
+    for query in (str(paths[17]), paths[17], paths[17].read_bytes()):
+        best, second = search(file, embed_query(file, query), 2)
+        assert (best.row, best.name) == (17, str(paths[17]))
+        assert best.score == pytest.approx(1, abs=1e-6)
+        assert second.score < best.score
+
+
+def test_a_picture_query_has_the_kind_of_the_file(tmp_path, shapes):
+    _, paths = shapes
+    embed(paths[:6], tmp_path / "f.npz", features="mean", normalize=True)
+    file = open_features(tmp_path / "f.npz")
+    assert search(file, embed_query(file, paths[3]), 1)[0].row == 3
+    with pytest.raises(ValueError, match=r"holds 'mean' features.*texts are compared with 'projected' ones"):
+        embed_query(file, "a red star")
+
+
+def test_queries_that_are_neither(shapes, tmp_path):
+    file, _ = shapes
+    with pytest.raises(FileNotFoundError, match=r"there is no picture 'star.png'.*--text"):
+        embed_query(file, "star.png")
+    assert embed_query(file, "star.png", text=True).shape == (64,)
+    with pytest.raises(ValueError, match="the text is '  '; expected words"):
+        embed_query(file, "  ")
+    with pytest.raises(ValueError, match="tokens long"):
+        embed_query(file, "red " * 100)
+    (tmp_path / "bad.png").write_bytes(b"")
+    with pytest.raises(ValueError, match=r"bad.png: the content is not a picture"):
+        embed_query(file, tmp_path / "bad.png")
+
+
+def test_another_model_is_refused(shapes, tmp_path):
+    file, paths = shapes
+    with pytest.raises(CheckpointError, match="was made with other weights than those of"):
+        embed_query(file, "a red star", model=save_two_towers(tmp_path / "other"))
+    moved = shutil.copytree(tiny_model_path(), tmp_path / "moved")
+    np.testing.assert_array_equal(embed_query(file, "a star", model=moved), embed_query(file, "a star"))
+    embed(paths[:3], tmp_path / "f.npz", model=moved)
+    elsewhere = open_features(tmp_path / "f.npz")
+    shutil.rmtree(moved)
+    with pytest.raises(FileNotFoundError, match="there is no folder"):
+        embed_query(elsewhere, "a star")
+    assert embed_query(elsewhere, "a star", model=tiny_model_path()).shape == (64,)
+
+
+def test_features_of_patches_are_not_searched(tmp_path, shapes):
+    _, paths = shapes
+    embed(paths[:2], tmp_path / "f.npz", features="tokens")
+    with pytest.raises(ValueError, match="vectors of patches; search needs one per picture"):
+        search(open_features(tmp_path / "f.npz"), np.ones(128))
+
+
+def test_the_sheet_shows_the_pictures_and_says_which_are_missing(shapes, tmp_path):
+    file, paths = shapes
+    hits = search(file, embed_query(file, paths[0]), 7)
+    sheet = draw_sheet(hits, "the first")
+    side = 176
+    shown = np.asarray(sheet).astype(int)
+    assert sheet.height < 2.5 * (side + 60)  # two rows of five
+    # The first picture, 64 x 64, in the middle of its place.
+    with Image.open(paths[0]) as picture:
+        wanted = np.asarray(picture.convert("RGB")).astype(int)
+    top, left = 34 + 12 + (side - 64) // 2, 12 + (side - 64) // 2  # the title, the gap, half of what is left
+    np.testing.assert_array_equal(shown[top : top + 64, left : left + 64], wanted)
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(b"")
+    gone = [type(hit)(hit.row, str(name), hit.score) for hit, name in zip(hits, ["gone.png", broken], strict=False)]
+    blank = np.asarray(draw_sheet(gone, "gone"))
+    assert (blank == 232).all(axis=2).sum() > 1.9 * side * side - 4000  # two grey places with a word in each
+    save_sheet(sheet, tmp_path / "sheet.png")
+    with Image.open(tmp_path / "sheet.png") as image:
+        assert image.size == sheet.size
+    with pytest.raises(FileExistsError):
+        save_sheet(sheet, tmp_path / "sheet.png")
+    with pytest.raises(ValueError, match="found 0 pictures for a sheet"):
+        draw_sheet([], "nothing")
+
+
+def test_the_sheet_finds_pictures_in_archives(shapes, tmp_path, monkeypatch):
+    import tarfile
+
+    _, paths = shapes
+    with tarfile.open(tmp_path / "p.tar.gz", "w:gz") as tar:
+        for path in paths[:3]:
+            tar.add(path, f"in/{path.name}")
+    monkeypatch.chdir(tmp_path)
+    embed(["p.tar.gz"], "f.npz")
+    hits = search(open_features("f.npz"), np.ones(64), 3)
+    monkeypatch.chdir("/")
+    sheet = np.asarray(draw_sheet(hits, "all", root=tmp_path))
+    assert not (sheet == 232).all(axis=2).sum() > 176 * 88
