@@ -8,8 +8,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-ELSEWHERE = "resident, proportional and private memory are read from Linux's /proc, which this system lacks"
 KIB = 1024
+ROOT = Path("/proc")
 
 
 @dataclass(frozen=True)
@@ -43,8 +43,8 @@ def read_memory(process: int | str = "self") -> Memory:
 
     Raises ProcessLookupError when there is no such process.
     """
-    folder = Path("/proc") / str(process)
-    if not Path("/proc/self/smaps_rollup").exists():
+    folder = ROOT / str(process)
+    if not (ROOT / "self" / "smaps_rollup").exists():
         return Memory(peak=_peak_by_rusage()) if process == "self" else Memory()
     try:
         rollup, status = (_kibibytes((folder / name).read_text()) for name in ("smaps_rollup", "status"))
@@ -63,7 +63,7 @@ def read_memory(process: int | str = "self") -> Memory:
 def reset_peak() -> bool:
     """Let `peak` begin anew at what is resident now; False where the system does not permit it."""
     try:
-        Path("/proc/self/clear_refs").write_text("5")  # proc(5): "reset the peak resident set size"
+        (ROOT / "self" / "clear_refs").write_text("5")  # proc(5): "reset the peak resident set size"
     except OSError:
         return False
     return True

@@ -233,5 +233,5 @@ def _print_kernels(screen: "Console", result: dict[str, Any]) -> None:
             f"{kernels[0]['kernel']} is the fastest here. To choose it, set the variable before Python starts:"
         )
         screen.print(f"    {VARIABLE}={result['fastest']} aimv2-np …", style="bold")
-    else:
+    elif blas["library"] == "openblas":
         screen.print(f"{next(it['kernel'] for it in kernels if not it['core_type'])} is in use, and none is faster.")

@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from aimv2_np.cli.output import bytes_of
-from tests.benchmarks.peer import OURS
+from aimv2_np.cli.output import bytes_of, plural
+from tests.benchmarks.peer import OURS, PEERS
 
 TEMPLATE = Path(__file__).parent / "performance.md"
 BUSY = 0.5  # load average above which somebody else was at work
@@ -33,7 +33,7 @@ def render(data: dict[str, Any]) -> str:
 def _caution(data: dict[str, Any]) -> str:
     reasons = []
     if data["layers"]:
-        reasons.append(f"every tower was cut to {data['layers']} block(s)")
+        reasons.append(f"every tower was cut to {plural(data['layers'], 'block')}")
     if (data["machine"]["load"] or 0) > BUSY:
         reasons.append(f"other programs were running (load average {data['machine']['load']:.1f} at the start)")
     return f"**A trial run, not a result**: {' and '.join(reasons)}.\n\n" if reasons else ""
@@ -51,7 +51,7 @@ def _table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
 
 
 def _peers(cases: list[dict[str, Any]]) -> list[str]:
-    return list(dict.fromkeys(name for case in cases for name in case["peers"]))
+    return [name for name in PEERS if any(name in case["peers"] for case in cases)]
 
 
 def _speed(cases: list[dict[str, Any]]) -> str:
