@@ -125,7 +125,7 @@ def read_picture(path: Path, size: int | None) -> np.ndarray:
 
     image = Image.open(path).convert("RGB")
     if size is not None:
-        width, height = (round(size * edge / min(image.size)) for edge in image.size)
+        width, height = (size * edge // min(image.size) for edge in image.size)
         left, top = (width - size) // 2, (height - size) // 2
         image = image.resize((width, height), Image.Resampling.BICUBIC).crop((left, top, left + size, top + size))
     mean = np.array([0.48145466, 0.4578275, 0.40821073], np.float32)

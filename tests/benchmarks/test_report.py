@@ -18,12 +18,13 @@ def data(**changes):
         "aimv2_np": {"error": 0.0, "seconds": TIMES, "per_second": 0.5, "memory": MEMORY},
     }
     wrong = {**peers, "OpenVINO": {"error": 0.5, "failed": "computes something else"}}
+    failed = {"failed": "gone"}
     stages = {"start": 0.25, "load": 0.5, "prepare": 0.125, "run": 1.0}
     return {
         "date": "2025-01-02", "versions": {"numpy": "2.4"}, "threads": 2, "seconds": 60.0, "layers": None,
         "machine": {"processor": "A CPU", "cores": 4, "memory": 16e9, "load": 0.0},
         "cases": [{"name": "one", "peers": peers}, {"name": "two", "peers": wrong}],
-        "cold": {"aimv2_np": {"seconds": TIMES, "stages": stages, "memory": MEMORY}, "ONNX Runtime": {"failed": "gone"}},
+        "cold": {"aimv2_np": {"seconds": TIMES, "stages": stages, "memory": MEMORY}, "ONNX Runtime": failed},
         "sharing": {"aimv2_np": {"processes": 4, "proportional": 1_400_000_000, "anonymous": [1, 40_000_000]}},
         "profile": None,
         "kernels": {
