@@ -74,8 +74,7 @@ def _start(
     """A process with that kernel, among the contestants unless the same kernel is there already."""
     changes = cores.variables(threads) | ({} if core_type is None else {VARIABLE: core_type})
     with cores.on_cores(threads):
-        worker = Worker(module_command(WORKER), changes)
-    stack.callback(worker.close)
+        worker = stack.enter_context(Worker(module_command(WORKER), changes))
     blas: dict[str, Any] = worker.ask("prepare_products", sizes=sizes, threads=threads)
     contestants.setdefault(blas["kernel"] or blas["library"] or "unknown", (core_type, worker))
     return blas

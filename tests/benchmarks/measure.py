@@ -134,8 +134,7 @@ def _start(
     for name in peers:
         tell(f"starting {name}")
         with cores.on_cores(threads):
-            worker = Worker(command(name), cores.variables(threads))
-        stack.callback(worker.close)
+            worker = stack.enter_context(Worker(command(name), cores.variables(threads)))
         try:
             worker.ask("open", folder=str(folder), threads=threads, inputs=str(folder / "inputs.npz"))
         except RuntimeError as error:
