@@ -1,7 +1,8 @@
 """Operations: functions whose body is the textbook equation, and whose speed is somebody else's business.
 
 `@operation` turns a function into an `Operation`. A backend registers a faster body for its own array type; the call
-picks it by the type of the first argument. `textbook()` switches all faster bodies off.
+picks it by the type of the first argument. `textbook()` switches all faster bodies off. `watching()` lets somebody look
+at every call, whatever the thread, to time it.
 """
 
 from collections.abc import Callable, Iterator
@@ -13,7 +14,11 @@ from typing import Any, Generic, ParamSpec, TypeVar
 P = ParamSpec("P")
 R = TypeVar("R")
 
+# Runs in the place of a call: (operation, body, args, kwargs) -> what body(*args, **kwargs) returns.
+Watcher = Callable[["Operation[..., Any]", Callable[..., Any], tuple[Any, ...], dict[str, Any]], Any]
+
 _as_written: ContextVar[bool] = ContextVar("textbook", default=False)
+_watcher: Watcher | None = None
 
 
 class Operation(Generic[P, R]):
@@ -37,6 +42,8 @@ class Operation(Generic[P, R]):
         body: Callable[..., Any] = self.textbook
         if not _as_written.get() and args:
             body = self.bodies.get(type(args[0]), self.textbook)
+        if _watcher is not None:
+            return _watcher(self, body, args, kwargs)  # type: ignore[no-any-return]
         return body(*args, **kwargs)  # type: ignore[no-any-return]
 
     def __repr__(self) -> str:
@@ -57,3 +64,14 @@ def textbook() -> Iterator[None]:
         yield
     finally:
         _as_written.reset(token)
+
+
+@contextmanager
+def watching(watcher: Watcher) -> Iterator[None]:
+    """Hand every operation that is called inside the `with` block, in any thread, to `watcher`, which is to run it."""
+    global _watcher
+    before, _watcher = _watcher, watcher
+    try:
+        yield
+    finally:
+        _watcher = before

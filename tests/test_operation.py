@@ -9,7 +9,7 @@ from aimv2_np.layers.attention import attention
 from aimv2_np.layers.linear import linear
 from aimv2_np.layers.rms_norm import rms_norm
 from aimv2_np.layers.swiglu import gated
-from aimv2_np.operation import operation
+from aimv2_np.operation import operation, watching
 
 
 class Apples(int):
@@ -142,3 +142,27 @@ def test_an_operation_looks_like_its_function(double):
 def test_the_layers_operations_have_bodies_for_numpy(op):
     assert np.ndarray in op.bodies
     assert op.__doc__
+
+
+def test_a_watcher_runs_every_call_and_is_gone_afterwards():
+    @operation
+    def double(x):
+        return x + x
+
+    double.register(np.ndarray)(lambda x: 2 * x)
+    seen = []
+
+    def watcher(op, body, args, kwargs):
+        seen.append((op, body is double.bodies[np.ndarray], args, kwargs))
+        return body(*args, **kwargs)
+
+    with watching(watcher):
+        assert double(np.float64(3)) == 6  # no array: the textbook
+        assert double(np.array(4)) == 8
+        with watching(lambda op, body, args, kwargs: "inner"):
+            assert double(np.array(5)) == "inner"
+        assert double(x=1) == 2
+    assert double(np.array(6)) == 12
+    assert [(op is double, fast, args, kwargs) for op, fast, args, kwargs in seen] == [
+        (True, False, (3,), {}), (True, True, (4,), {}), (True, False, (), {"x": 1}),
+    ]  # fmt: skip

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 import aimv2_np
+from aimv2_np.cli.bench import bench_command
 from aimv2_np.cli.classify import classify_command
 from aimv2_np.cli.compare import compare_command
 from aimv2_np.cli.convert import convert_command
@@ -77,7 +78,7 @@ def app() -> None:
 
 COMMANDS = (
     demo_command, classify_command, embed_command, search_command, info_command, models_command, convert_command,
-    record_command, compare_command, verify_command,
+    record_command, compare_command, verify_command, bench_command,
 )  # fmt: skip
 for command in COMMANDS:
     app.add_command(command)

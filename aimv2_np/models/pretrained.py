@@ -40,7 +40,7 @@ class PretrainedModel(Module):
             raise TypeError(
                 f"{type(self).__name__} got a {type(config).__name__}; expected an {self.config_class.__name__}"
             )
-        filled = self.skeleton(config).map(lambda path, parameter: _initial(path, parameter, seed))
+        filled = self.skeleton(config).map(lambda path, parameter: initial(path, parameter, seed))
         vars(self).update(vars(filled))
 
     @classmethod
@@ -127,7 +127,8 @@ class PretrainedModel(Module):
             checkpoints.save_checkpoint(folder, self.state_dict(), max_shard_size, overwrite)
 
 
-def _initial(path: str, parameter: Parameter, seed: int) -> Array:
+def initial(path: str, parameter: Parameter, seed: int) -> Array:
+    """The array at `path` of a new model with that seed."""
     if parameter.std == 0:
         return np.full(parameter.shape, parameter.fill, dtype=np.float32)
     draw = np.random.default_rng([seed, crc32(path.encode())]).standard_normal(parameter.shape, dtype=np.float32)

@@ -1,0 +1,66 @@
+"""Which matrix library NumPy calls, and which of its kernels."""
+
+import os
+from typing import Any
+
+import numpy as np
+
+VARIABLE = "OPENBLAS_CORETYPE"
+# OpenBLAS's names, of kernels that differ on processors that NumPy still runs on. A processor that lacks the
+# instructions of one of them ends the process that tries it, which is found out in a process of its own.
+CORE_TYPES = {
+    "x86_64": ("SANDYBRIDGE", "HASWELL", "ZEN", "SKYLAKEX", "COOPERLAKE", "SAPPHIRERAPIDS"),
+    "aarch64": ("ARMV8", "NEOVERSEN1", "NEOVERSEV1", "NEOVERSEN2", "ARMV8SVE", "A64FX", "VORTEX"),
+}
+SAME = {"amd64": "x86_64", "arm64": "aarch64"}  # what other systems call these machines
+NAMES = {"openblas": "OpenBLAS", "mkl": "MKL", "blis": "BLIS", "flexiblas": "FlexiBLAS", "accelerate": "Accelerate"}
+
+
+def describe_blas() -> dict[str, Any]:
+    """The matrix library of NumPy in this process.
+
+    Returns:
+        "library" (a key of `NAMES`, or None where it cannot be told), "version", "kernel" (OpenBLAS's and BLIS's name
+        of the processor that they work for, else None), "threads", "threading", "built_as" (what NumPy says that it
+        was built with), "forced" (OPENBLAS_CORETYPE, if it is set), and "note": what cannot be controlled from here, or
+        None.
+    """
+    from threadpoolctl import threadpool_info
+
+    built = str(_built_with().get("name", "")) or None
+    libraries = [it for it in threadpool_info() if it.get("user_api") == "blas"]
+    ours = next((it for it in libraries if "numpy" in (it.get("filepath") or "")), libraries[0] if libraries else None)
+    library = ours["internal_api"] if ours else _by_name(built)
+    return {
+        "library": library,
+        "version": (ours or {}).get("version") or _built_with().get("version"),
+        "kernel": (ours or {}).get("architecture"),
+        "threads": (ours or {}).get("num_threads"),
+        "threading": (ours or {}).get("threading_layer"),
+        "built_as": built,
+        "forced": os.environ.get(VARIABLE),
+        "note": _note(library, ours is not None),
+    }
+
+
+def core_types(machine: str) -> tuple[str, ...]:
+    """OpenBLAS's kernels that are worth trying on a machine of that architecture ("x86_64", "aarch64")."""
+    return CORE_TYPES.get(SAME.get(machine.lower(), machine.lower()), ())
+
+
+def _built_with() -> dict[str, Any]:
+    config: Any = np.show_config(mode="dicts")
+    blas: dict[str, Any] = (config or {}).get("Build Dependencies", {}).get("blas", {})
+    return blas
+
+
+def _by_name(built: str | None) -> str | None:
+    return next((name for name in NAMES if name in (built or "").lower()), None)
+
+
+def _note(library: str | None, controlled: bool) -> str | None:
+    if library == "openblas" and controlled:
+        return None
+    name = NAMES.get(library or "", "a matrix library that could not be identified")
+    threads = "its number of threads is set from here" if controlled else "nor can its number of threads be set here"
+    return f"NumPy uses {name}: it chooses its kernels by itself, and {VARIABLE} means nothing to it; {threads}"

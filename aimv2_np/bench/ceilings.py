@@ -1,0 +1,132 @@
+"""What this machine can do at best: matrix products of the model's shapes, and bytes moved through memory.
+
+Each is measured in the two ways in which it can be spread over cores, the matrix library's own threads or one piece
+per core with the library at one thread, and the faster one counts. The operands of a product are used again and again
+and stay in the caches where they fit; a model's weights come from memory each time, so the ceiling is not quite within
+reach.
+"""
+
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from aimv2_np.bench.flops import Product
+from aimv2_np.bench.timing import stopwatch
+
+COPY_BYTES = 256 << 20  # beyond every cache
+MIN_SECONDS = 2e-3  # of one timing: shorter ones tell more about the clock
+CORNERS = 3  # timings of which the best counts, for what is not timed in turns
+
+
+@dataclass(frozen=True)
+class Shape:
+    """(m, k) · (n, k)ᵀ: rows times a weight as it is stored."""
+
+    m: int
+    k: int
+    n: int
+
+    @property
+    def flops(self) -> int:
+        """Of one product."""
+        return 2 * self.m * self.k * self.n
+
+
+def shapes(products: Iterable[Product]) -> dict[Shape, int]:
+    """The shapes of the products with weights, and how many operations of the model are in each."""
+    found: dict[Shape, int] = {}
+    for it in products:
+        if not it.per_head:
+            shape = Shape(it.m, it.k, it.n)
+            found[shape] = found.get(shape, 0) + it.flops
+    return found
+
+
+class Multiplier:
+    """Products of one shape in float32, to be timed.
+
+    Args:
+        shape: of the product.
+        threads: to use.
+    """
+
+    def __init__(self, shape: Shape, threads: int) -> None:
+        rng = np.random.default_rng(0)
+        self.shape, self.threads = shape, threads
+        self._x = rng.standard_normal((shape.m, shape.k), dtype=np.float32)
+        self._weight = rng.standard_normal((shape.n, shape.k), dtype=np.float32)
+        self._out = np.empty((shape.m, shape.n), np.float32)
+        self._blas = _limits()
+        self._pool = ThreadPoolExecutor(threads)
+        self.repeats = 1
+        self.ways: dict[str, Callable[[], None]] = {"library": self._whole}
+        if threads > 1 and min(shape.m, shape.n) >= threads:
+            self.ways["pieces"] = self._pieces
+        self.rate()  # what happens only once
+        self.repeats = max(1, round(MIN_SECONDS / (shape.flops / self.rate())))
+
+    def rate(self) -> float:
+        """Floating-point operations per second now, in the faster way."""
+        return max(self._rate_of(way) for way in self.ways.values())
+
+    def _rate_of(self, way: Callable[[], None]) -> float:
+        # Set once per timing and not per product: asking a library takes as long as a small product.
+        limit = self.threads if way == self._whole else 1
+        with self._blas(limit):
+            seconds = stopwatch(lambda: _repeat(way, self.repeats))
+        return self.repeats * self.shape.flops / seconds
+
+    def _whole(self) -> None:
+        np.matmul(self._x, self._weight.T, out=self._out)
+
+    def _pieces(self) -> None:
+        by_rows = self.shape.m > self.shape.n
+        size = self.shape.m if by_rows else self.shape.n
+        edges = [size * i // self.threads for i in range(self.threads + 1)]
+
+        def piece(start: int, stop: int) -> None:
+            if by_rows:
+                np.matmul(self._x[start:stop], self._weight.T, out=self._out[start:stop])
+            else:
+                np.matmul(self._x, self._weight[start:stop].T, out=self._out[:, start:stop])
+
+        list(self._pool.map(piece, edges[:-1], edges[1:]))
+
+
+def copy_bandwidth(threads: int, size: int = COPY_BYTES) -> float:
+    """Bytes per second that copying moves, read and written ones together: `size` bytes, all `threads` at once."""
+    source, target = np.ones(size // 4, np.float32), np.empty(size // 4, np.float32)
+    edges = [len(source) * i // threads for i in range(threads + 1)]
+
+    def copy(start: int, stop: int) -> None:
+        np.copyto(target[start:stop], source[start:stop])
+
+    with ThreadPoolExecutor(threads) as pool:
+
+        def once() -> None:
+            list(pool.map(copy, edges[:-1], edges[1:]))
+
+        once()
+        return 2 * source.nbytes / min(stopwatch(once) for _ in range(CORNERS))
+
+
+def combined_rate(flops: dict[Shape, int], rates: dict[Shape, float]) -> float:
+    """Operations per second of all shapes together: all operations by the time that each takes at its own rate."""
+    return sum(flops.values()) / sum(count / rates[shape] for shape, count in flops.items())
+
+
+def _repeat(way: Callable[[], None], times: int) -> None:
+    for _ in range(times):
+        way()
+
+
+def _limits() -> Callable[[int], AbstractContextManager[Any]]:
+    """A function whose block runs the matrix library on so many threads."""
+    from threadpoolctl import ThreadpoolController
+
+    controller = ThreadpoolController()
+    return lambda threads: controller.limit(limits=threads, user_api="blas")

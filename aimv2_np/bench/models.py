@@ -1,0 +1,181 @@
+"""What is measured: the released architectures with random weights, or any checkpoint.
+
+How long a forward pass takes depends on the shapes of the weights and not on their values.
+"""
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from aimv2_np.checkpoints import fetch, save_checkpoint
+from aimv2_np.checkpoints.lazy import Lazy
+from aimv2_np.checkpoints.released import RELEASED
+from aimv2_np.checkpoints.source import open_source
+from aimv2_np.config import Aimv2Config, Aimv2TextConfig, Aimv2VisionConfig, config_from_dict
+from aimv2_np.config.base import naming_file
+from aimv2_np.data import tiny_model_path
+from aimv2_np.locate import HUB_ID
+from aimv2_np.models.auto import MODELS
+from aimv2_np.models.pretrained import initial
+from aimv2_np.processing import Aimv2ImageProcessor
+
+AnyConfig = Aimv2Config | Aimv2VisionConfig | Aimv2TextConfig
+
+TINY = "tiny"
+PICTURE = "picture.png"
+PICTURE_SHAPE = (480, 640, 3)  # of what cold processes look at, unless the model takes pictures as they are
+FLOAT32 = 4  # bytes
+WEIGHTS = "model.safetensors"
+
+
+def _short(name: str) -> str:
+    """apple/aimv2-large-patch14-224-lit -> large-224-lit"""
+    return name.removeprefix("apple/aimv2-").replace("patch14-", "")
+
+
+# The distilled checkpoints are others of the same architecture.
+ARCHITECTURES = {_short(it.id): it for it in RELEASED if not it.id.endswith("-distilled")}
+
+
+@dataclass(frozen=True)
+class Specimen:
+    """A checkpoint to measure.
+
+    Attributes:
+        name: what the user calls it.
+        folder: where it is.
+        config: its configuration.
+        random: whether its weights are random numbers.
+    """
+
+    name: str
+    folder: Path
+    config: AnyConfig
+    random: bool
+
+    @property
+    def files(self) -> list[Path]:
+        """Its weights."""
+        return sorted(path for path in self.folder.iterdir() if path.suffix in (".safetensors", ".msgpack"))
+
+    @property
+    def parameters(self) -> int:
+        """How many numbers its weights are."""
+        return MODELS[type(self.config)].skeleton(self.config).num_parameters()
+
+
+def vision_of(config: AnyConfig) -> Aimv2VisionConfig | None:
+    """The configuration of the vision tower, if there is one."""
+    if isinstance(config, Aimv2Config):
+        return config.vision_config
+    return config if isinstance(config, Aimv2VisionConfig) else None
+
+
+def text_of(config: AnyConfig) -> Aimv2TextConfig | None:
+    """The configuration of the text tower, if there is one."""
+    if isinstance(config, Aimv2Config):
+        return config.text_config
+    return config if isinstance(config, Aimv2TextConfig) else None
+
+
+@contextmanager
+def specimen(name: str, layers: int | None = None) -> Iterator[Specimen]:
+    """The checkpoint that `name` means, for the length of the block.
+
+    Args:
+        name: "tiny", the embedded model; one of `ARCHITECTURES`, with random weights in a temporary folder; else a
+            folder or a hub id.
+        layers: of an architecture only so many blocks (per tower).
+
+    Raises:
+        ValueError: `layers` for a checkpoint, which has the blocks it has; a name that means nothing.
+        OSError: no room for the weights.
+        FileNotFoundError, CheckpointError, …: what `from_pretrained` raises.
+    """
+    if name in ARCHITECTURES:
+        config = configuration(name, layers)
+        with tempfile.TemporaryDirectory(prefix="aimv2-np-bench-") as folder:
+            write_random(Path(folder), config)
+            yield Specimen(name, Path(folder), config, random=True)
+        return
+    if layers is not None:
+        raise ValueError(f"layers is {layers}, but {name} is a checkpoint: it has the blocks it has. Drop --layers")
+    config = configuration(name)
+    place = tiny_model_path() if name == TINY else fetch(name, extra=("preprocessor_config.json",))
+    yield Specimen(name, place, config, random=False)
+
+
+def configuration(name: str, layers: int | None = None) -> AnyConfig:
+    """The configuration of the checkpoint that `name` means; arguments and errors as for `specimen`."""
+    if name in ARCHITECTURES:
+        return shortened(ARCHITECTURES[name].config(), layers)
+    if name != TINY and not Path(name).is_dir() and not HUB_ID.fullmatch(name):
+        raise ValueError(
+            f"found the model {name!r}; expected {TINY}, one of {', '.join(ARCHITECTURES)} (random weights), a folder, "
+            "or a hub id"
+        )
+    source = open_source(tiny_model_path() if name == TINY else fetch(name))
+    with naming_file(source.folder):
+        return config_from_dict(source.values)
+
+
+def shortened(config: AnyConfig, layers: int | None) -> AnyConfig:
+    """The configuration with only so many blocks in each tower."""
+    if layers is None:
+        return config
+    if isinstance(config, Aimv2Config):
+        vision = replace(config.vision_config, num_hidden_layers=layers)
+        return replace(config, vision_config=vision, text_config=replace(config.text_config, num_hidden_layers=layers))
+    return replace(config, num_hidden_layers=layers)
+
+
+def write_random(folder: Path, config: AnyConfig, seed: int = 0) -> None:
+    """A checkpoint with the weights that `Model(config, seed)` has, made and written tensor by tensor.
+
+    Raises OSError when there is no room for it.
+    """
+    skeleton = MODELS[type(config)].skeleton(config)
+    needed, free = FLOAT32 * skeleton.num_parameters(), shutil.disk_usage(folder).free
+    if needed > free:
+        raise OSError(
+            f"the weights take {needed / 1e9:.1f} GB and {folder} has {free / 1e9:.1f} GB free: set TMPDIR to a folder "
+            "on a larger disk, or measure a smaller model"
+        )
+    state = {
+        path: Lazy("F32", parameter.shape, partial(initial, path, parameter, seed))
+        for path, parameter in skeleton.state_dict().items()
+    }
+    save_checkpoint(folder, state)
+    config.save_pretrained(folder)
+    if (vision := vision_of(config)) is not None:
+        _processor(vision).save_pretrained(folder)
+
+
+def draw_picture(path: Path, config: Aimv2VisionConfig) -> None:
+    """A photograph-sized picture of noise; of the model's own size for native models, which resize nothing."""
+    height, width, channels = (*config.image_shape, 3) if config.is_native else PICTURE_SHAPE
+    from PIL import Image
+
+    noise = np.random.default_rng(0).integers(0, 256, (height // 8, width // 8, channels), dtype=np.uint8)
+    Image.fromarray(noise).resize((width, height)).save(path)
+
+
+def warm_up(specimen: Specimen) -> None:
+    """Read the files once, so that the system has them in its cache."""
+    for path in specimen.files:
+        with path.open("rb") as file:
+            while file.read(1 << 24):
+                pass
+
+
+def _processor(config: Aimv2VisionConfig) -> Aimv2ImageProcessor:
+    if config.is_native:
+        return Aimv2ImageProcessor(do_resize=False, do_center_crop=False)
+    height, width = config.image_shape
+    return Aimv2ImageProcessor(size={"shortest_edge": min(height, width)}, crop_size={"height": height, "width": width})

@@ -1,0 +1,237 @@
+"""The benchmark: every model, input, batch and number of threads in a fresh process, one after the other."""
+
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from aimv2_np.bench import cores
+from aimv2_np.bench.blas import describe_blas
+from aimv2_np.bench.ceilings import Shape, shapes
+from aimv2_np.bench.flops import products
+from aimv2_np.bench.machine import describe_machine, describe_versions
+from aimv2_np.bench.models import (
+    PICTURE,
+    AnyConfig,
+    Specimen,
+    configuration,
+    draw_picture,
+    specimen,
+    text_of,
+    vision_of,
+    warm_up,
+)
+from aimv2_np.bench.talk import Worker, module_command
+from aimv2_np.bench.timing import Times
+
+SCHEMA = 1
+WORTH_TRYING = 0.01  # share of the operations: smaller products decide nothing
+WORKER, COLD = "aimv2_np.bench.worker", "aimv2_np.bench.cold"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to measure.
+
+    Attributes:
+        models: as `models.specimen` takes them.
+        sizes: (height, width) of pictures in pixels; none: the size that the model was made for.
+        batches: pictures or texts at once.
+        threads: cores to use; none: all of them.
+        text_tokens: lengths of texts, which are then measured instead of pictures.
+        seconds: for each combination, at least; three passes at least, too.
+        profile: whether to time every operation.
+        cold: how many fresh processes to time from their start to the first feature.
+        processes: so many processes at once on one checkpoint, to see what memory they share; 0 or 1: none.
+        layers: only so many blocks of a random model.
+
+    Raises:
+        ValueError: from `check`: what makes no sense, by name.
+    """
+
+    models: Sequence[str]
+    sizes: Sequence[tuple[int, int]] = ()
+    batches: Sequence[int] = (1,)
+    threads: Sequence[int] = ()
+    text_tokens: Sequence[int] = ()
+    seconds: float = 5.0
+    profile: bool = False
+    cold: int = 3
+    processes: int = 0
+    layers: int | None = None
+
+    def check(self) -> None:
+        """Before anything is written or downloaded."""
+        for threads in self.threads:
+            cores.check_threads(threads)
+        if self.sizes and self.text_tokens:
+            raise ValueError("both sizes of pictures and lengths of texts were given; measure one after the other")
+        positive = {"batch": self.batches, "text_tokens": self.text_tokens, "size": [n for s in self.sizes for n in s]}
+        for name, values in positive.items():
+            if any(value < 1 for value in values):
+                raise ValueError(f"{name} is {min(values)}; expected at least 1")
+        if not self.models:
+            raise ValueError("no model was given; name at least one")
+
+
+def benchmark(plan: Plan, tell: Callable[[str], None] = lambda _: None) -> dict[str, Any]:
+    """Measure what `plan` says; results as they go into JSON, described in docs/performance.md.
+
+    Args:
+        plan: what to measure.
+        tell: is told what is being done.
+
+    Raises:
+        ValueError: a plan that makes no sense, or a model that lacks the tower that is to be measured.
+        RuntimeError: a measuring process failed; with what it said.
+        and what opening a checkpoint raises.
+    """
+    plan.check()
+    result: dict[str, Any] = {
+        "schema": SCHEMA, "date": time.strftime("%Y-%m-%d"), "machine": describe_machine(),
+        "versions": describe_versions(), "blas": describe_blas(), "models": [],
+    }  # fmt: skip
+    for name in plan.models:
+        tell(f"preparing {name}")
+        with specimen(name, plan.layers) as it:
+            result["models"].append(_measure_model(it, plan, tell))
+    return result
+
+
+def products_of(plan: Plan) -> tuple[list[Shape], int]:
+    """The products with weights of the plan's first combination, and its number of threads: what kernels are for.
+
+    Raises what `benchmark` raises; no weights are written.
+    """
+    plan.check()
+    name, batch = plan.models[0], plan.batches[0]
+    config = configuration(name, plan.layers)
+    given = _inputs(name, config, plan)[0]
+    found = shapes(products(config, given, batch))
+    few = [shape for shape, count in found.items() if count > WORTH_TRYING * sum(found.values())]
+    return few, (plan.threads or [cores.available()])[0]
+
+
+def _measure_model(it: Specimen, plan: Plan, tell: Callable[[str], None]) -> dict[str, Any]:
+    inputs = _inputs(it.name, it.config, plan)
+    warm_up(it)
+    threads = list(plan.threads) or [cores.available()]
+    cases = []
+    for given in inputs:
+        for batch in plan.batches:
+            for count in threads:
+                tell(f"{it.name}: {label(given)}, batch {batch}, {count} threads")
+                arguments = {"folder": str(it.folder), "given": given, "batch": batch}
+                cases.append(
+                    {"input": given, "batch": batch, "threads": count}
+                    | measure_case(arguments, count, plan.seconds, plan.profile)
+                )
+    return {
+        "name": it.name, "random": it.random, "layers": plan.layers, "parameters": it.parameters,
+        "weight_bytes": sum(path.stat().st_size for path in it.files), "cases": cases,
+        "cold": _cold(it, plan, max(threads), tell), "sharing": _sharing(it, plan, inputs[0], max(threads), tell),
+    }  # fmt: skip
+
+
+def _inputs(name: str, config: AnyConfig, plan: Plan) -> list[dict[str, Any]]:
+    vision, text = vision_of(config), text_of(config)
+    if vision is None or plan.text_tokens:
+        if text is None:
+            raise ValueError(f"{name} has no text tower, so there are no texts to measure; drop --text-tokens")
+        if plan.sizes:
+            raise ValueError(f"{name} has no vision tower, so there are no pictures to measure; drop --size")
+        longest = text.max_position_embeddings
+        lengths = plan.text_tokens or [longest]
+        if max(lengths) > longest:
+            raise ValueError(f"text_tokens is {max(lengths)}; {name} has {longest} positions")
+        return [{"kind": "texts", "tokens": tokens} for tokens in lengths]
+    sizes = plan.sizes or [vision.image_shape]
+    ph, pw = vision.patch_shape
+    for height, width in sizes:
+        if height < ph or width < pw:
+            raise ValueError(f"size is {height}x{width}; expected at least one patch of {name}, {ph}x{pw} pixels")
+    return [{"kind": "pictures", "height": height, "width": width} for height, width in sizes]
+
+
+def measure_case(arguments: dict[str, Any], threads: int, seconds: float, profile: bool) -> dict[str, Any]:
+    """One input of one model, in a process that has `threads` cores."""
+    with cores.on_cores(threads), Worker(module_command(WORKER), cores.variables(threads)) as worker:
+        found: dict[str, Any] = worker.ask("measure", **arguments, threads=threads, seconds=seconds, profile=profile)
+        return found
+
+
+def label(given: dict[str, Any]) -> str:
+    """224x224, or "texts of 16"."""
+    return f"{given['height']}x{given['width']}" if given["kind"] == "pictures" else f"texts of {given['tokens']}"
+
+
+def _cold(it: Specimen, plan: Plan, threads: int, tell: Callable[[str], None]) -> dict[str, Any] | None:
+    """Seconds from the start of a process to the first feature, the checkpoint being in the system's cache."""
+    if plan.cold < 1:
+        return None
+    tell(f"{it.name}: from a cold process to the first feature")
+    with tempfile.TemporaryDirectory(prefix="aimv2-np-bench-") as folder:
+        arguments = [str(it.folder)]
+        if (vision := vision_of(it.config)) is not None:
+            picture = Path(folder) / PICTURE
+            draw_picture(picture, vision)
+            arguments.append(str(picture))
+        runs = [time_cold(module_command(COLD, *arguments), threads) for _ in range(plan.cold)]
+    return summarise_cold(runs) | {"threads": threads}
+
+
+def time_cold(command: Sequence[str], threads: int) -> dict[str, Any]:
+    """{"seconds", "stages", "memory"} of a process that speaks first when it has features, then of its memory."""
+    with cores.on_cores(threads):
+        began = time.perf_counter()
+        with Worker(command, cores.variables(threads)) as worker:
+            stages = worker.answer()
+            seconds = time.perf_counter() - began
+            return {"seconds": seconds, "stages": stages, "memory": worker.answer()}
+
+
+def summarise_cold(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Times of all runs; stages and memory of the one in the middle. "start" is what comes before the stages."""
+    middle = sorted(runs, key=lambda run: run["seconds"])[len(runs) // 2]
+    start = middle["seconds"] - sum(middle["stages"].values())
+    return {
+        "seconds": Times(tuple(run["seconds"] for run in runs)).to_dict(),
+        "stages": {"start": start, **middle["stages"]},
+        "memory": middle["memory"],
+    }
+
+
+def _sharing(
+    it: Specimen, plan: Plan, given: dict[str, Any], threads: int, tell: Callable[[str], None]
+) -> dict[str, Any] | None:
+    if plan.processes < 2:
+        return None
+    tell(f"{it.name}: {plan.processes} processes on one checkpoint")
+    arguments = {"folder": str(it.folder), "given": given, "batch": 1}
+    return share([module_command(WORKER)] * plan.processes, arguments, threads)
+
+
+def share(commands: Sequence[Sequence[str]], arguments: dict[str, Any], threads: int) -> dict[str, Any]:
+    """Memory of processes that have each run the same checkpoint, while all of them are there.
+
+    Returns:
+        "processes"; "proportional", the bytes that all take together, shared pages counted once; "anonymous" of each.
+    """
+    with ExitStack() as stack:
+        with cores.on_cores(threads):
+            workers = [stack.enter_context(Worker(command, cores.variables(threads))) for command in commands]
+        for worker in workers:
+            worker.ask("hold", **arguments)
+        found = [worker.ask("memory") for worker in workers]
+    return {
+        "processes": len(found), "proportional": _sum(it["proportional"] for it in found),
+        "anonymous": [it["anonymous"] for it in found],
+    }  # fmt: skip
+
+
+def _sum(values: Iterable[int | None]) -> int | None:
+    found = [value for value in values if value is not None]
+    return sum(found) if found else None

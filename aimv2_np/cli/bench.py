@@ -1,0 +1,237 @@
+"""`aimv2-np bench`: how fast, how large, and what holds it back."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from aimv2_np.cli import output
+from aimv2_np.cli.options import Several, debug_option
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rich.console import Console
+    from rich.table import Table
+
+DEFAULT = "large-224"
+BUSY = 0.5  # load average above which numbers are not to be trusted
+
+whole = click.IntRange(min=1)
+
+
+def _sizes(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> tuple[tuple[int, int], ...]:
+    """336, or 224x448, as (height, width)."""
+    found = [re.fullmatch(r"(\d{1,5})(?:x(\d{1,5}))?", value) for value in values]
+    for value, match in zip(values, found, strict=True):
+        if match is None:
+            raise click.BadParameter(
+                f"{value!r} is no size; expected pixels, like 336, or height x width, like 224x448", ctx, param
+            )
+    return tuple((int(match[1]), int(match[2] or match[1])) for match in found if match)
+
+
+@click.command("bench", cls=Several)
+@click.argument("models", metavar="[MODEL...]", nargs=-1)
+@click.option("--size", "sizes", metavar="PIXELS...", callback=_sizes, multiple=True, help="336, or 224x448.")
+@click.option("--batch", "batches", metavar="N...", type=whole, multiple=True, help="How many at once.  [default: 1]")
+@click.option("--threads", metavar="N...", type=whole, multiple=True, help="Cores to use.  [default: all]")
+@click.option("--text-tokens", metavar="N...", type=whole, multiple=True, help="Measure texts of N tokens instead.")
+@click.option("--layers", metavar="N", type=whole, help="Only N blocks of a random model: a quick look.")
+@click.option("--seconds", metavar="S", type=click.FloatRange(0), default=5.0, show_default=True, help="Per line.")
+@click.option("--profile", is_flag=True, help="Where the time goes, operation by operation.")
+@click.option("--cold", metavar="N", type=click.IntRange(0), default=3, show_default=True, help="Fresh processes.")
+@click.option("--processes", metavar="N", type=click.IntRange(2), help="Memory of N processes on one checkpoint.")
+@click.option("--blas", is_flag=True, help="Only compare OpenBLAS's kernels on this processor.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@debug_option
+def bench_command(
+    models: tuple[str, ...],
+    sizes: tuple[tuple[int, int], ...],
+    batches: tuple[int, ...],
+    threads: tuple[int, ...],
+    text_tokens: tuple[int, ...],
+    layers: int | None,
+    seconds: float,
+    profile: bool,
+    cold: int,
+    processes: int | None,
+    blas: bool,
+    as_json: bool,
+) -> None:
+    """Measure speed and memory, each model in fresh processes.
+
+    A MODEL is an architecture (large-224, 1B-448, large-native, large-224-lit; with random weights, which are written
+    to a temporary file), "tiny", a folder or a hub ID.  [default: large-224]
+
+    \b
+    aimv2-np bench
+    aimv2-np bench large-224 --batch 1 8 32 --threads 1 2 --profile
+    aimv2-np bench large-native --size 448 896
+    aimv2-np bench large-224-lit --text-tokens 16 --batch 64
+    aimv2-np bench --blas
+    """
+    from aimv2_np.bench.run import Plan, benchmark
+
+    plan = Plan(
+        models or (DEFAULT,), sizes, batches or (1,), threads, text_tokens, seconds, profile, cold, processes or 0,
+        layers,
+    )  # fmt: skip
+    if blas and (profile or processes or len(plan.models) > 1):
+        raise click.UsageError("--blas compares kernels for one model and nothing else; drop the other options")
+    with _telling() as tell:
+        result = _compare(plan, tell) if blas else benchmark(plan, tell)
+    if as_json:
+        output.print_json(result)
+        return
+    screen = output.console()
+    if blas:
+        _print_kernels(screen, result)
+    else:
+        _print(screen, result)
+
+
+@contextmanager
+def _telling() -> "Iterator[Callable[[str], None]]":
+    """A function that says on a terminal what is being done."""
+    screen = output.console(stderr=True)
+    if not screen.is_terminal:
+        yield lambda _: None
+        return
+    with screen.status("measuring") as status:
+        yield lambda what: status.update(output.printable(what))
+
+
+def _compare(plan: Any, tell: "Callable[[str], None]") -> dict[str, Any]:
+    from aimv2_np.bench.kernels import compare_kernels
+    from aimv2_np.bench.run import products_of
+
+    shapes, threads = products_of(plan)
+    return compare_kernels(shapes, threads, plan.seconds, tell)
+
+
+def _print(screen: "Console", result: dict[str, Any]) -> None:
+    machine, versions = result["machine"], result["versions"]
+    memory = f", {output.bytes_of(machine['memory'])}" if machine["memory"] else ""
+    cores = output.plural(machine["cores"], "core")
+    libraries = f"{_library(result['blas'])}, NumPy {versions['numpy']}, Python {versions['python']}"
+    screen.print(f"{machine['processor']}, {cores}{memory}; {libraries}")
+    _warn(machine["load"])
+    if result["blas"]["note"]:
+        output.note(result["blas"]["note"])
+    for model in result["models"]:
+        weights = "random weights" if model["random"] else output.bytes_of(model["weight_bytes"])
+        screen.print()
+        screen.print(f"{output.printable(model['name'])}, {model['parameters']:,} parameters, {weights}", style="bold")
+        screen.print(_cases(model["cases"]))
+        for case in model["cases"]:
+            if case["profile"]:
+                screen.print()
+                screen.print(_profile(case))
+        _print_processes(screen, model)
+
+
+def _warn(load: float | None) -> None:
+    if load is not None and load > BUSY:
+        output.note(f"the load average was {load:.1f} at the start: others use this machine, and numbers vary")
+
+
+def _library(blas: dict[str, Any]) -> str:
+    from aimv2_np.bench.blas import NAMES
+
+    name = NAMES.get(blas["library"] or "", "unknown matrix library")
+    kernel = f" ({blas['kernel']} kernels)" if blas["kernel"] else ""
+    return f"{name} {blas['version'] or ''}".rstrip() + kernel
+
+
+def _cases(cases: list[dict[str, Any]]) -> "Table":
+    table = output.table(header=True)
+    table.add_column("input", style="cyan", no_wrap=True)
+    for title in ("batch", "threads", "seconds", "per s", "GFLOP/s", "of sgemm", "working", "own"):
+        table.add_column(title, justify="right")
+    for it in cases:
+        memory = it["memory"]
+        table.add_row(
+            label(it["input"]), str(it["batch"]), str(it["threads"]), f"{it['seconds']['median']:.4g}",
+            f"{it['per_second']:.3g}", f"{it['gflops']:.1f}", output.percent(it["sgemm_fraction"]),
+            _bytes(memory["working"]), _bytes(memory["anonymous"]),
+        )  # fmt: skip
+    return table
+
+
+def label(given: dict[str, Any]) -> str:
+    """224x224, or "texts of 16"."""
+    from aimv2_np.bench.run import label
+
+    return label(given)
+
+
+def _profile(case: dict[str, Any]) -> "Table":
+    table = output.table(header=True)
+    table.title = f"{label(case['input'])}, batch {case['batch']}, threads {case['threads']}"
+    table.title_justify = "left"
+    table.add_column("operation", style="cyan", overflow="fold")
+    for title in ("calls", "ms", "share", "achieved", "ceiling", "of it"):
+        table.add_column(title, justify="right")
+    for it in case["profile"]["operations"]:
+        row = (it["operation"], str(it["calls"] or ""), f"{1e3 * it['seconds']:.2f}", output.percent(it["share"]))
+        if it["unit"] is None:
+            table.add_row(*row)
+            continue
+        speeds = (f"{it['achieved']:.1f} {it['unit']}", f"{it['ceiling']:.1f} {it['unit']}")
+        table.add_row(*row, *speeds, f"{100 * it['achieved'] / it['ceiling']:.0f} %")
+    return table
+
+
+def _print_processes(screen: "Console", model: dict[str, Any]) -> None:
+    table = output.table()
+    table.add_column(style="cyan", no_wrap=True)
+    table.add_column(overflow="fold")
+    if cold := model["cold"]:
+        stages = ", ".join(f"{name} {seconds:.2f} s" for name, seconds in cold["stages"].items())
+        peak = cold["memory"]["peak"]
+        used = f"; peak {_bytes(peak)}" if peak else ""
+        table.add_row("first feature", f"{cold['seconds']['median']:.2f} s after the start ({stages}){used}")
+    if sharing := model["sharing"]:
+        own = _bytes(max(it or 0 for it in sharing["anonymous"]) or None)
+        parts = f"{_bytes(model['weight_bytes'])} checkpoint, at most {own} of its own for each"
+        table.add_row(f"{sharing['processes']} processes", f"{_bytes(sharing['proportional'])} together ({parts})")
+    if table.row_count:
+        screen.print()
+        screen.print(table)
+
+
+def _bytes(number: int | None) -> str:
+    return "unknown" if number is None else output.bytes_of(number)
+
+
+def _print_kernels(screen: "Console", result: dict[str, Any]) -> None:
+    from aimv2_np.bench.blas import VARIABLE
+
+    blas, kernels = result["blas"], result["kernels"]
+    screen.print(f"NumPy uses {_library(blas)}, {output.plural(result['threads'], 'thread')}")
+    if blas["note"]:
+        screen.print(f"{blas['note']}.")
+    if blas["forced"]:
+        screen.print(f"{VARIABLE}={output.printable(blas['forced'])} is set in this environment.")
+    table = output.table(header=True)
+    table.add_column("kernel", style="cyan", no_wrap=True)
+    table.add_column("GFLOP/s", justify="right")
+    table.add_column("", overflow="fold")
+    for it in kernels:
+        how = f"{VARIABLE}={it['core_type']}" if it["core_type"] else "in use"
+        table.add_row(it["kernel"], f"{it['gflops']:.1f}", how)
+    for core_type, reason in result["unusable"].items():
+        table.add_row(core_type, "", output.printable(reason), style="dim")
+    screen.print()
+    screen.print(table)
+    screen.print()
+    if result["fastest"]:
+        screen.print(
+            f"{kernels[0]['kernel']} is the fastest here. To choose it, set the variable before Python starts:"
+        )
+        screen.print(f"    {VARIABLE}={result['fastest']} aimv2-np …", style="bold")
+    elif blas["library"] == "openblas":
+        screen.print(f"{next(it['kernel'] for it in kernels if not it['core_type'])} is in use, and none is faster.")

@@ -1,0 +1,98 @@
+"""docs/performance.md says what docs/performance.json says."""
+
+import json
+
+from tests.benchmarks.measure import CASES
+from tests.benchmarks.report import render
+from tests.support.paths import ROOT
+
+DOCS = ROOT / "docs"
+TIMES = {"median": 2.0, "best": 1.5, "spread": 0.1, "rounds": 3}
+MEMORY = {"anonymous": 50_000_000, "peak": 1_300_000_000}
+
+
+def data(**changes):
+    """Two peers, one of which computes something else in the second case."""
+    peers = {
+        "OpenVINO": {"error": 1e-6, "seconds": {**TIMES, "median": 3.0}, "per_second": 1 / 3, "memory": MEMORY},
+        "aimv2_np": {"error": 0.0, "seconds": TIMES, "per_second": 0.5, "memory": MEMORY},
+    }
+    wrong = {**peers, "OpenVINO": {"error": 0.5, "failed": "computes something else"}}
+    failed = {"failed": "gone"}
+    stages = {"start": 0.25, "load": 0.5, "prepare": 0.125, "run": 1.0}
+    return {
+        "date": "2025-01-02", "versions": {"numpy": "2.4"}, "threads": 2, "seconds": 60.0, "layers": None,
+        "machine": {"processor": "A CPU", "cores": 4, "memory": 16e9, "load": 0.0},
+        "cases": [{"name": "one", "peers": peers}, {"name": "two", "peers": wrong}],
+        "cold": {"aimv2_np": {"seconds": TIMES, "stages": stages, "memory": MEMORY}, "ONNX Runtime": failed},
+        "sharing": {"aimv2_np": {"processes": 4, "proportional": 1_400_000_000, "anonymous": [1, 40_000_000]}},
+        "profile": None,
+        "kernels": {
+            "blas": {"library": "openblas", "version": "0.3"},
+            "kernels": [{"kernel": "Haswell", "core_type": None, "gflops": 100.4}],
+        },
+        **changes,
+    }  # fmt: skip
+
+
+def test_the_page_is_that_of_the_data():
+    found = json.loads((DOCS / "performance.json").read_text(encoding="utf-8"))
+    assert (DOCS / "performance.md").read_text(encoding="utf-8") == render(found)
+    assert (DOCS / "performance.png").is_file()
+    assert {case["name"] for case in found["cases"]} <= {case.name for case in CASES}
+
+
+def test_numbers():
+    lines = render(data()).splitlines()
+    assert "| per second | aimv2_np | OpenVINO |" in lines
+    assert "| one | 0.5 | 0.333 (1.50 ×) |" in lines  # 3 s there, 2 s here
+    assert "| two | 0.5 | – |" in lines
+    assert "- OpenVINO, two: computes something else" in lines
+    assert "| aimv2_np | 2.00 | 1.50 | 0.25 + 0.50 + 0.12 + 1.00 | 1.3 GB |" in lines
+    assert "| ONNX Runtime | – |  |  | gone |" in lines
+    assert "| one | 50 MB / 1.3 GB | 50 MB / 1.3 GB |" in lines
+    assert "| two | 50 MB / 1.3 GB |  |" in lines
+    assert "| 4 × aimv2_np | 1.4 GB | 40 MB |" in lines
+    assert "| Haswell | 100 | in use |" in lines
+
+
+def test_trial_runs_are_called_so():
+    assert "trial" not in render(data())
+    assert "every tower was cut to 1 block." in render(data(layers=1))
+    busy = {**data()["machine"], "load": 3.5}
+    assert "other programs were running (load average 3.5 at the start)" in render(data(machine=busy))
+
+
+def test_where_the_time_went():
+    operations = [
+        {"operation": "linear 4->4", "calls": 3, "seconds": 0.25, "share": 0.5, "unit": "GFLOP/s", "achieved": 75.0,
+         "ceiling": 100.0},
+        {"operation": "between operations", "calls": None, "seconds": 0.25, "share": 0.5, "unit": None,
+         "achieved": None, "ceiling": None},
+    ]  # fmt: skip
+    profile = {
+        "gflops": 80.0, "sgemm_gflops": 100.0, "sgemm_fraction": 0.8,
+        "memory": {"working": 12_000_000, "anonymous": 60_000_000, "started": 20_000_000},
+        "profile": {"copy_gb_per_second": 17.0, "operations": operations},
+    }  # fmt: skip
+    page = render(data(profile=profile))
+    assert "80 GFLOP/s of the 100 GFLOP/s that sgemm does" in page
+    assert "**80 %**" in page
+    assert "| linear 4->4 | 3 | 250.0 | 50.0 % | 75.0 GFLOP/s | 100.0 GFLOP/s | 75 % |" in page
+    assert "| between operations |  | 250.0 | 50.0 % |  |  |  |" in page
+    assert "12 MB of working memory" in page
+
+
+def test_commands_of_the_page_exist():
+    import re
+
+    import click
+
+    from aimv2_np.cli.app import app
+
+    page = render(data())
+    known = {it for p in app.get_command(click.Context(app), "bench").params for it in p.opts}
+    commands = re.findall(r"^aimv2-np bench(.*?)(?:#.*)?$", page, re.MULTILINE)
+    assert len(commands) > 5
+    for command in commands:
+        assert set(re.findall(r"--[a-z-]+", command)) <= known
