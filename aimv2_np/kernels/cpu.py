@@ -27,7 +27,7 @@ from aimv2_np.tracing import tracing
 NDArray = np.ndarray[Any, np.dtype[Any]]
 
 SCORES_BYTES = 1 << 20  # one tile of attention scores: between a core's L2 cache and its share of the last level
-BLOCK_ELEMENTS = 1 << 16  # of element-wise work between two visits to main memory: 256 KiB of float32, half an L2 cache
+BLOCK_ELEMENTS = 1 << 17  # of element-wise work between two visits to main memory: 512 KiB of float32, an L2 cache
 JOB_TOKENS = 1024  # that a core takes through the blocks together: enough for BLAS, little enough for memory
 WORTH_A_THREAD = 1 << 24  # multiplications; with fewer, starting a thread (a tenth of a millisecond) gains nothing
 
