@@ -153,7 +153,7 @@ class Team:
         self.slices = list(slices)
         self._barrier = Barrier(len(self.slices))
         self._lock = Lock()
-        self._wholes: dict[int, NDArray] = {}
+        self._wholes: dict[int, list[NDArray]] = {}
 
     def run(self, work: Callable[[slice], object]) -> None:
         """Call `work` with every slice, each on its own thread; an exception in one ends them all and is raised."""
@@ -169,12 +169,12 @@ class Team:
         finally:
             _membership.reset(token)
 
-    def whole(self, meeting: int, make: Callable[[], NDArray]) -> NDArray:
-        """The array that all members write to at their `meeting`-th meeting; whoever comes first makes it."""
+    def wholes(self, meeting: int, make: Callable[[], list[NDArray]]) -> list[NDArray]:
+        """The arrays that all members write to at their `meeting`-th meeting; whoever comes first makes them."""
         with self._lock:
             if meeting not in self._wholes:
                 self._wholes[meeting] = make()
-                self._wholes.pop(meeting - 1, None)  # all have it: this member waited there for the others
+                self._wholes.pop(meeting - 1, None)  # all have those: this member waited there for the others
             return self._wholes[meeting]
 
     def wait(self) -> None:
@@ -188,16 +188,23 @@ class Member:
     def __init__(self, team: Team, index: int) -> None:
         self.team, self.index, self.meetings = team, index, 0
 
-    def gather(self, part: NDArray, axis: int, empty_like: Callable[[NDArray, list[int]], NDArray]) -> NDArray:
-        """All members' parts, joined along `axis` in an array they share, which one of them makes by `empty_like`."""
+    def gather(
+        self, parts: Sequence[NDArray], axis: int, empty_like: Callable[[NDArray, list[int]], NDArray]
+    ) -> list[NDArray]:
+        """All members' parts, joined along `axis` in arrays they share, which one of them makes by `empty_like`.
+
+        Every member comes with as many parts; those that come first in each list make the first array, and so on.
+        """
         slices = self.team.slices
-        shape = list(part.shape)
-        shape[axis] = slices[-1].stop
-        whole = self.team.whole(self.meetings, lambda: empty_like(part, shape))
-        whole[(*(slice(None),) * axis, slices[self.index])] = part
+        shapes = [[*part.shape[:axis], slices[-1].stop, *part.shape[axis + 1 :]] for part in parts]
+        wholes = self.team.wholes(
+            self.meetings, lambda: [empty_like(*pair) for pair in zip(parts, shapes, strict=True)]
+        )
+        for whole, part in zip(wholes, parts, strict=True):
+            whole[(*(slice(None),) * axis, slices[self.index])] = part
         self.meetings += 1
         self.team.wait()
-        return whole
+        return wholes
 
 
 _membership: ContextVar[Member | None] = ContextVar("membership", default=None)

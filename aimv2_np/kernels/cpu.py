@@ -116,7 +116,7 @@ def attention_tiles(q: NDArray, k: NDArray, v: NDArray, scale: float, mask: NDAr
     team has the queries of its own tokens, and asks the others for their keys and values.
     """
     if member := membership():
-        k, v = member.gather(k, 2, empty_like), member.gather(v, 2, empty_like)
+        k, v = member.gather((k, v), 2, empty_like)
     batch, heads, queries, size = q.shape
     row_bytes = k.shape[2] * q.itemsize
     rows = max(1, min(queries, SCORES_BYTES // max(1, row_bytes)))

@@ -131,17 +131,16 @@ def test_nobody_reads_the_output(two_towers):
 
 @POSIX
 def test_ctrl_c_ends_quietly(two_towers, tmp_path):
-    pipe = tmp_path / "picture"
-    os.mkfifo(pipe)
-    arguments = ["classify", str(pipe), "--model", str(two_towers), "--labels", "cat,dog"]
-    process = subprocess.Popen(
+    arguments = ["embed", "-", "--model", str(two_towers), "-o", str(tmp_path / "features.safetensors")]
+    with subprocess.Popen(
         [sys.executable, "-m", "aimv2_np", *arguments],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=ENVIRONMENT,
-    )  # fmt: skip
-    with pipe.open("wb"):  # opens when the command opens the picture: now it waits for bytes that never come
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=ENVIRONMENT,
+    ) as process:  # fmt: skip
+        process.stdin.write(b"\n" * 2**18)  # more than a pipe holds: goes on when the command reads, and waits for more
+        process.stdin.flush()
         process.send_signal(signal.SIGINT)
-        stdout, stderr = process.communicate(timeout=120)
-    assert (process.returncode, stdout, stderr) == (130, b"", b"")
+        assert process.wait(timeout=120) == 130
+        assert (process.stdout.read(), process.stderr.read()) == (b"", b"")
 
 
 @POSIX
