@@ -132,8 +132,12 @@ def test_nobody_reads_the_output(two_towers):
 @POSIX
 def test_ctrl_c_ends_quietly(two_towers, tmp_path):
     arguments = ["embed", "-", "--model", str(two_towers), "-o", str(tmp_path / "features.safetensors")]
+    # Programs that a script started in the background inherit that Ctrl-C is ignored: not so this command.
+    run = (
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); from aimv2_np.cli import main; main()"
+    )
     with subprocess.Popen(
-        [sys.executable, "-m", "aimv2_np", *arguments],
+        [sys.executable, "-c", run, *arguments],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=ENVIRONMENT,
     ) as process:  # fmt: skip
         process.stdin.write(b"\n" * 2**18)  # more than a pipe holds: goes on when the command reads, and waits for more
