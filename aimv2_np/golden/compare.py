@@ -33,6 +33,7 @@ ESTIMATE_FACTOR = 2.0
 LOGITS = ("logits_per_image", "logits_per_text", "loss")
 
 
+@np.errstate(all="ignore")  # what is compared may hold anything; what overflows shows in the result
 def compare(
     reference: Side,
     other: Side,

@@ -251,3 +251,19 @@ def test_two_implementations_of_one_network_are_equal(layers, heads, native, see
         side.activations = {}
     result = compare(side, Port(model).run(**inputs), model=model)
     assert result.equal, result.explanation
+
+
+@pytest.mark.parametrize(
+    "odd", [np.array([0x7C01, 1, 0x7BFF], "u2").view("f2"), np.array([0x7F800001, 1, 0x7F7FFFFF], "u4").view("f4")]
+)
+def test_numbers_of_no_use_are_no_reason_to_warn(odd):
+    """NaNs that signal, subnormal and largest numbers, where pictures, norms and errors are computed from them."""
+    model = vision_model()
+    ours = {name: array.astype(odd.dtype) for name, array in recorded(model, {"pixel_values": pixels(1)}).items()}
+    pictures = ours["inputs/pixel_values"]
+    pictures.reshape(-1)[:3] = odd
+    for path in ours:
+        theirs = {name: array.copy() for name, array in ours.items()}
+        theirs[path].reshape(-1)[-3:] = odd
+        assert not compare(ours, theirs, model=model).equal
+        assert not compare(theirs, ours, model=model).equal

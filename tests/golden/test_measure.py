@@ -55,6 +55,16 @@ def test_what_is_not_finite_on_one_side_is_an_infinite_error(value):
     assert measure(b, b, "float32").nonfinite == 0
 
 
+@pytest.mark.parametrize(("dtype", "bits"), [(np.float16, np.uint16(0x7C01)), (np.float32, np.uint32(0x7F800001))])
+def test_a_nan_that_signals_is_a_nan(dtype, bits):
+    """Converting it to another width is an invalid operation, about which NumPy would warn."""
+    a = np.ones(3, dtype)
+    b = a.copy()
+    b.view(bits.dtype)[1] = bits
+    assert measure(a, b, "float32").nonfinite == measure(b, a, "float32").nonfinite == 1
+    assert measure(b, b, "float32").max_abs == 0
+
+
 def test_infinities_of_other_signs_differ():
     assert measure(np.array([np.inf, 1]), np.array([-np.inf, 1]), "float32").nonfinite == 1
 

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from aimv2_np.arrays import widen
 from aimv2_np.golden.diagnosis.context import Context
 from aimv2_np.golden.diagnosis.fault import Fault, Variants, with_forward
 from aimv2_np.layers.attention import Attention, merge_heads, softmax, split_heads
@@ -22,7 +23,7 @@ ADVICE = f"float16 ends at {LARGEST:g}; compute this in float32"
 
 def overflowed(x: Array) -> Array:
     """`x` with infinities where float16 has no numbers."""
-    return np.where(np.abs(x) < OVERFLOWS, x, np.copysign(np.inf, x))
+    return np.where(np.abs(widen(x)) < OVERFLOWS, x, np.copysign(np.inf, x))
 
 
 def norm_overflow(norm: Any, path: str, _: Context) -> Variants:
