@@ -1,7 +1,7 @@
 """All cores on one call: each works on a slice of its own, on a thread of its own, with BLAS at one thread.
 
-That beats BLAS's own threads, which meet at the end of every product: slices meet once, or once a layer. It also makes
-results repeatable, since BLAS rounds differently with another number of threads.
+That beats BLAS's own threads, which meet at the end of every product: slices meet once, or a few times a layer. It also
+makes results repeatable, since BLAS rounds differently with another number of threads.
 
 How many slices is BLAS's own setting: what `threadpoolctl.threadpool_limits` or OPENBLAS_NUM_THREADS allow it. Where
 BLAS cannot be controlled (Apple's Accelerate), there is one slice, and BLAS does as it pleases.
@@ -17,8 +17,6 @@ from threading import Barrier, BrokenBarrierError, Lock, Thread
 from typing import Any
 
 import numpy as np
-
-NDArray = np.ndarray[Any, np.dtype[Any]]
 
 
 @cache
@@ -142,77 +140,21 @@ def run(jobs: Sequence[Callable[[], object]], workers: int) -> None:
         raise next((error for error in problems if not isinstance(error, BrokenBarrierError)), problems[0])
 
 
-class Team:
-    """Threads that work on slices of one thing, all at once, and now and then need each other's parts.
+def together(work: Callable[[int, Callable[[], object]], object], workers: int) -> None:
+    """Call `work(i, meet)` for each of the `workers`, all at once; `meet()` returns when all of them have called it.
 
-    Attributes:
-        slices: of the whole, one per member.
+    An exception in one ends them all at their next meeting, and is raised here.
     """
+    barrier = Barrier(workers)
 
-    def __init__(self, slices: Sequence[slice]) -> None:
-        self.slices = list(slices)
-        self._barrier = Barrier(len(self.slices))
-        self._lock = Lock()
-        self._wholes: dict[int, list[NDArray]] = {}
-
-    def run(self, work: Callable[[slice], object]) -> None:
-        """Call `work` with every slice, each on its own thread; an exception in one ends them all and is raised."""
-        run([partial(self._member, i, work) for i in range(len(self.slices))], len(self.slices))
-
-    def _member(self, index: int, work: Callable[[slice], object]) -> None:
-        token = _membership.set(Member(self, index))
+    def member(i: int) -> None:
         try:
-            work(self.slices[index])
+            work(i, barrier.wait)
         except BaseException:
-            self._barrier.abort()
+            barrier.abort()
             raise
-        finally:
-            _membership.reset(token)
 
-    def wholes(self, meeting: int, make: Callable[[], list[NDArray]]) -> list[NDArray]:
-        """The arrays that all members write to at their `meeting`-th meeting; whoever comes first makes them."""
-        with self._lock:
-            if meeting not in self._wholes:
-                self._wholes[meeting] = make()
-                self._wholes.pop(meeting - 1, None)  # all have those: this member waited there for the others
-            return self._wholes[meeting]
-
-    def wait(self) -> None:
-        """Return when all members have called this."""
-        self._barrier.wait()
-
-
-class Member:
-    """What one thread of a team knows: which slice is its own, and at how many meetings it has been."""
-
-    def __init__(self, team: Team, index: int) -> None:
-        self.team, self.index, self.meetings = team, index, 0
-
-    def gather(
-        self, parts: Sequence[NDArray], axis: int, empty_like: Callable[[NDArray, list[int]], NDArray]
-    ) -> list[NDArray]:
-        """All members' parts, joined along `axis` in arrays they share, which one of them makes by `empty_like`.
-
-        Every member comes with as many parts; those that come first in each list make the first array, and so on.
-        """
-        slices = self.team.slices
-        shapes = [[*part.shape[:axis], slices[-1].stop, *part.shape[axis + 1 :]] for part in parts]
-        wholes = self.team.wholes(
-            self.meetings, lambda: [empty_like(*pair) for pair in zip(parts, shapes, strict=True)]
-        )
-        for whole, part in zip(wholes, parts, strict=True):
-            whole[(*(slice(None),) * axis, slices[self.index])] = part
-        self.meetings += 1
-        self.team.wait()
-        return wholes
-
-
-_membership: ContextVar[Member | None] = ContextVar("membership", default=None)
-
-
-def membership() -> Member | None:
-    """This thread's place in the team it works for, or None."""
-    return _membership.get()
+    run([partial(member, i) for i in range(workers)], workers)
 
 
 def parts(total: int, count: int) -> list[slice]:

@@ -11,11 +11,7 @@ from threadpoolctl import threadpool_limits
 
 from aimv2_np import parallel
 from aimv2_np.operation import operation, textbook
-from aimv2_np.parallel import Team, cores, membership, one_blas_thread, parts, run
-
-
-def empty_like(part, shape):
-    return np.empty(shape, part.dtype)
+from aimv2_np.parallel import cores, one_blas_thread, parts, run, together
 
 
 def blas_threads():
@@ -170,47 +166,43 @@ def test_jobs_see_the_callers_context():
 
 
 @settings(max_examples=30)
-@given(rows=st.integers(1, 9), members=st.integers(1, 5), meetings=st.integers(1, 6), axis=st.integers(0, 2))
-def test_a_team_joins_its_parts(rows, members, meetings, axis):
-    whole = np.moveaxis(np.arange(meetings * rows * 6.0).reshape(meetings, rows, 2, 3), 1, axis + 1)
-    team, seen = Team(parts(rows, members)), []
+@given(members=st.integers(1, 5), meetings=st.integers(1, 6))
+def test_all_have_written_when_they_meet(members, meetings):
+    board, seen = np.zeros((meetings, members), int), []
 
-    def work(part):
-        assert membership().team is team
-        own = [w[(slice(None),) * axis + (part,)] for w in whole]
-        results = [array for w in own for array in membership().gather((w, -w), axis, empty_like)]
-        seen.append(results)
+    def work(i, meet):
+        for m in range(meetings):
+            board[m, i] = 1 + i
+            meet()
+            seen.append((m, i, board[m].tolist()))
 
-    team.run(work)
-    assert len(seen) == len(team.slices) == min(rows, members)
-    for results in seen:
-        for one, w in zip(results, [sign * w for w in whole for sign in (1, -1)], strict=True):
-            np.testing.assert_array_equal(one, w)
-    assert membership() is None
+    together(work, members)
+    assert sorted(seen) == [(m, i, list(range(1, members + 1))) for m in range(meetings) for i in range(members)]
 
 
 def test_an_error_in_one_member_is_not_waited_for():
-    def work(part):
+    def work(member, meet):
         for i in range(5):
-            if (part.start, i) == (1, 3):
+            if (member, i) == (1, 3):
                 raise ZeroDivisionError("the second member's")
-            membership().gather([np.zeros((1, 2))], 0, empty_like)
+            meet()
 
     with pytest.raises(ZeroDivisionError, match="the second member's"):
-        Team(parts(3, 3)).run(work)
+        together(work, 3)
 
 
-def test_teams_of_many_calls_do_not_wait_for_each_other():
+def test_members_of_many_calls_do_not_wait_for_each_other():
     def call(seed):
-        x = np.random.default_rng(seed).standard_normal((7, 2))
-        out = np.empty_like(x)
+        x = np.random.default_rng(seed).standard_normal(3)
+        sums = np.zeros(3)
 
-        def work(part):
+        def work(i, meet):
             for _ in range(10):
-                out[part] = membership().gather([x[part]], 0, empty_like)[0].mean()
+                sums[i] += x[i]
+                meet()
 
-        Team(parts(7, 3)).run(work)
-        return np.array_equal(out, np.full_like(x, x.mean()))
+        together(work, 3)
+        return np.allclose(sums, 10 * x)
 
     with ThreadPoolExecutor(8) as pool:
         assert all(pool.map(call, range(40)))

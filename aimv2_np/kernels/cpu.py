@@ -15,13 +15,14 @@ from typing import Any
 import numpy as np
 
 from aimv2_np.kernels.scratch import empty, empty_like, scratch
+from aimv2_np.kernels.split import run_split
 from aimv2_np.layers.attention import attention
 from aimv2_np.layers.encoder import EncoderLayer, run_layers
 from aimv2_np.layers.linear import linear
 from aimv2_np.layers.rms_norm import rms_norm
 from aimv2_np.layers.swiglu import gated
 from aimv2_np.operation import Operation
-from aimv2_np.parallel import Team, cores, membership, one_blas_thread, parts, run
+from aimv2_np.parallel import cores, one_blas_thread, parts, run
 from aimv2_np.tracing import tracing
 
 NDArray = np.ndarray[Any, np.dtype[Any]]
@@ -112,11 +113,8 @@ def gated_blocks(gate: NDArray, up: NDArray, hidden_act: str) -> NDArray:
 def attention_tiles(q: NDArray, k: NDArray, v: NDArray, scale: float, mask: NDArray | None = None) -> NDArray:
     """Tiles of pictures, heads and query rows, so that scores take `SCORES_BYTES` and not N² numbers per head.
 
-    The softmax's division is done after the product with the values: on d numbers a row instead of M. A member of a
-    team has the queries of its own tokens, and asks the others for their keys and values.
+    The softmax's division is done after the product with the values: on d numbers a row instead of M.
     """
-    if member := membership():
-        k, v = member.gather((k, v), 2, empty_like)
     batch, heads, queries, size = q.shape
     row_bytes = k.shape[2] * q.itemsize
     rows = max(1, min(queries, SCORES_BYTES // max(1, row_bytes)))
@@ -145,23 +143,25 @@ def attention_tiles(q: NDArray, k: NDArray, v: NDArray, scale: float, mask: NDAr
 
 @_body_of(run_layers)
 def run_layers_in_slices(x: NDArray, layers: list[EncoderLayer], mask: NDArray | None = None) -> NDArray:
-    """Each core takes some of the pictures through all blocks; pictures left over are cut up, some tokens to each core.
-
-    Such tokens meet those of the other cores once a block, as keys and values.
-    """
+    """Each core takes some of the pictures through all blocks; on what is left over they work together."""
     if tracing() or not layers or not x.size:
         return run_layers.textbook(x, layers, mask)  # type: ignore[no-any-return]
     batch, tokens, size = x.shape
     out = np.empty(x.shape, x.dtype)
     workers = cores() if x.size * layers[0].ffn.gate_proj.weight.size // size > WORTH_A_THREAD else 1
 
-    def work(b: slice, n: slice) -> None:
-        with scratch():
-            out[b, n] = _through(x[b, n], layers, None if mask is None else _tile(mask, b, n))
+    def some(b: slice) -> NDArray | None:
+        return None if mask is None else mask[b if len(mask) > 1 else slice(None)]
 
-    run([partial(work, b, slice(None)) for b in _rounds(batch // workers, workers, tokens)], workers)
-    for i in range(batch // workers * workers, batch):
-        Team(parts(tokens, workers)).run(partial(work, slice(i, i + 1)))
+    def work(b: slice) -> None:
+        with scratch():
+            out[b] = _through(x[b], layers, some(b))
+
+    each = batch // workers
+    run([partial(work, b) for b in _rounds(each, workers, tokens)], workers)
+    if rest := batch - each * workers:
+        b = slice(batch - rest, batch)
+        out[b] = run_split(x[b], layers, some(b), workers, JOB_TOKENS)
     return out
 
 

@@ -280,12 +280,12 @@ def test_a_model_does_not_depend_on_the_number_of_threads(dtype):
 
 
 def test_an_error_in_one_slice_ends_the_call():
-    """The others do not wait for ever for its keys, and BLAS has its threads back."""
+    """The others do not wait for it for ever, and BLAS has its threads back."""
     before = [lib.num_threads for lib in parallel.blas_libraries()]
     model = vision_model()
     model.encoder.layers[1].ffn.gate_proj = None
     for count in (1, 3):
-        with tiles(**SLICED, cores=lambda: 3), pytest.raises(TypeError, match="not callable"):
+        with tiles(**SLICED, cores=lambda: 3), pytest.raises((TypeError, AttributeError), match="NoneType"):
             model(pixels(count))
     assert [lib.num_threads for lib in parallel.blas_libraries()] == before
 

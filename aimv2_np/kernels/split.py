@@ -1,0 +1,108 @@
+"""A few pictures on all cores at once: each core makes its own features of every layer.
+
+    core i:    y[:, own_i] = x W[own_i]ᵀ
+
+A core then multiplies by its own rows of each weight, so that no weight is read, or packed by BLAS, by two of them. The
+cores meet where the next step needs what all have made: four times a block. Shoeybi et al. 2019, "Megatron-LM"
+(arXiv:1909.08053), section 3, in memory that all of them share.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from aimv2_np.kernels.scratch import scratch
+from aimv2_np.layers.attention import attention, merge_heads, split_heads
+from aimv2_np.layers.encoder import EncoderLayer
+from aimv2_np.layers.linear import Linear, linear
+from aimv2_np.layers.swiglu import gated
+from aimv2_np.parallel import parts, together
+
+NDArray = np.ndarray[Any, np.dtype[Any]]
+
+
+def run_split(x: NDArray, layers: list[EncoderLayer], mask: NDArray | None, workers: int, step: int) -> NDArray:
+    """All blocks on x (B, N, D), with `workers` cores; the MLP takes `step` tokens at once."""
+    batch, tokens, size = x.shape
+    stream = _by_feature((batch, tokens, size), x.dtype)
+    stream[...] = x
+    shared = _Shared(layers[0], stream, workers, step)
+
+    def work(i: int, meet: Callable[[], object]) -> None:
+        with scratch():
+            for layer in layers:
+                _attention(layer, shared, mask, i, meet)
+                _mlp(layer, shared, i, meet)
+
+    together(work, workers)
+    return stream
+
+
+class _Shared:
+    """The arrays that every core writes its own features, heads or tokens of, and whose parts those are."""
+
+    def __init__(self, layer: EncoderLayer, stream: NDArray, workers: int, step: int) -> None:
+        batch, tokens, size = stream.shape
+        inner = len(layer.ffn.gate_proj.weight)
+        rows = batch * tokens
+        self.stream, self.rows = stream, stream.reshape(rows, size)
+        *self.qkv, self.heads = (_by_feature(stream.shape, stream.dtype) for _ in range(4))
+        self.inner = _by_feature((min(step, rows), inner), stream.dtype)
+        self.blocks = [slice(start, min(start + step, rows)) for start in range(0, rows, step)]
+        self.features, self.intermediate = _parts(size, workers), _parts(inner, workers)
+        self.tokens = _parts(tokens, workers)
+
+
+def _attention(layer: EncoderLayer, shared: _Shared, mask: NDArray | None, i: int, meet: Callable[[], object]) -> None:
+    """x ← x + attention(rms_norm1(x)).
+
+    A core attends with its own heads if their features are its own; or else, after one more meeting, with all heads of
+    its own tokens.
+    """
+    own, block, heads = shared.features[i], layer.attention, layer.attention.heads
+    h = layer.rms_norm1(shared.stream)
+    qkv = [_features(project, h, own) for project in (block.q_proj, block.k_proj, block.v_proj)]
+    if heads % len(shared.features) == 0:
+        n, d, heads = slice(None), own, heads // len(shared.features)
+    else:
+        for y, part in zip(shared.qkv, qkv, strict=True):
+            y[..., own] = part
+        meet()
+        n, d, qkv = shared.tokens[i], slice(None), shared.qkv
+    q, k, v = (split_heads(y, heads) for y in qkv)
+    if mask is not None and mask.shape[2] > 1:
+        mask = mask[:, :, n]
+    shared.heads[:, n, d] = merge_heads(attention(q[:, :, n], k, v, q.shape[-1] ** -0.5, mask))
+    meet()
+    shared.stream[..., own] += _features(block.out_proj, shared.heads, own)
+    meet()
+
+
+def _mlp(layer: EncoderLayer, shared: _Shared, i: int, meet: Callable[[], object]) -> None:
+    """x ← x + ffn(rms_norm2(x)), some tokens after the other."""
+    own, between, mlp = shared.features[i], shared.intermediate[i], layer.ffn
+    for n in shared.blocks:
+        x, inner = shared.rows[n], shared.inner[: n.stop - n.start]
+        h = layer.rms_norm2(x)
+        gate, up = _features(mlp.gate_proj, h, between), _features(mlp.up_proj, h, between)
+        inner[:, between] = gated(gate, up, mlp.hidden_act)
+        meet()
+        x[:, own] += _features(mlp.down_proj, inner, own)
+        meet()
+
+
+def _features(project: Linear, x: NDArray, own: slice) -> NDArray:
+    """Some of the features that `project` makes."""
+    y: NDArray = linear(x, project.weight[own], None if project.bias is None else project.bias[own])
+    return y
+
+
+def _parts(total: int, workers: int) -> list[slice]:
+    """One for each worker, though some be empty."""
+    return [*parts(total, workers), *[slice(total, total)] * (workers - total)]
+
+
+def _by_feature(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray:
+    """An array (…, D) of which the tokens of one feature are neighbours in memory."""
+    return np.moveaxis(np.empty((shape[-1], *shape[:-1]), dtype), 0, -1)
