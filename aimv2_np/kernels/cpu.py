@@ -161,7 +161,8 @@ def run_layers_in_slices(x: NDArray, layers: list[EncoderLayer], mask: NDArray |
     run([partial(work, b) for b in _rounds(each, workers, tokens)], workers)
     if rest := batch - each * workers:
         b = slice(batch - rest, batch)
-        out[b] = run_split(x[b], layers, some(b), workers, JOB_TOKENS)
+        with scratch():
+            out[b] = run_split(x[b], layers, some(b), workers, JOB_TOKENS)
     return out
 
 

