@@ -71,7 +71,9 @@ def _alone(case: Case, folder: Path, args: argparse.Namespace, tell: Callable[[s
 def parse(arguments: Sequence[str] | None = None) -> tuple[argparse.Namespace, list[Case]]:
     """The options, and the cases that they choose."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--write", action="store_true", help="write docs/performance.* instead of printing the page")
+    parser.add_argument(
+        "--write", action="store_true", help="write docs/performance.*, which keeps the cases that are not measured now"
+    )
     parser.add_argument("--render", action="store_true", help="measure nothing; from docs/performance.json")
     parser.add_argument("--cases", nargs="+", metavar="GLOB", default=["*"], help="by name: '*224 px*'")
     parser.add_argument("--peers", nargs="+", metavar="NAME", choices=PEERS, default=list(PEERS))
@@ -94,16 +96,30 @@ def parse(arguments: Sequence[str] | None = None) -> tuple[argparse.Namespace, l
     return args, cases
 
 
+def joined(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
+    """What was measured now, and of `old` the cases that were not, if it was measured in the same way."""
+    same = ("versions", "threads", "seconds", "layers")
+    if any(old[key] != new[key] for key in same) or old["machine"] | {"load": 0} != new["machine"] | {"load": 0}:
+        return new
+    found = {case["name"]: case for case in (*old["cases"], *new["cases"])}
+    cases = [found[case.name] for case in CASES if case.name in found]
+    load = max(old["machine"]["load"] or 0, new["machine"]["load"] or 0)
+    kept = {key: value for key, value in old.items() if new.get(key) is None}
+    return new | kept | {"cases": cases, "machine": new["machine"] | {"load": load}}
+
+
 def main() -> None:
     args, cases = parse()
+    old = json.loads(DATA.read_text(encoding="utf-8")) if DATA.exists() else None
     if args.render:
-        data = json.loads(DATA.read_text(encoding="utf-8"))
+        data = old
     else:
         data = measure(args, cases, lambda what: print(what, file=sys.stderr, flush=True))
     if not (args.write or args.render):
         sys.stdout.write(render(data))
         return
     if args.write:
+        data = joined(old, data) if old else data
         write_json(DATA, data, overwrite=True)
     PAGE.write_text(render(data), encoding="utf-8")
     draw_chart(data, CHART)

@@ -2,6 +2,9 @@
 
 import json
 
+import pytest
+
+from tests.benchmarks.compare_peers import joined
 from tests.benchmarks.measure import CASES
 from tests.benchmarks.report import render
 from tests.support.paths import ROOT
@@ -96,3 +99,20 @@ def test_commands_of_the_page_exist():
     assert len(commands) > 5
     for command in commands:
         assert set(re.findall(r"--[a-z-]+", command)) <= known
+
+
+def test_a_case_can_be_measured_again_by_itself():
+    names = [case.name for case in CASES[:3]]
+    old = data(cases=[{"name": names[0], "peers": 1}, {"name": names[2], "peers": 2}])
+    new = data(cases=[{"name": names[1], "peers": 3}, {"name": names[0], "peers": 4}], cold=None, date="2025-01-03")
+    new["machine"] = {**new["machine"], "load": 0.4}
+    both = joined(old, new)
+    assert [(case["name"], case["peers"]) for case in both["cases"]] == [(names[0], 4), (names[1], 3), (names[2], 2)]
+    assert both["cold"] == old["cold"]
+    assert (both["date"], both["machine"]["load"]) == ("2025-01-03", 0.4)
+
+
+@pytest.mark.parametrize("change", [{"versions": {"numpy": "2.5"}}, {"seconds": 1.0}, {"machine": {"processor": "B"}}])
+def test_another_machine_begins_a_new_page(change):
+    new = data(cases=[{"name": CASES[1].name, "peers": 3}], **change)
+    assert joined(data(), new) == new
