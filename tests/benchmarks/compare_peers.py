@@ -38,7 +38,7 @@ def measure(args: argparse.Namespace, cases: Sequence[Case], tell: Callable[[str
     data: dict[str, Any] = {
         "date": time.strftime("%Y-%m-%d"), "machine": describe_machine(), "versions": describe_versions(LIBRARIES),
         "threads": args.threads, "seconds": args.seconds, "layers": args.layers, "cases": [], "cold": None,
-        "sharing": None, "profile": None,
+        "sharing": None, "profile": None, "scaling": None,
     }  # fmt: skip
     shapes = [Shape(256, 1024, 1024), Shape(256, 1024, 2816), Shape(256, 2816, 1024)]
     data["kernels"] = compare_kernels(shapes, args.threads, args.seconds, tell)
@@ -60,7 +60,11 @@ def _alone(case: Case, folder: Path, args: argparse.Namespace, tell: Callable[[s
     """What each peer does by itself: cold starts, memory of several processes; and our profile."""
     config = case.config(args.layers)
     arguments = {"folder": str(folder), "given": case.given, "batch": case.batch}
+    counts = range(1, args.threads + 1)
+    tell(f"ours with {', '.join(map(str, counts))} cores")
+    scaling = [measure_case(arguments, count, args.seconds, profile=False)["seconds"]["median"] for count in counts]
     return {
+        "scaling": dict(zip(map(str, counts), scaling, strict=True)),
         "cold": compare_cold(folder, config, args.peers, args.threads, args.cold, tell),
         "sharing": compare_sharing(folder, args.peers, args.threads, args.processes, tell),
         "profile": measure_case(arguments, args.threads, args.seconds, profile=True),
@@ -111,10 +115,7 @@ def joined(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
 def main() -> None:
     args, cases = parse()
     old = json.loads(DATA.read_text(encoding="utf-8")) if DATA.exists() else None
-    if args.render:
-        data = old
-    else:
-        data = measure(args, cases, lambda what: print(what, file=sys.stderr, flush=True))
+    data = old if args.render else measure(args, cases, lambda what: print(what, file=sys.stderr, flush=True))
     if not (args.write or args.render):
         sys.stdout.write(render(data))
         return

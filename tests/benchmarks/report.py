@@ -26,6 +26,7 @@ def render(data: dict[str, Any]) -> str:
         memory=_memory(data["cases"], data.get("weight_bytes")),
         sharing=_sharing(data["sharing"]),
         profile=_profile(data["profile"]),
+        scaling=_scaling(data),
         kernels=_kernels(data["kernels"]),
     )
 
@@ -144,6 +145,23 @@ def _profile(found: dict[str, Any] | None) -> str:
             f"which Python and NumPy took {bytes_of(start)} before the checkpoint was opened."
         )
     return f"{verdict}\n\n{_table(header, rows)}"
+
+
+def _scaling(data: dict[str, Any]) -> str:
+    """Measured seconds of a pass, and what the model on the page says of more cores."""
+    measured, profile = data.get("scaling"), data["profile"]
+    if not measured or profile is None:
+        return "Not measured."
+    one = measured["1"]
+    norms = sum(it["seconds"] for it in profile["profile"]["operations"] if it["operation"] == "rms_norm")
+    reading = data["weight_bytes"] / (1e9 * profile["profile"]["copy_gb_per_second"])
+    rows = []
+    for cores in sorted({*map(int, measured), 4, 8, 16, 32, 64}):
+        modelled = max((one - norms) / cores + norms, reading)
+        found = measured.get(str(cores))
+        rows.append((str(cores), f"{found:.2f}" if found else "", f"{modelled:.3f}", f"{one / modelled:.1f} ×"))
+    told = f"W = {one:.2f} s, R = {1e3 * norms:.0f} ms, M = {1e3 * reading:.0f} ms"
+    return f"{told}\n\n{_table(('cores', 'seconds, measured', 'by the model', 'gain'), rows)}"
 
 
 def _kernels(found: dict[str, Any]) -> str:
