@@ -49,7 +49,7 @@ def find_pictures(paths: Iterable[str | os.PathLike[str]]) -> Pictures:
     """All pictures that `paths` name, in order; within a folder or a glob by name.
 
     Each path is one of: a picture; a folder, searched with all below it (hidden files, and files that are not named
-    like pictures, are left out; links to folders are not followed); a glob such as "photos/**/*.jpg", whose matches are
+    like pictures, are left out; links to folders are not followed); a glob such as `photos/**/*.jpg`, whose matches are
     taken as paths; a text file (.txt, .lst, .list) with one path of a picture per line; "-", the same on standard
     input; an archive (.tar, .tar.gz, .tgz, .tar.bz2, .tar.xz), of which the members that are named like pictures are
     taken in their order.

@@ -1,0 +1,46 @@
+"""The site: `sphinx-build -W docs OUT`, with the extra `docs`."""
+
+import importlib
+import pkgutil
+
+from aimv2_np import __version__, layers
+from aimv2_np.operation import Operation
+
+project = "aimv2_np"
+author = "the aimv2_np authors"
+release = __version__
+
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode", "sphinx_copybutton"]
+html_theme = "furo"
+html_title = f"aimv2_np {release}"
+exclude_patterns = ["**/.ipynb_checkpoints"]
+
+myst_enable_extensions = ["dollarmath", "deflist"]
+myst_heading_anchors = 3
+default_role = "code"  # in docstrings single backquotes are code, as in Markdown
+nb_execution_mode = "off"  # committed outputs are shown; the tests execute the notebooks
+copybutton_exclude = ".linenos, .gp, .go"
+
+autodoc_member_order = "bysource"
+autodoc_typehints = "none"  # docstrings give shapes and units, which say more
+autodoc_default_options = {"members": True, "show-inheritance": True}
+napoleon_numpy_docstring = False
+napoleon_use_ivar = True
+
+
+def _equations_as_written(app, what, name, obj, options, lines):
+    """Indented blocks in docstrings are equations and code: their lines stay as they are."""
+    for i in range(len(lines) - 1, 0, -1):
+        begins = lines[i].startswith(" ") and not lines[i - 1].strip()
+        if begins and not next((line for line in reversed(lines[:i]) if line.strip()), " ").startswith(" "):
+            lines[i:i] = ["::", ""]
+
+
+def setup(app):
+    # Before napoleon, which indents what it makes of "Args:".
+    app.connect("autodoc-process-docstring", _equations_as_written, priority=400)
+    for _, name, _ in pkgutil.iter_modules(layers.__path__, f"{layers.__name__}."):
+        module = importlib.import_module(name)
+        for key, value in list(vars(module).items()):
+            if isinstance(value, Operation):  # is shown as the function that its equation is
+                setattr(module, key, value.textbook)

@@ -1,0 +1,66 @@
+"""The Python in README and docs runs, one namespace per page, in an empty folder and without a network."""
+
+import re
+
+import numpy as np
+import pytest
+
+import aimv2_np
+from aimv2_np.data import sample_pictures, tiny_model_path
+from aimv2_np.golden import record
+from aimv2_np.tasks import embed
+from tests.docs.test_pages import NAMES, ROOT
+
+BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
+
+
+def blocks(name):
+    return BLOCK.findall((ROOT / name).read_text(encoding="utf-8"))
+
+
+def tiny():
+    model = aimv2_np.Aimv2Model.from_pretrained(tiny_model_path())
+    processor = aimv2_np.Aimv2Processor.from_pretrained(tiny_model_path())
+    return model, dict(processor(text=["a red star"], images=sample_pictures()[0].picture, padding=True))
+
+
+def for_compare():
+    """A recording, and the outputs of a port in which the first MLP went wrong."""
+    model, inputs = tiny()
+    record(model, inputs, "reference.safetensors", include=["*.ffn"])
+    with aimv2_np.trace(model) as activations:
+        model(**inputs)
+    outputs = {path: np.array(array) for path, array in activations.items() if path.endswith(".ffn")}
+    outputs["vision_model.encoder.layers.0.ffn"] *= 2
+    return {"model": model, "outputs": outputs}
+
+
+def for_embedding():
+    """Features of the sample pictures."""
+    for i, sample in enumerate(sample_pictures()):
+        sample.picture.save(f"{i}.png")
+    embed(["."], "features.safetensors")
+    return {}
+
+
+PREPARED = {"docs/compare.md": for_compare, "docs/embedding.md": for_embedding}
+# Blocks with a line that needs what a test has not: weights from the hub, PyTorch, a cluster, the reader's own model.
+ELSEWHERE = ("ray.data", "torch_module", "timm/aimv2_large", "my_model(")
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if blocks(name)])
+def test_python_runs(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    names = PREPARED.get(name, dict)()
+    for block in blocks(name):
+        code = compile(block, name, "exec")
+        if not any(words in block for words in ELSEWHERE):
+            exec(code, names)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_cannot_run_here_names_things_that_exist(name):
+    for block in blocks(name):
+        for line in re.findall(r"^from aimv2_np.* import .*$", block, re.MULTILINE):
+            exec(line, {})
