@@ -1,11 +1,13 @@
 """The README keeps its promises: its Python runs and says what it says, its commands and links exist."""
 
+import json
 import re
 
 import pytest
 from click.testing import CliRunner
 
 from aimv2_np.cli.app import app
+from aimv2_np.cli.output import bytes_of
 from tests.support.paths import ROOT
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -31,3 +33,17 @@ def test_commands_are_there(line):
 )
 def test_what_is_linked_is_there(path):
     assert (ROOT / path).exists()
+
+
+def test_the_figures_are_those_that_were_measured():
+    """The table of README against docs/performance.json."""
+    found = json.loads((ROOT / "docs" / "performance.json").read_text(encoding="utf-8"))
+    names = ["aimv2_np", "OpenVINO", "Transformers, sdpa"]
+    one, eight = (next(it["peers"] for it in found["cases"] if it["batch"] == batch) for batch in (1, 8))
+    rows = [
+        [f"{found['cold'][name]['seconds']['median']:.2f} s" for name in names],
+        [f"{one[name]['per_second']:.2f}; {eight[name]['per_second']:.2f}" for name in names],
+        [bytes_of(one[name]["memory"]["anonymous"]) for name in names],
+    ]
+    for cells in rows:
+        assert " | ".join(cells) in README
