@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from aimv2_np.kernels.norm import rms_factor, scale_features, squares_of_tokens
 from aimv2_np.kernels.scratch import empty, empty_like, scratch
 from aimv2_np.kernels.split import run_split
 from aimv2_np.layers.attention import attention
@@ -71,21 +72,15 @@ def linear_rows(x: NDArray, weight: NDArray, bias: NDArray | None = None) -> NDA
 @_body_of(rms_norm)
 def rms_norm_rows(x: NDArray, weight: NDArray, eps: float) -> NDArray:
     """Two passes: a dot product of each row with itself, then the row times its factor times the gain."""
-    size = x.shape[-1]
-    rows = x.reshape(-1, size)
-    squares = _column_squares(rows.T) if _by_feature(rows) else np.vecdot(x, x)
-    factor = 1 / np.sqrt(squares.reshape(x.shape[:-1]) / x.dtype.type(size) + x.dtype.type(eps))  # (...,)
-    y: NDArray = np.multiply(x, factor[..., None], out=empty_like(x))
+    rows = x.reshape(-1, x.shape[-1])
+    if _by_feature(rows):
+        y = empty_like(rows)
+        scale_features(rows.T, weight, rms_factor(squares_of_tokens(rows.T), x.shape[-1], eps), y.T)
+        return y.reshape(x.shape)
+    factor = rms_factor(np.vecdot(x, x), x.shape[-1], eps)  # (...,)
+    y = np.multiply(x, factor[..., None], out=empty_like(x))
     y *= weight
     return y
-
-
-def _column_squares(x: NDArray) -> NDArray:
-    """Σ_i x_ij² of (D, N): in two steps, so that rounding grows with √D and not with D."""
-    whole = len(x) // 32 * 32
-    squares: NDArray = np.einsum("gin,gin->gn", *(x[:whole].reshape(whole // 32, 32, x.shape[1]),) * 2).sum(axis=0)
-    squares += np.einsum("in,in->n", x[whole:], x[whole:])
-    return squares
 
 
 @_body_of(gated)
@@ -128,17 +123,21 @@ def attention_tiles(q: NDArray, k: NDArray, v: NDArray, scale: float, mask: NDAr
     with one_blas_thread():
         for b in _slices(batch, items):
             for h in _slices(heads, together):
-                k_transposed = k[b, h].swapaxes(-1, -2)
                 for n in _slices(queries, rows):
-                    scores = _matmul(q[b, h, n] * q.dtype.type(scale), k_transposed)  # (b, h, n, M)
-                    if mask is not None:
-                        np.copyto(scores, np.finfo(q.dtype).min, where=~_tile(mask, b, n))
-                    scores -= scores.max(axis=-1, keepdims=True)
-                    np.exp(scores, out=scores)
-                    result = out[b, h, n]
-                    np.matmul(scores, v[b, h], out=result)
-                    result /= scores.sum(axis=-1, keepdims=True)
+                    _attend(q[b, h, n], k[b, h], v[b, h], scale, _tile(mask, b, n), out[b, h, n])
     return out
+
+
+def _attend(q: NDArray, k: NDArray, v: NDArray, scale: float, mask: NDArray | None, out: NDArray) -> None:
+    """One tile. Scores are kept as (b, h, M, n): the largest and the sum of each query run along contiguous rows."""
+    scores = _matmul(k, (q * q.dtype.type(scale)).swapaxes(-1, -2))
+    if mask is not None:
+        np.copyto(scores, np.finfo(q.dtype).min, where=~mask.swapaxes(-1, -2))
+    scores -= scores.max(axis=-2, keepdims=True)
+    np.exp(scores, out=scores)
+    result = out.swapaxes(-1, -2)  # (b, h, d, n)
+    np.matmul(v.swapaxes(-1, -2), scores, out=result)
+    result /= scores.sum(axis=-2, keepdims=True)
 
 
 @_body_of(run_layers)
@@ -183,9 +182,9 @@ def _through(x: NDArray, layers: list[EncoderLayer], mask: NDArray | None) -> ND
     return x
 
 
-def _tile(mask: NDArray, b: slice, n: slice) -> NDArray:
+def _tile(mask: NDArray | None, b: slice, n: slice) -> NDArray | None:
     """The part of a mask for some pictures and some queries; along an axis of length one it is the same for all."""
-    return mask[b if len(mask) > 1 else slice(None), :, n if mask.shape[2] > 1 else slice(None)]
+    return None if mask is None else mask[b if len(mask) > 1 else slice(None), :, n if mask.shape[2] > 1 else slice(None)]
 
 
 def _matmul(a: NDArray, b: NDArray) -> NDArray:

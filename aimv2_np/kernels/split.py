@@ -3,7 +3,7 @@
     core i:    y[:, own_i] = x W[own_i]ᵀ
 
 A core then multiplies by its own rows of each weight, so that no weight is read, or packed by BLAS, by two of them. The
-cores meet where the next step needs what all have made: four times a block. Shoeybi et al. 2019, "Megatron-LM"
+cores meet where the next step needs what all have made: eight times a block, four of them for the norms. Shoeybi et al. 2019, "Megatron-LM"
 (arXiv:1909.08053), section 3, in memory that all of them share.
 """
 
@@ -12,10 +12,12 @@ from typing import Any
 
 import numpy as np
 
+from aimv2_np.kernels.norm import rms_factor, scale_features, squares_of_tokens
 from aimv2_np.kernels.scratch import empty, scratch
 from aimv2_np.layers.attention import attention, merge_heads, split_heads
 from aimv2_np.layers.encoder import EncoderLayer
 from aimv2_np.layers.linear import Linear, linear
+from aimv2_np.layers.rms_norm import RMSNorm
 from aimv2_np.layers.swiglu import gated
 from aimv2_np.parallel import parts, together
 
@@ -48,6 +50,8 @@ class _Shared:
         rows = batch * tokens
         self.stream, self.rows = stream, stream.reshape(rows, size)
         *self.qkv, self.heads = (_by_feature(stream.shape, stream.dtype) for _ in range(4))
+        self.normed = _by_feature(stream.shape, stream.dtype).reshape(rows, size)
+        self.squares = np.empty((workers, rows), stream.dtype)
         self.inner = _by_feature((min(step, rows), inner), stream.dtype)
         self.blocks = [slice(start, min(start + step, rows)) for start in range(0, rows, step)]
         self.features, self.intermediate = _parts(size, workers), _parts(inner, workers)
@@ -61,7 +65,7 @@ def _attention(layer: EncoderLayer, shared: _Shared, mask: NDArray | None, i: in
     its own tokens.
     """
     own, block, heads = shared.features[i], layer.attention, layer.attention.heads
-    h = layer.rms_norm1(shared.stream)
+    h = _norm(layer.rms_norm1, shared, i, meet).reshape(shared.stream.shape)
     qkv = [_features(project, h, own) for project in (block.q_proj, block.k_proj, block.v_proj)]
     if heads % len(shared.features) == 0:
         n, d, heads = slice(None), own, heads // len(shared.features)
@@ -82,14 +86,26 @@ def _attention(layer: EncoderLayer, shared: _Shared, mask: NDArray | None, i: in
 def _mlp(layer: EncoderLayer, shared: _Shared, i: int, meet: Callable[[], object]) -> None:
     """x ← x + ffn(rms_norm2(x)), some tokens after the other."""
     own, between, mlp = shared.features[i], shared.intermediate[i], layer.ffn
+    normed = _norm(layer.rms_norm2, shared, i, meet)
     for n in shared.blocks:
-        x, inner = shared.rows[n], shared.inner[: n.stop - n.start]
-        h = layer.rms_norm2(x)
+        x, h, inner = shared.rows[n], normed[n], shared.inner[: n.stop - n.start]
         gate, up = _features(mlp.gate_proj, h, between), _features(mlp.up_proj, h, between)
         inner[:, between] = gated(gate, up, mlp.hidden_act)
         meet()
         x[:, own] += _features(mlp.down_proj, inner, own)
         meet()
+
+
+def _norm(norm: RMSNorm, shared: _Shared, i: int, meet: Callable[[], object]) -> NDArray:
+    """rms_norm(x) of all tokens: each core adds up the squares of its own features, and scales these."""
+    own = shared.features[i]
+    x = shared.rows[:, own].T
+    shared.squares[i] = squares_of_tokens(x)
+    meet()
+    factor = rms_factor(shared.squares.sum(axis=0), shared.rows.shape[1], norm.eps)
+    scale_features(x, norm.weight[own], factor, shared.normed[:, own].T)
+    meet()
+    return shared.normed
 
 
 def _features(project: Linear, x: NDArray, own: slice) -> NDArray:

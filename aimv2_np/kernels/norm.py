@@ -1,0 +1,32 @@
+"""RMSNorm of activations that lie feature by feature: x is (D, N), and N tokens of one feature are neighbours."""
+
+from typing import Any
+
+import numpy as np
+
+NDArray = np.ndarray[Any, np.dtype[Any]]
+
+GROUP = 32  # features whose squares are summed at once, and that are scaled while they are in a core's cache
+
+
+def squares_of_tokens(x: NDArray) -> NDArray:
+    """Σ_i x_ij² of (D, N), as (N,): group by group, so that rounding grows with √D and not with D."""
+    whole = len(x) // GROUP * GROUP
+    squares: NDArray = np.einsum("gin,gin->gn", *(x[:whole].reshape(-1, GROUP, x.shape[1]),) * 2).sum(axis=0)
+    squares += np.einsum("in,in->n", x[whole:], x[whole:])
+    return squares
+
+
+def rms_factor(squares: NDArray, size: int, eps: float) -> NDArray:
+    """1 / sqrt(Σ x² / D + ε), what the norm multiplies a token by, from the sums of its squares."""
+    number = squares.dtype.type
+    factor: NDArray = 1 / np.sqrt(squares / number(size) + number(eps))
+    return factor
+
+
+def scale_features(x: NDArray, weight: NDArray, factor: NDArray, out: NDArray) -> None:
+    """out_ij = g_i · x_ij · factor_j, group by group."""
+    for start in range(0, len(x), GROUP):
+        part = out[start : start + GROUP]
+        np.multiply(x[start : start + GROUP], factor, out=part)
+        part *= weight[start : start + GROUP, None]
