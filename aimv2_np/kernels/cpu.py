@@ -28,7 +28,9 @@ from aimv2_np.tracing import tracing
 
 NDArray = np.ndarray[Any, np.dtype[Any]]
 
-SCORES_BYTES = 1 << 20  # one tile of attention scores: between a core's L2 cache and its share of the last level
+SCORES_BYTES = 4 << 20  # one tile of attention scores at most: a core's share of the last cache
+STACK_BYTES = 1 << 20  # several heads or pictures in a tile at most: a core's L2 cache
+TILE_QUERIES = 256  # enough for BLAS; with fewer, it spends its time on preparing the keys
 BLOCK_ELEMENTS = 1 << 17  # of element-wise work between two visits to main memory: 512 KiB of float32, an L2 cache
 JOB_TOKENS = 1024  # that a core takes through the blocks together: enough for BLAS, little enough for memory
 WORTH_A_THREAD = 1 << 24  # multiplications; with fewer, starting a thread (a tenth of a millisecond) gains nothing
@@ -111,10 +113,12 @@ def attention_tiles(q: NDArray, k: NDArray, v: NDArray, scale: float, mask: NDAr
     The softmax's division is done after the product with the values: on d numbers a row instead of M.
     """
     batch, heads, queries, size = q.shape
-    row_bytes = k.shape[2] * q.itemsize
-    rows = max(1, min(queries, SCORES_BYTES // max(1, row_bytes)))
-    together = max(1, min(heads, SCORES_BYTES // max(1, row_bytes * rows)))
-    items = max(1, SCORES_BYTES // max(1, row_bytes * rows * together)) if together == heads else 1
+    row_bytes = max(1, k.shape[2] * q.itemsize)
+    tiles = parts(queries, -(-queries // max(1, min(TILE_QUERIES, SCORES_BYTES // row_bytes))))
+    tile_bytes = row_bytes * max((n.stop - n.start for n in tiles), default=1)
+    stack = min(STACK_BYTES, SCORES_BYTES) // tile_bytes
+    together = max(1, min(heads, stack))
+    items = max(1, stack // together) if together == heads else 1
     # Merging the heads of the result then copies nothing.
     if q.strides[2] == q.itemsize:
         out = empty((heads, size, batch, queries), q.dtype).transpose(2, 0, 3, 1)
@@ -123,7 +127,7 @@ def attention_tiles(q: NDArray, k: NDArray, v: NDArray, scale: float, mask: NDAr
     with one_blas_thread():
         for b in _slices(batch, items):
             for h in _slices(heads, together):
-                for n in _slices(queries, rows):
+                for n in tiles:
                     _attend(q[b, h, n], k[b, h], v[b, h], scale, _tile(mask, b, n), out[b, h, n])
     return out
 
