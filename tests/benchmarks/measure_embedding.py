@@ -3,9 +3,10 @@
     python tests/benchmarks/measure_embedding.py [--large] [--pictures N …] [--side PIXELS] [--batch B]
 
 For each N, in a process of its own: draws N JPEG pictures into a temporary folder and embeds them. "busy" is the
-processor time that the process got, of all that its cores had; "busy or waiting" is how many of its threads were running or waiting for a core, looked at every
-10 ms and counted up to the number of cores (Linux): where other processes take the cores, this is what counts.
-"own" is the most memory that belongs to no file. The first second, in which the model is opened, is in all of it.
+processor time that the process got, of all that its cores had; "busy or waiting" is how many of its threads were
+running or waiting for a core, looked at every 10 ms and counted up to the number of cores (Linux): where other
+processes take the cores, this is what counts. "own" is the most memory that belongs to no file. The first second, in
+which the model is opened, is in all of it.
 """
 
 import argparse
