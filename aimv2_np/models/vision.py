@@ -19,10 +19,12 @@ from aimv2_np.layers.patch_embedding import PatchEmbed
 from aimv2_np.layers.pooling_head import AttentionPoolingHead
 from aimv2_np.layers.positions import interpolate_positions, sincos_positions
 from aimv2_np.layers.rms_norm import RMSNorm
+from aimv2_np.models.features import Features, extract_features
 from aimv2_np.models.inputs import check_patch_mask, check_pixel_values
 from aimv2_np.models.outputs import BaseModelOutputWithPooling, PackedOutput
 from aimv2_np.models.packing import MAX_TOKENS, check_pictures, is_pack, packs, warn_untrained
 from aimv2_np.models.pretrained import PretrainedModel, check_finite, collecting
+from aimv2_np.models.windows import extract_windows
 from aimv2_np.module import Module
 from aimv2_np.shapes import Array, Float, Int
 from aimv2_np.tracing import call, record, tracing
@@ -158,6 +160,64 @@ class Aimv2VisionModel(PretrainedModel):
             ValueError: no picture; one of another channel count, dtype or grid, or with NaN: it is named by its number.
         """
         return call(self, (images, max_tokens, interpolate_pos_encoding, warn), {}, self._encode)  # type: ignore[no-any-return]
+
+    def extract_features(
+        self,
+        pixel_values: Float[Array, "B C height width"] | list[Float[Array, "C _ _"]],
+        layers: Sequence[int] = (-1,),
+        *,
+        features: str = "tokens",
+        norm: bool = True,
+        attention_mask: Int[Array, "B N"] | None = None,
+        interpolate_pos_encoding: bool = False,
+        max_tokens: int | None = MAX_TOKENS,
+    ) -> Features:
+        """Features of one layer or several; no other layer's states are kept.
+
+        Args:
+            pixel_values: as for `forward`; a list of pictures of any sizes goes through packed.
+            layers: numbers as in `hidden_states`: 0 are the embeddings, -1 is the last block's output.
+            features: "tokens", one vector per patch; "mean", their mean; "head", the pooling head's vector, which was
+                trained for the last layer alone.
+            norm: apply the tower's last norm to every layer; layer -1 is then `last_hidden_state`. Without it they are
+                what `hidden_states` holds.
+            attention_mask, interpolate_pos_encoding: as for `forward`; "mean" leaves padding out.
+            max_tokens: as for `encode_images`.
+
+        Raises:
+            ValueError: layers or features that there are not; and as `forward`.
+        """
+        return extract_features(
+            self, pixel_values, layers, features, norm, attention_mask, interpolate_pos_encoding, max_tokens
+        )
+
+    def extract_windows(
+        self,
+        pixel_values: Float[Array, "B C height width"],
+        layers: Sequence[int] = (-1,),
+        *,
+        window: int | tuple[int, int] | None = None,
+        stride: int | tuple[int, int] | None = None,
+        norm: bool = True,
+        max_tokens: int | None = MAX_TOKENS,
+    ) -> Features:
+        """Features of the patches of pictures larger than the model's grid, through windows of its size.
+
+        Every patch's vector is the mean over all windows that it lies in; where one window holds the picture, the
+        result is `extract_features`'s.
+
+        Args:
+            pixel_values: (B, C, height, width), at least as large as a window.
+            layers, norm: as for `extract_features`.
+            window: rows and columns of patches, or one number for both; None: the grid of the configuration's
+                `image_size`. A model with learned positions takes no other; a native one cuts windows to the picture.
+            stride: patches from one window to the next; None: half a window.
+            max_tokens: of windows that go through together.
+
+        Raises:
+            ValueError: a window or stride that does not fit, pictures smaller than it; and as `forward`.
+        """
+        return extract_windows(self, pixel_values, layers, window, stride, norm, max_tokens)
 
     def _encode(self, images: Any, max_tokens: int | None, interpolate: bool, warn: bool) -> PackedOutput:
         pictures = check_pictures(images, self.config, self.rms_norm.weight, interpolate=interpolate)
