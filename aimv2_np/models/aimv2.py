@@ -96,7 +96,7 @@ class Aimv2Model(PretrainedModel):
                 **extras,
             )
             output.vision_model_output = vision
-            output.image_embeds = l2_normalize(self._project(self.visual_projection, vision.pooler_output))
+            output.image_embeds = l2_normalize(self.project(vision.pooler_output))
         if input_ids is not None:
             text = self.text_model(input_ids, attention_mask, causal=causal, **extras)
             output.text_model_output = text
@@ -122,7 +122,7 @@ class Aimv2Model(PretrainedModel):
 
     def _encode(self, images: Any, **options: Any) -> Aimv2Output:
         vision = self.vision_model.encode_images(images, **options)
-        embeds = l2_normalize(self._project(self.visual_projection, vision.pooler_output))
+        embeds = l2_normalize(self.project(vision.pooler_output))
         return Aimv2Output(image_embeds=embeds, vision_model_output=vision)
 
     def logits(self, text_embeds: Float[Array, "L E"], image_embeds: Float[Array, "B E"]) -> Float[Array, "L B"]:
@@ -145,7 +145,11 @@ class Aimv2Model(PretrainedModel):
     ) -> Float[Array, "B E"]:
         """Projected features of pictures, before they are normalised; arguments as for `Aimv2VisionModel`."""
         output = self.vision_model(pixel_values, interpolate_pos_encoding=interpolate_pos_encoding)
-        return self._project(self.visual_projection, output.pooler_output)
+        return self.project(output.pooler_output)
+
+    def project(self, pooler_output: Float[Array, "B D"]) -> Float[Array, "B E"]:
+        """Pooled vectors of pictures in the space that they share with texts, before they are normalised."""
+        return self._project(self.visual_projection, pooler_output)
 
     def get_text_features(
         self, input_ids: Int[Array, "L T"], attention_mask: Int[Array, "L T"] | None = None, *, causal: bool = True

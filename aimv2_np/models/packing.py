@@ -62,12 +62,15 @@ def packs(lengths: Sequence[int], max_tokens: int | None) -> Iterator[slice]:
 
 def warn_untrained(
     lengths: Sequence[int], config: Aimv2VisionConfig, names: Sequence[str] | None = None, *, stacklevel: int = 3
-) -> None:
-    """One warning that names the pictures of a native model with fewer or more patches than it was trained for."""
+) -> bool:
+    """One warning that names the pictures of a native model with fewer or more patches than it was trained for.
+
+    Returns whether there are such.
+    """
     least, most = TRAINED
     outside = [i for i, length in enumerate(lengths) if not least <= length <= most]
     if not config.is_native or not outside:
-        return
+        return False
     named = ", ".join(f"{names[i] if names else f'image {i}'} ({lengths[i]:,})" for i in outside[:_NAMED])
     more = f" and {len(outside) - _NAMED} more" if len(outside) > _NAMED else ""
     warnings.warn(
@@ -76,3 +79,4 @@ def warn_untrained(
         UntrainedSizeWarning,
         stacklevel=stacklevel,
     )
+    return True

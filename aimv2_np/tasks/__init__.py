@@ -1,6 +1,13 @@
 """What people do with models and checkpoints."""
 
-from aimv2_np.tasks.classify import Classification, classify, load_classifier, make_prompts
+from aimv2_np.tasks.classify import (
+    Classification,
+    check_templates,
+    classify,
+    embed_labels,
+    load_classifier,
+    make_prompts,
+)
 from aimv2_np.tasks.contact_sheet import draw_sheet, save_sheet
 from aimv2_np.tasks.convert import Conversion, convert
 from aimv2_np.tasks.describe import Description, describe
@@ -15,11 +22,13 @@ __all__ = [
     "FeatureFile",
     "Hit",
     "ImageEmbedder",
+    "check_templates",
     "classify",
     "convert",
     "describe",
     "draw_sheet",
     "embed",
+    "embed_labels",
     "embed_query",
     "find_pictures",
     "load_classifier",
