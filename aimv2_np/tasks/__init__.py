@@ -12,6 +12,8 @@ from aimv2_np.tasks.contact_sheet import draw_sheet, save_sheet
 from aimv2_np.tasks.convert import Conversion, convert
 from aimv2_np.tasks.describe import Description, describe
 from aimv2_np.tasks.embedding import Embedding, FeatureFile, ImageEmbedder, embed, find_pictures, open_features
+from aimv2_np.tasks.knn import KnnResult, knn
+from aimv2_np.tasks.labelled import Labelled, knn_folders, load_labelled
 from aimv2_np.tasks.search import Hit, embed_query, search
 
 __all__ = [
@@ -22,6 +24,8 @@ __all__ = [
     "FeatureFile",
     "Hit",
     "ImageEmbedder",
+    "KnnResult",
+    "Labelled",
     "check_templates",
     "classify",
     "convert",
@@ -31,7 +35,10 @@ __all__ = [
     "embed_labels",
     "embed_query",
     "find_pictures",
+    "knn",
+    "knn_folders",
     "load_classifier",
+    "load_labelled",
     "make_prompts",
     "open_features",
     "save_sheet",
