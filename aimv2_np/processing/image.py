@@ -150,7 +150,9 @@ class Aimv2ImageProcessor:
             _warn_about_fractions(pixels)
         if self.do_resize:
             pixels = resize(pixels, self.size, self.resample)
-        height, width = shape_within(*pixels.shape[:2], *bound) if bound else pixels.shape[:2]
+        height, width = pixels.shape[:2]
+        if bound:
+            height, width = shape_within(height, width, *bound)
         if (height, width) != pixels.shape[:2]:
             pixels = resize(pixels, {"height": height, "width": width}, self.resample)
         elif not self.do_resize and self.do_rescale and pixels.dtype.kind in "ui" and pixels.dtype != np.uint8:

@@ -219,7 +219,8 @@ def _embed_prompts(prompts: list[str], model: Aimv2Model, processor: Aimv2Proces
 
 
 def _patch(model: Aimv2Model) -> tuple[int, int]:
-    return model.config.vision_config.patch_shape
+    patch: tuple[int, int] = model.config.vision_config.patch_shape
+    return patch
 
 
 def _plain(model: Aimv2Model, batch: Sequence[NDArray[np.float32]]) -> Any:

@@ -34,7 +34,8 @@ def _uniform(distances: NDArray[np.float64]) -> NDArray[np.float64]:
 def _inverse(distances: NDArray[np.float64]) -> NDArray[np.float64]:
     same = distances == 0
     with np.errstate(divide="ignore"):
-        return np.where(same.any(axis=1, keepdims=True), same, 1 / distances)
+        weights: NDArray[np.float64] = np.where(same.any(axis=1, keepdims=True), same, 1 / distances)
+    return weights
 
 
 def _softmax(distances: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -150,7 +151,8 @@ def knn(
 
 def _nearest(queries: NDArray[np.float64], near: NDArray[Any], k: int) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
     """(m, k) distances, and the rows of `near` that they are to: the best of each block with the best so far."""
-    best, rows = np.empty((len(queries), 0)), np.empty((len(queries), 0), np.intp)
+    best: NDArray[np.float64] = np.empty((len(queries), 0))
+    rows: NDArray[np.intp] = np.empty((len(queries), 0), np.intp)
     step = max(1, BLOCK // max(near.shape[1], len(queries)))
     for start in range(0, len(near), step):
         found = 1 - queries @ _unit(near[start : start + step]).T
@@ -160,7 +162,7 @@ def _nearest(queries: NDArray[np.float64], near: NDArray[Any], k: int) -> tuple[
         rows = np.concatenate([rows, here], axis=1)
         if best.shape[1] > k:
             chosen = np.argpartition(best, k - 1, axis=1)[:, :k]
-            best, rows = (np.take_along_axis(it, chosen, axis=1) for it in (best, rows))
+            best, rows = np.take_along_axis(best, chosen, axis=1), np.take_along_axis(rows, chosen, axis=1)
     return best, rows
 
 
