@@ -1,8 +1,12 @@
-"""The one exception type of our own, and how its messages quote what a file holds."""
+"""The one exception and the one warning of our own, and how messages quote what a file holds."""
 
 
 class CheckpointError(ValueError):
     """A file exists but does not fit: corrupt, of another layout, or with tensors the configuration does not expect."""
+
+
+class UntrainedSizeWarning(UserWarning):
+    """A picture has fewer or more patches than the native model was trained for."""
 
 
 def quoted(value: object, limit: int = 60) -> str:

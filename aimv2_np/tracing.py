@@ -42,18 +42,19 @@ class _Recorder:
     def needs_textbook(self) -> bool:
         return any(self.wants(_join(path, name)) for path in self.paths.values() for name in IN_TEXTBOOK_ONLY)
 
-    def keep(self, path: str, value: Any) -> None:
+    def keep(self, path: str, value: Any, number: str = "") -> None:
         if is_array(value):
             self.offered.add(path)
             if self.wants(path):
                 self.stored = True
-                self.store(path, value)
+                self.store(path + number, value)
         elif hasattr(value, "items"):  # an output dataclass: its arrays, each under its field's name
             for name, part in value.items():
                 if is_array(part):
                     self.keep(_join(path, name), part)
 
 
+_number: ContextVar[str] = ContextVar("number", default="")
 _recorders: ContextVar[tuple[_Recorder, ...]] = ContextVar("recorders", default=())
 
 
@@ -110,18 +111,31 @@ def record(name: str, value: Array) -> None:
     """Offer an inner activation of the module that is running to whoever is recording."""
     for recorder in _recorders.get():
         if recorder.running:
-            recorder.keep(_join(recorder.running[-1], name), value)
+            recorder.keep(_join(recorder.running[-1], name), value, _number.get())
 
 
-def call(module: "Module", args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """`module.forward(*args, **kwargs)`, recorded."""
+@contextmanager
+def numbered(i: int) -> Iterator[None]:
+    """What is recorded inside the block belongs to picture i of a pack: `probs` becomes `probs.0`, `probs.1`, …"""
+    token = _number.set(f".{i}")
+    try:
+        yield
+    finally:
+        _number.reset(token)
+
+
+def call(
+    module: "Module", args: tuple[Any, ...], kwargs: dict[str, Any], forward: Callable[..., Any] | None = None
+) -> Any:
+    """`module.forward(*args, **kwargs)`, or what another method computes in its place, recorded."""
+    forward = forward or module.forward
     recorders = [r for r in _recorders.get() if id(module) in r.paths]
     if not recorders:
-        return module.forward(*args, **kwargs)
+        return forward(*args, **kwargs)
     for recorder in recorders:
         recorder.running.append(recorder.paths[id(module)])
     try:
-        output = module.forward(*args, **kwargs)
+        output = forward(*args, **kwargs)
     finally:
         for recorder in recorders:
             recorder.running.pop()

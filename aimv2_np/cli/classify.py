@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from aimv2_np.cli import output
-from aimv2_np.cli.options import backend_option, debug_option, dtype_option, revision_option
+from aimv2_np.cli.options import backend_option, debug_option, dtype_option, max_patches_option, revision_option
 
 if TYPE_CHECKING:
     from aimv2_np.tasks import Classification
@@ -20,7 +20,12 @@ BAR, SHOWN = 24, 10  # width of a bar; most labels per picture in the table
 @click.option("--label", metavar="TEXT", multiple=True, help="One label, which may hold commas; repeat for more.")
 @click.option("--model", metavar="FOLDER|ID", help="A two-tower checkpoint.  [default: the embedded tiny model]")
 @revision_option
-@click.option("--template", default="{}", show_default=True, help='Text around each label: "a photo of a {}".')
+@click.option(
+    "--template", "templates", multiple=True,
+    help='Text around each label: "a photo of a {}"; repeat to take the mean of several.  [default: {}]',
+)  # fmt: skip
+@click.option("--top", type=click.IntRange(1), metavar="K", help="Only the K most probable labels of each picture.")
+@max_patches_option
 @backend_option
 @dtype_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON: a list of {image, probabilities: {label: p}, top}.")
@@ -31,7 +36,9 @@ def classify_command(
     label: tuple[str, ...],
     model: str | None,
     revision: str | None,
-    template: str,
+    templates: tuple[str, ...],
+    top: int | None,
+    max_patches: int | None,
     backend: str,
     dtype: str,
     as_json: bool,
@@ -40,23 +47,28 @@ def classify_command(
 
     The labels share a probability of 1, also when none of them fits.
     """
-    from aimv2_np.tasks import classify, load_classifier, make_prompts
+    from aimv2_np.tasks import check_templates, classify, load_classifier, make_prompts
 
     wanted = [part.strip() for several in labels for part in several.split(",") if part.strip()] + list(label)
-    make_prompts(wanted, template)  # complains before anything is loaded or fetched
+    chosen = check_templates(templates=templates or ("{}",))
+    for template in chosen:
+        make_prompts(wanted, template)  # complains before anything is loaded or fetched
     name, place = (model, model) if model else _embedded()
     began = time.perf_counter()
     with output.waiting(f"loading {name}", loads=place):
         network, processor = load_classifier(place, backend=backend, dtype=dtype, revision=revision)
     loaded = time.perf_counter()
     with output.progress("classifying", len(images)) as advance:
-        result = classify(list(images), wanted, model=network, processor=processor, template=template, progress=advance)
+        result = classify(
+            list(images), wanted, model=network, processor=processor, templates=chosen, max_patches=max_patches,
+            progress=advance,
+        )  # fmt: skip
     done = time.perf_counter()
     if as_json:
-        output.print_json(_as_json(images, result))
+        output.print_json(_as_json(images, result, top or len(result.labels)))
     else:
         times = f"loaded in {1e3 * (loaded - began):.0f} ms, ran in {1e3 * (done - loaded):.0f} ms"
-        _print(images, result, f"{name}, {backend}, {dtype}: {times}")
+        _print(images, result, top, f"{name}, {backend}, {dtype}: {times}")
 
 
 def _embedded() -> tuple[str, Any]:
@@ -67,31 +79,32 @@ def _embedded() -> tuple[str, Any]:
     return path.name, path
 
 
-def _as_json(images: tuple[str, ...], result: "Classification") -> list[dict[str, Any]]:
+def _as_json(images: tuple[str, ...], result: "Classification", top: int) -> list[dict[str, Any]]:
+    """The probabilities of all labels in their order, or those of the best, best first."""
+    every = [tuple(zip(result.labels, map(float, row), strict=True)) for row in result.probabilities]
+    chosen = result.top_k(top) if top < len(result.labels) else every
     return [
-        {"image": image, "probabilities": dict(zip(result.labels, map(float, row), strict=True)), "top": top}
-        for image, row, top in zip(images, result.probabilities, result.top, strict=True)
+        {"image": image, "probabilities": dict(pairs), "top": best}
+        for image, pairs, best in zip(images, chosen, result.top, strict=True)
     ]
 
 
-def _print(images: tuple[str, ...], result: "Classification", ran: str) -> None:
+def _print(images: tuple[str, ...], result: "Classification", top: int | None, ran: str) -> None:
     screen = output.console()
-    for image, row in zip(images, result.probabilities, strict=True):
+    for image, pairs in zip(images, result.top_k(top or SHOWN), strict=True):
         table = output.table()
         table.add_column(overflow="fold", ratio=1)
         table.add_column(width=BAR, no_wrap=True, style="green")
         table.add_column(justify="right", no_wrap=True)
-        order = (-row).argsort(kind="stable")[:SHOWN]
-        for i, index in enumerate(order):
-            share = float(row[index])
+        for i, (label, share) in enumerate(pairs):
             line = (
-                "  " + output.printable(result.labels[index]),
+                "  " + output.printable(label),
                 output.bar(share, BAR, screen.encoding),
                 output.percent(share),
             )
             table.add_row(*line, style="bold" if i == 0 else None)
         screen.print(output.printable(image), style="cyan", soft_wrap=True)
         screen.print(table)
-        if len(row) > SHOWN:
-            screen.print(f"  and {len(row) - SHOWN} more labels (--json prints all)", style="dim")
+        if top is None and len(result.labels) > SHOWN:
+            screen.print(f"  and {len(result.labels) - SHOWN} more labels (--json prints all)", style="dim")
     screen.print(output.printable(ran), style="dim", soft_wrap=True)

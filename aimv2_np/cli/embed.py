@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from aimv2_np.cli import output
-from aimv2_np.cli.options import backend_option, debug_option, dtype_option
+from aimv2_np.cli.options import backend_option, debug_option, dtype_option, max_patches_option
 
 if TYPE_CHECKING:
     from aimv2_np.tasks import Embedding
@@ -30,6 +30,7 @@ SHOWN = 10  # broken pictures that are named as they are met
 @click.option("--force", is_flag=True, help="Overwrite a file that is there.")
 @click.option("--restart", is_flag=True, help="Begin anew, whatever an interrupted run has left.")
 @click.option("--batch-size", type=click.IntRange(1), default=16, show_default=True, help="Pictures at a time.")
+@max_patches_option
 @click.option("--threads", type=click.IntRange(1), help="Threads that decode.  [default: one per core]")
 @click.option(
     "--save-every", type=click.IntRange(1), default=4096, show_default=True,
@@ -50,6 +51,7 @@ def embed_command(
     force: bool,
     restart: bool,
     batch_size: int,
+    max_patches: int | None,
     threads: int | None,
     save_every: int,
     backend: str,
@@ -85,8 +87,9 @@ def embed_command(
         try:
             done = embed(
                 paths, path, model=model, features=features, normalize=normalize, strict=strict, overwrite=force,
-                restart=restart, batch_size=batch_size, threads=threads, save_every=save_every, backend=backend,
-                dtype=dtype, progress=advance, on_broken=tell, **({"revision": revision} if revision else {}),
+                restart=restart, batch_size=batch_size, max_patches=max_patches, threads=threads,
+                save_every=save_every, backend=backend, dtype=dtype, progress=advance, on_broken=tell,
+                **({"revision": revision} if revision else {}),
             )  # fmt: skip
         except FileExistsError as error:
             raise FileExistsError(f"{path} exists already; name another file, or overwrite it with --force") from error

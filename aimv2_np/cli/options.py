@@ -17,6 +17,11 @@ dtype_option = click.option(
 )
 revision_option = click.option("--revision", metavar="REVISION", help="Branch, tag or commit of a hub ID.")
 
+max_patches_option = click.option(
+    "--max-patches", type=click.IntRange(1), metavar="N",
+    help="Scale larger pictures down, in proportion. For native models, which were trained for up to 4096.",
+)  # fmt: skip
+
 
 class Several(click.Command):
     """A command whose repeatable options take several values at once too: `--images a.jpg b.jpg`.

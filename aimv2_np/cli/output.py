@@ -139,7 +139,7 @@ def progress(what: str, total: int) -> Iterator[Callable[[int], None]]:
 def progress_with_rate(what: str) -> Iterator[Callable[[int, int], None]]:
     """A function to call with how many are done, and of how many; on a terminal a bar with the rate and the time left.
 
-    The first call says how many were done before; they take no part in the rate.
+    The first call says how many were done before; they take no part in the rate. Another total begins another part.
     """
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
     from rich.text import Text
@@ -160,7 +160,7 @@ def progress_with_rate(what: str) -> Iterator[Callable[[int, int], None]]:
         if task is None:
             task = display.add_task(what, total=total, completed=done)
             display.start()
-        display.update(task, completed=done)
+        display.update(task, completed=done, total=total)
 
     try:
         yield advance

@@ -6,7 +6,14 @@ from typing import Any
 import click
 
 from aimv2_np.cli import output
-from aimv2_np.cli.options import Several, backend_option, debug_option, dtype_option, revision_option
+from aimv2_np.cli.options import (
+    Several,
+    backend_option,
+    debug_option,
+    dtype_option,
+    max_patches_option,
+    revision_option,
+)
 
 
 @click.command("record", cls=Several)
@@ -14,6 +21,7 @@ from aimv2_np.cli.options import Several, backend_option, debug_option, dtype_op
 @revision_option
 @click.option("--images", metavar="FILE...", multiple=True, help="Pictures.")
 @click.option("--texts", metavar="TEXT...", multiple=True, help="Texts.")
+@max_patches_option
 @click.option("--output", "-o", "path", metavar="FILE", required=True, help="The safetensors file to write.")
 @click.option(
     "--include", metavar="GLOB...", multiple=True, help='Only these modules: "*.layers.*.ffn".  [default: all]'
@@ -31,6 +39,7 @@ def record_command(
     revision: str | None,
     images: tuple[str, ...],
     texts: tuple[str, ...],
+    max_patches: int | None,
     path: str,
     include: tuple[str, ...],
     inner: bool,
@@ -43,7 +52,8 @@ def record_command(
 ) -> None:
     """Run a model and record what every module of it computes.
 
-    The file is read by `aimv2-np compare`. For example:
+    Pictures of several sizes go through a native model as one pack. The file is read by `aimv2-np compare`. For
+    example:
 
     \b
     aimv2-np record apple/aimv2-large-patch14-224 \\
@@ -62,7 +72,9 @@ def record_command(
     except FileExistsError as error:
         raise FileExistsError(f"{path} exists already; name another file, or overwrite it with --force") from error
     with output.waiting(f"running {model}", loads=model):
-        network, inputs = load_with_inputs(model, images, texts, backend=backend, dtype=dtype, revision=revision)
+        network, inputs = load_with_inputs(
+            model, images, texts, backend=backend, dtype=dtype, max_patches=max_patches, revision=revision
+        )
         options: dict[str, Any] = {"causal": False} if not_causal else {}
         recording = record(
             network, inputs, path, include or "*",

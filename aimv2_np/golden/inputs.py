@@ -17,9 +17,13 @@ def load_with_inputs(
     *,
     backend: str = "numpy",
     dtype: str = "float32",
+    max_patches: int | None = None,
     **hub_options: Any,
 ) -> tuple[Any, dict[str, Any]]:
     """A model and its arguments: pixel_values (B, C, H, W); input_ids and attention_mask (T, tokens), padded.
+
+    Pictures of several sizes, which a native model takes, are a list of (C, h, w); those of more than `max_patches`
+    patches are scaled down.
 
     Raises:
         ValueError: neither images nor texts, or some for a tower that the checkpoint does not have.
@@ -33,4 +37,8 @@ def load_with_inputs(
     if texts and isinstance(model, Aimv2VisionModel):
         raise ValueError(f"{path_or_hub_id} has a vision tower only; pass images and no texts")
     processor = Aimv2Processor.from_pretrained(path_or_hub_id, **hub_options)
-    return model, processor(images=list(images) or None, text=list(texts) or None, padding=True)
+    options: dict[str, Any] = {}
+    if images and max_patches is not None:
+        vision = getattr(model, "vision_model", model)
+        options = {"max_patches": max_patches, "patch_size": vision.config.patch_shape}
+    return model, processor(images=list(images) or None, text=list(texts) or None, padding=True, **options)

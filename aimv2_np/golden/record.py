@@ -13,6 +13,7 @@ from aimv2_np.arrays import is_array
 from aimv2_np.checkpoints.digest import hash_weights
 from aimv2_np.golden.recording import Recording
 from aimv2_np.golden.writer import RecordingWriter
+from aimv2_np.models.packing import is_pack
 from aimv2_np.shapes import Array
 from aimv2_np.tracing import trace
 
@@ -38,7 +39,8 @@ def record(
 
     Args:
         model: an Aimv2Model, Aimv2VisionModel or Aimv2TextModel.
-        inputs: its arguments by name: pixel_values (B, C, H, W), input_ids (B, T), attention_mask (B, T).
+        inputs: its arguments by name: pixel_values (B, C, H, W), input_ids (B, T), attention_mask (B, T). Pictures of
+            several sizes, a list of (C, h, w), are recorded as the pack (1, ΣN, D) that they go through the layers as.
         path: the safetensors file to write.
         include: a glob or several; only matching paths are recorded ("vision_model.encoder.layers.*.ffn").
         inner: also what lies inside attention, as in `aimv2_np.trace`; operations then run as written.
@@ -53,7 +55,7 @@ def record(
         ValueError: inputs that do not fit the model, a slice that does not fit, or globs that match no activation.
     """
     patterns = (include,) if isinstance(include, str) else tuple(include)
-    arrays = {name: value if is_array(value) else np.asarray(value) for name, value in inputs.items()}
+    arrays = {name: value if is_array(value) or is_pack(value) else np.asarray(value) for name, value in inputs.items()}
     facts = describe(model) | ({"options": json.dumps(options)} if options else {})
     with RecordingWriter(
         path,
@@ -70,7 +72,7 @@ def record(
 
 def _run(
     model: Any,
-    arrays: Mapping[str, Array],
+    arrays: Mapping[str, Array | list[Array]],
     options: Mapping[str, Any],
     writer: RecordingWriter,
     patterns: tuple[str, ...],
@@ -81,7 +83,11 @@ def _run(
             writer.add(name, array)
 
     for name, array in arrays.items():
-        writer.add_input(name, array)
+        if isinstance(array, list | tuple):
+            for i, one in enumerate(array):
+                writer.add_input(f"{name}.{i}", one)
+        else:
+            writer.add_input(name, array)
     with trace(model, patterns, inner=inner, store=store):
         model(**arrays, **options)
     if not writer.order:

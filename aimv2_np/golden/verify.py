@@ -97,6 +97,8 @@ def verify_against_transformers(
         images = [] if kind == "Aimv2TextModel" else [sample.picture for sample in samples]
         texts = [] if kind == "Aimv2VisionModel" else [sample.caption for sample in samples]
     network, inputs = load_with_inputs(place, images, texts)
+    if isinstance(inputs.get("pixel_values"), list):
+        raise ValueError("Transformers takes pictures of one size at a time; verify with pictures of one size")
     theirs = getattr(transformers, type(network).__name__)
     module = theirs.from_pretrained(place, attn_implementation="eager", dtype="float32").eval()
     with TemporaryDirectory(ignore_cleanup_errors=True) as folder:

@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 
 from aimv2_np.kernels.norm import rms_factor, scale_features, squares_of_tokens
+from aimv2_np.kernels.packed import run_packed
 from aimv2_np.kernels.scratch import empty, empty_like, scratch
 from aimv2_np.kernels.split import run_split
-from aimv2_np.layers.attention import attention
+from aimv2_np.layers.attention import attention, packed_attention, runs
 from aimv2_np.layers.encoder import EncoderLayer, run_layers
 from aimv2_np.layers.linear import linear
 from aimv2_np.layers.rms_norm import rms_norm
@@ -144,14 +145,33 @@ def _attend(q: NDArray, k: NDArray, v: NDArray, scale: float, mask: NDArray | No
     result /= scores.sum(axis=-2, keepdims=True)
 
 
+@_body_of(packed_attention)
+def packed_attention_tiles(q: NDArray, k: NDArray, v: NDArray, scale: float, lengths: tuple[int, ...]) -> NDArray:
+    """One picture after the other, into one array whose heads merge without a copy."""
+    _, heads, tokens, size = q.shape
+    if q.strides[2] == q.itemsize:
+        out = empty((heads, size, 1, tokens), q.dtype).transpose(2, 0, 3, 1)
+    else:
+        out = empty((1, tokens, heads, size), q.dtype).swapaxes(1, 2)
+    for n in runs(lengths):
+        out[:, :, n] = attention_tiles(q[:, :, n], k[:, :, n], v[:, :, n], scale)
+    return out
+
+
 @_body_of(run_layers)
-def run_layers_in_slices(x: NDArray, layers: list[EncoderLayer], mask: NDArray | None = None) -> NDArray:
+def run_layers_in_slices(
+    x: NDArray, layers: list[EncoderLayer], mask: NDArray | None = None, lengths: tuple[int, ...] | None = None
+) -> NDArray:
     """Each core takes some of the pictures through all blocks; on what is left over they work together."""
     if tracing() or not layers or not x.size:
-        return run_layers.textbook(x, layers, mask)  # type: ignore[no-any-return]
+        return run_layers.textbook(x, layers, mask, lengths)  # type: ignore[no-any-return]
     batch, tokens, size = x.shape
     out = np.empty(x.shape, x.dtype)
     workers = cores() if x.size * layers[0].ffn.gate_proj.weight.size // size > WORTH_A_THREAD else 1
+
+    if lengths is not None:
+        through = partial(_through, layers=layers, mask=None)
+        return run_packed(x, layers, lengths, through, workers, JOB_TOKENS)
 
     def some(b: slice) -> NDArray | None:
         return None if mask is None else mask[b if len(mask) > 1 else slice(None)]
@@ -175,12 +195,14 @@ def _rounds(pictures: int, workers: int, tokens: int) -> list[slice]:
     return [slice(w * pictures + b.start, w * pictures + b.stop) for b in rounds for w in range(workers)]
 
 
-def _through(x: NDArray, layers: list[EncoderLayer], mask: NDArray | None) -> NDArray:
+def _through(
+    x: NDArray, layers: list[EncoderLayer], mask: NDArray | None, lengths: tuple[int, ...] | None = None
+) -> NDArray:
     """The blocks, adding in place to a copy of `x` that lies feature by feature; the MLP in blocks of tokens."""
     x = np.array(x.transpose(2, 0, 1), order="C").transpose(1, 2, 0)  # (B, N, D)
     rows = x.reshape(-1, x.shape[-1])
     for layer in layers:
-        x += layer.attention(layer.rms_norm1(x), mask)
+        x += layer.attention(layer.rms_norm1(x), mask, lengths)
         for n in _slices(len(rows), JOB_TOKENS):
             rows[n] += layer.ffn(layer.rms_norm2(rows[n]))
     return x

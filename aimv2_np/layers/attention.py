@@ -3,9 +3,11 @@
     attention(Q, K, V) = softmax(Q Kᵀ / √d) V        per head; Q: (N, d), K, V: (M, d)
 
 Vaswani et al. 2017, "Attention Is All You Need" (arXiv:1706.03762), eq. 1 and section 3.2.2. AIMv2 adds no positions
-here (no RoPE), and no mask in the vision tower; the text tower is causal.
+here (no RoPE), and no mask in the vision tower; the text tower is causal. Pictures of different sizes are packed: their
+tokens follow one another in one block of rows, and each picture attends to itself.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from aimv2_np.arrays import namespace, widen
@@ -13,7 +15,7 @@ from aimv2_np.layers.linear import Linear
 from aimv2_np.module import Module
 from aimv2_np.operation import operation
 from aimv2_np.shapes import Array, Bool, Float
-from aimv2_np.tracing import record
+from aimv2_np.tracing import numbered, record
 
 
 def softmax(x: Float[Array, "*batch M"]) -> Float[Array, "*batch M"]:
@@ -46,6 +48,30 @@ def attention(
     return (probs @ widen(v)).astype(q.dtype, copy=False)
 
 
+@operation
+def packed_attention(
+    q: Float[Array, "1 H T d"],
+    k: Float[Array, "1 H T d"],
+    v: Float[Array, "1 H T d"],
+    scale: float,
+    lengths: tuple[int, ...],
+) -> Float[Array, "1 H T d"]:
+    """`attention` within each picture of a pack, of which the first has `lengths[0]` tokens; T is their sum."""
+    outputs = []
+    for i, run in enumerate(runs(lengths)):
+        with numbered(i):
+            outputs.append(attention(q[:, :, run], k[:, :, run], v[:, :, run], scale))
+    return namespace(q).concatenate(outputs, axis=2)
+
+
+def runs(lengths: tuple[int, ...]) -> Iterator[slice]:
+    """The rows of each picture of a pack."""
+    start = 0
+    for length in lengths:
+        yield slice(start, start + length)
+        start += length
+
+
 def split_heads(x: Float[Array, "B N D"], heads: int) -> Float[Array, "B H N d"]:
     """(B, N, H·d) -> (B, H, N, d)"""
     batch, tokens, size = x.shape
@@ -74,8 +100,16 @@ class Attention(Module):
         q_proj, k_proj, v_proj, out_proj = (Linear.skeleton(size, size, bias=bias, std=std) for _ in range(4))
         return cls(q_proj, k_proj, v_proj, out_proj, heads)
 
-    def forward(self, x: Float[Array, "B N D"], mask: Bool[Array, "#B 1 #N M"] | None = None) -> Float[Array, "B N D"]:
+    def forward(
+        self,
+        x: Float[Array, "B N D"],
+        mask: Bool[Array, "#B 1 #N M"] | None = None,
+        lengths: tuple[int, ...] | None = None,
+    ) -> Float[Array, "B N D"]:
+        """`lengths` makes `x` (1, T, D) a pack: so many tokens of each picture, which has no mask."""
         q, k, v = (split_heads(project(x), self.heads) for project in (self.q_proj, self.k_proj, self.v_proj))
         for name, value in (("q", q), ("k", k), ("v", v)):
             record(name, value)
-        return self.out_proj(merge_heads(attention(q, k, v, q.shape[-1] ** -0.5, mask)))
+        scale = q.shape[-1] ** -0.5
+        heads = attention(q, k, v, scale, mask) if lengths is None else packed_attention(q, k, v, scale, lengths)
+        return self.out_proj(merge_heads(heads))

@@ -39,18 +39,26 @@ class EncoderLayer(Module):
             ),
         )
 
-    def forward(self, x: Float[Array, "B N D"], mask: Bool[Array, "#B 1 #N N"] | None = None) -> Float[Array, "B N D"]:
-        x = x + self.attention(self.rms_norm1(x), mask)
+    def forward(
+        self,
+        x: Float[Array, "B N D"],
+        mask: Bool[Array, "#B 1 #N N"] | None = None,
+        lengths: tuple[int, ...] | None = None,
+    ) -> Float[Array, "B N D"]:
+        x = x + self.attention(self.rms_norm1(x), mask, lengths)
         return x + self.ffn(self.rms_norm2(x))
 
 
 @operation
 def run_layers(
-    x: Float[Array, "B N D"], layers: list[EncoderLayer], mask: Bool[Array, "#B 1 #N N"] | None = None
+    x: Float[Array, "B N D"],
+    layers: list[EncoderLayer],
+    mask: Bool[Array, "#B 1 #N N"] | None = None,
+    lengths: tuple[int, ...] | None = None,
 ) -> Float[Array, "B N D"]:
-    """One block after the other."""
+    """One block after the other. `lengths` makes `x` (1, T, D) a pack: so many tokens of each picture."""
     for layer in layers:
-        x = layer(x, mask)
+        x = layer(x, mask, lengths)
     return x
 
 
@@ -65,5 +73,10 @@ class Encoder(Module):
         """Places for the arrays of all blocks of the tower that `config` describes."""
         return cls([EncoderLayer.skeleton(config) for _ in range(config.num_hidden_layers)])
 
-    def forward(self, x: Float[Array, "B N D"], mask: Bool[Array, "#B 1 #N N"] | None = None) -> Float[Array, "B N D"]:
-        return run_layers(x, self.layers, mask)
+    def forward(
+        self,
+        x: Float[Array, "B N D"],
+        mask: Bool[Array, "#B 1 #N N"] | None = None,
+        lengths: tuple[int, ...] | None = None,
+    ) -> Float[Array, "B N D"]:
+        return run_layers(x, self.layers, mask, lengths)

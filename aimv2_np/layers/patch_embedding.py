@@ -9,6 +9,7 @@ pixels that do not fill a patch are dropped.
 
 from dataclasses import dataclass
 
+from aimv2_np.arrays import namespace
 from aimv2_np.layers.linear import linear
 from aimv2_np.module import Module, Parameter
 from aimv2_np.operation import operation
@@ -20,13 +21,16 @@ def patch_embed(
     pixels: Float[Array, "B C height width"], weight: Float[Array, "D C ph pw"], bias: Float[Array, "D"]
 ) -> Float[Array, "B N D"]:
     """Project the ⌊height/ph⌋ · ⌊width/pw⌋ patches of each picture."""
+    return linear(cut(pixels, *weight.shape[2:]), weight.reshape(weight.shape[0], -1), bias)
+
+
+def cut(pixels: Float[Array, "B C height width"], ph: int, pw: int) -> Float[Array, "B N P"]:
+    """The patches as vectors of P = C · ph · pw numbers."""
     batch, channels, height, width = pixels.shape
-    size, _, ph, pw = weight.shape
     rows, columns = height // ph, width // pw
     patches = pixels[:, :, : rows * ph, : columns * pw].reshape(batch, channels, rows, ph, columns, pw)
     patches = patches.transpose(0, 2, 4, 1, 3, 5)  # (B, C, r, ph, c, pw) -> (B, r, c, C, ph, pw)
-    patches = patches.reshape(batch, rows * columns, channels * ph * pw)
-    return linear(patches, weight.reshape(size, channels * ph * pw), bias)
+    return patches.reshape(batch, rows * columns, channels * ph * pw)
 
 
 @dataclass(repr=False, eq=False)
@@ -41,5 +45,10 @@ class PatchEmbed(Module):
         """Places for the arrays: weight from normal(0, std²), bias zero."""
         return cls(Parameter((size, channels, *patch), std=std), Parameter((size,)))
 
-    def forward(self, pixels: Float[Array, "B C height width"]) -> Float[Array, "B N D"]:
-        return patch_embed(pixels, self.weight, self.bias)
+    def forward(self, pixels: Float[Array, "B C height width"] | list[Float[Array, "C _ _"]]) -> Float[Array, "_ N D"]:
+        """A list of pictures of any size becomes a pack (1, T, D): the patches of one follow those of another."""
+        if not isinstance(pixels, list):
+            return patch_embed(pixels, self.weight, self.bias)
+        patches = [cut(picture[None], *self.weight.shape[2:]) for picture in pixels]
+        together = namespace(self.weight).concatenate(patches, axis=1)
+        return linear(together, self.weight.reshape(self.weight.shape[0], -1), self.bias)

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 
 from aimv2_np.arrays import namespace
 from aimv2_np.config import Aimv2VisionConfig
-from aimv2_np.layers.attention import attention, merge_heads, split_heads
+from aimv2_np.layers.attention import attention, merge_heads, runs, split_heads
 from aimv2_np.layers.linear import Linear
 from aimv2_np.module import Module, Parameter
-from aimv2_np.shapes import Array, Float
-from aimv2_np.tracing import record
+from aimv2_np.shapes import Array, Bool, Float
+from aimv2_np.tracing import numbered, record
 
 
 @dataclass(repr=False, eq=False)
@@ -39,11 +39,25 @@ class AttentionPoolingHead(Module):
             heads=config.num_attention_heads,
         )
 
-    def forward(self, x: Float[Array, "B N D"]) -> Float[Array, "B D"]:
-        return self.output_proj(self.gather(x))
+    def forward(
+        self,
+        x: Float[Array, "_ N D"],
+        mask: Bool[Array, "#B 1 1 N"] | None = None,
+        lengths: tuple[int, ...] | None = None,
+    ) -> Float[Array, "B D"]:
+        return self.output_proj(self.gather(x, mask, lengths))
 
-    def gather(self, x: Float[Array, "B N D"]) -> Float[Array, "B D"]:
-        """What the class token collects from the tokens, before the output projection."""
+    def gather(
+        self,
+        x: Float[Array, "_ N D"],
+        mask: Bool[Array, "#B 1 1 N"] | None = None,
+        lengths: tuple[int, ...] | None = None,
+    ) -> Float[Array, "B D"]:
+        """What the class token collects from the tokens, before the output projection.
+
+        Where `mask` is False it does not look. `lengths` makes `x` (1, T, D) a pack: so many tokens of each of B
+        pictures, from each of which it collects.
+        """
         xp = namespace(x)
         query = xp.broadcast_to(self.cls_token, (x.shape[0], 1, x.shape[2]))
         q = split_heads(query, self.heads)  # (B, 1, D) -> (B, H, 1, d)
@@ -51,5 +65,11 @@ class AttentionPoolingHead(Module):
         v = split_heads(self.v_proj(x), self.heads)
         for name, value in (("q", q), ("k", k), ("v", v)):
             record(name, value)
-        pooled = merge_heads(attention(q, k, v, q.shape[-1] ** -0.5))  # (B, 1, D)
-        return pooled[:, 0]
+        scale = q.shape[-1] ** -0.5
+        if lengths is None:
+            return merge_heads(attention(q, k, v, scale, mask))[:, 0]  # (B, 1, D) -> (B, D)
+        pooled = []
+        for i, run in enumerate(runs(lengths)):
+            with numbered(i):
+                pooled.append(attention(q, k[:, :, run], v[:, :, run], scale))
+        return merge_heads(xp.concatenate(pooled))[:, 0]

@@ -18,8 +18,11 @@ def sincos_positions(xp: ModuleType, rows: int, columns: int, size: int) -> Floa
     trained with the width (column) first; row-major order of patches. D must be divisible by 4.
     """
     omega = 10000.0 ** (-xp.arange(size // 4) / (size // 4))  # (D/4,)
-    r, c = (axis.reshape(-1, 1) * omega for axis in xp.indices((rows, columns)))  # (N, D/4) each
-    return xp.concatenate([xp.sin(c), xp.cos(c), xp.sin(r), xp.cos(r)], axis=1)
+    angles = (xp.arange(n)[:, None] * omega for n in (rows, columns))
+    r, c = (xp.concatenate([xp.sin(angle), xp.cos(angle)], axis=1) for angle in angles)  # (rows, D/2), (columns, D/2)
+    shape = (rows, columns, size // 2)
+    both = [xp.broadcast_to(c[None], shape), xp.broadcast_to(r[:, None], shape)]
+    return xp.concatenate(both, axis=2).reshape(rows * columns, size)
 
 
 def interpolate_positions(

@@ -6,6 +6,7 @@
 Locked-image tuning, Zhai et al. 2021 (arXiv:2111.07991): the text tower is trained against the frozen vision tower.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,11 +14,13 @@ from aimv2_np.config import Aimv2Config
 from aimv2_np.layers.contrastive import contrastive_logits, contrastive_loss, l2_normalize
 from aimv2_np.layers.linear import Linear
 from aimv2_np.models.outputs import Aimv2Output
+from aimv2_np.models.packing import MAX_TOKENS
 from aimv2_np.models.pretrained import PretrainedModel, check_finite
 from aimv2_np.models.text import Aimv2TextModel
 from aimv2_np.models.vision import Aimv2VisionModel
 from aimv2_np.module import Parameter
 from aimv2_np.shapes import Array, Float, Int
+from aimv2_np.tracing import call
 
 
 @dataclass(init=False, repr=False, eq=False)
@@ -53,9 +56,10 @@ class Aimv2Model(PretrainedModel):
     def forward(
         self,
         input_ids: Int[Array, "L T"] | None = None,
-        pixel_values: Float[Array, "B C height width"] | None = None,
+        pixel_values: Float[Array, "B C height width"] | list[Float[Array, "C _ _"]] | None = None,
         attention_mask: Int[Array, "L T"] | None = None,
         *,
+        pixel_attention_mask: Int[Array, "B N"] | None = None,
         return_loss: bool = False,
         interpolate_pos_encoding: bool = False,
         causal: bool = True,
@@ -68,6 +72,7 @@ class Aimv2Model(PretrainedModel):
         Args:
             input_ids, attention_mask, causal: as for `Aimv2TextModel`.
             pixel_values, interpolate_pos_encoding: as for `Aimv2VisionModel`.
+            pixel_attention_mask: `attention_mask` of the pictures.
             return_loss: also the contrastive loss, for which text i belongs to picture i.
             output_hidden_states, output_attentions: of both towers.
             return_dict: False for nested tuples.
@@ -79,12 +84,19 @@ class Aimv2Model(PretrainedModel):
             raise ValueError("neither input_ids nor pixel_values was given; pass at least one of them")
         if input_ids is None and attention_mask is not None:
             raise ValueError("attention_mask was given without input_ids, which it belongs to; pass both or neither")
+        if pixel_values is None and pixel_attention_mask is not None:
+            raise ValueError("pixel_attention_mask was given without pixel_values; pass both or neither")
         extras = {"output_hidden_states": output_hidden_states, "output_attentions": output_attentions}
         output = Aimv2Output()
         if pixel_values is not None:
-            vision = self.vision_model(pixel_values, interpolate_pos_encoding=interpolate_pos_encoding, **extras)
+            vision = self.vision_model(
+                pixel_values,
+                attention_mask=pixel_attention_mask,
+                interpolate_pos_encoding=interpolate_pos_encoding,
+                **extras,
+            )
             output.vision_model_output = vision
-            output.image_embeds = l2_normalize(self._project(self.visual_projection, vision.pooler_output))
+            output.image_embeds = l2_normalize(self.project(vision.pooler_output))
         if input_ids is not None:
             text = self.text_model(input_ids, attention_mask, causal=causal, **extras)
             output.text_model_output = text
@@ -95,6 +107,23 @@ class Aimv2Model(PretrainedModel):
         if return_loss:
             output.loss = self._loss(output.logits_per_text)
         return output if return_dict else output.to_tuple()
+
+    def encode_images(
+        self,
+        images: Sequence[Float[Array, "C _ _"]] | Float[Array, "B C height width"],
+        *,
+        max_tokens: int | None = MAX_TOKENS,
+        interpolate_pos_encoding: bool = False,
+        warn: bool = True,
+    ) -> Aimv2Output:
+        """`image_embeds` and `vision_model_output` of pictures of any mix of sizes; see `Aimv2VisionModel`."""
+        options = {"max_tokens": max_tokens, "interpolate_pos_encoding": interpolate_pos_encoding, "warn": warn}
+        return call(self, (images,), options, self._encode)  # type: ignore[no-any-return]
+
+    def _encode(self, images: Any, **options: Any) -> Aimv2Output:
+        vision = self.vision_model.encode_images(images, **options)
+        embeds = l2_normalize(self.project(vision.pooler_output))
+        return Aimv2Output(image_embeds=embeds, vision_model_output=vision)
 
     def logits(self, text_embeds: Float[Array, "L E"], image_embeds: Float[Array, "B E"]) -> Float[Array, "L B"]:
         """`logits_per_text` of embeddings of length one: their cosines times the temperature."""
@@ -116,7 +145,11 @@ class Aimv2Model(PretrainedModel):
     ) -> Float[Array, "B E"]:
         """Projected features of pictures, before they are normalised; arguments as for `Aimv2VisionModel`."""
         output = self.vision_model(pixel_values, interpolate_pos_encoding=interpolate_pos_encoding)
-        return self._project(self.visual_projection, output.pooler_output)
+        return self.project(output.pooler_output)
+
+    def project(self, pooler_output: Float[Array, "B D"]) -> Float[Array, "B E"]:
+        """Pooled vectors of pictures in the space that they share with texts, before they are normalised."""
+        return self._project(self.visual_projection, pooler_output)
 
     def get_text_features(
         self, input_ids: Int[Array, "L T"], attention_mask: Int[Array, "L T"] | None = None, *, causal: bool = True

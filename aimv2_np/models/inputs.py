@@ -86,13 +86,30 @@ def check_attention_mask(attention_mask: Any, input_ids: Int[Array, "B T"]) -> I
     return move(mask.astype(np.int64), backend_of(input_ids))
 
 
+def check_patch_mask(attention_mask: Any, batch: int, grid: tuple[int, int], like: Array) -> Int[Array, "B N"] | None:
+    """`attention_mask` of pictures as an integer array in the library of `like`, or a ValueError; None stays None."""
+    if attention_mask is None:
+        return None
+    mask, shape = _as_array(attention_mask, "attention_mask"), (batch, grid[0] * grid[1])
+    if mask.shape != shape:
+        raise ValueError(
+            f"attention_mask has shape {mask.shape}; expected {shape}: one number for each of {grid[0]}x{grid[1]} "
+            f"patches of {batch} pictures, row by row"
+        )
+    if not ((mask == 0) | (mask == 1)).all():
+        raise ValueError("attention_mask holds values other than 0 and 1; expected 1 for a patch, 0 for padding")
+    if not mask.any(axis=1).all():
+        raise ValueError("attention_mask hides all patches of a picture; expected at least one 1 in every row")
+    return move(mask.astype(np.int64), backend_of(like))
+
+
 def _as_array(value: Any, name: str) -> Array:
     if isinstance(value, np.ma.MaskedArray):
         raise ValueError(f"{name} is a masked array; expected a plain one: fill what is masked, with value.filled(...)")
     if is_array(value) and backend_of(value) != "numpy":
         return value
     if isinstance(value, list | tuple) and len({np.shape(item) for item in value if is_array(item)}) > 1:
-        raise ValueError(f"{name} is a list of arrays of different shapes; expected one array: pass them one at a time")
+        raise ValueError(f"{name} is a list of arrays of different shapes; expected one array, or pictures (C, h, w)")
     try:
         array = np.asarray(value)  # subclasses such as np.matrix, which compute differently, become plain arrays
     except (ValueError, TypeError, RuntimeError) as error:

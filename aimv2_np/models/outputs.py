@@ -1,16 +1,17 @@
 """What the models return: dataclasses that are also read like Transformers' outputs."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
-from aimv2_np.shapes import Array
+from aimv2_np.shapes import Array, Float
 
 
 class ModelOutput(Mapping[str, Any]):
     """Fields by name (`out.loss`, `out["loss"]`), by position among those that are there (`out[0]`), or as a tuple.
 
     As in Transformers, fields that are None are absent from keys, positions and tuples, and iterating gives the keys.
+    So are fields that Transformers' outputs do not have (`beside`): those are attributes alone.
     """
 
     def __getitem__(self, key: str | int | slice) -> Any:
@@ -19,7 +20,8 @@ class ModelOutput(Mapping[str, Any]):
         return self.to_tuple()[key]
 
     def __iter__(self) -> Iterator[str]:
-        return (f.name for f in fields(self) if getattr(self, f.name) is not None)  # type: ignore[arg-type]
+        listed = (f.name for f in fields(self) if not f.metadata.get("beside"))  # type: ignore[arg-type]
+        return (name for name in listed if getattr(self, name) is not None)
 
     def __contains__(self, key: object) -> bool:
         return key in tuple(self)
@@ -35,6 +37,11 @@ class ModelOutput(Mapping[str, Any]):
     __hash__ = object.__hash__
 
 
+def beside() -> Any:
+    """A field that is an attribute, and no part of keys, positions and tuples."""
+    return field(default=None, kw_only=True, metadata={"beside": True})
+
+
 @dataclass(eq=False)
 class BaseModelOutputWithPooling(ModelOutput):
     """What one tower returns.
@@ -46,12 +53,47 @@ class BaseModelOutputWithPooling(ModelOutput):
         hidden_states: on request, L + 1 arrays (B, N, D): the embeddings, then each block's output, before the final
             norm.
         attentions: on request, L arrays (B, H, N, N): the softmax's probabilities.
+        grid: of pictures, rows and columns of patches; N is their product.
     """
 
     last_hidden_state: Array
     pooler_output: Array | None = None
     hidden_states: tuple[Array, ...] | None = None
     attentions: tuple[Array, ...] | None = None
+    grid: tuple[int, int] | None = beside()
+
+    def to_feature_map(self) -> Array:
+        """`last_hidden_state` as (B, D, rows, columns), the shape of a convolution's output; a view.
+
+        Raises ValueError for a text tower's output, whose tokens lie on no grid.
+        """
+        if self.grid is None:
+            raise ValueError("the output has no grid: its tokens are those of texts; expected a vision tower's output")
+        return feature_map(self.last_hidden_state, self.grid)
+
+
+@dataclass(eq=False)
+class PackedOutput(ModelOutput):
+    """What the vision tower returns for pictures of many sizes, each by itself.
+
+    Attributes:
+        last_hidden_state: B arrays (N, D), after the final norm; N differs.
+        pooler_output: (B, D), the pooling head's vectors; None without a head.
+        grid: of each picture, rows and columns of patches; N is their product.
+    """
+
+    last_hidden_state: list[Array]
+    pooler_output: Array | None = None
+    grid: tuple[tuple[int, int], ...] = beside()
+
+    def to_feature_map(self) -> list[Array]:
+        """`last_hidden_state` as arrays (D, rows, columns); views."""
+        return [feature_map(x, grid) for x, grid in zip(self.last_hidden_state, self.grid, strict=True)]
+
+
+def feature_map(tokens: Float[Array, "*batch N D"], grid: tuple[int, int]) -> Float[Array, "*batch D rows columns"]:
+    """Tokens, row by row, as a picture of D channels."""
+    return tokens.swapaxes(-1, -2).reshape(*tokens.shape[:-2], tokens.shape[-1], *grid)
 
 
 @dataclass(eq=False)
@@ -74,4 +116,4 @@ class Aimv2Output(ModelOutput):
     text_embeds: Array | None = None
     image_embeds: Array | None = None
     text_model_output: BaseModelOutputWithPooling | None = None
-    vision_model_output: BaseModelOutputWithPooling | None = None
+    vision_model_output: BaseModelOutputWithPooling | PackedOutput | None = None

@@ -19,9 +19,10 @@ from aimv2_np.files import make_folder, read_json, refuse_existing, write_json
 from aimv2_np.locate import IMAGE_PROCESSOR_FILES, check_link, resolve
 from aimv2_np.processing import settings
 from aimv2_np.processing.loading import load_pixels
-from aimv2_np.processing.transforms import are_fractions, center_crop, resize, resized_shape, to_input
+from aimv2_np.processing.transforms import are_fractions, center_crop, resize, resized_shape, shape_within, to_input
 
 IMAGE_FILES: Final = ("processor_config.json", "preprocessor_config.json")
+Bound = tuple[tuple[int, int], int]  # a patch's height and width; most patches of a picture
 _TYPE_KEYS: Final = ("image_processor_type", "feature_extractor_type", "processor_class")
 
 
@@ -69,6 +70,9 @@ class Aimv2ImageProcessor:
         *,
         exif_transpose: bool = False,
         input_data_format: str | None = None,
+        any_size: bool = False,
+        max_patches: int | None = None,
+        patch_size: int | tuple[int, int] = 14,
         return_tensors: str | None = None,
         **changes: Any,
     ) -> dict[str, Any]:
@@ -82,12 +86,17 @@ class Aimv2ImageProcessor:
             exif_transpose: turn files and images upright by their EXIF orientation. Off, as Transformers leaves the
                 images it is given (it does turn the files it opens itself; here both are the same picture).
             input_data_format: "channels_first" or "channels_last", for arrays whose shape leaves it open.
+            any_size: neither resize nor crop, as native checkpoints do, and return a list of arrays (3, H, W) even if
+                all are of one size: what `encode_images` takes.
+            max_patches: scale pictures of more patches down, in proportion, to at most so many. Only for pictures that
+                are not cropped. The native checkpoint was trained for up to 4096.
+            patch_size: of the model, or (height, width); what `max_patches` counts.
             return_tensors: None or "np"; there for code written for Transformers.
             **changes: any of the settings, for this call only; None keeps the setting.
 
         Returns:
             One array if all pictures come out of one size, which they do if they are cropped. Otherwise (native
-            resolution: `do_resize=False, do_center_crop=False`) "pixel_values" is a list of arrays (3, H, W).
+            checkpoints, `any_size`) "pixel_values" is a list of arrays (3, H, W).
 
         Raises:
             FileNotFoundError: a path that names nothing.
@@ -97,35 +106,56 @@ class Aimv2ImageProcessor:
         """
         if return_tensors not in (None, "np"):
             raise ValueError(f"found return_tensors={return_tensors!r}, expected 'np': the results are NumPy arrays")
+        if any_size:
+            changes = {**changes, "do_resize": False, "do_center_crop": False}
         chosen = self._with(changes)
+        bound = chosen._bound(max_patches, patch_size)
         reading = {"exif_transpose": exif_transpose, "input_data_format": input_data_format}
         results = []
         for index, picture in enumerate(_as_list(images)):
             try:
-                results.append(chosen._load_and_process(picture, reading))
+                results.append(chosen._load_and_process(picture, reading, bound))
             except (FileNotFoundError, ValueError, TypeError) as error:
                 kind = next(kind for kind in (FileNotFoundError, ValueError, TypeError) if isinstance(error, kind))
                 raise kind(f"{_name(index, picture)}: {error}") from error
-        same = all(result.shape == results[0].shape for result in results)
+        same = not any_size and all(result.shape == results[0].shape for result in results)
         return {"pixel_values": np.stack(results) if same else results}
 
-    def _load_and_process(self, picture: Any, reading: Mapping[str, Any]) -> np.ndarray:
+    def _load_and_process(self, picture: Any, reading: Mapping[str, Any], bound: Bound | None) -> np.ndarray:
         return self.process(
-            load_pixels(picture, convert_rgb=self.do_convert_rgb, check_size=self._check_size, **reading)
+            load_pixels(picture, convert_rgb=self.do_convert_rgb, check_size=self._check_size, **reading), bound
         )
+
+    def _bound(self, max_patches: int | None, patch_size: Any) -> Bound | None:
+        if max_patches is None:
+            return None
+        if self.do_center_crop:
+            raise ValueError(
+                f"found max_patches={max_patches}, but these settings crop every picture to {self.crop_size['width']} "
+                f"x {self.crop_size['height']} pixels; pass any_size=True for pictures of any size"
+            )
+        return settings.as_patch(patch_size), settings.as_count(max_patches, "max_patches")
 
     def _check_size(self, height: int, width: int) -> None:
         """ValueError for a picture that would be resized to something enormous."""
         if self.do_resize:
             resized_shape(height, width, self.size)
 
-    def process(self, pixels: np.ndarray) -> np.ndarray:
-        """One picture's pixels (H, W, 3), whole numbers or floats, to (3, h, w) float32."""
+    def process(self, pixels: np.ndarray, bound: Bound | None = None) -> np.ndarray:
+        """One picture's pixels (H, W, 3), whole numbers or floats, to (3, h, w) float32.
+
+        `bound` is the size of a patch and how many of them the picture may have.
+        """
         if self.do_rescale and pixels.dtype.kind == "f" and pixels.min() >= 0 and pixels.max() <= 1:
             _warn_about_fractions(pixels)
         if self.do_resize:
             pixels = resize(pixels, self.size, self.resample)
-        elif self.do_rescale and pixels.dtype.kind in "ui" and pixels.dtype != np.uint8:
+        height, width = pixels.shape[:2]
+        if bound:
+            height, width = shape_within(height, width, *bound)
+        if (height, width) != pixels.shape[:2]:
+            pixels = resize(pixels, {"height": height, "width": width}, self.resample)
+        elif not self.do_resize and self.do_rescale and pixels.dtype.kind in "ui" and pixels.dtype != np.uint8:
             _check_whole_numbers(pixels, self.rescale_factor)
         if self.do_center_crop:
             pixels = center_crop(pixels, self.crop_size["height"], self.crop_size["width"])

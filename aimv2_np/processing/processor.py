@@ -40,11 +40,12 @@ class Aimv2Processor:
         Args:
             images: see `Aimv2ImageProcessor`.
             text: see `Aimv2Tokenizer`, also for `padding`, `truncation`, `max_length`, `add_special_tokens`.
-            **image_options: settings of the image processor for this call, `exif_transpose`, `input_data_format`.
+            **image_options: settings of the image processor for this call, `exif_transpose`, `input_data_format`,
+                `any_size`, `max_patches`, `patch_size`.
 
         Returns:
             "input_ids" and "attention_mask" (B, T) int64 if there is text, "pixel_values" (B, 3, H, W) float32 if there
-            are images.
+            are images; of pictures of several sizes (native checkpoints, `any_size`) a list, which the models take too.
 
         Raises:
             ValueError: neither text nor images, or one that this checkpoint has no processor for; and whatever the

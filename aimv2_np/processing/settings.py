@@ -92,5 +92,20 @@ def as_channels(value: Any, name: str, *, divides: bool) -> tuple[float, float, 
     return red, green, blue
 
 
+def as_count(value: Any, name: str) -> int:
+    """A whole number from 1 up."""
+    if not _is_whole(value) or value < 1:
+        raise ValueError(f"found {name}={quoted(value)}, expected a whole number from 1 up")
+    return int(value)
+
+
+def as_patch(value: Any) -> tuple[int, int]:
+    """A patch's height and width in pixels; a single number is both."""
+    pair = (value, value) if _is_whole(value) else value
+    if not isinstance(pair, list | tuple) or len(pair) != 2:
+        raise ValueError(f"found patch_size={quoted(value)}, expected a number of pixels or (height, width)")
+    return as_count(pair[0], "patch_size"), as_count(pair[1], "patch_size")
+
+
 def _is_whole(value: Any) -> bool:
     return isinstance(value, Integral) and not isinstance(value, bool)

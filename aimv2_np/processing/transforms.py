@@ -5,6 +5,7 @@
 They follow Transformers' Pillow back end step by step, including its rounding, so the results are the same numbers.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -62,6 +63,21 @@ def _within_longest_edge(height: int, width: int, shortest: int, longest: int) -
     if width < height:
         return int(exact * height / width), shortest
     return shortest, int(exact * width / height)
+
+
+def shape_within(height: int, width: int, patch: tuple[int, int], most: int) -> tuple[int, int]:
+    """The height and width, in proportion, at which a picture has at most `most` patches; its own where it has.
+
+        s = √(most · P_h · P_w / (height · width))
+
+    A picture so long and thin that its short edge would be less than a patch keeps one patch there, not its proportion.
+    """
+    ph, pw = patch
+    if (height // ph) * (width // pw) <= most:
+        return height, width
+    scale = math.sqrt(most * ph * pw / (height * width))
+    shape = max(ph, int(height * scale)), max(pw, int(width * scale))
+    return min(shape[0], most * ph), min(shape[1], most * pw)
 
 
 def resize(pixels: Pixels, size: Mapping[str, int], resample: int) -> Pixels:

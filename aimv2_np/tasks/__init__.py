@@ -1,10 +1,19 @@
 """What people do with models and checkpoints."""
 
-from aimv2_np.tasks.classify import Classification, classify, load_classifier, make_prompts
+from aimv2_np.tasks.classify import (
+    Classification,
+    check_templates,
+    classify,
+    embed_labels,
+    load_classifier,
+    make_prompts,
+)
 from aimv2_np.tasks.contact_sheet import draw_sheet, save_sheet
 from aimv2_np.tasks.convert import Conversion, convert
 from aimv2_np.tasks.describe import Description, describe
 from aimv2_np.tasks.embedding import Embedding, FeatureFile, ImageEmbedder, embed, find_pictures, open_features
+from aimv2_np.tasks.knn import KnnResult, knn
+from aimv2_np.tasks.labelled import Labelled, knn_folders, load_labelled
 from aimv2_np.tasks.search import Hit, embed_query, search
 
 __all__ = [
@@ -15,14 +24,21 @@ __all__ = [
     "FeatureFile",
     "Hit",
     "ImageEmbedder",
+    "KnnResult",
+    "Labelled",
+    "check_templates",
     "classify",
     "convert",
     "describe",
     "draw_sheet",
     "embed",
+    "embed_labels",
     "embed_query",
     "find_pictures",
+    "knn",
+    "knn_folders",
     "load_classifier",
+    "load_labelled",
     "make_prompts",
     "open_features",
     "save_sheet",

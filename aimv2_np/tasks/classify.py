@@ -2,11 +2,13 @@
 
     p_bl = softmax_l(logits_per_image_bl),    logits_per_image_bl = scale · <image_b, text_l>
 
-where text l is the template with label l in it. Radford et al. 2021 (arXiv:2103.00020), section 3.1.2.
+where text l is the template with label l in it, or the mean over several templates. The scale is the one that the model
+was trained with, e^logit_scale, and is in the scores once. Radford et al. 2021 (arXiv:2103.00020), section 3.1.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
 from os import PathLike
 from typing import Any
 
@@ -18,6 +20,7 @@ from aimv2_np.config import Aimv2Config, config_from_pretrained
 from aimv2_np.layers.attention import softmax
 from aimv2_np.layers.contrastive import l2_normalize
 from aimv2_np.models.aimv2 import Aimv2Model
+from aimv2_np.models.packing import warn_untrained
 from aimv2_np.processing import Aimv2Processor
 from aimv2_np.shapes import Array, Float
 
@@ -43,6 +46,16 @@ class Classification:
     def top(self) -> tuple[str, ...]:
         """The most probable label of each picture."""
         return tuple(self.labels[best] for best in self.probabilities.argmax(axis=1))
+
+    def top_k(self, k: int) -> tuple[tuple[tuple[str, float], ...], ...]:
+        """The `k` most probable labels of each picture with their probabilities, best first; ties in their order."""
+        if isinstance(k, bool) or not isinstance(k, int) or k < 1:
+            raise ValueError(f"k is {k!r:.80}; expected a whole number from 1 up")
+        orders = (-self.probabilities).argsort(axis=1, kind="stable")[:, :k]
+        return tuple(
+            tuple((self.labels[i], float(row[i])) for i in order)
+            for row, order in zip(self.probabilities, orders, strict=True)
+        )
 
 
 def load_classifier(
@@ -91,6 +104,8 @@ def classify(
     model: Aimv2Model,
     processor: Aimv2Processor,
     template: str = HOLE,
+    templates: Sequence[str] | None = None,
+    max_patches: int | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> Classification:
     """Compare every picture with every label.
@@ -100,6 +115,8 @@ def classify(
         labels: L different labels, at least two.
         model, processor: as from `load_classifier`.
         template: the text around each label, `"a photo of a {}"`.
+        templates: several of them, in the place of one: each label is then the mean of what they make of it.
+        max_patches: scale pictures of more patches down, in proportion; for native models.
         progress: called with the number of pictures that are done, now and then.
 
     Raises:
@@ -112,20 +129,53 @@ def classify(
     pictures = list(images) if isinstance(images, list | tuple) else [images]
     if not pictures:
         raise ValueError("found an empty list of images; expected at least one")
-    prompts = make_prompts(labels, template)
-    check_tokens(prompts, model, processor)
-    texts = _embed_prompts(prompts, model, processor)
+    texts = embed_labels(labels, check_templates(template, templates), model=model, processor=processor)
     scores: list[Array] = []
-    done = 0
-    for pixels in _batches(pictures, processor):
-        embeds = model(pixel_values=pixels).image_embeds
-        logits = model.logits(texts, embeds).T  # (b, L)
-        scores.append(to_numpy(widen(logits)))
-        done += len(pixels)
+    counts: list[int] = []
+    for batch in _batches(pictures, model, processor, max_patches):
+        output = model.encode_images(batch, warn=False) if len({it.shape for it in batch}) > 1 else _plain(model, batch)
+        scores.append(to_numpy(widen(model.logits(texts, output.image_embeds).T)))  # (b, L)
+        counts += [prod(it // p for it, p in zip(pixels.shape[1:], _patch(model), strict=True)) for pixels in batch]
         if progress is not None:
-            progress(done)
+            progress(len(counts))
+    warn_untrained(counts, model.config.vision_config)
     together = np.concatenate(scores)
     return Classification(tuple(labels), together, softmax(together))
+
+
+def check_templates(template: str = HOLE, templates: Sequence[str] | None = None) -> tuple[str, ...]:
+    """One template or several, as several; ValueError or TypeError for both, none, or one that is there twice."""
+    if templates is None:
+        return (template,)
+    if template != HOLE:
+        raise ValueError("found both template and templates; pass one of them")
+    if isinstance(templates, str) or not all(isinstance(it, str) for it in templates):
+        raise TypeError(f"templates is {templates!r:.80}; expected a list of strings")
+    if not templates:
+        raise ValueError("templates is empty; expected at least one, such as 'a photo of a {}'")
+    twice = next((it for it in templates if list(templates).count(it) > 1), None)
+    if twice is not None:
+        raise ValueError(f"the template {twice!r:.80} is there twice and would count twice; leave one out")
+    return tuple(templates)
+
+
+def embed_labels(
+    labels: Sequence[str], templates: Sequence[str], *, model: Aimv2Model, processor: Aimv2Processor
+) -> Float[Array, "L E"]:
+    """A vector of length one for each label, which all pictures may be compared with.
+
+        t_l = normalise(mean_k normalise(text(template_k with label_l)))
+
+    The mean over templates is that of Radford et al. 2021, section 3.1.4. Raises what `classify` raises.
+    """
+    vectors = []
+    for template in templates:
+        prompts = make_prompts(labels, template)
+        check_tokens(prompts, model, processor)
+        vectors.append(_embed_prompts(prompts, model, processor))
+    if len(vectors) == 1:
+        return vectors[0]
+    return l2_normalize(sum(vectors[1:], vectors[0]) / len(vectors))
 
 
 _TWO_TOWERS = (
@@ -168,22 +218,29 @@ def _embed_prompts(prompts: list[str], model: Aimv2Model, processor: Aimv2Proces
     return namespace(parts[0]).concatenate(parts)
 
 
-def _batches(pictures: Sequence[Any], processor: Aimv2Processor) -> Iterator[NDArray[np.float32]]:
-    """Pixels (b, 3, H, W) of neighbours of the same size; native checkpoints leave pictures as large as they are."""
-    batch: list[NDArray[np.float32]] = []
-    for index, picture in enumerate(pictures):
-        pixels = _pixels(picture, index, processor)
-        if batch and (len(batch) == PICTURES or pixels.shape != batch[0].shape):
-            yield np.concatenate(batch)
-            batch = []
-        batch.append(pixels)
-    yield np.concatenate(batch)
+def _patch(model: Aimv2Model) -> tuple[int, int]:
+    patch: tuple[int, int] = model.config.vision_config.patch_shape
+    return patch
 
 
-def _pixels(picture: Any, index: int, processor: Aimv2Processor) -> NDArray[np.float32]:
-    """(1, 3, H, W) of one picture. The processor, which sees only this one, calls it image 0 in its errors."""
+def _plain(model: Aimv2Model, batch: Sequence[NDArray[np.float32]]) -> Any:
+    return model(pixel_values=np.stack(batch))
+
+
+def _batches(
+    pictures: Sequence[Any], model: Aimv2Model, processor: Aimv2Processor, max_patches: int | None
+) -> Iterator[list[NDArray[np.float32]]]:
+    """Pixels (3, H, W) of neighbours; native checkpoints leave pictures as large as they are."""
+    options = {} if max_patches is None else {"max_patches": max_patches, "patch_size": _patch(model)}
+    for start in range(0, len(pictures), PICTURES):
+        some = pictures[start : start + PICTURES]
+        yield [_pixels(picture, start + i, processor, options) for i, picture in enumerate(some)]
+
+
+def _pixels(picture: Any, index: int, processor: Aimv2Processor, options: Mapping[str, Any]) -> NDArray[np.float32]:
+    """(3, H, W) of one picture. The processor, which sees only this one, calls it image 0 in its errors."""
     try:
-        pixels: NDArray[np.float32] = processor(images=[picture])["pixel_values"]
+        pixels: NDArray[np.float32] = processor(images=[picture], **options)["pixel_values"][0]
     except (FileNotFoundError, ValueError, TypeError) as error:
         raise type(error)(str(error).replace("image 0", f"image {index}", 1)) from error
     return pixels

@@ -117,7 +117,15 @@ def embed_query(
     place = None if name == tiny_model_path().name and not Path(name).is_dir() else name
     if model is None and "revision" in features.metadata:
         hub_options.setdefault("revision", features.metadata["revision"])
-    embedder = ImageEmbedder(place, features.kind, backend=backend, dtype=dtype, **hub_options)
+    bound = features.metadata.get("max_patches", "")
+    embedder = ImageEmbedder(
+        place,
+        features.kind,
+        max_patches=int(bound) if bound.isdecimal() else None,
+        backend=backend,
+        dtype=dtype,
+        **hub_options,
+    )
     _check_model(features, embedder, name)
     if not text:
         return _picture(query, embedder)

@@ -173,3 +173,38 @@ def test_odd_file_names(two_towers, tmp_path):
     assert "?[31mred ?.png" in shown.stdout
     assert "\x1b" not in shown.stdout
     assert json.loads(run(*arguments, "--json").stdout)[0]["image"] == str(path)
+
+
+def test_several_templates_and_the_best(two_towers, pictures):
+    labels = ["a cat", "a dog", "a bird"]
+    templates = ["{}", "a photo of {}"]
+    options = [it for template in templates for it in ("--template", template)]
+    result = run(*pictures, "--model", two_towers, "--labels", ",".join(labels), *options, "--top", 2, "--json")
+    assert result.exit_code == 0, result.stderr
+    model, processor = load_classifier(two_towers)
+    wanted = classify(pictures, labels, model=model, processor=processor, templates=templates).top_k(2)
+    for line, best in zip(json.loads(result.stdout), wanted, strict=True):
+        assert list(line["probabilities"].items()) == list(best)
+        assert line["top"] == best[0][0]
+    table = run(pictures[0], "--model", two_towers, "--labels", ",".join(labels), "--top", 1).stdout.splitlines()
+    assert len(table) == 3
+    assert "more labels" not in "".join(table)
+    twice = run(pictures[0], "--model", two_towers, "--labels", "a,b", "--template", "{}", "--template", "{}")
+    assert twice.stderr.startswith("error: the template '{}' is there twice")
+
+
+@pytest.mark.filterwarnings("default::aimv2_np.UntrainedSizeWarning")
+def test_native_pictures_of_many_sizes(tmp_path):
+    folder = save_two_towers(tmp_path / "native", is_native=True)
+    paths = [tmp_path / f"{i}.png" for i in range(3)]
+    for i, path in enumerate(paths):
+        photo(8 * (20 + 8 * i), 8 * 12, seed=i).save(path)
+    result = run(*paths, "--model", folder, "--labels", "a,b", "--max-patches", 300, "--json")
+    assert result.exit_code == 0, result.stderr
+    assert result.stderr == ""
+    assert len(json.loads(result.stdout)) == 3
+    small = tmp_path / "small.png"
+    photo(24, 24).save(small)
+    warned = run(small, "--model", folder, "--labels", "a,b")
+    assert warned.exit_code == 0
+    assert warned.stderr.startswith("warning: image 0 (9): the native model was trained for 112 to 4,096 patches")

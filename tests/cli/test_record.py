@@ -5,7 +5,7 @@ from click.testing import CliRunner, Result
 from aimv2_np.cli.app import app
 from aimv2_np.golden import Recording
 from tests.support.pictures import photo
-from tests.support.two_towers import save_text_tower, save_vision_tower
+from tests.support.two_towers import save_text_tower, save_two_towers, save_vision_tower
 
 
 @pytest.fixture(scope="module")
@@ -90,3 +90,26 @@ def test_a_file_that_is_there(two_towers, pictures, tmp_path):
     assert path.read_text() == "mine"
     assert run(two_towers, "--images", pictures[0], "-o", path, "--force").exit_code == 0
     assert Recording.load(path).order
+
+
+@pytest.mark.filterwarnings("ignore::aimv2_np.UntrainedSizeWarning")
+def test_pictures_of_many_sizes_are_recorded_as_a_pack(tmp_path):
+    folder = save_two_towers(tmp_path / "native", is_native=True)
+    paths = [tmp_path / f"{i}.png" for i in range(2)]
+    for i, path in enumerate(paths):
+        photo(8 * (14 + i), 8 * 9, seed=i).save(path)
+    arguments = (folder, "--images", *paths, "--texts", "a cat", "--inner")
+    result = run(*arguments, "-o", tmp_path / "run.safetensors")
+    assert result.exit_code == 0, result.stderr
+    found = Recording.load(tmp_path / "run.safetensors")
+    assert found.inputs["pixel_values.1"].shape == (3, 120, 72)
+    assert found.activations["vision_model.encoder.layers.1.ffn"].shape == (1, 14 * 9 + 15 * 9, 16)
+    assert found.activations["vision_model.encoder.layers.1.attention.probs.1"].shape == (1, 2, 135, 135)
+    assert found.activations["logits_per_image"].shape == (2, 1)
+    alone = run(folder, "--images", paths[1], "--texts", "a cat", "-o", tmp_path / "alone.safetensors")
+    assert alone.exit_code == 0, alone.stderr
+    one = Recording.load(tmp_path / "alone.safetensors").activations["vision_model.rms_norm"]
+    np.testing.assert_allclose(found.activations["vision_model.rms_norm"][:, 126:], one, atol=1e-5)  # other sums' order
+    bounded = run(*arguments, "--max-patches", 112, "-o", tmp_path / "small.safetensors")
+    assert bounded.exit_code == 0, bounded.stderr
+    assert Recording.load(tmp_path / "small.safetensors").activations["vision_model.rms_norm"].shape[1] <= 224

@@ -27,10 +27,9 @@ def test_a_masked_array_is_refused():
         vision_model()(np.ma.masked_greater(pixels(), 0))
 
 
-def test_pictures_of_different_sizes_are_named():
-    pictures = [pixels(1)[0], pixels(1, width=18)[0]]
-    with pytest.raises(ValueError, match=r"pixel_values is a list of arrays of different shapes.*one at a time"):
-        vision_model(is_native=True)(pictures)
+def test_lists_of_different_shapes_that_are_no_pictures_are_refused():
+    with pytest.raises(ValueError, match=r"pixel_values is a list of arrays of different shapes.*\(C, h, w\)"):
+        vision_model(is_native=True)([pixels(1), pixels(1, width=18)])
 
 
 def test_a_mask_without_ids_is_refused():

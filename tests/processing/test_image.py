@@ -275,3 +275,43 @@ def test_a_rescale_factor_for_16_bits():
 def test_numpy_numbers_are_settings_too():
     processor = Aimv2ImageProcessor(size=np.int64(32), image_mean=np.float32(0.5), image_std=np.array([0.5, 0.5, 0.5]))
     assert processor == Aimv2ImageProcessor(size=32, image_mean=0.5, image_std=0.5)
+
+
+def test_any_size_is_a_list_of_pictures_as_they_are():
+    pictures = [photo_array(40, 50), photo_array(40, 50, 1), photo_array(33, 70, 2)]
+    result = Aimv2ImageProcessor(**SMALL)(pictures, any_size=True)["pixel_values"]
+    native = Aimv2ImageProcessor(do_resize=False, do_center_crop=False)
+    for one, picture in zip(result, pictures, strict=True):
+        np.testing.assert_array_equal(one, native(picture)["pixel_values"][0])
+    assert isinstance(Aimv2ImageProcessor(**SMALL)(pictures[:2], any_size=True)["pixel_values"], list)
+    assert isinstance(native(pictures)["pixel_values"], list)
+    assert native(pictures[:2])["pixel_values"].shape == (2, 3, 40, 50)
+
+
+def test_pictures_of_many_patches_are_scaled_down():
+    picture = photo_array(140, 280)  # 10 x 20 patches of 14
+    native = Aimv2ImageProcessor(do_resize=False, do_center_crop=False)
+    shape = native(picture, max_patches=50)["pixel_values"].shape
+    assert shape == (1, 3, 70, 140)
+    assert native(picture, max_patches=200)["pixel_values"].shape == (1, 3, 140, 280)
+    assert native(picture, max_patches=50, patch_size=(7, 28))["pixel_values"].shape == (1, 3, 70, 140)
+    resized = native(picture, do_resize=True, size={"height": 70, "width": 140})["pixel_values"]
+    np.testing.assert_array_equal(native(picture, max_patches=50)["pixel_values"], resized)
+    assert Aimv2ImageProcessor(size=280, do_center_crop=False)(picture, max_patches=98)["pixel_values"].shape == (
+        1, 3, 98, 196,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"max_patches": 0, "any_size": True}, "max_patches=0, expected a whole number"),
+        ({"max_patches": 2.5, "any_size": True}, "max_patches=2.5"),
+        ({"max_patches": 9}, "crop every picture to 32 x 32 pixels; pass any_size=True"),
+        ({"max_patches": 9, "any_size": True, "patch_size": "14"}, "patch_size='14'"),
+        ({"max_patches": 9, "any_size": True, "patch_size": (14, 0)}, "patch_size=0"),
+    ],
+)
+def test_bounds_that_make_no_sense(options, message):
+    with pytest.raises(ValueError, match=message):
+        Aimv2ImageProcessor(**SMALL)(photo_array(40, 50), **options)

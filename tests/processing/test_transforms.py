@@ -3,7 +3,15 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from aimv2_np.processing.transforms import MAX_ENLARGED, are_fractions, center_crop, resize, resized_shape, to_input
+from aimv2_np.processing.transforms import (
+    MAX_ENLARGED,
+    are_fractions,
+    center_crop,
+    resize,
+    resized_shape,
+    shape_within,
+    to_input,
+)
 from tests.support.pictures import photo_array
 
 EDGE = st.integers(1, 3000)
@@ -99,3 +107,17 @@ def test_a_long_thin_picture_does_not_grow_without_bounds():
         resized_shape(16384, 12, {"shortest_edge": 224})
     assert resized_shape(5000, 5000, {"shortest_edge": 4999}) == (4999, 4999)  # not enlarged
     assert resized_shape(100, 100, {"shortest_edge": 4096}) == (4096, 4096)
+
+
+@given(EDGE, EDGE, st.integers(1, 30), st.integers(1, 30), st.integers(1, 500))
+def test_no_more_patches_than_allowed_and_the_same_proportions(height, width, ph, pw, most):
+    h, w = shape_within(height, width, (ph, pw), most)
+    assert h <= height
+    assert w <= width
+    assert (h // ph) * (w // pw) <= most
+    if (height // ph) * (width // pw) <= most:
+        assert (h, w) == (height, width)
+    else:
+        assert min(h // ph, w // pw) >= 1
+        if min(h - ph, w - pw) > 0:  # no edge that was held at a patch
+            assert abs(h * width - w * height) <= height + width  # each edge is rounded down by less than a pixel

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from aimv2_np import Aimv2Model, Aimv2Processor, Aimv2VisionModel
+from aimv2_np import Aimv2Model, Aimv2Processor, Aimv2VisionModel, UntrainedSizeWarning
 from aimv2_np.tasks import classify, load_classifier, make_prompts
 from tests.support.pictures import photo
 from tests.support.two_towers import save_text_tower, save_two_towers, save_vision_tower
@@ -43,6 +43,7 @@ def test_more_pictures_and_labels_than_one_batch_holds(loaded):
         np.testing.assert_allclose(result.scores[i], alone.scores[0], atol=1e-5)
 
 
+@pytest.mark.filterwarnings("ignore::aimv2_np.UntrainedSizeWarning")
 def test_a_native_model_takes_pictures_of_different_sizes(tmp_path):
     model, processor = load_classifier(save_two_towers(tmp_path / "native", is_native=True))
     pictures = [photo(16, 24), photo(24, 24, seed=1), photo(24, 24, seed=2), photo(40, 17, seed=3)]
@@ -50,6 +51,67 @@ def test_a_native_model_takes_pictures_of_different_sizes(tmp_path):
     for row, picture in zip(result.scores, pictures, strict=True):
         alone = classify(picture, LABELS, model=model, processor=processor)
         np.testing.assert_allclose(row, alone.scores[0], atol=1e-5)
+
+
+def test_untrained_sizes_are_named_once(tmp_path):
+    model, processor = load_classifier(save_two_towers(tmp_path / "native", is_native=True))
+    pictures = [photo(16, 24), *[photo(8 * 12, 8 * 10)] * 9, photo(8, 16)]
+    with pytest.warns(UntrainedSizeWarning, match=r"^image 0 \(6\), image 10 \(2\): ") as caught:
+        classify(pictures, LABELS, model=model, processor=processor)
+    assert len(caught) == 1
+    with pytest.warns(UntrainedSizeWarning, match=r"^image 0 \(6\), image 1 \(30\), "):
+        classify(pictures, LABELS, model=model, processor=processor, max_patches=30)
+
+
+def test_several_templates_are_one_mean(loaded):
+    """Each text scaled to length one, their mean scaled to length one again; the temperature once."""
+    model, processor = loaded
+    templates = ["{}", "a photo of a {}", "{} {}"]
+    picture = photo(40, 60)
+    result = classify(picture, LABELS, model=model, processor=processor, templates=templates)
+    texts = []
+    for label in LABELS:
+        features = [
+            model.get_text_features(**processor(text=it.replace("{}", label)))[0].astype(float) for it in templates
+        ]
+        mean = np.mean([it / np.linalg.norm(it) for it in features], axis=0)
+        texts.append(mean / np.linalg.norm(mean))
+    features = model.get_image_features(processor(images=picture)["pixel_values"])[0].astype(float)
+    cosines = np.array(texts) @ (features / np.linalg.norm(features))
+    scores = np.exp(float(model.logit_scale)) * cosines
+    np.testing.assert_allclose(result.scores[0], scores, atol=1e-4)  # float32 of logits up to 14
+    np.testing.assert_allclose(result.probabilities[0], np.exp(scores) / np.exp(scores).sum(), atol=1e-4)
+    single = classify(picture, LABELS, model=model, processor=processor)
+    assert np.abs(result.scores - single.scores).max() > 0.01
+    one = classify(picture, LABELS, model=model, processor=processor, templates=["{}"])
+    np.testing.assert_array_equal(one.scores, single.scores)
+
+
+def test_the_best_labels(loaded):
+    result = classify([photo(40, 60), photo(30, 50, seed=1)], LABELS, model=loaded[0], processor=loaded[1])
+    for best, row, top in zip(result.top_k(2), result.probabilities, result.top, strict=True):
+        assert [p for _, p in best] == sorted(row, reverse=True)[:2]
+        assert best[0][0] == top
+        assert all(row[LABELS.index(label)] == p for label, p in best)
+    assert [len(best) for best in result.top_k(9)] == [3, 3]
+    for k in (0, True, 1.5):
+        with pytest.raises(ValueError, match="k is"):
+            result.top_k(k)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"templates": []}, ValueError, "templates is empty"),
+        ({"templates": "a {}"}, TypeError, "expected a list of strings"),
+        ({"templates": ["a {}", "a {}"]}, ValueError, "'a {}' is there twice"),
+        ({"templates": ["a {}", "b"]}, ValueError, "template is 'b'"),
+        ({"templates": ["a {}"], "template": "b {}"}, ValueError, "both template and templates"),
+    ],
+)
+def test_templates_that_make_no_sense(loaded, options, error, message):
+    with pytest.raises(error, match=message):
+        classify(photo(20, 20), LABELS, model=loaded[0], processor=loaded[1], **options)
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-4), ("float16", 0.3)])

@@ -15,7 +15,9 @@ from aimv2_np.arrays import check_backend, to_numpy
 from aimv2_np.data import tiny_model_path
 from aimv2_np.layers.contrastive import l2_normalize
 from aimv2_np.models.auto import load
+from aimv2_np.models.packing import warn_untrained
 from aimv2_np.processing import Aimv2ImageProcessor
+from aimv2_np.processing.settings import as_count
 from aimv2_np.tasks.embedding.kinds import KINDS, check_kind, check_name, default_kind, vision_of
 
 BATCH = 16  # pictures that go through the model at a time: bounds the memory, gains little beyond
@@ -59,6 +61,8 @@ class ImageEmbedder:
             its row out of the result, with a warning that names it. No row is ever made up.
         column: the name of the column that is added.
         batch_size: how many pictures go through the model at a time, however large the batch is.
+        max_patches: scale pictures of more patches down, in proportion; for native models, which were trained for up
+            to 4096. A warning names the pictures of a batch that have fewer or more patches than they were trained for.
         backend, dtype: as for `Aimv2Model.from_pretrained`.
         hub_options: revision, cache_dir, token, local_files_only.
 
@@ -76,6 +80,7 @@ class ImageEmbedder:
         errors: str = "raise",
         column: str = "features",
         batch_size: int = BATCH,
+        max_patches: int | None = None,
         backend: str = "numpy",
         dtype: str = "float32",
         **hub_options: Any,
@@ -90,12 +95,14 @@ class ImageEmbedder:
             raise ValueError(f"errors is {errors!r:.80}; expected 'raise' or 'skip'")
         if not isinstance(batch_size, int) or isinstance(batch_size, bool) or batch_size < 1:
             raise ValueError(f"batch_size is {batch_size!r:.80}; expected a whole number from 1 up")
+        if max_patches is not None:
+            as_count(max_patches, "max_patches")
         check_backend(backend, dtype)
         self.name = tiny_model_path().name if model is None else fspath(model)
         # Other processes may run in other folders.
         self.model = str(Path(self.name).absolute()) if model is not None and Path(model).is_dir() else model
         self.features, self.normalize, self.errors = features, bool(normalize), errors
-        self.column, self.batch_size = column, batch_size
+        self.column, self.batch_size, self.max_patches = column, batch_size, max_patches
         self.backend, self.dtype, self.hub_options = backend, dtype, hub_options
 
     def __repr__(self) -> str:
@@ -115,7 +122,13 @@ class ImageEmbedder:
         model = load(place, backend=self.backend, dtype=self.dtype, **options)
         kind = self.features or default_kind(model)
         check_kind(kind, model)
-        return Opened(model, Aimv2ImageProcessor.from_pretrained(place, **options), kind)
+        processor = Aimv2ImageProcessor.from_pretrained(place, **options)
+        if self.max_patches is not None and processor.do_center_crop:
+            raise ValueError(
+                f"max_patches is {self.max_patches}, but {self.name} crops all pictures to one size; "
+                "it is for native models"
+            )
+        return Opened(model, processor, kind)
 
     def prepare(self, picture: Any) -> NDArray[np.float32]:
         """One picture, in any form that `Aimv2ImageProcessor` takes, as (3, h, w): decoded, resized, normalised.
@@ -124,13 +137,15 @@ class ImageEmbedder:
         picture, or is smaller than a patch.
         """
         opened = self.opened
+        height, width = patch = vision_of(opened.model).config.patch_shape
         try:
-            pixels: NDArray[np.float32] = opened.processor(images=[picture])["pixel_values"][0]
+            pixels: NDArray[np.float32] = opened.processor(
+                images=[picture], max_patches=self.max_patches, patch_size=patch
+            )["pixel_values"][0]
         except (FileNotFoundError, ValueError, TypeError) as error:
             if error.__cause__ is None:
                 raise
             raise error.__cause__ from None  # the processor puts "image 0" in front of what was wrong
-        height, width = vision_of(opened.model).config.patch_shape
         if pixels.shape[1] < height or pixels.shape[2] < width:
             raise ValueError(
                 f"the picture is {pixels.shape[2]} x {pixels.shape[1]} pixels, smaller than one patch of "
@@ -148,6 +163,7 @@ class ImageEmbedder:
         column = next((name for name in COLUMNS if name in batch), None)
         if column is None:
             raise ValueError(f"the batch has the columns {list(batch)!r:.200}; expected one of {', '.join(COLUMNS)}")
+        vision = vision_of(self.opened.model)  # what is wrong with the model is no picture's fault
         pictures = list(batch[column])
         kept: list[int] = []
         features: list[NDArray[np.float32]] = []
@@ -160,29 +176,36 @@ class ImageEmbedder:
                     pixels.append(prepared)
                     kept.append(row)
             features += self.compute(pixels)
-            grids += [self._grid(picture) for picture in pixels]
+            grids += [self.grid(picture) for picture in pixels]
+        counts = [rows * columns for rows, columns in grids]
+        warn_untrained(counts, vision.config, [f"row {row}" for row in kept])
         added = {self.column: self._stacked(features)}
         if self.opened.kind == "tokens":
             added["grid"] = np.array(grids, np.int32).reshape(-1, 2)
         return _with_columns(batch, kept, len(pictures), added)
 
     def compute(self, pixels: Sequence[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
-        """The features of prepared pictures (3, h, w), in their order; those of one size go through the model together.
+        """The features of prepared pictures (3, h, w), in their order: for each (D,), or of "tokens" (N, D), float32.
 
-        For each (D,), or of "tokens" (N, D), float32.
+        They go through a native model as one pack, through another those of one size together.
         """
         opened = self.opened
+        if vision_of(opened.model).config.is_native and len({picture.shape for picture in pixels}) > 1:
+            return [self._finished(vector) for vector in KINDS[opened.kind].compute(opened.model, list(pixels))]
         of_size: dict[tuple[int, ...], list[int]] = {}
         for row, picture in enumerate(pixels):
             of_size.setdefault(picture.shape, []).append(row)
         result: list[Any] = [None] * len(pixels)
         for rows in of_size.values():
             values = KINDS[opened.kind].compute(opened.model, np.stack([pixels[row] for row in rows]))
-            if self.normalize:
-                values = l2_normalize(values.reshape(-1, values.shape[-1])).reshape(values.shape)
-            for row, vector in zip(rows, to_numpy(values).astype(np.float32, copy=False), strict=True):
+            for row, vector in zip(rows, self._finished(values), strict=True):
                 result[row] = vector
         return result
+
+    def _finished(self, values: Any) -> NDArray[np.float32]:
+        if self.normalize:
+            values = l2_normalize(values.reshape(-1, values.shape[-1])).reshape(values.shape)
+        return to_numpy(values).astype(np.float32, copy=False)
 
     @property
     def size(self) -> int:
@@ -206,7 +229,8 @@ class ImageEmbedder:
             warnings.warn(f"left out: {message}", stacklevel=3)
             return None
 
-    def _grid(self, pixels: NDArray[np.float32]) -> tuple[int, int]:
+    def grid(self, pixels: NDArray[np.float32]) -> tuple[int, int]:
+        """Rows and columns of patches of a prepared picture."""
         height, width = vision_of(self.opened.model).config.patch_shape
         return pixels.shape[1] // height, pixels.shape[2] // width
 

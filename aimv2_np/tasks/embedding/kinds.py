@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from aimv2_np.arrays import widen
+from aimv2_np.arrays import namespace, widen
 from aimv2_np.models.aimv2 import Aimv2Model
 from aimv2_np.models.vision import Aimv2VisionModel
 from aimv2_np.shapes import Array
@@ -21,7 +21,8 @@ class Kind:
     Attributes:
         what: its description, for people.
         needs: the part of a model that it is made with: "projection", "head" or nothing.
-        compute: model, pixel_values (B, 3, H, W) → (B, D), or (B, N, D) of "tokens".
+        compute: model, pixel_values (B, 3, H, W) → (B, D), or (B, N, D) of "tokens". From a list of pictures (3, h, w)
+            of different sizes it makes the same, but of "tokens" a list of (N, D).
     """
 
     what: str
@@ -41,28 +42,52 @@ def vision_of(model: Any) -> Aimv2VisionModel:
 
 
 def _tokens(model: Any, pixels: Any) -> Array:
-    return vision_of(model)(pixels).last_hidden_state
+    return _encode(model, pixels).last_hidden_state
 
 
 def _cls(model: Any, pixels: Any) -> Array:
     vision = vision_of(model)
     assert vision.head is not None
-    return vision.head.gather(vision(pixels).last_hidden_state)
+    tokens = _tokens(model, pixels)
+    if not isinstance(tokens, list):
+        return vision.head.gather(tokens)
+    return namespace(tokens[0]).concatenate([vision.head.gather(it[None]) for it in tokens])
+
+
+def _mean(model: Any, pixels: Any) -> Array:
+    tokens = _tokens(model, pixels)
+    if not isinstance(tokens, list):
+        return widen(tokens).mean(1)
+    return namespace(tokens[0]).stack([widen(it).mean(0) for it in tokens])
+
+
+def _pooled(model: Any, pixels: Any) -> Array:
+    return _encode(model, pixels).pooler_output
+
+
+def _projected(model: Any, pixels: Any) -> Array:
+    return model.project(_pooled(model, pixels))
+
+
+def _encode(model: Any, pixels: Any) -> Any:
+    vision = vision_of(model)
+    # Who embeds many pictures says once which of them the model was not trained for.
+    return vision.encode_images(pixels, warn=False) if isinstance(pixels, list) else vision(pixels)
 
 
 KINDS = {
     "projected": Kind(
         "the pooled vector in the space that pictures share with texts: what search with text needs",
         "projection",
-        lambda model, pixels: model.get_image_features(pixels),
+        _projected,
     ),
-    "pooled": Kind("the pooling head's output", "head", lambda model, pixels: vision_of(model)(pixels).pooler_output),
+    "pooled": Kind("the pooling head's output", "head", _pooled),
     "cls": Kind(
         "what the pooling head's class token gathers from the patches, before the head's output projection",
         "head",
         _cls,
     ),
-    "mean": Kind("the mean of the patches' vectors", None, lambda model, pixels: widen(_tokens(model, pixels)).mean(1)),
+    "mean": Kind("the mean of the patches' vectors", None, _mean),
     "tokens": Kind("one vector per patch, in rows from top left to bottom right", None, _tokens),
 }
 

@@ -5,7 +5,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from aimv2_np.checkpoints.digest import hash_weights
 from aimv2_np.files import refuse_existing
+from aimv2_np.models.packing import warn_untrained
 from aimv2_np.tasks.embedding.assemble import assemble, check_output
 from aimv2_np.tasks.embedding.embedder import BATCH, ImageEmbedder
 from aimv2_np.tasks.embedding.feature_file import FORMAT, open_features
@@ -62,6 +63,7 @@ def embed(
     overwrite: bool = False,
     restart: bool = False,
     batch_size: int = BATCH,
+    max_patches: int | None = None,
     threads: int | None = None,
     save_every: int = SAVE_EVERY,
     backend: str = "numpy",
@@ -79,7 +81,7 @@ def embed(
     Args:
         paths: see `find_pictures`. A picture that is named twice is taken once.
         output: a file that ends in .safetensors, .npz or .parquet; see `feature_file` for what is in it.
-        model, features, normalize, batch_size, backend, dtype, hub_options: see `ImageEmbedder`.
+        model, features, normalize, batch_size, max_patches, backend, dtype, hub_options: see `ImageEmbedder`.
         strict: stop at the first picture that cannot be read; otherwise such pictures have no row, and are listed.
         overwrite: replace a file that is there.
         restart: begin anew, whatever an interrupted run has left.
@@ -105,7 +107,14 @@ def embed(
     if earlier is None:
         refuse_existing(output, overwrite)
     embedder = ImageEmbedder(
-        model, features, normalize, batch_size=batch_size, backend=backend, dtype=dtype, **hub_options
+        model,
+        features,
+        normalize,
+        batch_size=batch_size,
+        max_patches=max_patches,
+        backend=backend,
+        dtype=dtype,
+        **hub_options,
     )
     pictures = find_pictures(paths)
     run = _identity(embedder, pictures)
@@ -158,7 +167,7 @@ def _compute(
                         raise ValueError(f"{pictures.names[number]}: {reason}")
                     if on_broken is not None:
                         on_broken(pictures.names[number], reason)
-                pending.add(batch)
+                pending.add(batch, pictures.names)
                 if pending.is_due(save_every):
                     pending.save()
                 if progress is not None:
@@ -180,17 +189,26 @@ class _Pending:
     vectors: list[NDArray[np.float32]] = field(default_factory=list)
     grids: list[NDArray[np.int32]] = field(default_factory=list)
     broken: dict[int, str] = field(default_factory=dict)
+    untrained: bool = False
     nbytes: int = 0
     since: float = field(default_factory=time.monotonic)
 
-    def add(self, batch: Prepared) -> None:
-        """Compute the features of a batch."""
+    def add(self, batch: Prepared, names: Sequence[str]) -> None:
+        """Compute the features of a batch. Of pictures that the model was not trained for one batch is told, the first.
+
+        `names` are those of all pictures of the run.
+        """
         if batch.pixels:
-            done = self.embedder({"pixel_values": batch.pixels})
-            vectors = list(done[self.embedder.column])
+            opened = self.embedder.opened
+            vectors = self.embedder.compute(batch.pixels)
+            grids = [self.embedder.grid(pixels) for pixels in batch.pixels]
             self.vectors += vectors
             self.nbytes += sum(vector.nbytes for vector in vectors)
-            self.grids += list(done.get("grid", ()))
+            if opened.kind == "tokens":
+                self.grids += [np.array(grid, np.int32) for grid in grids]
+            if not self.untrained:
+                counts, config = [rows * columns for rows, columns in grids], vision_of(opened.model).config
+                self.untrained = warn_untrained(counts, config, [names[row] for row in batch.rows])
         self.broken |= batch.broken
         self.stop = batch.stop
 
@@ -227,6 +245,7 @@ def _identity(embedder: ImageEmbedder, pictures: Pictures) -> dict[str, Any]:
         "image processor": sha256(processor.encode()).hexdigest(),
         "number of pictures": len(pictures.names),
         "pictures": pictures.digest(),
+        **({} if embedder.max_patches is None else {"max patches": embedder.max_patches}),
     }
 
 
@@ -238,6 +257,7 @@ def _metadata(embedder: ImageEmbedder, run: dict[str, Any], total: int, broken: 
         "model": embedder.name,
         **({"revision": embedder.hub_options["revision"]} if embedder.hub_options.get("revision") else {}),
         "weights_hash": run["weights"],
+        **({} if embedder.max_patches is None else {"max_patches": str(embedder.max_patches)}),
         "dtype": embedder.dtype,
         "backend": embedder.backend,
         "aimv2_np": sys.modules["aimv2_np"].__version__,  # the package itself stands above this room

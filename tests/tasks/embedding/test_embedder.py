@@ -5,7 +5,7 @@ import sys
 import numpy as np
 import pytest
 
-from aimv2_np import Aimv2ImageProcessor, Aimv2VisionModel, load
+from aimv2_np import Aimv2ImageProcessor, Aimv2VisionModel, UntrainedSizeWarning, load
 from aimv2_np.tasks import ImageEmbedder
 from tests.support.paths import ROOT
 from tests.support.pictures import as_bytes, photo
@@ -114,6 +114,7 @@ def test_what_a_model_lacks_is_refused_with_the_reason(tmp_path, save, kind, mes
         embedder({"image": [photo(20, 30)]})
 
 
+@pytest.mark.filterwarnings("ignore::aimv2_np.UntrainedSizeWarning")
 def test_native_models_take_pictures_of_all_sizes_at_once(tmp_path):
     folder = save_two_towers(tmp_path / "native", is_native=True)
     sizes = [(16, 24), (24, 24), (16, 24), (40, 17)]
@@ -128,6 +129,29 @@ def test_native_models_take_pictures_of_all_sizes_at_once(tmp_path):
         np.testing.assert_allclose(one, expected(folder, [picture], "pooled")[0], **ULPS)
     with pytest.raises(ValueError, match=r"row 0: the picture is 30 x 7 pixels, smaller than one patch of 8 x 8"):
         ImageEmbedder(folder)({"image": [photo(7, 30)]})
+
+
+def test_pictures_that_a_native_model_was_not_trained_for_are_named(tmp_path):
+    folder = save_two_towers(tmp_path / "native", is_native=True)
+    large = photo(8 * 12, 8 * 10)  # 120 patches
+    with pytest.warns(UntrainedSizeWarning, match=r"^row 1 \(6\): the native model was trained for 112"):
+        ImageEmbedder(folder)({"image": [large, photo(16, 24), large]})
+
+
+@pytest.mark.filterwarnings("ignore::aimv2_np.UntrainedSizeWarning")
+def test_larger_pictures_are_scaled_down(tmp_path):
+    folder = save_two_towers(tmp_path / "native", is_native=True)
+    embedder = pickle.loads(pickle.dumps(ImageEmbedder(folder, "tokens", max_patches=120)))
+    result = embedder({"image": [photo(8 * 40, 8 * 20), photo(8 * 15, 8 * 8)]})
+    assert result["grid"].tolist() == [[15, 7], [15, 8]]  # √(120 / 800) · 40 = 15.5 and 7.7; the other fits
+
+
+def test_a_model_that_crops_takes_no_bound(two_towers):
+    for errors in ("raise", "skip"):
+        with pytest.raises(ValueError, match=r"max_patches is 99, but .* crops all pictures to one size"):
+            ImageEmbedder(two_towers, max_patches=99, errors=errors)({"image": [photo(20, 30)]})
+    with pytest.raises(ValueError, match="max_patches=0"):
+        ImageEmbedder(two_towers, max_patches=0)
 
 
 def test_a_broken_picture_stops_or_is_left_out_and_never_becomes_zeros(two_towers, tmp_path):

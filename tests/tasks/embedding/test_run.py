@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from aimv2_np import CheckpointError, load
+from aimv2_np import CheckpointError, UntrainedSizeWarning, load
 from aimv2_np.checkpoints.digest import hash_weights
-from aimv2_np.tasks import ImageEmbedder, embed, open_features
+from aimv2_np.tasks import ImageEmbedder, embed, embed_query, open_features, search
 from aimv2_np.tasks.embedding import shards
 from tests.support.paths import ROOT
 from tests.support.pictures import photo
@@ -97,6 +97,7 @@ def test_both_formats_hold_the_same(two_towers, photos, tmp_path, suffix, kind):
         np.testing.assert_array_equal(load_file(path)["features"], file.features)
 
 
+@pytest.mark.filterwarnings("ignore::aimv2_np.UntrainedSizeWarning")
 @pytest.mark.parametrize("suffix", [".safetensors", ".npz"])
 def test_native_models_give_each_picture_its_own_number_of_tokens(tmp_path, suffix):
     folder = save_two_towers(tmp_path / "native", is_native=True)
@@ -112,6 +113,22 @@ def test_native_models_give_each_picture_its_own_number_of_tokens(tmp_path, suff
     for number in (0, 3, 4, -1):
         alone = ImageEmbedder(folder, "tokens")({"path": [file.names[number]]})["features"][0]
         np.testing.assert_allclose(file.tokens(number), alone, atol=1e-5)
+
+
+def test_untrained_sizes_are_told_once_and_may_be_bounded(tmp_path):
+    folder = save_two_towers(tmp_path / "native", is_native=True)
+    for number in range(4):
+        photo(8 * 80, 8 * 56, seed=number).save(tmp_path / f"{number}.png")  # 4480 patches
+    output = tmp_path / "features.npz"
+    with pytest.warns(UntrainedSizeWarning, match=r"0.png \(4,480\), .*1.png \(4,480\): ") as caught:
+        embed([tmp_path / "*.png"], output, model=folder, batch_size=2)
+    assert len(caught) == 1
+    embed([tmp_path / "*.png"], tmp_path / "less.npz", model=folder, batch_size=2, max_patches=200)
+    file = open_features(tmp_path / "less.npz")
+    assert file.metadata["max_patches"] == "200"
+    found = search(file, embed_query(file, tmp_path / "2.png"), top=1)[0]
+    assert found.name.endswith("2.png")
+    assert found.score == pytest.approx(1, abs=1e-6)  # the query was scaled down as the others were
 
 
 @pytest.mark.parametrize("archive", ["photos.tar", "photos.tar.gz"])

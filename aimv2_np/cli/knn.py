@@ -1,0 +1,143 @@
+"""`aimv2-np knn`: what a picture is, by the pictures most like it."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from aimv2_np.cli import output
+from aimv2_np.cli.options import backend_option, debug_option, dtype_option, max_patches_option, revision_option
+
+if TYPE_CHECKING:
+    from aimv2_np.tasks import KnnResult, Labelled
+
+SHOWN = 12  # classes up to which the whole matrix is printed; above, the pairs that are confused most
+
+
+@click.command("knn")
+@click.argument("train", metavar="TRAIN")
+@click.argument("test", metavar="TEST")
+@click.option("-k", "neighbours", type=click.IntRange(1), help="Neighbours.  [default: 20, or all of fewer]")
+@click.option(
+    "--weights", type=click.Choice(["softmax", "distance", "uniform"]), default="softmax", show_default=True,
+    help="How neighbours count: e^(cosine/0.07), 1/distance, or all alike.",
+)  # fmt: skip
+@click.option(
+    "--model", metavar="FOLDER|ID", help="A checkpoint with a vision tower.  [default: the embedded tiny model]"
+)
+@revision_option
+@click.option(
+    "--features", type=click.Choice(["projected", "pooled", "cls", "mean"]),
+    help="Which features.  [default: the first of projected, pooled and mean that the model has]",
+)  # fmt: skip
+@click.option("--save", metavar="FOLDER", help="Keep the features here; an interrupted run continues from them.")
+@click.option("--plot", metavar="FILE", help="Draw the confusion matrix (PNG; needs the extra viz).")
+@click.option("--force", is_flag=True, help="Overwrite a plot that is there.")
+@max_patches_option
+@backend_option
+@dtype_option
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@debug_option
+def knn_command(
+    train: str,
+    test: str,
+    neighbours: int | None,
+    weights: str,
+    model: str | None,
+    revision: str | None,
+    features: str | None,
+    save: str | None,
+    plot: str | None,
+    force: bool,
+    max_patches: int | None,
+    backend: str,
+    dtype: str,
+    as_json: bool,
+) -> None:
+    """Classify the pictures in TEST by their nearest neighbours in TRAIN.
+
+    Both are folders with a folder for each class, or files of features that `embed` has written of such. Nothing is
+    trained: the accuracy measures the features.
+
+    \b
+    aimv2-np knn photos/train photos/test --save features \\
+        --model apple/aimv2-large-patch14-224
+    """
+    from aimv2_np.files import refuse_existing
+    from aimv2_np.tasks import knn_folders
+
+    if plot:
+        try:
+            refuse_existing(Path(plot), force)  # before anything is computed
+        except FileExistsError as error:
+            raise FileExistsError(f"{plot} exists already; name another, or overwrite it with --force") from error
+    if model is None and (Path(train).is_dir() or Path(test).is_dir()):
+        output.note("the embedded model knows coloured shapes only; for photos, pass --model")
+    with output.progress_with_rate("embedding") as advance:
+        result, known, asked = knn_folders(
+            train, test, k=neighbours, weights=weights, save=save, model=model, features=features,
+            max_patches=max_patches, backend=backend, dtype=dtype, progress=advance,
+            **({"revision": revision} if revision else {}),
+        )  # fmt: skip
+    for name, reason in (*known.broken, *asked.broken):
+        click.echo(f"left out: {output.one_line(f'{name}: {reason}')}", err=True)
+    if plot:
+        from aimv2_np.viz import draw_confusion, save_png
+
+        save_png(draw_confusion(result.classes, result.confusion), plot, overwrite=force)
+    if as_json:
+        output.print_json(_as_json(result, known, asked))
+    else:
+        _print(result, known, asked, weights)
+
+
+def _as_json(result: "KnnResult", known: "Labelled", asked: "Labelled") -> dict[str, Any]:
+    return {
+        "accuracy": result.accuracy, "k": result.k, "train": len(known.names), "test": len(asked.names),
+        "features": known.facts[0], "classes": list(result.classes), "confusion": result.confusion.tolist(),
+        "pictures": [
+            {"image": name, "class": actual, "predicted": predicted, "share": float(shares.max())}
+            for name, actual, predicted, shares in zip(
+                asked.names, asked.labels, result.labels, result.shares, strict=True
+            )
+        ],
+    }  # fmt: skip
+
+
+def _print(result: "KnnResult", known: "Labelled", asked: "Labelled", weights: str) -> None:
+    screen = output.console()
+    right = int(result.confusion.trace())
+    facts = f"{right:,} of {len(asked.names):,} right, {known.facts[0]} features"
+    screen.print(f"accuracy {output.percent(result.accuracy)}: {facts}", style="bold")
+    if len(result.classes) <= SHOWN:
+        _print_matrix(result)
+    else:
+        _print_pairs(result)
+    asked_of = f"{result.k} nearest of {output.plural(len(known.names), 'picture')}, weights {weights}"
+    screen.print(asked_of, style="dim")
+
+
+def _print_matrix(result: "KnnResult") -> None:
+    table = output.table(header=True)
+    table.add_column("is \\ taken for", overflow="fold")
+    for name in result.classes:
+        table.add_column(output.printable(name), justify="right", overflow="fold")
+    for i, (name, row) in enumerate(zip(result.classes, result.confusion, strict=True)):
+        cells = [f"[{count}]" if i == j and count else str(count or "·") for j, count in enumerate(row)]
+        table.add_row(output.printable(name), *cells)
+    output.console().print(table)
+
+
+def _print_pairs(result: "KnnResult") -> None:
+    """The classes that are confused most."""
+    table = output.table(header=True)
+    for title in ("pictures", "is", "taken for"):
+        table.add_column(title, justify="right" if title == "pictures" else "left", overflow="fold")
+    wrong = result.confusion.copy()
+    wrong[range(len(wrong)), range(len(wrong))] = 0
+    for place in (-wrong).ravel().argsort(kind="stable")[:SHOWN]:
+        row, column = divmod(int(place), len(wrong))
+        if wrong[row, column]:
+            names = (result.classes[row], result.classes[column])
+            table.add_row(str(wrong[row, column]), *map(output.printable, names))
+    output.console().print(table)

@@ -1,0 +1,82 @@
+"""Pictures of many sizes as one row block: which go into a pack together, and which the network was not trained for."""
+
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Final
+
+from aimv2_np.arrays import is_array
+from aimv2_np.config import Aimv2VisionConfig
+from aimv2_np.errors import UntrainedSizeWarning
+from aimv2_np.models.inputs import check_pixel_values
+from aimv2_np.shapes import Array, Float
+
+MAX_TOKENS: Final = 16384  # of a pack: 64 MiB for each array (T, 1024) in float32
+TRAINED: Final = (112, 4096)  # patches of a picture that the native checkpoint has seen; arXiv:2411.14402, section 2.2
+_NAMED: Final = 5  # pictures in a warning
+
+
+def is_pack(pixel_values: Any) -> bool:
+    """Whether it is a list of pictures (C, h, w) of which one is larger than another, and so cannot be one array."""
+    if not isinstance(pixel_values, list | tuple) or not all(is_array(it) and it.ndim == 3 for it in pixel_values):
+        return False
+    return len({it.shape for it in pixel_values}) > 1
+
+
+def check_pictures(
+    images: Any, config: Aimv2VisionConfig, like: Array, *, interpolate: bool
+) -> list[Float[Array, "C _ _"]]:
+    """Pictures (C, h, w), or a batch of them, as arrays like `like`; a ValueError says which is wrong, and why."""
+    if is_array(images) and images.ndim != 4:
+        raise ValueError(f"images is an array of shape {images.shape}; expected (batch, channels, height, width)")
+    if not isinstance(images, Iterable):
+        raise ValueError(f"images is a {type(images).__name__}; expected a list of arrays (channels, height, width)")
+    pictures = []
+    for i, image in enumerate(images):
+        if not is_array(image) or image.ndim != 3:
+            found = f"has shape {image.shape}" if is_array(image) else f"is a {type(image).__name__}"
+            raise ValueError(
+                f"image {i} {found}; expected an array ({config.num_channels}, height, width), "
+                "as Aimv2ImageProcessor makes them"
+            )
+        try:
+            pictures.append(check_pixel_values(image[None], config, like, interpolate=interpolate)[0])
+        except ValueError as error:
+            raise ValueError(f"image {i}: {error}") from error
+    if not pictures:
+        raise ValueError("images is empty; expected at least one picture")
+    return pictures
+
+
+def packs(lengths: Sequence[int], max_tokens: int | None) -> Iterator[slice]:
+    """Neighbours that have at most `max_tokens` together; a picture that has more is alone."""
+    if max_tokens is not None and (isinstance(max_tokens, bool) or not isinstance(max_tokens, int) or max_tokens < 1):
+        raise ValueError(f"max_tokens is {max_tokens!r:.80}; expected a whole number from 1 up, or None")
+    start = total = 0
+    for i, length in enumerate(lengths):
+        if max_tokens is not None and i > start and total + length > max_tokens:
+            yield slice(start, i)
+            start, total = i, 0
+        total += length
+    yield slice(start, len(lengths))
+
+
+def warn_untrained(
+    lengths: Sequence[int], config: Aimv2VisionConfig, names: Sequence[str] | None = None, *, stacklevel: int = 3
+) -> bool:
+    """One warning that names the pictures of a native model with fewer or more patches than it was trained for.
+
+    Returns whether there are such.
+    """
+    least, most = TRAINED
+    outside = [i for i, length in enumerate(lengths) if not least <= length <= most]
+    if not config.is_native or not outside:
+        return False
+    named = ", ".join(f"{names[i] if names else f'image {i}'} ({lengths[i]:,})" for i in outside[:_NAMED])
+    more = f" and {len(outside) - _NAMED} more" if len(outside) > _NAMED else ""
+    warnings.warn(
+        f"{named}{more}: the native model was trained for {least} to {most:,} patches a picture, and its features "
+        f"beyond may be poor; max_patches={most} (--max-patches) scales large pictures down",
+        UntrainedSizeWarning,
+        stacklevel=stacklevel,
+    )
+    return True

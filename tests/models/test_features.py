@@ -1,0 +1,143 @@
+"""Features of layers, of patches and of pictures: the states that the model has on the way, and nothing more kept."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.support.models import assert_close, pixels, vision_model
+
+pytestmark = pytest.mark.filterwarnings("ignore::aimv2_np.UntrainedSizeWarning")
+ULPS = 200  # the same network in other batches, see test_packing
+
+
+@pytest.mark.parametrize("norm", [True, False])
+@pytest.mark.parametrize("layers", [[-1], [-4, -1], [0, 3, 1], [3, -1, 3]])
+def test_tokens_are_the_hidden_states(norm, layers):
+    model = vision_model(num_hidden_layers=3)
+    states = model(pixels(), output_hidden_states=True).hidden_states
+    found = model.extract_features(pixels(), layers, norm=norm)
+    assert found.layers == tuple(layer % 4 for layer in layers)
+    for value, layer in zip(found.values, layers, strict=True):
+        assert_close(value, model.rms_norm(states[layer]) if norm else states[layer], ulps=ULPS)
+
+
+def test_the_last_layer_is_what_the_model_returns():
+    model, output = vision_model(), vision_model()(pixels())
+    for features, wanted in {
+        "tokens": output.last_hidden_state,
+        "mean": output.last_hidden_state.mean(1),
+        "head": output.pooler_output,
+    }.items():
+        assert_close(model.extract_features(pixels(), features=features).values[0], wanted, ulps=ULPS)
+
+
+def test_blocks_behind_the_last_layer_that_is_asked_for_do_not_run():
+    model = vision_model(num_hidden_layers=3)
+    expected = model.extract_features(pixels(), [1]).values[0]
+    model.encoder.layers[1:] = [None, None]
+    np.testing.assert_array_equal(model.extract_features(pixels(), [1, 0]).values[0], expected)
+
+
+@pytest.mark.parametrize("features", ["tokens", "mean", "head"])
+def test_a_list_of_pictures(features):
+    model = vision_model(is_native=True)
+    images = [pixels(1, *size, seed=i)[0] for i, size in enumerate([(8, 12), (16, 16), (4, 24), (8, 12)])]
+    found = model.extract_features(images, [-2, -1], features=features, max_tokens=10)
+    assert found.grid == ((2, 3), (4, 4), (1, 6), (2, 3))
+    for i, image in enumerate(images):
+        alone = model.extract_features(image[None], [-2, -1], features=features)
+        for value, wanted in zip(found.values, alone.values, strict=True):
+            assert_close(value[i], wanted[0], ulps=ULPS)
+    if features == "tokens":
+        assert [it.shape for it in found.to_feature_map()[0]] == [(16, 2, 3), (16, 4, 4), (16, 1, 6), (16, 2, 3)]
+
+
+def test_feature_maps():
+    found = vision_model().extract_features(pixels(), [0, -1])
+    first, last = found.to_feature_map()
+    assert first.shape == last.shape == (2, 16, 3, 3)
+    np.testing.assert_array_equal(last[1, :, 2, 0], found.values[1][1, 6])
+    with pytest.raises(ValueError, match="one vector per patch"):
+        vision_model().extract_features(pixels(), features="mean").to_feature_map()
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+def test_padding_is_no_part_of_the_mean(dtype):
+    model, mask = vision_model().to(dtype=dtype), np.array([[1] * 6 + [0] * 3, [0] * 4 + [1] * 5])
+    tokens = model(pixels(), attention_mask=mask).last_hidden_state.astype(float)
+    mean = model.extract_features(pixels(), features="mean", attention_mask=mask).values[0]
+    assert mean.dtype == dtype
+    assert_close(mean, np.stack([tokens[0, :6].mean(0), tokens[1, 4:].mean(0)]), ulps=ULPS)
+    head = model.extract_features(pixels(), features="head", attention_mask=mask).values[0]
+    assert_close(head, model(pixels(), attention_mask=mask).pooler_output, ulps=ULPS)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"layers": [3]}, r"layers holds 3; expected whole numbers from -3 to 2"),
+        ({"layers": [-4]}, "layers holds -4"),
+        ({"layers": [True]}, "layers holds True"),
+        ({"layers": []}, r"layers is \[\]"),
+        ({"layers": 2}, "layers is 2"),
+        ({"features": "cls"}, "features is 'cls'; expected one of tokens, mean, head"),
+        ({"features": "head", "norm": False}, "leave norm on"),
+    ],
+)
+def test_what_there_is_not(options, message):
+    with pytest.raises(ValueError, match=message):
+        vision_model().extract_features(pixels(), **options)
+
+
+def test_no_head_and_a_mask_for_a_list():
+    with pytest.raises(ValueError, match="does not have: choose mean"):
+        vision_model(use_head=False).extract_features(pixels(), features="head")
+    with pytest.raises(ValueError, match="attention_mask belongs to a batch"):
+        vision_model().extract_features(list(pixels()), attention_mask=np.ones((2, 9)))
+
+
+@settings(max_examples=40)
+@given(size=st.tuples(st.integers(3, 8), st.integers(3, 8)), stride=st.integers(1, 3),
+       max_tokens=st.sampled_from([1, 40, None]))  # fmt: skip
+def test_windows_are_averaged_where_they_overlap(size, stride, max_tokens):
+    model = vision_model().to(dtype="float64")
+    x = pixels(2, 4 * size[0] + 1, 4 * size[1] + 3)
+    found = model.extract_windows(x, [-2, -1], stride=stride, max_tokens=max_tokens)
+    assert found.grid == size
+    for layer, got in zip((-2, -1), found.to_feature_map(), strict=True):
+        total, count = np.zeros((2, 16, *size)), np.zeros(size)
+        for r in sorted({min(r, size[0] - 3) for r in range(0, size[0], stride)}):
+            for c in sorted({min(c, size[1] - 3) for c in range(0, size[1], stride)}):
+                window = x[:, :, 4 * r : 4 * r + 12, 4 * c : 4 * c + 12]
+                total[:, :, r : r + 3, c : c + 3] += model.extract_features(window, [layer]).to_feature_map()[0]
+                count[r : r + 3, c : c + 3] += 1
+        np.testing.assert_allclose(got, total / count, atol=1e-12)
+
+
+@pytest.mark.parametrize("native", [False, True])
+def test_one_window_is_the_plain_result(native):
+    model = vision_model(is_native=native)
+    plain = model.extract_features(pixels(), [-2, -1])
+    for found in (model.extract_windows(pixels(), [-2, -1]), model.extract_windows(pixels(), [-2, -1], window=3)):
+        for value, wanted in zip(found.values, plain.values, strict=True):
+            assert_close(value, wanted, ulps=ULPS)
+    if native:  # a picture smaller than the window
+        small = model.extract_windows(pixels(1, 8, 20), window=9).values[0]
+        assert_close(small, model.extract_features(pixels(1, 8, 20)).values[0], ulps=ULPS)
+
+
+@pytest.mark.parametrize(
+    ("shape", "options", "message"),
+    [
+        ((8, 20), {}, "2x5 patches, smaller than the model's 3x3; resize the pictures to 12x12"),
+        ((20, 20), {"window": 4}, "window is 4, and the model has learned positions for 3x3"),
+        ((20, 20), {"window": 0}, "window is 0"),
+        ((20, 20), {"stride": 4}, "stride is 4, more than the window's 3x3"),
+        ((20, 20), {"stride": (1, 2, 3)}, r"stride is \(1, 2, 3\)"),
+        ((20, 20), {"layers": [7]}, "layers holds 7"),
+    ],
+)
+def test_windows_that_make_no_sense(shape, options, message):
+    with pytest.raises(ValueError, match=message):
+        vision_model().extract_windows(pixels(1, *shape), **options)
