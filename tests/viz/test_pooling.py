@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from aimv2_np import Aimv2Model, Aimv2Processor, Aimv2TextModel, Aimv2VisionModel
-from aimv2_np.viz import draw_attention, pooling_attention, save_png
+from aimv2_np.viz import draw_pooling_attention, pooling_attention, save_png
 from tests.support.pictures import photo
 from tests.support.two_towers import save_two_towers, text_config, vision_config
 
@@ -80,7 +80,7 @@ def test_models_without_a_pooling_head(model, message):
 def test_the_drawing_is_a_picture_of_the_pictures(loaded, tmp_path):
     model, processor = loaded
     red, blue = (Image.new("RGB", (48, 32), colour) for colour in ("#ff0000", "#0000ff"))
-    figure = draw_attention(model, processor, [red, blue], [r"$\broken{ $", "ein Bild"])
+    figure = draw_pooling_attention(model, processor, [red, blue], [r"$\broken{ $", "ein Bild"])
     save_png(figure, tmp_path / "attention.png", software="somebody")
     with Image.open(tmp_path / "attention.png") as image:
         image.load()
@@ -98,7 +98,7 @@ def test_the_drawing_is_a_picture_of_the_pictures(loaded, tmp_path):
 def test_the_drawing_shows_what_the_model_sees(loaded):
     model, processor = loaded
     picture = photo(50, 70)
-    figure = draw_attention(model, processor, [picture])
+    figure = draw_pooling_attention(model, processor, [picture])
     seen, heat = figure.axes[0].images[0], figure.axes[1].images[1]
     expected = np.asarray(picture.resize((24, 16), Image.Resampling.BICUBIC))
     np.testing.assert_allclose(np.asarray(seen.get_array()), expected, atol=1)  # rounded once more
@@ -111,7 +111,7 @@ def test_the_drawing_shows_what_the_model_sees(loaded):
 def test_native_pictures_keep_their_sizes(tmp_path):
     folder = save_two_towers(tmp_path / "native", is_native=True)
     model, processor = Aimv2Model.from_pretrained(folder), Aimv2Processor.from_pretrained(folder)
-    figure = draw_attention(model, processor, [photo(33, 20), photo(17, 47)])
+    figure = draw_pooling_attention(model, processor, [photo(33, 20), photo(17, 47)])
     shapes = [ax.images[0].get_array().shape[:2] for ax in figure.axes[:4]]
     assert shapes == [(32, 16), (32, 16), (16, 40), (16, 40)]  # cut to whole patches
     assert figure.axes[1].images[1].get_array().shape == (4, 2)
@@ -119,7 +119,7 @@ def test_native_pictures_keep_their_sizes(tmp_path):
 
 @pytest.mark.usefixtures("matplotlib")
 def test_nothing_is_overwritten_unasked(loaded, tmp_path):
-    figure = draw_attention(*loaded, [photo(20, 20)])
+    figure = draw_pooling_attention(*loaded, [photo(20, 20)])
     path = tmp_path / "mine.png"
     path.write_text("mine")
     with pytest.raises(FileExistsError):
@@ -133,16 +133,16 @@ def test_nothing_is_overwritten_unasked(loaded, tmp_path):
 @pytest.mark.usefixtures("matplotlib")
 def test_arguments_that_do_not_fit(loaded):
     with pytest.raises(ValueError, match="no images"):
-        draw_attention(*loaded, [])
+        draw_pooling_attention(*loaded, [])
     with pytest.raises(ValueError, match="2 captions for 1 images"):
-        draw_attention(*loaded, [photo(20, 20)], ["a", "b"])
+        draw_pooling_attention(*loaded, [photo(20, 20)], ["a", "b"])
     with pytest.raises(ValueError, match="no image processor"):
-        draw_attention(loaded[0], Aimv2Processor(tokenizer=loaded[1].tokenizer), [photo(20, 20)])
+        draw_pooling_attention(loaded[0], Aimv2Processor(tokenizer=loaded[1].tokenizer), [photo(20, 20)])
 
 
 @pytest.mark.usefixtures("no_matplotlib")
 def test_without_matplotlib_the_error_names_the_extra(loaded):
     with pytest.raises(ImportError, match=r"aimv2-np\[viz\]"):
-        draw_attention(*loaded, [photo(20, 20)])
+        draw_pooling_attention(*loaded, [photo(20, 20)])
     pixels = loaded[1](images=photo(20, 20))["pixel_values"]
     assert pooling_attention(loaded[0], pixels).shape == (1, 2, 3)  # the array needs no drawing library
