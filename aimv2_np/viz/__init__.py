@@ -12,6 +12,7 @@ from aimv2_np.viz.captions import (
     project_patches,
 )
 from aimv2_np.viz.drawing import Drawing, save_png
+from aimv2_np.viz.explanation import Explanation, explain
 from aimv2_np.viz.features import (
     draw_patch_colors,
     draw_patch_similarity,
@@ -20,6 +21,8 @@ from aimv2_np.viz.features import (
     principal_components,
 )
 from aimv2_np.viz.lens import draw_lens, feature_lens, similarity_lens
+from aimv2_np.viz.overview import draw_explanation
+from aimv2_np.viz.page import explanation_page
 from aimv2_np.viz.patch_attention import draw_patch_attention, patch_attention
 from aimv2_np.viz.pooling import draw_pooling_attention, pooling_attention, pooling_weights
 from aimv2_np.viz.positions import draw_position_similarity, draw_position_waves, position_similarity, positions
@@ -29,6 +32,7 @@ from aimv2_np.viz.text_attention import draw_text_attention, text_attention
 
 __all__ = [
     "Drawing",
+    "Explanation",
     "ResidualStream",
     "attention_rollout",
     "caption_contributions",
@@ -36,6 +40,7 @@ __all__ = [
     "draw_attention_rollout",
     "draw_caption_contributions",
     "draw_caption_similarity",
+    "draw_explanation",
     "draw_lens",
     "draw_patch_attention",
     "draw_patch_colors",
@@ -45,6 +50,8 @@ __all__ = [
     "draw_position_waves",
     "draw_residual_stream",
     "draw_text_attention",
+    "explain",
+    "explanation_page",
     "feature_lens",
     "patch_attention",
     "patch_colors",

@@ -6,9 +6,9 @@ pictures share with texts:
 
     p_n = W_v · (W_o · v_n + b),    v_n = W_value · x_n,    fit_nl = cos(p_n, text_l)
 
-If all heads had the same weights a_n, the picture's vector p would be Σ_n a_n p_n. The model was never trained to compare
-single patches with texts, least of all patches that its head passes over. What the head took from each patch adds up
-exactly:
+If all heads had the same weights a_n, the picture's vector p would be Σ_n a_n p_n. The model was never trained to
+compare single patches with texts, least of all patches that its head passes over. What the head took from each patch
+adds up exactly:
 
     cos(p, text_l) = Σ_n c_nl,    c_nl = (W_v · Σ_h (a_hn · W_o^h v_hn + a_hn b / H)) · text_l / ‖p‖
 

@@ -68,7 +68,8 @@ def panels(
     width, height = side * min(1.0, 1 / aspect), side * min(1.0, aspect)
     size = (columns * (width + GAP) + BAR, rows * (max(height, 0.3) + TITLE))
     figure: Figure = need_matplotlib().Figure(figsize=size, layout="constrained")
-    figure.get_layout_engine().set(w_pad=0.06, h_pad=0.08)
+    engine: Any = figure.get_layout_engine()
+    engine.set(w_pad=0.06, h_pad=0.08)
     grid = np.atleast_1d(figure.subplots(rows, columns, squeeze=False).ravel())
     for ax in grid[count:]:
         ax.remove()
@@ -133,7 +134,8 @@ def color_scale(figure: "Figure", image: "AxesImage", axes: Sequence["Axes"], la
 
 
 def line_axes(ax: "Axes", x: str, y: str, title: str) -> None:
-    """Axes of a chart with lines."""
+    """Axes of a chart with lines over layers."""
+    ax.xaxis.set_major_locator(import_module("matplotlib.ticker").MaxNLocator(integer=True))
     ax.set_xlabel(x, fontsize=SMALL + 1)
     ax.set_ylabel(y, fontsize=SMALL + 1)
     ax.set_title(title, fontsize=LARGE, parse_math=False)

@@ -20,6 +20,7 @@ from aimv2_np.viz.pooling import pooling_weights
 from aimv2_np.viz.seen import see
 from aimv2_np.viz.towers import grid_of, two_towers, vision_tower
 
+MAX_PATCHES = 8192  # twice what AIMv2 was trained for; all pairs of them are 268 MB in float32
 Take = Callable[[int, Array, Array], None]  # (layer, queries, keys) of that layer, (1, H, N, d)
 
 
@@ -65,8 +66,13 @@ def explain(
     tower = vision_tower(model)
     features = _text_features(model, processor, captions) if captions else None
     (seen,) = see(tower, processor, [image])
-    tokens = run_with_attention(tower, seen.pixel_values, range(len(tower.encoder.layers)), take)
     grid = grid_of(tower, seen.pixel_values)
+    if grid[0] * grid[1] > MAX_PATCHES:
+        raise ValueError(
+            f"the picture has {grid[0]} x {grid[1]} patches, and all pairs of them are looked at; expected at most "
+            f"{MAX_PATCHES:,}: make the picture smaller"
+        )
+    tokens = run_with_attention(tower, seen.pixel_values, range(len(tower.encoder.layers)), take)
     nothing = np.zeros((0, grid[0] * grid[1]), np.float32)
     cosines = probabilities = nothing[:, 0]
     similarity = parts = nothing

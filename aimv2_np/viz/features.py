@@ -18,7 +18,16 @@ from aimv2_np.models.aimv2 import Aimv2Model
 from aimv2_np.models.vision import Aimv2VisionModel
 from aimv2_np.processing import Aimv2ImageProcessor, Aimv2Processor
 from aimv2_np.shapes import Array, Float
-from aimv2_np.viz.drawing import COSINES, Drawing, color_scale, mark_patch, need_matplotlib, panels, show_map, show_picture
+from aimv2_np.viz.drawing import (
+    COSINES,
+    Drawing,
+    color_scale,
+    mark_patch,
+    need_matplotlib,
+    panels,
+    show_map,
+    show_picture,
+)
 from aimv2_np.viz.seen import see
 from aimv2_np.viz.towers import check_patch, grid_of, vision_tower
 
@@ -122,7 +131,9 @@ def draw_patch_similarity(
     cosines = patch_similarity(tower, seen.pixel_values, patch)[0]
     figure, axes = panels(2, grid[0] / grid[1])
     show_picture(axes[0], seen.colors, grid, f"patch {patch[0]}, {patch[1]}")
-    heat = show_map(axes[1], cosines, "patches like it", over=seen.colors, limits=(float(cosines.min()), 1), cmap=COSINES)
+    heat = show_map(
+        axes[1], cosines, "patches like it", over=seen.colors, limits=(float(cosines.min()), 1), cmap=COSINES
+    )
     for ax in axes:
         mark_patch(ax, patch)
     color_scale(figure, heat, axes, "cosine of features")

@@ -94,7 +94,10 @@ def draw_lens(
         inputs = _tokens(processor, captions)
         array = similarity_lens(two_towers(model), seen.pixel_values, **inputs)[:, 0]  # (L + 1, captions)
         for i, line in enumerate(softmax(array).T):
-            style = {"color": SERIES[i % len(SERIES)], "linestyle": STYLES[i // len(SERIES) % len(STYLES)]}
+            style: dict[str, Any] = {
+                "color": SERIES[i % len(SERIES)],
+                "linestyle": STYLES[i // len(SERIES) % len(STYLES)],
+            }
             ax.plot(line, marker="o", markersize=3, label=shortened(captions[i], 40), **style)
         line_axes(ax, "layers passed", "probability among these captions", "what the model would say after each layer")
         legend = ax.legend(fontsize=SMALL, frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
@@ -104,7 +107,6 @@ def draw_lens(
         array = feature_lens(tower, seen.pixel_values)[:, 0]
         ax.plot(array, color=SERIES[0], marker="o", markersize=3)
         line_axes(ax, "layers passed", "cosine with the last", "how close the picture's vector is to its last")
-    ax.xaxis.get_major_locator().set_params(integer=True)
     return Drawing(array, figure)
 
 

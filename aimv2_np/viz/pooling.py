@@ -31,9 +31,7 @@ SIDE, GAP, TITLE, SCALE = 1.6, 0.1, 0.4, 0.8  # inches: a picture, between two, 
 COLUMNS = 4  # pictures side by side
 
 
-def pooling_weights(
-    tower: Aimv2VisionModel, tokens: Float[Array, "B N D"]
-) -> NDArray[np.floating[Any]]:
+def pooling_weights(tower: Aimv2VisionModel, tokens: Float[Array, "B N D"]) -> NDArray[np.floating[Any]]:
     """The pooling head's attention to tokens that are there already, (B, H, N); each row sums to 1."""
     head = pooling_head(tower)
     with trace(head, "probs") as activations:

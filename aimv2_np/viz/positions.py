@@ -19,9 +19,7 @@ from aimv2_np.viz.towers import vision_tower
 SHOWN = 8  # positions along each axis whose maps are drawn
 
 
-def positions(
-    model: Aimv2Model | Aimv2VisionModel, grid: tuple[int, int] | None = None
-) -> NDArray[np.floating[Any]]:
+def positions(model: Aimv2Model | Aimv2VisionModel, grid: tuple[int, int] | None = None) -> NDArray[np.floating[Any]]:
     """The position vectors of a grid (rows, columns), by default the model's own: (rows, columns, D).
 
     A learned table is stretched to another grid, as the model does when it is asked to. ValueError for a grid without
@@ -39,13 +37,11 @@ def position_similarity(
 ) -> NDArray[np.floating[Any]]:
     """The cosine of every position with every other: (rows, columns, rows, columns); grid as for `positions`."""
     table = positions(model, grid)
-    unit = l2_normalize(table.reshape(-1, table.shape[2]))
+    unit = to_numpy(l2_normalize(table.reshape(-1, table.shape[2])))
     return (unit @ unit.T).reshape(*table.shape[:2], *table.shape[:2])
 
 
-def draw_position_similarity(
-    model: Aimv2Model | Aimv2VisionModel, grid: tuple[int, int] | None = None
-) -> Drawing:
+def draw_position_similarity(model: Aimv2Model | Aimv2VisionModel, grid: tuple[int, int] | None = None) -> Drawing:
     """A map for each position (of large grids for 8 x 8 of them): how alike all positions are to it.
 
     Small maps stand where their positions stand. The array is (rows, columns, rows, columns).
@@ -55,7 +51,10 @@ def draw_position_similarity(
     rows, columns = (_spread(size) for size in cosines.shape[:2])
     aspect = cosines.shape[0] / cosines.shape[1]
     figure, axes = panels(len(rows) * len(columns), aspect, columns=len(columns), side=0.8)
-    width, height = max(3.0, 0.75 * len(columns) * min(1, 1 / aspect)) + 1.1, max(2.0, 0.75 * len(rows) * min(1, aspect))
+    width, height = (
+        max(3.0, 0.75 * len(columns) * min(1, 1 / aspect)) + 1.1,
+        max(2.0, 0.75 * len(rows) * min(1, aspect)),
+    )
     figure.set_size_inches(width, height + 0.6)
     low = float(cosines.min())
     for ax, (r, c) in zip(axes, ((r, c) for r in rows for c in columns), strict=True):
@@ -71,9 +70,7 @@ def draw_position_similarity(
     return Drawing(cosines, figure)
 
 
-def draw_position_waves(
-    model: Aimv2Model | Aimv2VisionModel, grid: tuple[int, int] | None = None
-) -> Drawing:
+def draw_position_waves(model: Aimv2Model | Aimv2VisionModel, grid: tuple[int, int] | None = None) -> Drawing:
     """The four parts of a native model's positions: sines and cosines of the column, then of the row.
 
     A line of an image is one number of the vector, from the fastest wave at the top to the slowest. The array is

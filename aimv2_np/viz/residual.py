@@ -76,7 +76,6 @@ def draw_residual_stream(
     line_axes(right, "layer (1: the first)", "what it adds / what is there", "how much each layer changes them")
     for ax in (left, right):
         ax.set_ylim(bottom=0)
-        ax.xaxis.get_major_locator().set_params(integer=True)
         ax.legend(fontsize=SMALL, frameon=False)
     figure.suptitle("line: the median token; band: 5 to 95 % of them", fontsize=LARGE - 1)
     return Drawing(stream, figure)

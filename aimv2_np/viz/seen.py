@@ -17,9 +17,7 @@ class Seen(NamedTuple):
     colors: NDArray[np.uint8]
 
 
-def see(
-    tower: Aimv2VisionModel, processor: Aimv2Processor | Aimv2ImageProcessor, images: Sequence[Any]
-) -> list[Seen]:
+def see(tower: Aimv2VisionModel, processor: Aimv2Processor | Aimv2ImageProcessor, images: Sequence[Any]) -> list[Seen]:
     """Process pictures in the forms that the image processor takes; ValueError for none, and what it raises."""
     if not images:
         raise ValueError("found no images; expected at least one")

@@ -1,6 +1,6 @@
 """Where a token of a caption looks: at itself and at what stands before it, for the text tower is causal.
 
-    a_htu = softmax_u(q_ht · k_hu / √d  where u ≤ t and u is no padding)
+a_htu = softmax_u(q_ht · k_hu / √d  where u ≤ t and u is no padding)
 """
 
 from typing import Any

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from aimv2_np.config import Aimv2Config, Aimv2TextConfig, Aimv2VisionConfig
 from aimv2_np.layers.pooling_head import AttentionPoolingHead
 from aimv2_np.models.aimv2 import Aimv2Model
 from aimv2_np.models.text import Aimv2TextModel
@@ -86,3 +87,14 @@ def _index(number: int, count: int, what: str) -> int:
             f"there is no {what} {number}; the tower has {count}: choose 0 to {count - 1}, or -1 for the last"
         )
     return int(number) % count
+
+
+def check_kind(config: Aimv2Config | Aimv2VisionConfig | Aimv2TextConfig, name: object, *, captions: bool) -> None:
+    """ValueError for a checkpoint `name` that has no vision tower, or no text tower although there are captions."""
+    if isinstance(config, Aimv2TextConfig):
+        raise ValueError(f"{name} is a checkpoint with a text tower alone; explaining pictures needs a vision tower")
+    if captions and not isinstance(config, Aimv2Config):
+        raise ValueError(
+            f"{name} is a checkpoint with a vision tower alone, which knows no captions; leave --text out, or use one "
+            f"with both towers, {_LIT}"
+        )

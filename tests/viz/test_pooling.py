@@ -1,5 +1,3 @@
-import sys
-
 import numpy as np
 import pytest
 from PIL import Image
@@ -8,22 +6,6 @@ from aimv2_np import Aimv2Model, Aimv2Processor, Aimv2TextModel, Aimv2VisionMode
 from aimv2_np.viz import draw_pooling_attention, pooling_attention, save_png
 from tests.support.pictures import photo
 from tests.support.two_towers import save_two_towers, text_config, vision_config
-
-
-@pytest.fixture
-def matplotlib():
-    pytest.importorskip("matplotlib.figure", reason="drawing needs matplotlib, the extra viz")
-
-
-@pytest.fixture(scope="module")
-def loaded(two_towers):
-    return Aimv2Model.from_pretrained(two_towers), Aimv2Processor.from_pretrained(two_towers)
-
-
-@pytest.fixture
-def no_matplotlib(monkeypatch):
-    for name in ("matplotlib", "matplotlib.figure"):
-        monkeypatch.setitem(sys.modules, name, None)
 
 
 def test_the_map_is_the_softmax_of_the_query_with_the_keys(loaded):
@@ -80,8 +62,9 @@ def test_models_without_a_pooling_head(model, message):
 def test_the_drawing_is_a_picture_of_the_pictures(loaded, tmp_path):
     model, processor = loaded
     red, blue = (Image.new("RGB", (48, 32), colour) for colour in ("#ff0000", "#0000ff"))
-    figure = draw_pooling_attention(model, processor, [red, blue], [r"$\broken{ $", "ein Bild"])
-    save_png(figure, tmp_path / "attention.png", software="somebody")
+    drawing = draw_pooling_attention(model, processor, [red, blue], [r"$\broken{ $", "ein Bild"])
+    figure = drawing.figure
+    save_png(drawing, tmp_path / "attention.png", software="somebody")
     with Image.open(tmp_path / "attention.png") as image:
         image.load()
         assert image.format == "PNG"
@@ -98,11 +81,12 @@ def test_the_drawing_is_a_picture_of_the_pictures(loaded, tmp_path):
 def test_the_drawing_shows_what_the_model_sees(loaded):
     model, processor = loaded
     picture = photo(50, 70)
-    figure = draw_pooling_attention(model, processor, [picture])
+    drawn, figure = draw_pooling_attention(model, processor, [picture])
     seen, heat = figure.axes[0].images[0], figure.axes[1].images[1]
     expected = np.asarray(picture.resize((24, 16), Image.Resampling.BICUBIC))
     np.testing.assert_allclose(np.asarray(seen.get_array()), expected, atol=1)  # rounded once more
     maps = pooling_attention(model, processor(images=picture)["pixel_values"])
+    np.testing.assert_array_equal(drawn[0], maps[0])
     np.testing.assert_allclose(np.asarray(heat.get_array()), 6 * maps[0], rtol=1e-5)
     assert heat.get_extent() == seen.get_extent()
 
@@ -111,7 +95,7 @@ def test_the_drawing_shows_what_the_model_sees(loaded):
 def test_native_pictures_keep_their_sizes(tmp_path):
     folder = save_two_towers(tmp_path / "native", is_native=True)
     model, processor = Aimv2Model.from_pretrained(folder), Aimv2Processor.from_pretrained(folder)
-    figure = draw_pooling_attention(model, processor, [photo(33, 20), photo(17, 47)])
+    figure = draw_pooling_attention(model, processor, [photo(33, 20), photo(17, 47)]).figure
     shapes = [ax.images[0].get_array().shape[:2] for ax in figure.axes[:4]]
     assert shapes == [(32, 16), (32, 16), (16, 40), (16, 40)]  # cut to whole patches
     assert figure.axes[1].images[1].get_array().shape == (4, 2)
