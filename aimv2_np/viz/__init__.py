@@ -4,6 +4,7 @@ A function named after what it computes returns an array and needs NumPy only. I
 and pictures, and returns a `Drawing`: the array and a figure. Drawing needs matplotlib, the extra `viz`.
 """
 
+from aimv2_np.viz.attention import draw_patch_attention, patch_attention
 from aimv2_np.viz.captions import (
     caption_contributions,
     caption_similarity,
@@ -23,12 +24,11 @@ from aimv2_np.viz.features import (
 from aimv2_np.viz.lens import draw_lens, feature_lens, similarity_lens
 from aimv2_np.viz.overview import draw_explanation
 from aimv2_np.viz.page import explanation_page
-from aimv2_np.viz.patch_attention import draw_patch_attention, patch_attention
 from aimv2_np.viz.pooling import draw_pooling_attention, pooling_attention, pooling_weights
 from aimv2_np.viz.positions import draw_position_similarity, draw_position_waves, position_similarity, positions
 from aimv2_np.viz.residual import ResidualStream, draw_residual_stream, residual_stream
 from aimv2_np.viz.rollout import attention_rollout, draw_attention_rollout
-from aimv2_np.viz.text_attention import draw_text_attention, text_attention
+from aimv2_np.viz.text import draw_text_attention, text_attention
 
 __all__ = [
     "Drawing",

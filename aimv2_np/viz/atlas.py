@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from aimv2_np.arrays import to_numpy
 from aimv2_np.shapes import Array, Float
-from aimv2_np.viz.patch_attention import attention_rows
+from aimv2_np.viz.attention import attention_rows
 from aimv2_np.viz.rollout import Rollout
 
 KEPT = (128, 64, 48, 32)  # patches per row, for as long as all heads of all layers fit

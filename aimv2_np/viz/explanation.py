@@ -14,8 +14,8 @@ from aimv2_np.models.aimv2 import Aimv2Model
 from aimv2_np.models.vision import Aimv2VisionModel
 from aimv2_np.processing import Aimv2ImageProcessor, Aimv2Processor
 from aimv2_np.shapes import Array, Float
+from aimv2_np.viz.attention import run_with_attention
 from aimv2_np.viz.captions import contributions, fits
-from aimv2_np.viz.patch_attention import run_with_attention
 from aimv2_np.viz.pooling import pooling_weights
 from aimv2_np.viz.seen import see
 from aimv2_np.viz.towers import grid_of, two_towers, vision_tower

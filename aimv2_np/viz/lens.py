@@ -18,7 +18,6 @@ from aimv2_np.layers.attention import softmax
 from aimv2_np.layers.contrastive import l2_normalize
 from aimv2_np.models.aimv2 import Aimv2Model
 from aimv2_np.models.vision import Aimv2VisionModel
-from aimv2_np.processing import Aimv2Processor
 from aimv2_np.shapes import Array, Float
 from aimv2_np.tracing import trace
 from aimv2_np.viz.captions import shortened
@@ -80,7 +79,10 @@ def feature_lens(
 
 
 def draw_lens(
-    model: Aimv2Model | Aimv2VisionModel, processor: Any, image: Any, captions: Sequence[str] | None = None
+    model: Aimv2Model | Aimv2VisionModel,
+    processor: Any,
+    image: Any,
+    captions: Sequence[str] = (),
 ) -> Drawing:
     """With captions, how probable each is after each layer; without, how close the picture's vector is to its last.
 
@@ -91,8 +93,10 @@ def draw_lens(
     (seen,) = see(tower, processor, [image])
     figure, (ax,) = panels(1, 0.62, side=5.4)
     if captions:
-        inputs = _tokens(processor, captions)
-        array = similarity_lens(two_towers(model), seen.pixel_values, **inputs)[:, 0]  # (L + 1, captions)
+        network = two_towers(model)
+        array = similarity_lens(network, seen.pixel_values, **processor(text=list(captions), padding=True))[
+            :, 0
+        ]  # (L + 1, captions)
         for i, line in enumerate(softmax(array).T):
             style: dict[str, Any] = {
                 "color": SERIES[i % len(SERIES)],
@@ -108,7 +112,3 @@ def draw_lens(
         ax.plot(array, color=SERIES[0], marker="o", markersize=3)
         line_axes(ax, "layers passed", "cosine with the last", "how close the picture's vector is to its last")
     return Drawing(array, figure)
-
-
-def _tokens(processor: Aimv2Processor, captions: Sequence[str]) -> dict[str, Any]:
-    return processor(text=list(captions), padding=True)

@@ -12,6 +12,7 @@ from aimv2_np.models.aimv2 import Aimv2Model
 from aimv2_np.models.vision import Aimv2VisionModel
 from aimv2_np.processing import Aimv2ImageProcessor, Aimv2Processor
 from aimv2_np.shapes import Array
+from aimv2_np.viz.attention import attention_rows
 from aimv2_np.viz.captions import limits_of, shortened
 from aimv2_np.viz.drawing import (
     COSINES,
@@ -27,7 +28,6 @@ from aimv2_np.viz.drawing import (
 )
 from aimv2_np.viz.explanation import Explanation, explain
 from aimv2_np.viz.features import patch_colors
-from aimv2_np.viz.patch_attention import attention_rows
 from aimv2_np.viz.rollout import Rollout
 from aimv2_np.viz.towers import check_head, check_layer, check_patch, vision_tower
 

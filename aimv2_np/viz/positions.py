@@ -19,7 +19,7 @@ from aimv2_np.viz.towers import vision_tower
 SHOWN = 8  # positions along each axis whose maps are drawn
 
 
-def positions(model: Aimv2Model | Aimv2VisionModel, grid: tuple[int, int] | None = None) -> NDArray[np.floating[Any]]:
+def positions(model: Aimv2Model | Aimv2VisionModel, grid: tuple[int, int] | None = None) -> NDArray[Any]:
     """The position vectors of a grid (rows, columns), by default the model's own: (rows, columns, D).
 
     A learned table is stretched to another grid, as the model does when it is asked to. ValueError for a grid without
@@ -32,13 +32,12 @@ def positions(model: Aimv2Model | Aimv2VisionModel, grid: tuple[int, int] | None
     return to_numpy(widen(tower.embeddings.positions((rows, columns)))).reshape(rows, columns, -1)
 
 
-def position_similarity(
-    model: Aimv2Model | Aimv2VisionModel, grid: tuple[int, int] | None = None
-) -> NDArray[np.floating[Any]]:
+def position_similarity(model: Aimv2Model | Aimv2VisionModel, grid: tuple[int, int] | None = None) -> NDArray[Any]:
     """The cosine of every position with every other: (rows, columns, rows, columns); grid as for `positions`."""
     table = positions(model, grid)
     unit = to_numpy(l2_normalize(table.reshape(-1, table.shape[2])))
-    return (unit @ unit.T).reshape(*table.shape[:2], *table.shape[:2])
+    cosines: NDArray[Any] = (unit @ unit.T).reshape(*table.shape[:2], *table.shape[:2])
+    return cosines
 
 
 def draw_position_similarity(model: Aimv2Model | Aimv2VisionModel, grid: tuple[int, int] | None = None) -> Drawing:

@@ -16,8 +16,8 @@ from aimv2_np.models.aimv2 import Aimv2Model
 from aimv2_np.models.vision import Aimv2VisionModel
 from aimv2_np.processing import Aimv2ImageProcessor, Aimv2Processor
 from aimv2_np.shapes import Array, Float
+from aimv2_np.viz.attention import attention_rows, run_with_attention
 from aimv2_np.viz.drawing import Drawing, color_scale, mark_patch, need_matplotlib, panels, show_map, show_picture
-from aimv2_np.viz.patch_attention import attention_rows, run_with_attention
 from aimv2_np.viz.pooling import pooling_weights
 from aimv2_np.viz.seen import see
 from aimv2_np.viz.towers import check_patch, grid_of, vision_tower

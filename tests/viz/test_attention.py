@@ -1,9 +1,7 @@
-import sys
-
 import numpy as np
 import pytest
 
-from aimv2_np.viz import draw_patch_attention, patch_attention
+from aimv2_np.viz import attention, draw_patch_attention, patch_attention
 from tests.support.pictures import photo
 
 PATCH = (1, 2)
@@ -45,9 +43,8 @@ def test_learned_positions_are_stretched_on_request(loaded):
 def test_no_more_rows_are_computed_than_asked_for(loaded, monkeypatch):
     model, processor = loaded
     seen = []
-    room = sys.modules[patch_attention.__module__]  # the package has a function of this name
-    original = room.attention_rows
-    monkeypatch.setattr(room, "attention_rows", lambda q, k: seen.append(q.shape) or original(q, k))
+    original = attention.attention_rows
+    monkeypatch.setattr(attention, "attention_rows", lambda q, k: seen.append(q.shape) or original(q, k))
     patch_attention(model, pixels_of(processor, (20, 30)), PATCH, 0)
     assert seen == [(1, 2, 1, 8)]
 
@@ -81,7 +78,7 @@ def test_the_drawing(loaded):
     assert {ax.get_ylabel() for ax in panels} == {"patch row"}
     for ax, it in zip(panels[1:], [expected.mean(axis=0), *expected], strict=True):
         np.testing.assert_allclose(np.asarray(ax.images[-1].get_array()), 6 * it, rtol=1e-6)
-        assert ax.images[-1].get_extent() == (-0.5, 2.5, 1.5, -0.5)  # row 0 is at the top
+        assert ax.images[-1].get_extent() == [-0.5, 2.5, 1.5, -0.5]  # row 0 is at the top
         assert ax.get_ylim() == (1.5, -0.5)
     frame = panels[0].lines[0].get_xydata()
     assert (frame.min(axis=0) == (1.5, 0.5)).all()  # around column 2, row 1
