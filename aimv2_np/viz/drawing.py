@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.image import AxesImage
 
 SIDE, GAP, BAR, TITLE = 2.1, 0.45, 0.8, 0.75  # inches: a panel, between two, a scale of colours, title and axis
+LEAST, WITH_SCALE = 0.7, 1.15  # inches: the shorter side of a panel, the gap where there is a scale of colours in it
 COLUMNS = 4  # panels side by side
 SMALL, LARGE = 7, 9  # points
 MAP, COSINES = "viridis", "cividis"  # both read the same to colour-blind eyes and in grey
@@ -60,13 +61,16 @@ def need_matplotlib() -> ModuleType:
 
 
 def panels(
-    count: int, aspect: float = 1.0, columns: int = COLUMNS, side: float = SIDE
+    count: int, aspect: float = 1.0, columns: int = COLUMNS, side: float = SIDE, gap: float = GAP
 ) -> tuple["Figure", list["Axes"]]:
-    """A figure with `count` empty panels whose height is `aspect` times their width, `columns` of them in a row."""
+    """A figure with `count` empty panels whose height is `aspect` times their width, `columns` of them in a row.
+
+    They stand `gap` inches apart: `WITH_SCALE` where each has a scale of colours of its own.
+    """
     columns = min(columns, count)
     rows = ceil(count / columns)
     width, height = side * min(1.0, 1 / aspect), side * min(1.0, aspect)
-    size = (columns * (width + GAP) + BAR, rows * (max(height, 0.3) + TITLE))
+    size = (columns * (max(width, LEAST) + gap) + BAR, rows * (max(height, LEAST) + TITLE))
     figure: Figure = need_matplotlib().Figure(figsize=size, layout="constrained")
     engine: Any = figure.get_layout_engine()
     engine.set(w_pad=0.06, h_pad=0.08)

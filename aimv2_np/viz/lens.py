@@ -94,15 +94,12 @@ def draw_lens(
     figure, (ax,) = panels(1, 0.62, side=5.4)
     if captions:
         network = two_towers(model)
-        array = similarity_lens(network, seen.pixel_values, **processor(text=list(captions), padding=True))[
-            :, 0
-        ]  # (L + 1, captions)
+        inputs = processor(text=list(captions), padding=True)
+        array = similarity_lens(network, seen.pixel_values, **inputs)[:, 0]  # (L + 1, captions)
         for i, line in enumerate(softmax(array).T):
-            style: dict[str, Any] = {
-                "color": SERIES[i % len(SERIES)],
-                "linestyle": STYLES[i // len(SERIES) % len(STYLES)],
-            }
-            ax.plot(line, marker="o", markersize=3, label=shortened(captions[i], 40), **style)
+            color, style = SERIES[i % len(SERIES)], STYLES[i // len(SERIES) % len(STYLES)]
+            label = shortened(captions[i], 40)
+            ax.plot(line, color=color, linestyle=style, marker="o", markersize=3, label=label)
         line_axes(ax, "layers passed", "probability among these captions", "what the model would say after each layer")
         legend = ax.legend(fontsize=SMALL, frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
         for text in legend.get_texts():

@@ -18,6 +18,7 @@ from aimv2_np.viz.drawing import (
     COSINES,
     MAP,
     SIGNED,
+    WITH_SCALE,
     Drawing,
     color_scale,
     mark_patch,
@@ -85,7 +86,7 @@ def _of_the_picture(found: Explanation) -> Iterator[_Panel]:
 
 def _draw(found: Explanation, patch: tuple[int, int], shown: Sequence[_Panel]) -> Any:
     grid = found.grid
-    figure, axes = panels(len(shown) + 2, grid[0] / grid[1], side=2.5)
+    figure, axes = panels(len(shown) + 2, grid[0] / grid[1], gap=WITH_SCALE)
     show_picture(axes[0], found.colors, grid, f"patch {patch[0]}, {patch[1]}")
     mark_patch(axes[0], patch)
     (colors,) = patch_colors([found.tokens])

@@ -18,7 +18,7 @@ function numbers(text, Type) {
 const tops = numbers(maps.tops, Float32Array), values = numbers(maps.values, Uint8Array);
 const places = maps.kept < N ? numbers(maps.places, {1: Uint8Array, 2: Uint16Array, 4: Uint32Array}[maps.placeBytes]) : null;
 const index = new Map(maps.names.map(([layer, head], i) => [head === ROLLOUT ? "rollout" : layer + "," + head, i]));
-const features = numbers(data.features.data, Int16Array), rank = data.features.rank;
+const features = numbers(data.features.data, Int8Array), rank = data.features.scales.length;
 const pooling = data.pooling && numbers(data.pooling, Float32Array);
 const colors = numbers(data.colors, Uint8Array);
 for (const it of captions) {
@@ -51,11 +51,11 @@ function share({list, held}, who) {
 }
 function headName() { return state.head === MEAN ? "all heads on average" : "head " + state.head; }
 function cosines() {
-  const list = new Float32Array(N), a = state.patch * rank, unit = data.features.scale ** 2;
+  const list = new Float32Array(N), mine = data.features.scales.map((s, i) => s * s * features[state.patch * rank + i]);
   for (let n = 0; n < N; n++) {
     let dot = 0;
-    for (let i = 0; i < rank; i++) dot += features[a + i] * features[n * rank + i];
-    list[n] = Math.min(1, Math.max(-1, dot * unit));
+    for (let i = 0; i < rank; i++) dot += mine[i] * features[n * rank + i];
+    list[n] = Math.min(1, Math.max(-1, dot));
   }
   return list;
 }
@@ -227,6 +227,6 @@ $("picture").style.setProperty("--ratio", data.width / data.height);
 $("stored").textContent = "What this page holds: attention averaged over heads of " + layers(maps.layers) + ", of single heads of " +
   layers(maps.withHeads) + "; of each patch " + (places ? "the " + maps.kept + " of " + N + " patches that get most, and of the others their average" : "all " + N + " patches") +
   ", each number as one of 256 steps from zero to the highest. Cosines of features are computed from " + rank +
-  " numbers per patch and are off by at most " + data.features.error.toExponential(1) + ". Captions and the pooling head are exact to float32." +
+  " numbers of 8 bits per patch and are off by at most " + data.features.error.toFixed(3) + ". Captions and the pooling head are exact to float32." +
   (data.picture.startsWith("data:image/jpeg") ? " The picture is compressed (JPEG)." : "");
 draw();

@@ -25,7 +25,7 @@ from aimv2_np.viz.towers import check_head, check_layer, check_patch, vision_tow
 
 MOST_BYTES = 4_900_000  # of the page
 PICTURE_BYTES = 400_000  # of the picture in it, as a file
-RANK = 64  # numbers per patch from which the page computes cosines
+RANK = 256  # bytes per patch from which the page computes cosines
 FIXED = 60_000  # bytes for the page's own text, and names
 
 
@@ -73,7 +73,7 @@ def explanation_page(
 
 def _room(tokens: int, heads: int, captions: Sequence[str]) -> int:
     """Bytes left for attention, before they become four thirds of that in base64."""
-    others = tokens * (2 * RANK + 3 + 4 * heads + 8 * len(captions)) + PICTURE_BYTES
+    others = tokens * (RANK + 3 + 4 * heads + 8 * len(captions)) + PICTURE_BYTES
     text = sum(len(json.dumps(caption)) + 200 for caption in captions)
     room = (MOST_BYTES - FIXED - text) * 3 // 4 - others
     if room <= 0:
@@ -123,16 +123,16 @@ def _maps(atlas: Atlas) -> dict[str, Any]:
 
 
 def _features(found: Explanation) -> dict[str, Any]:
-    """Unit features on their `RANK` strongest directions in 16 bits, and how far cosines of these are off at most."""
+    """Unit features along their `RANK` strongest directions in 8 bits, and how far cosines of these are off at most."""
     unit = l2_normalize(found.tokens.astype(np.float64))  # (N, D)
     _, axes = np.linalg.eigh(unit.T @ unit)
     coordinates = unit @ axes[:, ::-1][:, :RANK]
-    scale = float(abs(coordinates).max()) / 32767 or 1.0
-    stored = np.rint(coordinates / scale).astype("<i2")
-    again = stored * scale
+    scales = np.maximum(abs(coordinates).max(axis=0) / 127, 1e-12)  # (RANK,)
+    stored = np.rint(coordinates / scales).astype(np.int8)
+    again = stored * scales
     pieces = range(0, len(unit), 256)
     error = max(float(abs(unit[i : i + 256] @ unit.T - again[i : i + 256] @ again.T).max()) for i in pieces)
-    return {"rank": stored.shape[1], "scale": scale, "error": error, "data": _base64(stored)}
+    return {"scales": scales.tolist(), "error": error, "data": _base64(stored)}
 
 
 def _picture(colors: NDArray[np.uint8]) -> str:

@@ -17,7 +17,16 @@ from aimv2_np.models.vision import Aimv2VisionModel
 from aimv2_np.processing import Aimv2ImageProcessor, Aimv2Processor
 from aimv2_np.shapes import Array, Float
 from aimv2_np.viz.attention import attention_rows, run_with_attention
-from aimv2_np.viz.drawing import Drawing, color_scale, mark_patch, need_matplotlib, panels, show_map, show_picture
+from aimv2_np.viz.drawing import (
+    WITH_SCALE,
+    Drawing,
+    color_scale,
+    mark_patch,
+    need_matplotlib,
+    panels,
+    show_map,
+    show_picture,
+)
 from aimv2_np.viz.pooling import pooling_weights
 from aimv2_np.viz.seen import see
 from aimv2_np.viz.towers import check_patch, grid_of, vision_tower
@@ -74,7 +83,7 @@ def draw_attention_rollout(
     source = pooling_weights(tower, tokens)[0].mean(axis=0) @ product if tower.head else product.mean(axis=0)
     maps = [product[patch[0] * grid[1] + patch[1]], source]
     titles = [f"from patch {patch[0]}, {patch[1]}", "from the pooling head" if tower.head else "from the mean of all"]
-    figure, axes = panels(3, grid[0] / grid[1])
+    figure, axes = panels(3, grid[0] / grid[1], gap=WITH_SCALE)
     show_picture(axes[0], seen.colors, grid, "attention rollout")
     mark_patch(axes[0], patch)
     for ax, title, weights in zip(axes[1:], titles, maps, strict=True):

@@ -98,7 +98,8 @@ def test_the_sheet_of_a_vision_tower_alone(native):
     titles = [ax.get_title() for ax in figure.axes if ax.get_title()]
     assert titles == ["patch 1, 3", "features as colours", "patches like it", "layer 1, head 1", "rollout"]
     assert found.grid == (3, 6)
-    draw_explanation(*native, photo(8, 8)).figure.canvas.draw()  # one patch
+    for size in ((8, 8), (8, 400), (400, 8)):  # one patch, one row, one column
+        draw_explanation(*native, photo(*size)).figure.canvas.draw()
     for wrong, message in (({"head": 2}, "no head 2"), ({"layer": 5}, "no layer 5"), ({"patch": (3, 0)}, "row 3")):
         with pytest.raises(ValueError, match=message):
             draw_explanation(*native, photo(24, 50), **wrong)
