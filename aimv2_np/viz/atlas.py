@@ -34,16 +34,17 @@ def plan(tokens: int, layers: int, heads: int, budget: int) -> Plan:
     every = tuple(range(layers))
     for kept in (tokens, *(k for k in KEPT if k < tokens)):
         if (layers * (heads + 1) + 1) * map_bytes(tokens, kept) <= budget:
-            return Plan(every, every, kept)
+            return Plan(every, every, _most(tokens, layers * (heads + 1) + 1, budget))
     for kept in (k for k in FEWER if k < tokens):
         room = budget // map_bytes(tokens, kept) - layers - 1
         if room >= heads * min(HEADS_OF, layers):
-            return Plan(every, _spread(layers, room // heads), kept)
-    kept = min(FEWER[-1], tokens)
-    room = budget // map_bytes(tokens, kept) - 1
+            some = _spread(layers, room // heads)
+            return Plan(every, some, _most(tokens, layers + 1 + heads * len(some), budget))
+    room = budget // map_bytes(tokens, min(FEWER[-1], tokens)) - 1
     if room < 1:
         raise ValueError(f"the picture has {tokens} patches, too many for a page; use a smaller picture, or a .png")
-    return Plan(_spread(layers, room), (), kept)
+    few = _spread(layers, room)
+    return Plan(few, (), _most(tokens, len(few) + 1, budget))
 
 
 def map_bytes(tokens: int, kept: int) -> int:
@@ -97,10 +98,20 @@ def pack(weights: NDArray[Any], kept: int) -> tuple[NDArray[Any], NDArray[np.flo
     if kept == weights.shape[1]:
         places, chosen = np.zeros(0, _places(kept)), weights
     else:
-        order = np.argsort(-weights, axis=1, kind="stable")[:, :kept]
-        places, chosen = order.astype(_places(weights.shape[1])), np.take_along_axis(weights, order, axis=1)
+        highest = np.argpartition(weights, -kept, axis=1)[:, -kept:]  # not sorted: of thousands, few are kept
+        chosen = np.take_along_axis(weights, highest, axis=1)
+        order = np.argsort(-chosen, axis=1)
+        places = np.take_along_axis(highest, order, axis=1).astype(_places(weights.shape[1]))
+        chosen = np.take_along_axis(chosen, order, axis=1)
     scale = np.where(tops > 0, tops, 1)[:, None]
     return places, tops, np.rint(chosen / scale * 255).astype(np.uint8)
+
+
+def _most(tokens: int, maps: int, budget: int) -> int:
+    """How many patches per row can be kept of so many maps: all, or as many as fit with their places."""
+    if maps * map_bytes(tokens, tokens) <= budget:
+        return tokens
+    return min(tokens - 1, (budget // (maps * tokens) - 4) // (1 + _places(tokens).itemsize))
 
 
 def _places(tokens: int) -> np.dtype[Any]:

@@ -61,7 +61,12 @@ def explanation_page(
 
     def take(i: int, q: Any, k: Any) -> None:
         if not packed:
-            packed.append(Atlas(len(tower.encoder.layers), _room(q.shape[2], q.shape[1], captions)))
+            packed.append(
+                Atlas(
+                    len(tower.encoder.layers),
+                    _room(q.shape[2], q.shape[1], min(RANK, tower.config.hidden_size), captions),
+                )
+            )
         packed[0].add(i, q, k)
 
     found = explain(model, processor, image, captions, take)
@@ -71,9 +76,9 @@ def explanation_page(
     return _fill(title, made_by, found, data)
 
 
-def _room(tokens: int, heads: int, captions: Sequence[str]) -> int:
+def _room(tokens: int, heads: int, rank: int, captions: Sequence[str]) -> int:
     """Bytes left for attention, before they become four thirds of that in base64."""
-    others = tokens * (RANK + 3 + 4 * heads + 8 * len(captions)) + PICTURE_BYTES
+    others = tokens * (rank + 3 + 4 * heads + 8 * len(captions)) + PICTURE_BYTES
     text = sum(len(json.dumps(caption)) + 200 for caption in captions)
     room = (MOST_BYTES - FIXED - text) * 3 // 4 - others
     if room <= 0:
