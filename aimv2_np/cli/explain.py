@@ -8,8 +8,6 @@ import click
 from aimv2_np.cli import output
 from aimv2_np.cli.options import Several, backend_option, debug_option, dtype_option, revision_option
 
-KINDS = {".png": "_write_png", ".html": "_write_html", ".htm": "_write_html"}
-
 
 def _patch(_: click.Context, __: click.Parameter, value: str | None) -> tuple[int, int] | None:
     if value is None:
@@ -58,8 +56,8 @@ def explain_command(
     from aimv2_np.files import refuse_existing
 
     place = Path(path)
-    if place.suffix.lower() not in KINDS:
-        raise ValueError(f"{path} ends in none of {', '.join(KINDS)}; name a .png for a sheet, a .html for a page")
+    if place.suffix.lower() not in WRITERS:
+        raise ValueError(f"{path} ends in none of {', '.join(WRITERS)}; name a .png for a sheet, a .html for a page")
     try:
         refuse_existing(place, force)  # before anything is computed
     except FileExistsError as error:
@@ -68,7 +66,7 @@ def explain_command(
     with output.waiting(f"loading {name}", loads=folder):
         network, processor = _load(folder, texts, revision, backend, dtype)
     with output.waiting("looking"):
-        write = globals()[KINDS[place.suffix.lower()]]
+        write = WRITERS[place.suffix.lower()]
         write(place, force, name, network, processor, image, texts, patch=patch, layer=layer, head=head)
     click.echo(output.printable(f"{path}: {output.bytes_of(place.stat().st_size)}"))
 
@@ -109,3 +107,6 @@ def _write_html(
     page = explanation_page(model, processor, image, texts, title=Path(image).name, made_by=made_by, **at)
     with atomic_write(place, force) as file:
         file.write(page.encode())
+
+
+WRITERS = {".png": _write_png, ".html": _write_html, ".htm": _write_html}

@@ -25,7 +25,7 @@ from aimv2_np.viz.lens import draw_lens, feature_lens, similarity_lens
 from aimv2_np.viz.overview import draw_explanation
 from aimv2_np.viz.page import explanation_page
 from aimv2_np.viz.pooling import draw_pooling_attention, pooling_attention, pooling_weights
-from aimv2_np.viz.positions import draw_position_similarity, draw_position_waves, position_similarity, positions
+from aimv2_np.viz.positions import draw_position_similarity, draw_position_waves, position_similarity, position_vectors
 from aimv2_np.viz.residual import ResidualStream, draw_residual_stream, residual_stream
 from aimv2_np.viz.rollout import attention_rollout, draw_attention_rollout
 from aimv2_np.viz.text import draw_text_attention, text_attention
@@ -59,7 +59,7 @@ __all__ = [
     "pooling_attention",
     "pooling_weights",
     "position_similarity",
-    "positions",
+    "position_vectors",
     "principal_components",
     "project_patches",
     "residual_stream",

@@ -85,6 +85,19 @@ def patch_attention(
     return weights.reshape(*weights.shape[:2], *grid)
 
 
+def by_head(
+    weights: NDArray[np.floating[Any]], head: int | None
+) -> tuple[NDArray[np.floating[Any]], list[tuple[str, NDArray[np.floating[Any]]]]]:
+    """Of weights (H, …) those to draw, with titles: the mean and each head, or one head, which alone is kept."""
+    if head is None:
+        return weights, [
+            ("mean of the heads", weights.mean(axis=0)),
+            *((f"head {h}", it) for h, it in enumerate(weights)),
+        ]
+    head = check_head(len(weights), head)
+    return weights[head : head + 1], [(f"head {head}", weights[head])]
+
+
 def draw_patch_attention(
     model: Aimv2Model | Aimv2VisionModel,
     processor: Aimv2Processor | Aimv2ImageProcessor,
@@ -110,12 +123,7 @@ def draw_patch_attention(
     grid = grid_of(tower, seen.pixel_values)
     patch = check_patch(grid, patch)
     weights = patch_attention(tower, seen.pixel_values, patch, layer)[0]  # (H, rows, columns)
-    if head is None:
-        shown = [("mean of the heads", weights.mean(axis=0)), *((f"head {h}", it) for h, it in enumerate(weights))]
-    else:
-        head = check_head(len(weights), head)
-        weights = weights[head : head + 1]
-        shown = [(f"head {head}", weights[0])]
+    weights, shown = by_head(weights, head)
     figure, axes = panels(len(shown) + 1, grid[0] / grid[1])
     show_picture(axes[0], seen.colors, grid, f"patch {patch[0]}, {patch[1]} in layer {layer}")
     mark_patch(axes[0], patch)

@@ -34,7 +34,7 @@ class Drawing(NamedTuple):
     """What every `draw_…` function returns.
 
     Attributes:
-        array: the numbers that are drawn, as the function of the same name without `draw_` computes them.
+        array: the numbers that are drawn; each function says which.
         figure: the matplotlib figure; `save_png` writes it to a file.
     """
 

@@ -158,7 +158,9 @@ function drawControls() {
   $("picture").classList.toggle("pinned", state.held);
 }
 function layers(list) {
-  return list.length ? (list.length === 1 ? "layer " : "layers ") + list.join(", ") : "no layer";
+  if (!list.length) return "no layer";
+  if (list.length === 1) return "layer " + list[0];
+  return "layers " + (list.length === data.layers ? "0 to " + (data.layers - 1) : list.join(", "));
 }
 function draw() {
   const shown = VIEWS[state.view].show(), r = Math.floor(state.patch / columns), c = state.patch % columns;
@@ -215,6 +217,8 @@ for (const [key, view] of Object.entries(VIEWS)) {
   label.append(input, view.name);
   $("views").append(label);
 }
+for (const [what, there] of [["captions", captions.length], ["pooling", pooling]])
+  for (const it of document.querySelectorAll("." + what)) it.hidden = !there;
 captions.forEach((it, i) => $("caption").append(new Option(it.text + " (" + percent(it.probability) + ")", i)));
 Object.assign($("layer"), {max: maps.layers.length - 1, value: state.layer});
 const most = Math.max(data.heads, ...maps.names.map(([, head]) => head + 1)) - 1;

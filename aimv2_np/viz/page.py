@@ -79,7 +79,7 @@ def explanation_page(
 def _room(tokens: int, heads: int, rank: int, captions: Sequence[str]) -> int:
     """Bytes left for attention, before they become four thirds of that in base64."""
     others = tokens * (rank + 3 + 4 * heads + 8 * len(captions)) + PICTURE_BYTES
-    text = sum(len(json.dumps(caption)) + 200 for caption in captions)
+    text = sum(len(_json(caption)) + 200 for caption in captions)
     room = (MOST_BYTES - FIXED - text) * 3 // 4 - others
     if room <= 0:
         raise ValueError(
@@ -160,6 +160,12 @@ def _file(image: Any, kind: str, **options: Any) -> bytes:
     return file.getvalue()
 
 
+def _json(value: Any) -> str:
+    """JSON that can stand within a script, which "</script>" and "<!--" would end or swallow in any quotes."""
+    text = json.dumps(value, allow_nan=False, separators=(",", ":"))
+    return text.replace("<", "\\u003c").replace(">", "\\u003e")
+
+
 def _base64(array: NDArray[Any]) -> str:
     return b64encode(np.ascontiguousarray(array).tobytes()).decode()
 
@@ -167,13 +173,11 @@ def _base64(array: NDArray[Any]) -> str:
 def _fill(title: str, made_by: str, found: Explanation, data: dict[str, Any]) -> str:
     rows, columns = found.grid
     room = files("aimv2_np.viz")
-    # Within a script "</script>" and "<!--" would end or swallow it, whatever quotes they stand in.
-    text = json.dumps(data, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c").replace(">", "\\u003e")
     parts = {
         "title": escape(title),
         "model": escape(made_by),
         "grid": f"{rows} × {columns} patches" if rows * columns > 1 else "one patch",
-        "data": text,
+        "data": _json(data),
         "script": room.joinpath("page.js").read_text("utf-8"),
     }
     # One pass: what is put in is never searched for places again.

@@ -19,7 +19,7 @@ from aimv2_np.viz.towers import vision_tower
 SHOWN = 8  # positions along each axis whose maps are drawn
 
 
-def positions(model: Aimv2Model | Aimv2VisionModel, grid: tuple[int, int] | None = None) -> NDArray[Any]:
+def position_vectors(model: Aimv2Model | Aimv2VisionModel, grid: tuple[int, int] | None = None) -> NDArray[Any]:
     """The position vectors of a grid (rows, columns), by default the model's own: (rows, columns, D).
 
     A learned table is stretched to another grid, as the model does when it is asked to. ValueError for a grid without
@@ -33,8 +33,8 @@ def positions(model: Aimv2Model | Aimv2VisionModel, grid: tuple[int, int] | None
 
 
 def position_similarity(model: Aimv2Model | Aimv2VisionModel, grid: tuple[int, int] | None = None) -> NDArray[Any]:
-    """The cosine of every position with every other: (rows, columns, rows, columns); grid as for `positions`."""
-    table = positions(model, grid)
+    """The cosine of every position with every other: (rows, columns, rows, columns); grid as for `position_vectors`."""
+    table = position_vectors(model, grid)
     unit = to_numpy(l2_normalize(table.reshape(-1, table.shape[2])))
     cosines: NDArray[Any] = (unit @ unit.T).reshape(*table.shape[:2], *table.shape[:2])
     return cosines
@@ -81,7 +81,7 @@ def draw_position_waves(model: Aimv2Model | Aimv2VisionModel, grid: tuple[int, i
             "the model's positions are a learned table and no waves; draw_position_similarity shows them, and the "
             "native checkpoints have waves"
         )
-    table = positions(model, grid)
+    table = position_vectors(model, grid)
     quarter = table.shape[2] // 4
     figure, axes = panels(4, columns=2, side=2.8)
     parts = (("sin(c·ω)", "column c"), ("cos(c·ω)", "column c"), ("sin(r·ω)", "row r"), ("cos(r·ω)", "row r"))

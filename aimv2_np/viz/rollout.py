@@ -87,7 +87,8 @@ def draw_attention_rollout(
     show_picture(axes[0], seen.colors, grid, "attention rollout")
     mark_patch(axes[0], patch)
     for ax, title, weights in zip(axes[1:], titles, maps, strict=True):
-        heat = show_map(ax, (weights * weights.size).reshape(grid), title, over=seen.colors, root=True)
+        shares = (weights * weights.size).reshape(grid)
+        heat = show_map(ax, shares, title, over=seen.colors, limits=(0, float(shares.max())), root=True)
         color_scale(figure, heat, [ax], "share (1: an even one)")
     mark_patch(axes[1], patch)
     return Drawing(product, figure)

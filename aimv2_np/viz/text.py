@@ -13,8 +13,9 @@ from aimv2_np.models.aimv2 import Aimv2Model
 from aimv2_np.models.text import Aimv2TextModel
 from aimv2_np.processing import Aimv2Processor
 from aimv2_np.tracing import trace
+from aimv2_np.viz.attention import by_head
 from aimv2_np.viz.drawing import LARGE, MAP, SMALL, Drawing, color_scale, need_matplotlib, panels
-from aimv2_np.viz.towers import check_head, check_layer, text_tower
+from aimv2_np.viz.towers import check_layer, text_tower
 
 
 def text_attention(
@@ -48,12 +49,7 @@ def draw_text_attention(
     inputs = processor(text=[text])
     weights = text_attention(tower, **inputs, layer=layer)[0]
     tokens = [processor.decode([i]).strip() for i in inputs["input_ids"][0].tolist()]
-    if head is None:
-        shown = [("mean of the heads", weights.mean(axis=0)), *((f"head {h}", it) for h, it in enumerate(weights))]
-    else:
-        head = check_head(len(weights), head)
-        weights = weights[head : head + 1]
-        shown = [(f"head {head}", weights[0])]
+    weights, shown = by_head(weights, head)
     figure, axes = panels(len(shown), columns=3, side=max(2.2, 0.22 * len(tokens) + 1))
     later = np.triu(np.ones(weights.shape[1:], dtype=bool), 1)
     for ax, (title, it) in zip(axes, shown, strict=True):

@@ -2,18 +2,18 @@ import numpy as np
 import pytest
 
 from aimv2_np.layers.positions import sincos_positions
-from aimv2_np.viz import draw_position_similarity, draw_position_waves, position_similarity, positions
+from aimv2_np.viz import draw_position_similarity, draw_position_waves, position_similarity, position_vectors
 
 
 def test_the_learned_table_row_by_row(loaded):
     table = loaded[0].vision_model.embeddings.position_embedding.weight
-    np.testing.assert_array_equal(positions(loaded[0]).reshape(6, 16), table)
-    assert positions(loaded[0]).shape == (2, 3, 16)
-    assert positions(loaded[0], (5, 4)).shape == (5, 4, 16)  # stretched
+    np.testing.assert_array_equal(position_vectors(loaded[0]).reshape(6, 16), table)
+    assert position_vectors(loaded[0]).shape == (2, 3, 16)
+    assert position_vectors(loaded[0], (5, 4)).shape == (5, 4, 16)  # stretched
 
 
 def test_waves_of_a_native_model(native):
-    np.testing.assert_array_equal(positions(native[0], (3, 5)).reshape(15, 16), sincos_positions(np, 3, 5, 16))
+    np.testing.assert_array_equal(position_vectors(native[0], (3, 5)).reshape(15, 16), sincos_positions(np, 3, 5, 16))
 
 
 @pytest.mark.parametrize("grid", [None, (4, 7), (1, 1)])
@@ -25,14 +25,14 @@ def test_similarity(loaded, native, grid):
         square = cosines.reshape(rows * columns, -1)
         np.testing.assert_allclose(square, square.T, atol=1e-6)
         np.testing.assert_allclose(np.diagonal(square), 1, rtol=1e-6)
-        table = positions(model, grid).reshape(rows * columns, -1)
+        table = position_vectors(model, grid).reshape(rows * columns, -1)
         lengths = np.linalg.norm(table, axis=1)
         np.testing.assert_allclose(square[0], table @ table[0] / (lengths * lengths[0]), atol=1e-6)
 
 
 def test_a_grid_needs_a_patch(native):
     with pytest.raises(ValueError, match="at least one patch"):
-        positions(native[0], (0, 3))
+        position_vectors(native[0], (0, 3))
 
 
 @pytest.mark.usefixtures("matplotlib")
