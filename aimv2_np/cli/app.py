@@ -15,6 +15,7 @@ from aimv2_np.cli.compare import compare_command
 from aimv2_np.cli.convert import convert_command
 from aimv2_np.cli.demo import demo_command
 from aimv2_np.cli.embed import embed_command
+from aimv2_np.cli.explain import explain_command
 from aimv2_np.cli.info import info_command
 from aimv2_np.cli.knn import knn_command
 from aimv2_np.cli.models import models_command
@@ -78,8 +79,8 @@ def app() -> None:
 
 
 COMMANDS = (
-    demo_command, classify_command, embed_command, search_command, knn_command, info_command, models_command,
-    convert_command, record_command, compare_command, verify_command, bench_command,
+    demo_command, classify_command, embed_command, search_command, knn_command, explain_command, info_command,
+    models_command, convert_command, record_command, compare_command, verify_command, bench_command,
 )  # fmt: skip
 for command in COMMANDS:
     app.add_command(command)

@@ -129,12 +129,12 @@ def _draw(
     model: Any, processor: Any, pictures: list[Any], tops: tuple[str, ...], place: Path, free: bool, asked: bool
 ) -> str:
     """Write the attention picture and say where it is; or say why there is none, unless it was asked for."""
-    from aimv2_np.viz import draw_attention, save_png
+    from aimv2_np.viz import draw_pooling_attention, save_png
 
     if not free:
         return f"not drawn: {place} is there and no picture of this demo (--output names another)"
     try:
-        save_png(draw_attention(model, processor, pictures, list(tops)), place, overwrite=True, software=MAKER)
+        save_png(draw_pooling_attention(model, processor, pictures, list(tops)), place, overwrite=True, software=MAKER)
     except OSError as error:
         problem = f"{place} cannot be written: {(error.strerror or str(error)).lower()}"
         if asked:

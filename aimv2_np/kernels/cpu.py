@@ -210,7 +210,9 @@ def _through(
 
 def _tile(mask: NDArray | None, b: slice, n: slice) -> NDArray | None:
     """The part of a mask for some pictures and some queries; along an axis of length one it is the same for all."""
-    return None if mask is None else mask[b if len(mask) > 1 else slice(None), :, n if mask.shape[2] > 1 else slice(None)]
+    if mask is None:
+        return None
+    return mask[b if len(mask) > 1 else slice(None), :, n if mask.shape[2] > 1 else slice(None)]
 
 
 def _matmul(a: NDArray, b: NDArray) -> NDArray:

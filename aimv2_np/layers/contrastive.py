@@ -13,16 +13,16 @@ from aimv2_np.layers.linear import linear
 from aimv2_np.shapes import Array, Float
 
 
-def l2_normalize(features: Float[Array, "B E"]) -> Float[Array, "B E"]:
+def l2_normalize(features: Float[Array, "*batch E"]) -> Float[Array, "*batch E"]:
     """Rows scaled to length one; a row of zeros, which has no direction, stays zero.
 
     Dividing by the largest element first keeps the squares of any numbers from overflowing or vanishing.
     """
     xp = namespace(features)
     wide = widen(features)
-    largest = abs(wide).max(axis=-1, keepdims=True)  # (B, 1)
+    largest = abs(wide).max(axis=-1, keepdims=True)  # (..., 1)
     wide = wide / xp.where(largest == 0, 1, largest)
-    length = xp.sqrt((wide * wide).sum(axis=-1, keepdims=True))  # (B, 1), at least 1 unless all are zero
+    length = xp.sqrt((wide * wide).sum(axis=-1, keepdims=True))  # (..., 1), at least 1 unless all are zero
     return (wide / xp.maximum(length, 1)).astype(features.dtype, copy=False)
 
 

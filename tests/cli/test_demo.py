@@ -41,11 +41,11 @@ def drawing(monkeypatch):
                 info.add_text(key, value)
             photo(30, 40).save(file, format, pnginfo=info)
 
-    def draw_attention(model: object, processor: object, images: list[object], captions: list[str]) -> Figure:
+    def draw_pooling_attention(model: object, processor: object, images: list[object], captions: list[str]) -> Figure:
         asked.append((len(images), captions))
         return Figure()
 
-    monkeypatch.setattr("aimv2_np.viz.draw_attention", draw_attention)
+    monkeypatch.setattr("aimv2_np.viz.draw_pooling_attention", draw_pooling_attention)
     return asked
 
 

@@ -44,8 +44,9 @@ def for_embedding():
 
 
 PREPARED = {"docs/compare.md": for_compare, "docs/embedding.md": for_embedding}
-# Blocks with a line that needs what a test has not: weights from the hub, PyTorch, a cluster, the reader's own model.
-ELSEWHERE = ("ray.data", "torch_module", "timm/aimv2_large", "my_model(")
+# Blocks with a line that needs what a test has not: weights from the hub, PyTorch, a cluster, the reader's own model,
+# matplotlib (tests/viz/test_docs.py runs these).
+ELSEWHERE = ("ray.data", "torch_module", "timm/aimv2_large", "my_model(", "import draw_")
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if blocks(name)])

@@ -1,0 +1,102 @@
+"""Everything there is to show of one picture, from one pass through the model."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aimv2_np.arrays import to_numpy, widen
+from aimv2_np.layers.attention import softmax
+from aimv2_np.layers.contrastive import l2_normalize
+from aimv2_np.models.aimv2 import Aimv2Model
+from aimv2_np.models.vision import Aimv2VisionModel
+from aimv2_np.processing import Aimv2ImageProcessor, Aimv2Processor
+from aimv2_np.shapes import Array, Float
+from aimv2_np.viz.attention import run_with_attention
+from aimv2_np.viz.captions import contributions, fits
+from aimv2_np.viz.pooling import pooling_weights
+from aimv2_np.viz.seen import see
+from aimv2_np.viz.towers import grid_of, two_towers, vision_tower
+
+MAX_PATCHES = 8192  # twice what AIMv2 was trained for; all pairs of them are 268 MB in float32
+Take = Callable[[int, Array, Array], None]  # (layer, queries, keys) of that layer, (1, H, N, d)
+
+
+@dataclass(frozen=True, eq=False)
+class Explanation:
+    """What there is to show of one picture; N patches, L captions.
+
+    Attributes:
+        colors: (h, w, 3), the picture as the model sees it.
+        grid: (rows, columns), rows · columns = N.
+        tokens: (N, D), the last hidden state.
+        pooling: (H, N), the pooling head's attention; None without a head.
+        captions: L texts, as given.
+        cosines: (L,) of the picture with each caption.
+        probabilities: (L,), the softmax of the picture's logits.
+        similarity, contributions: (L, N), as from `caption_similarity` and `caption_contributions`.
+    """
+
+    colors: NDArray[np.uint8]
+    grid: tuple[int, int]
+    tokens: NDArray[np.floating[Any]]
+    pooling: NDArray[np.floating[Any]] | None
+    captions: tuple[str, ...]
+    cosines: NDArray[np.floating[Any]]
+    probabilities: NDArray[np.floating[Any]]
+    similarity: NDArray[np.floating[Any]]
+    contributions: NDArray[np.floating[Any]]
+
+
+def explain(
+    model: Aimv2Model | Aimv2VisionModel,
+    processor: Aimv2Processor | Aimv2ImageProcessor,
+    image: Any,
+    captions: Sequence[str] = (),
+    take: Take = lambda layer, q, k: None,
+) -> Explanation:
+    """Run the model once over a picture, and its captions; `take` is handed the attention of every layer.
+
+    Raises:
+        ValueError: captions with a model or processor that has no text side, a picture smaller than a patch, captions
+            that are too long; and whatever the processor raises.
+    """
+    tower = vision_tower(model)
+    features = _text_features(model, processor, captions) if captions else None
+    (seen,) = see(tower, processor, [image])
+    grid = grid_of(tower, seen.pixel_values)
+    if grid[0] * grid[1] > MAX_PATCHES:
+        raise ValueError(
+            f"the picture has {grid[0]} x {grid[1]} patches, and all pairs of them are looked at; expected at most "
+            f"{MAX_PATCHES:,}: make the picture smaller"
+        )
+    tokens = run_with_attention(tower, seen.pixel_values, range(len(tower.encoder.layers)), take)
+    nothing = np.zeros((0, grid[0] * grid[1]), np.float32)
+    cosines = probabilities = nothing[:, 0]
+    similarity = parts = nothing
+    if features is not None:
+        network = two_towers(model)
+        pooled = l2_normalize(network.visual_projection(network.vision_model.head(tokens)))  # type: ignore[misc]
+        logits = to_numpy(widen(network.logits(l2_normalize(features), pooled)))[:, 0]
+        similarity, parts = fits(network, tokens, features)[0], contributions(network, tokens, features)[0]
+        cosines, probabilities = parts.sum(axis=1), softmax(logits)
+    return Explanation(
+        seen.colors, grid, to_numpy(widen(tokens))[0], pooling_weights(tower, tokens)[0] if tower.head else None,
+        tuple(captions), cosines, probabilities, similarity, parts,
+    )  # fmt: skip
+
+
+def _text_features(
+    model: Any, processor: Aimv2Processor | Aimv2ImageProcessor, captions: Sequence[str]
+) -> Float[Array, "L E"]:
+    network = two_towers(model)
+    if not isinstance(processor, Aimv2Processor):
+        raise ValueError("the processor has no tokenizer; captions need an Aimv2Processor with one")
+    if isinstance(captions, str):
+        raise ValueError(f"captions is the string {captions!r:.80}; expected a list of strings")
+    for caption in captions:
+        if not caption.strip():
+            raise ValueError("a caption is blank; expected words")
+    return network.get_text_features(**processor(text=list(captions), padding=True))

@@ -1,0 +1,100 @@
+"""The parts of a model that pictures are made of, and the places in it that a caller may name, checked."""
+
+from typing import Any
+
+import numpy as np
+
+from aimv2_np.config import Aimv2Config, Aimv2TextConfig, Aimv2VisionConfig
+from aimv2_np.layers.pooling_head import AttentionPoolingHead
+from aimv2_np.models.aimv2 import Aimv2Model
+from aimv2_np.models.text import Aimv2TextModel
+from aimv2_np.models.vision import Aimv2VisionModel
+from aimv2_np.shapes import Array, Float
+
+_LIT = "such as 'apple/aimv2-large-patch14-224-lit'"
+
+
+def vision_tower(model: Any) -> Aimv2VisionModel:
+    """The vision tower of a model, or the model when it is one; ValueError when there is none."""
+    tower = model.vision_model if isinstance(model, Aimv2Model) else model
+    if not isinstance(tower, Aimv2VisionModel):
+        raise ValueError(f"model is an {type(model).__name__}; expected one with a vision tower")
+    return tower
+
+
+def text_tower(model: Any) -> Aimv2TextModel:
+    """The text tower of a model, or the model when it is one; ValueError when there is none."""
+    tower = model.text_model if isinstance(model, Aimv2Model) else model
+    if not isinstance(tower, Aimv2TextModel):
+        raise ValueError(f"model is an {type(model).__name__}; texts need a checkpoint with a text tower, {_LIT}")
+    return tower
+
+
+def two_towers(model: Any) -> Aimv2Model:
+    """The model, when it has both towers; ValueError otherwise."""
+    if not isinstance(model, Aimv2Model):
+        raise ValueError(
+            f"model is an {type(model).__name__}; captions are compared with pictures by a checkpoint with both "
+            f"towers, {_LIT}"
+        )
+    return model
+
+
+def pooling_head(tower: Aimv2VisionModel) -> AttentionPoolingHead:
+    """The pooling head of a vision tower; ValueError when it has none."""
+    if tower.head is None:
+        raise ValueError(
+            "the model has no pooling head (use_head is false) and its attention cannot be shown; expected a "
+            f"checkpoint with one, {_LIT}"
+        )
+    return tower.head
+
+
+def grid_of(tower: Aimv2VisionModel, pixel_values: Float[Array, "B C height width"]) -> tuple[int, int]:
+    """(rows, columns) of whole patches, after the model has accepted `pixel_values`."""
+    height, width = tower.config.patch_shape
+    shape = np.shape(pixel_values)
+    return shape[2] // height, shape[3] // width
+
+
+def check_layer(tower: Aimv2VisionModel | Aimv2TextModel, layer: int) -> int:
+    """The number of a layer from 0; negative ones count from the end. ValueError when there is no such layer."""
+    return _index(layer, len(tower.encoder.layers), "layer")
+
+
+def check_head(heads: int, head: int) -> int:
+    """The number of an attention head from 0; negative ones count from the end. ValueError when there is none."""
+    return _index(head, heads, "head")
+
+
+def check_patch(grid: tuple[int, int], patch: tuple[int, int] | None) -> tuple[int, int]:
+    """(row, column) of a patch from (0, 0) at the top left, by default the one in the middle; ValueError outside."""
+    rows, columns = grid
+    if patch is None:
+        return rows // 2, columns // 2
+    row, column = patch
+    if not (0 <= row < rows and 0 <= column < columns):
+        raise ValueError(
+            f"there is no patch in row {row}, column {column}; the picture has {rows} x {columns} patches: choose "
+            f"rows 0 to {rows - 1}, columns 0 to {columns - 1}"
+        )
+    return int(row), int(column)
+
+
+def _index(number: int, count: int, what: str) -> int:
+    if not -count <= number < count:
+        raise ValueError(
+            f"there is no {what} {number}; the tower has {count}: choose 0 to {count - 1}, or -1 for the last"
+        )
+    return int(number) % count
+
+
+def check_kind(config: Aimv2Config | Aimv2VisionConfig | Aimv2TextConfig, name: object, *, captions: bool) -> None:
+    """ValueError for a checkpoint `name` that has no vision tower, or no text tower although there are captions."""
+    if isinstance(config, Aimv2TextConfig):
+        raise ValueError(f"{name} is a checkpoint with a text tower alone; explaining pictures needs a vision tower")
+    if captions and not isinstance(config, Aimv2Config):
+        raise ValueError(
+            f"{name} is a checkpoint with a vision tower alone, which knows no captions; leave --text out, or use one "
+            f"with both towers, {_LIT}"
+        )

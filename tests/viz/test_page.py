@@ -1,0 +1,227 @@
+import base64
+import json
+import re
+import shutil
+import subprocess
+
+import numpy as np
+import pytest
+
+from aimv2_np import Aimv2ImageProcessor, Aimv2VisionModel
+from aimv2_np.viz import caption_similarity, explanation_page, patch_similarity
+from aimv2_np.viz.page import MOST_BYTES
+from tests.support.pictures import photo
+from tests.support.two_towers import vision_config
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
+BROWSER = next(filter(None, map(shutil.which, BROWSERS)), None)
+needs_browser = pytest.mark.skipif(BROWSER is None, reason=f"there is no browser here: none of {', '.join(BROWSERS)}")
+CAPTIONS = ["a cat", "</script><b>{{data}}&"]
+
+# What goes wrong in the page, from its first line on; then what a visitor would do, and what came of it.
+WATCH = """<script>
+const wrong = [];
+addEventListener("error", event => wrong.push(event.message));
+addEventListener("securitypolicyviolation", event => wrong.push(event.violatedDirective));
+for (const kind of ["error", "warn"]) console[kind] = text => wrong.push(text);
+</script>"""
+VISIT = """<script>
+const seen = {}, surface = $("picture"), said = () => $("facts").textContent;
+const point = (kind, row, column, type = "mouse") => {
+  const box = surface.getBoundingClientRect();
+  const clientX = box.left + (column + 0.5) / columns * box.width, clientY = box.top + (row + 0.5) / rows * box.height;
+  surface.dispatchEvent(new PointerEvent(kind, {bubbles: true, pointerType: type, clientX, clientY}));
+};
+const press = key => surface.dispatchEvent(new KeyboardEvent("keydown", {key, bubbles: true, cancelable: true}));
+const slide = (id, value) => { $(id).value = value; $(id).dispatchEvent(new Event("input")); };
+const view = name => {
+  const it = document.querySelector(`input[value=${name}]`);
+  if (it) it.click();
+  return it ? said() : "absent";
+};
+const color = (row, column) => [...paint.getImageData(column, row, 1, 1).data].join();
+const BODY;
+seen.wrong = wrong;
+document.title = "SEEN" + JSON.stringify(seen).replace(/</g, "") + "NEES";
+</script>"""
+
+
+def visit(text, body, tmp_path):
+    """The page after `body`, which fills `seen`, has run in a browser."""
+    file = tmp_path / "page.html"
+    text = text.replace("<style>", WATCH + "<style>", 1)
+    file.write_text(text.replace("</body>", VISIT.replace("const BODY;", body) + "</body>"), encoding="utf-8")
+    command = [BROWSER, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}"]
+    done = subprocess.run(
+        [*command, "--dump-dom", file.as_uri()], capture_output=True, text=True, timeout=120, check=True
+    )
+    seen = re.search(r"<title>SEEN(.*?)NEES</title>", done.stdout, re.DOTALL)
+    assert seen, done.stdout[-2000:]
+    found = json.loads(seen[1].replace("&amp;", "&").replace("&gt;", ">"))
+    assert found.pop("wrong") == []
+    return found
+
+
+def data_of(text):
+    return json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', text, re.DOTALL)[1])
+
+
+def numbers(text, dtype):
+    return np.frombuffer(base64.b64decode(text), dtype)
+
+
+@pytest.fixture(scope="module")
+def page(loaded):
+    return explanation_page(
+        *loaded, photo(20, 30), CAPTIONS, title="</title>{{data}}", made_by="<b>me", patch=(0, 1), layer=0
+    )
+
+
+def test_it_loads_nothing(page):
+    assert "default-src 'none'; img-src data:;" in page
+    assert not re.search(r"https?:|@import|url\(|<link|src=[\"'](?!data:)", page)
+
+
+def test_names_and_captions_cannot_break_out_of_it(page):
+    assert "&lt;/title&gt;{{data}}" in page
+    assert "&lt;b&gt;me" in page
+    assert page.count("</script>") == 2
+    assert "<b>" not in re.sub("<li[^>]*><b>", "", page)
+    assert [it["text"] for it in data_of(page)["captions"]] == CAPTIONS
+
+
+def test_its_numbers_are_the_model_s(page, loaded):
+    model, processor = loaded
+    data = data_of(page)
+    inputs = processor(images=photo(20, 30), text=CAPTIONS, padding=True)
+    fits = caption_similarity(model, **inputs)[0].reshape(2, 6)
+    for it, expected in zip(data["captions"], fits, strict=True):
+        np.testing.assert_allclose(numbers(it["similarity"], "<f4"), expected, atol=1e-6)
+    stored = numbers(data["features"]["data"], np.int8).reshape(6, -1) * data["features"]["scales"]
+    expected = [patch_similarity(model, inputs["pixel_values"], (r, c)).ravel() for r in range(2) for c in range(3)]
+    error = abs(stored @ stored.T - np.array(expected)).max()
+    assert error <= data["features"]["error"] + 1e-6  # as the page says; the cosines are float32
+    assert data["features"]["error"] < 16 / 127  # 16 numbers that are off by half a step of 1/127 each, on both sides
+    assert (data["rows"], data["columns"], data["layers"], data["heads"]) == (2, 3, 2, 2)
+    assert data["start"] == {"layer": 0, "head": -1, "row": 0, "column": 1}
+
+
+def test_places_that_are_not_there(loaded):
+    for wrong, message in (({"head": 2}, "no head 2"), ({"layer": 5}, "no layer 5"), ({"patch": (3, 0)}, "row 3")):
+        with pytest.raises(ValueError, match=message):
+            explanation_page(*loaded, photo(24, 50), **wrong)
+
+
+def test_too_many_captions_for_a_page(loaded):
+    with pytest.raises(ValueError, match="too many for a page"):
+        explanation_page(*loaded, photo(20, 30), [f"a cat {i}" for i in range(20_000)])
+
+
+@pytest.fixture(scope="module")
+def large():
+    """1024 patches of a picture that does not compress, 24 layers of 8 heads."""
+    sizes = {"hidden_size": 128, "patch_size": 14}
+    config = vision_config(is_native=True, num_hidden_layers=24, num_attention_heads=8, **sizes)
+    picture = np.random.default_rng(0).integers(0, 256, (448, 448, 3), dtype=np.uint8)
+    return explanation_page(
+        Aimv2VisionModel(config), Aimv2ImageProcessor(do_resize=False, do_center_crop=False), picture
+    )
+
+
+def test_a_page_of_1024_patches_is_under_5_megabytes(large):
+    assert 4_500_000 < len(large.encode()) <= MOST_BYTES < 5_000_000
+    data = data_of(large)
+    assert data["maps"]["layers"] == list(range(24))
+    assert len(data["maps"]["withHeads"]) >= 3
+
+
+@needs_browser
+def test_a_visit(page, tmp_path):
+    body = """
+    seen.first = said();
+    point("pointermove", 1, 2); seen.hovered = said(); seen.color = color(0, 0);
+    slide("layer", 1); seen.layer = said(); seen.other = color(0, 0);
+    seen.valuetext = $("layer").getAttribute("aria-valuetext");
+    slide("head", 1); seen.head = said();
+    point("click", 1, 2); seen.held = said(); point("pointermove", 0, 0); seen.stays = said();
+    $("pin").click(); point("pointermove", 0, 0); seen.free = said();
+    press("ArrowRight"); press("ArrowDown"); press("ArrowDown"); seen.keys = said(); press("Home"); seen.home = said();
+    press("Enter"); seen.pressed = $("pin").getAttribute("aria-pressed");
+    press("Escape"); seen.released = $("pin").textContent;
+    point("pointerdown", 0, 2, "touch"); point("click", 0, 2, "touch"); seen.touched = said();
+    for (const name of Object.keys(VIEWS)) seen["view-" + name] = view(name);
+    seen.disabled = [$("layer").disabled, $("head").disabled, $("caption-box").hidden];
+    $("caption").value = "1"; $("caption").dispatchEvent(new Event("change")); seen.caption = said();
+    seen.labels = [...document.querySelectorAll("input, select")].every(it => it.labels.length === 1);
+    seen.live = $("facts").getAttribute("aria-live");
+    seen.image = $("image").naturalWidth; seen.stored = $("stored").textContent;
+    """
+    seen = visit(page, body, tmp_path)
+    assert seen["first"].startswith("Patch row 0, column 1.\nIn layer 0, all heads on average look most at row ")
+    assert seen["hovered"].startswith("Patch row 1, column 2.\n")
+    assert seen["layer"].startswith("Patch row 1, column 2.\nIn layer 1, all heads")
+    assert seen["color"] != seen["other"]
+    assert seen["valuetext"] == "layer 1"
+    assert "In layer 1, head 1 looks most at" in seen["head"]
+    assert seen["held"].startswith("Patch row 1, column 2, held.")
+    assert seen["stays"] == seen["held"]
+    assert seen["free"].startswith("Patch row 0, column 0.")
+    assert seen["keys"].startswith("Patch row 1, column 1.")
+    assert seen["home"].startswith("Patch row 1, column 0.")
+    assert (seen["pressed"], seen["released"]) == ("true", "Hold this patch")
+    assert seen["touched"].startswith("Patch row 0, column 2.")
+    assert "draws most at" in seen["view-rollout"]
+    assert "Its head 1 looks most at" in seen["view-pooling"]
+    assert "Most like it: row" in seen["view-neighbours"]
+    assert "cosine with “a cat” is" in seen["view-similarity"]
+    assert "of the picture with “a cat”" in seen["view-parts"]
+    assert seen["disabled"] == [True, True, False]
+    assert "/script>b>{{data}}&" in seen["caption"]  # as it is, but for the <, which the test takes out
+    assert seen["labels"] is True
+    assert (seen["live"], seen["image"]) == ("polite", 24)
+    assert "of each patch all 6 patches" in seen["stored"]
+
+
+@needs_browser
+def test_what_the_browser_shows_is_the_model_s_attention(page, loaded, tmp_path):
+    model, processor = loaded
+    body = "point('pointermove', 1, 0); seen.list = [...VIEWS.attention.show().list]; seen.like = [...cosines()];"
+    seen = visit(page, body, tmp_path)
+    pixels = processor(images=photo(20, 30))["pixel_values"]
+    expected = model.vision_model(pixels, output_attentions=True).attentions[0][0].mean(axis=0)[3]
+    np.testing.assert_allclose(seen["list"], expected, atol=0.51 * expected.max() / 255)
+    np.testing.assert_allclose(
+        seen["like"], patch_similarity(model, pixels, (1, 0)).ravel(), atol=data_of(page)["features"]["error"] + 1e-6
+    )
+
+
+@needs_browser
+def test_a_visit_to_a_large_page(large, tmp_path):
+    body = """
+    point("pointermove", 31, 30); seen.facts = said(); seen.list = [...VIEWS.attention.show().list];
+    const without = maps.layers.findIndex(layer => !maps.withHeads.includes(layer));
+    slide("layer", without); slide("head", 3); seen.note = $("note").textContent; seen.hidden = $("note").hidden;
+    slide("layer", maps.layers.indexOf(maps.withHeads[0])); seen.head = said(); seen.stored = $("stored").textContent;
+    view("rollout"); view("neighbours"); view("pooling"); view("colors"); seen.captions = view("parts");
+    """
+    seen = visit(large, body, tmp_path)
+    assert seen["facts"].startswith("Patch row 31, column 30.")
+    assert "highest hold" in seen["facts"]
+    assert sum(seen["list"]) == pytest.approx(1, abs=1e-3)  # the rest at its average
+    assert "Single heads are stored of layers" in seen["note"]
+    assert seen["hidden"] is False
+    assert "head 3 looks most at" in seen["head"]
+    assert seen["captions"] == "absent"
+    assert "compressed (JPEG)" in seen["stored"]
+
+
+@needs_browser
+def test_a_single_patch(native, tmp_path):
+    body = """
+    point("pointermove", 0, 0); seen.facts = said(); press("ArrowDown");
+    seen.like = view("neighbours"); seen.head = view("pooling");
+    """
+    seen = visit(explanation_page(*native, photo(9, 9)), body, tmp_path)
+    assert "look most at row 0, column 0 (100 %)" in seen["facts"]
+    assert "There is no other patch." in seen["like"]
+    assert seen["head"] == "absent"
