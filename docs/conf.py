@@ -2,6 +2,8 @@
 
 import importlib
 import pkgutil
+import sys
+from pathlib import Path
 
 from aimv2_np import __version__, layers
 from aimv2_np.operation import Operation
@@ -10,8 +12,15 @@ project = "aimv2_np"
 author = "the aimv2_np authors"
 release = __version__
 
-extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode", "sphinx_copybutton"]
+sys.path.insert(0, str(Path(__file__).parent / "extensions"))
+extensions = [
+    "myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode", "sphinx_copybutton",
+    "mathml", "sources",
+]  # fmt: skip
+html_math_renderer = "mathml"  # MathJax would be fetched from a network
 html_theme = "furo"
+html_static_path = ["static"]
+html_css_files = ["site.css"]
 html_title = f"aimv2_np {release}"
 exclude_patterns = ["**/.ipynb_checkpoints"]
 

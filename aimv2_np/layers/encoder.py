@@ -19,7 +19,7 @@ from aimv2_np.shapes import Array, Bool, Float
 
 @dataclass(repr=False, eq=False)
 class EncoderLayer(Module):
-    """One block: attention and MLP, each behind its norm."""
+    """One block: attention and MLP, each behind its norm. See docs/equations.md, (7)."""
 
     rms_norm1: RMSNorm
     attention: Attention
@@ -48,7 +48,7 @@ class EncoderLayer(Module):
 def run_layers(
     x: Float[Array, "B N D"], layers: list[EncoderLayer], mask: Bool[Array, "#B 1 #N N"] | None = None
 ) -> Float[Array, "B N D"]:
-    """One block after the other."""
+    """One block after the other. See docs/equations.md, (7)."""
     for layer in layers:
         x = layer(x, mask)
     return x

@@ -16,6 +16,7 @@ def sincos_positions(xp: ModuleType, rows: int, columns: int, size: int) -> Floa
 
     The one-dimensional form is Vaswani et al. 2017 (arXiv:1706.03762), section 3.5. AIMv2's native checkpoints were
     trained with the width (column) first; row-major order of patches. D must be divisible by 4.
+    See docs/equations.md, (4).
     """
     omega = 10000.0 ** (-xp.arange(size // 4) / (size // 4))  # (D/4,)
     r, c = (axis.reshape(-1, 1) * omega for axis in xp.indices((rows, columns)))  # (N, D/4) each
@@ -30,6 +31,7 @@ def interpolate_positions(
         new = K_rows · table · K_columnsᵀ        K: the matrices of `cubic_matrix`
 
     Equal to `torch.nn.functional.interpolate(mode="bicubic", align_corners=False, antialias=False)`.
+    See docs/equations.md, (5).
     """
     if grid == new_grid:
         return table

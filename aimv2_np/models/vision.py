@@ -26,7 +26,10 @@ from aimv2_np.tracing import record
 
 @dataclass(repr=False, eq=False)
 class VisionEmbeddings(Module):
-    """Embedded patches, normalised, plus positions: learned for `grid`, or sine-cosine when there is no table."""
+    """Embedded patches, normalised, plus positions: learned for `grid`, or sine-cosine when there is no table.
+
+    See docs/equations.md, (6).
+    """
 
     patch_embed: PatchEmbed
     rms_norm: RMSNorm
@@ -62,7 +65,7 @@ class VisionEmbeddings(Module):
 
 @dataclass(init=False, repr=False, eq=False)
 class Aimv2VisionModel(PretrainedModel):
-    """AIMv2's vision tower."""
+    """AIMv2's vision tower. See docs/equations.md, (13)."""
 
     embeddings: VisionEmbeddings
     encoder: Encoder

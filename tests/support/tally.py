@@ -43,8 +43,8 @@ TALLIES: dict[str, Tally] = {}
 
 def compared(subject: str, errors: Mapping[str, float] | float, allowed: float = 0.0) -> None:
     """One case: the relative error of each array compared, all of which passed with `allowed` (0: equal bits)."""
-    values = list(errors.values()) if isinstance(errors, Mapping) else [float(errors)]
-    largest = max(values, default=0.0)
+    values = list(errors.values()) if isinstance(errors, Mapping) else [errors]
+    largest, allowed = float(max(values, default=0.0)), float(allowed)
     assert largest <= allowed, f"{subject}: {largest:.3g} of {allowed:.3g} should not have passed"
     one = Tally(1, len(values), largest, largest / allowed if allowed else 0.0)
     TALLIES.setdefault(subject, Tally()).add(one)
