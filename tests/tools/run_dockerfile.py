@@ -2,7 +2,7 @@
 
 A fresh virtual environment stands for the base image, a temporary folder for its root: `/src` and `/data` lie there.
 Files are copied from a clean copy of the last commit, each RUN goes through `sh -e`, and the container is started once
-with its CMD and once with `embed`. Needs a package index, which `pip install` asks for the dependencies.
+with its CMD, then with `embed` and `search`. Needs a package index, which `pip install` asks for the dependencies.
 """
 
 import json
@@ -95,8 +95,8 @@ def main() -> None:
             print(f"{instruction} {arguments}", flush=True)
             image.apply(instruction, arguments)
         image.start()
-        pictures = image.context / "aimv2_np" / "data"
-        image.start("embed", str(pictures), "-o", "features.safetensors")
+        shutil.copytree(image.context / "docs", image.here("/data/photos"), ignore=shutil.ignore_patterns("*.md"))
+        image.start("embed", "photos", "-o", "features.safetensors")
         image.start("search", "features.safetensors", "a red circle", "--top", "1")
 
 
