@@ -16,7 +16,8 @@ SIZES = {
     "README.md": [f"| {bytes_of(OURS)} |", f"| {bytes_of(THEIRS)} |"],
     "docs/start.md": [bytes_of(OURS)],
     "docs/index.md": [bytes_of(OURS)],
-    "docs/container.md": [f"| {bytes_of(it)} | {bytes_of(BASE + it)} |" for it in (OURS, THEIRS)] + [FOUND["base"]["name"]],
+    "docs/container.md": [f"| {bytes_of(it)} | {bytes_of(BASE + it)} |" for it in (OURS, THEIRS)]
+    + [FOUND["base"]["name"]],
 }
 
 

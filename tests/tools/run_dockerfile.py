@@ -55,7 +55,7 @@ class Image:
         subprocess.run(words, cwd=self.here(self.workdir), env=self.environment, check=True)
 
     def base(self, name: str) -> None:
-        assert re.fullmatch(r"python:3\.\d+-slim", name), f"{name} is not a Python that a virtual environment stands for"
+        assert re.fullmatch(r"python:3\.\d+-slim", name), f"{name}: a virtual environment stands for Python only"
         subprocess.run([sys.executable, "-m", "venv", self.root / "env"], check=True)
 
     def copy(self, arguments: str) -> None:
