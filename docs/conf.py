@@ -9,7 +9,7 @@ from aimv2_np import __version__, layers
 from aimv2_np.operation import Operation
 
 project = "aimv2_np"
-author = "the aimv2_np authors"
+author = copyright = "the aimv2_np authors"
 release = __version__
 
 sys.path.insert(0, str(Path(__file__).parent / "extensions"))
@@ -24,7 +24,7 @@ html_css_files = ["site.css"]
 html_title = f"aimv2_np {release}"
 exclude_patterns = ["**/.ipynb_checkpoints"]
 
-myst_enable_extensions = ["dollarmath", "deflist"]
+myst_enable_extensions = ["attrs_block", "deflist", "dollarmath"]
 myst_heading_anchors = 3
 default_role = "code"  # in docstrings single backquotes are code, as in Markdown
 nb_execution_mode = "off"  # committed outputs are shown; the tests execute the notebooks

@@ -1,5 +1,6 @@
 """Every link of the built site leads somewhere, and reading it needs no network."""
 
+import re
 from urllib.parse import unquote, urlsplit
 
 
@@ -52,6 +53,15 @@ def test_equations_are_drawn_by_the_browser_itself(pages):
     assert {f"equation-{i}" for i in range(1, 21)} <= page.anchors
     text = page.path.read_text(encoding="utf-8")
     assert "$" not in text.split("<article", 1)[1].split("</article>", 1)[0]
+
+
+def test_no_markup_is_left_over(pages):
+    """What Sphinx did not understand it shows as it stands."""
+    for name, page in pages.items():
+        if not name.startswith(("code/", "_modules/")):
+            text = page.path.read_text(encoding="utf-8").split("<article", 1)[-1].split("</article>", 1)[0]
+            words = re.sub(r"<pre>.*?</pre>|<code.*?</code>|<[^>]+>", " ", text, flags=re.DOTALL)
+            assert not re.findall(r":::|```|\*\*\w|\]\(|\{(?:doc|ref|py|glossary)\W|\\\w+\{", words), name
 
 
 def test_a_docstring_leads_to_its_equation_and_an_equation_to_its_line(pages):
