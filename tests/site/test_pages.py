@@ -1,5 +1,6 @@
 """Every link of the built site leads somewhere, and reading it needs no network."""
 
+import importlib
 import re
 from urllib.parse import unquote, urlsplit
 
@@ -68,3 +69,15 @@ def test_a_docstring_leads_to_its_equation_and_an_equation_to_its_line(pages):
     assert any(it.get("href") == "../equations.html#equation-3" for it in pages["reference/layers.html"].all("a"))
     code = [it["href"] for it in pages["equations.html"].all("a") if "rms_norm.html#L-" in it.get("href", "")]
     assert code
+
+
+def test_every_public_name_is_in_the_reference(site):
+    from sphinx.util.inventory import InventoryFile
+
+    inventory = InventoryFile.loads((site / "objects.inv").read_bytes(), uri="")
+    described = {name.rpartition(".")[2] for kind in inventory.data.values() for name in kind}
+    for name in (
+        "aimv2_np",
+        *(f"aimv2_np.{room}" for room in ("golden", "golden.adapters", "processing", "tasks", "viz")),
+    ):
+        assert set(importlib.import_module(name).__all__) - {"__version__"} <= described, name
