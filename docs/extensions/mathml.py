@@ -17,7 +17,7 @@ def visit_inline(self, node):
 
 
 def visit_block(self, node):
-    latex = node.astext()
+    latex = node.astext().replace("{aligned}", "{split}")  # the same, and known to latex2mathml
     number = TAG.search(latex)
     anchor = f' id="equation-{number[1]}"' if number else ""
     shown = f'<a class="number" href="#equation-{number[1]}">({number[1]})</a>' if number else ""

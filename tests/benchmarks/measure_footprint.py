@@ -18,8 +18,6 @@ from pathlib import Path
 from stat import S_ISREG
 from typing import Any
 
-from aimv2_np.bench.machine import describe_machine
-
 ROOT = Path(__file__).parents[2]
 TARGET = ROOT / "docs" / "footprint.json"
 SETS = {"aimv2_np": ["SOURCE"], "Transformers": ["torch==2.13.0", "transformers==5.23.0", "pillow"]}
@@ -65,7 +63,7 @@ def main() -> None:
         }
     result = {
         "python": platform.python_version(),
-        "architecture": describe_machine()["architecture"],
+        "architecture": platform.machine(),
         "environments": sets,
         "base": {"name": arguments.base_name, "bytes": size_of(arguments.base)[0]} if arguments.base else None,
     }

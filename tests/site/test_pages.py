@@ -56,6 +56,12 @@ def test_equations_are_drawn_by_the_browser_itself(pages):
     assert "$" not in text.split("<article", 1)[1].split("</article>", 1)[0]
 
 
+def test_no_equation_has_a_command_that_was_not_understood(pages):
+    for name, page in pages.items():
+        for formula in re.findall(r"<math.*?</math>", page.path.read_text(encoding="utf-8"), re.DOTALL):
+            assert not re.search(r"\\|<mi>&(amp;)?</mi>", formula), (name, formula)
+
+
 def test_no_markup_is_left_over(pages):
     """What Sphinx did not understand it shows as it stands."""
     for name, page in pages.items():
