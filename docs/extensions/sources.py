@@ -13,16 +13,17 @@ from pygments.formatters import HtmlFormatter
 from pygments.lexers import PythonLexer
 
 ROOT = Path(__file__).parents[2]
-LINK = re.compile(r"\[([^\]]*)\]\((?:\.\./)+((?:aimv2_np|tests)/[\w/]+)\.py(?:#L(\d+))?\)")
+LINK = re.compile(r"\[([^\[\]]*)\]\((?:\.\./)+((?:aimv2_np|tests)/[\w/]+)\.py(?:#L(\d+))?\)")
 EQUATION = re.compile(r"docs/equations\.md, \((\w+)\)")
 
 
 def link_to_pages_of_code(app, docname, source):
     up = "../" * docname.count("/")
+    quote = '\\"' if app.env.doc2path(docname).suffix == ".ipynb" else '"'  # a notebook is read as JSON
 
     def link(match):
         text, path, line = match.groups()
-        return f'<a href="{up}code/{path}.html{f"#L-{line}" if line else ""}">{text}</a>'
+        return f"<a href={quote}{up}code/{path}.html{f'#L-{line}' if line else ''}{quote}>{text}</a>"
 
     source[0] = LINK.sub(link, source[0])
 
@@ -34,7 +35,7 @@ def link_to_equations(app, what, name, obj, options, lines):
 
 def pages_of_code(app):
     """One page for each file that some page links to."""
-    texts = [Path(app.env.doc2path(name)).read_text(encoding="utf-8") for name in sorted(app.env.found_docs)]
+    texts = [app.env.doc2path(name).read_text(encoding="utf-8") for name in sorted(app.env.found_docs)]
     for path in sorted({match[2] for text in texts for match in LINK.finditer(text)}):
         code = (ROOT / f"{path}.py").read_text(encoding="utf-8")
         shown = highlight(code, PythonLexer(), HtmlFormatter(linespans="L", linenos="inline", wrapcode=True))
