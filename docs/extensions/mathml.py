@@ -11,17 +11,22 @@ from latex2mathml.converter import convert
 TAG = re.compile(r"\\tag\{(\w+)\}")
 
 
+def source(node):
+    """The LaTeX of a formula in words that latex2mathml knows."""
+    return node.astext().replace("{aligned}", "{split}").strip()  # the same, by another name
+
+
 def visit_inline(self, node):
-    self.body.append(convert(node.astext()))
+    self.body.append(convert(source(node)))
     raise nodes.SkipNode
 
 
 def visit_block(self, node):
-    latex = node.astext().replace("{aligned}", "{split}")  # the same, and known to latex2mathml
+    latex = source(node)
     number = TAG.search(latex)
     anchor = f' id="equation-{number[1]}"' if number else ""
     shown = f'<a class="number" href="#equation-{number[1]}">({number[1]})</a>' if number else ""
-    formula = convert(TAG.sub("", latex).strip(), display="block")
+    formula = convert(TAG.sub("", latex), display="block")
     self.body.append(f'<div class="equation"{anchor}><div class="formula">{formula}</div>{shown}</div>\n')
     raise nodes.SkipNode
 
