@@ -84,7 +84,7 @@ def test_timm_stretches_positions_by_another_cubic() -> None:
         assert relative_error(ours, theirs.permute(0, 2, 3, 1).reshape(-1, 4).numpy()) > 0.1
 
 
-def test_apple_computes_native_positions_in_float32() -> None:
+def test_positions_in_float32_as_apple_computes_them() -> None:
     """Theirs and ours are float64, rounded at the end; angles of 60 in float32 are known to 60 ε only."""
     rows = columns = 64
     wide = sincos_positions(np, rows, columns, 64)
