@@ -2,20 +2,29 @@
 
 import importlib
 import pkgutil
+import sys
+from pathlib import Path
 
 from aimv2_np import __version__, layers
 from aimv2_np.operation import Operation
 
 project = "aimv2_np"
-author = "the aimv2_np authors"
+author = copyright = "the aimv2_np authors"
 release = __version__
 
-extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode", "sphinx_copybutton"]
+sys.path.insert(0, str(Path(__file__).parent / "extensions"))
+extensions = [
+    "myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode", "sphinx_copybutton",
+    "mathml", "sources",
+]  # fmt: skip
+html_math_renderer = "mathml"  # MathJax would be fetched from a network
 html_theme = "furo"
+html_static_path = ["static"]
+html_css_files = ["site.css"]
 html_title = f"aimv2_np {release}"
 exclude_patterns = ["**/.ipynb_checkpoints"]
 
-myst_enable_extensions = ["dollarmath", "deflist"]
+myst_enable_extensions = ["attrs_block", "deflist", "dollarmath"]
 myst_heading_anchors = 3
 default_role = "code"  # in docstrings single backquotes are code, as in Markdown
 nb_execution_mode = "off"  # committed outputs are shown; the tests execute the notebooks

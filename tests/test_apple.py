@@ -10,13 +10,16 @@ import pytest
 import aimv2_np
 from aimv2_np import trace
 from tests.support.layouts import ALL, APPLE, folder_of, recorded
+from tests.support.tally import compared, difference
 
 DTYPES = ["float32", "float64"]
+TOLERANCE = 1e-5
 
 
-def close(actual, expected):
+def close(actual, expected, whose="Apple's code"):
     assert actual.shape == expected.shape
-    np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(actual, expected, rtol=0, atol=TOLERANCE)
+    compared(whose, difference(actual, expected), TOLERANCE)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -81,8 +84,8 @@ def test_causality_is_what_makes_the_difference(tmp_path):
 def test_timm(tmp_path, dtype):
     inputs, expected = recorded("timm")
     state = aimv2_np.load(folder_of(tmp_path, "timm", "timm"), dtype=dtype)(inputs["pixel_values"]).last_hidden_state
-    close(state, expected["last_hidden_state"])
-    close(state.mean(axis=1), expected["mean_pooled"])
+    close(state, expected["last_hidden_state"], "timm")
+    close(state.mean(axis=1), expected["mean_pooled"], "timm")
 
 
 @pytest.mark.parametrize(("name", "layout"), [pair for pair in ALL if pair[1] in ("mlx", "flax")])

@@ -20,6 +20,7 @@ from tests.support.comparison import (
     widest_sum,
 )
 from tests.support.strategies import MODELS
+from tests.support.tally import compared
 
 GOLDENS = sorted((Path(__file__).parent / "goldens").glob("*.safetensors"))
 EPS = float(np.finfo(np.float32).eps)
@@ -52,7 +53,9 @@ def test_golden(path: Path, as_written: bool) -> None:
     assert set(ours) == expected_paths(model, inner=as_written)
     bound = 5 * rounding + 4 * EPS * sqrt(widest_sum(model))
     assert bound < 1e-4, "a golden that rounding alone can change this much proves nothing"
-    assert_below(errors(ours, theirs, Meaning.of(model.config, inputs)), bound)
+    found = errors(ours, theirs, Meaning.of(model.config, inputs))
+    assert_below(found, bound)
+    compared("goldens", found, bound)
 
 
 @pytest.mark.parametrize("path", [p for p in GOLDENS if p.stem.startswith("both")], ids=lambda path: path.stem)

@@ -35,6 +35,11 @@ def test_what_is_linked_is_there(path):
     assert (ROOT / path).exists()
 
 
+def test_it_fits_two_screens():
+    """Some sixty lines each, at the width and size that a repository's web page has."""
+    assert len(README.splitlines()) <= 120
+
+
 def test_the_figures_are_those_that_were_measured():
     """The table of README against docs/performance.json."""
     found = json.loads((ROOT / "docs" / "performance.json").read_text(encoding="utf-8"))

@@ -21,7 +21,7 @@ def sigmoid(x: Array) -> Array:
 
 
 def silu(x: Array) -> Array:
-    """x · σ(x). Elfwing et al. 2017 (arXiv:1702.03118); also called swish."""
+    """x · σ(x). Elfwing et al. 2017 (arXiv:1702.03118); also called swish. See docs/equations.md, (12)."""
     return x * sigmoid(x)
 
 

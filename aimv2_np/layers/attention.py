@@ -19,7 +19,10 @@ from aimv2_np.tracing import numbered, record
 
 
 def softmax(x: Float[Array, "*batch M"]) -> Float[Array, "*batch M"]:
-    """e^x_i / Σ_j e^x_j over the last axis. Subtracting the row's maximum changes nothing but keeps e^x finite."""
+    """e^x_i / Σ_j e^x_j over the last axis. Subtracting the row's maximum changes nothing but keeps e^x finite.
+
+    See docs/equations.md, (8).
+    """
     xp = namespace(x)
     e = xp.exp(x - x.max(axis=-1, keepdims=True))
     return e / e.sum(axis=-1, keepdims=True)
@@ -36,7 +39,7 @@ def attention(
     """softmax(scale · q kᵀ) v per head, in the dtype of `q`; float16 is computed in float32.
 
     Where `mask` is False the query may not look at the key. A query that may look at no key at all (padding) gets the
-    mean of all values: finite, and of no meaning.
+    mean of all values: finite, and of no meaning. See docs/equations.md, (9).
     """
     scores = scale * (widen(q) @ widen(k).swapaxes(-1, -2))  # (B, H, N, d) @ (B, H, d, M) -> (B, H, N, M)
     record("scores", scores)
@@ -86,7 +89,7 @@ def merge_heads(x: Float[Array, "B H N d"]) -> Float[Array, "B N D"]:
 
 @dataclass(repr=False, eq=False)
 class Attention(Module):
-    """Self-attention with its four projections."""
+    """Self-attention with its four projections. See docs/equations.md, (10)."""
 
     q_proj: Linear
     k_proj: Linear

@@ -17,6 +17,7 @@ def l2_normalize(features: Float[Array, "*batch E"]) -> Float[Array, "*batch E"]
     """Rows scaled to length one; a row of zeros, which has no direction, stays zero.
 
     Dividing by the largest element first keeps the squares of any numbers from overflowing or vanishing.
+    See docs/equations.md, (18).
     """
     xp = namespace(features)
     wide = widen(features)
@@ -32,14 +33,20 @@ def contrastive_logits(
     logit_scale: Float[Array, ""],
     max_logit_scale: float,
 ) -> Float[Array, "L B"]:
-    """`logits_per_text`: scaled cosines of each text (rows) with each picture (columns)."""
+    """`logits_per_text`: scaled cosines of each text (rows) with each picture (columns).
+
+    See docs/equations.md, (19).
+    """
     xp = namespace(text_embeds)
     scale = xp.exp(xp.clip(logit_scale, 0.0, log(max_logit_scale)))
     return linear(scale * text_embeds, image_embeds)
 
 
 def contrastive_loss(logits_per_text: Float[Array, "B B"]) -> Float[Array, ""]:
-    """The mean of the two cross-entropies against the diagonal, where text i belongs to picture i."""
+    """The mean of the two cross-entropies against the diagonal, where text i belongs to picture i.
+
+    See docs/equations.md, (20).
+    """
     logits = widen(logits_per_text)
     loss = 0.5 * (_cross_entropy(logits) + _cross_entropy(logits.T))
     return namespace(logits).asarray(loss, dtype=logits_per_text.dtype)

@@ -19,7 +19,7 @@ from aimv2_np.shapes import Array, Bool, Float
 
 @dataclass(repr=False, eq=False)
 class EncoderLayer(Module):
-    """One block: attention and MLP, each behind its norm."""
+    """One block: attention and MLP, each behind its norm. See docs/equations.md, (7)."""
 
     rms_norm1: RMSNorm
     attention: Attention
@@ -56,7 +56,7 @@ def run_layers(
     mask: Bool[Array, "#B 1 #N N"] | None = None,
     lengths: tuple[int, ...] | None = None,
 ) -> Float[Array, "B N D"]:
-    """One block after the other. `lengths` makes `x` (1, T, D) a pack: so many tokens of each picture."""
+    """One block after the other; of a pack (1, T, D), with `lengths[i]` tokens of picture i. See docs/equations.md, (7)."""
     for layer in layers:
         x = layer(x, mask, lengths)
     return x

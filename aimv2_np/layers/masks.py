@@ -15,6 +15,8 @@ def make_mask(
 ) -> Bool[Array, "#B 1 #T T"] | None:
     """The mask for `tokens` tokens, for all heads: (B, 1, T, T), with 1 for an axis along which it does not vary.
 
+    See docs/equations.md, (16).
+
     Args:
         xp: the array library of the result.
         tokens: T.

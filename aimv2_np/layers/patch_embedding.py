@@ -20,7 +20,7 @@ from aimv2_np.shapes import Array, Float
 def patch_embed(
     pixels: Float[Array, "B C height width"], weight: Float[Array, "D C ph pw"], bias: Float[Array, "D"]
 ) -> Float[Array, "B N D"]:
-    """Project the ⌊height/ph⌋ · ⌊width/pw⌋ patches of each picture."""
+    """Project the ⌊height/ph⌋ · ⌊width/pw⌋ patches of each picture. See docs/equations.md, (2)."""
     return linear(cut(pixels, *weight.shape[2:]), weight.reshape(weight.shape[0], -1), bias)
 
 

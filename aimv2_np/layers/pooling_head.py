@@ -19,7 +19,10 @@ from aimv2_np.tracing import numbered, record
 
 @dataclass(repr=False, eq=False)
 class AttentionPoolingHead(Module):
-    """The pooling head with its query `cls_token` (1, 1, D) and its three projections."""
+    """The pooling head with its query `cls_token` (1, 1, D) and its three projections.
+
+    See docs/equations.md, (14).
+    """
 
     k_proj: Linear
     v_proj: Linear

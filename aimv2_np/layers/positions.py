@@ -16,6 +16,7 @@ def sincos_positions(xp: ModuleType, rows: int, columns: int, size: int) -> Floa
 
     The one-dimensional form is Vaswani et al. 2017 (arXiv:1706.03762), section 3.5. AIMv2's native checkpoints were
     trained with the width (column) first; row-major order of patches. D must be divisible by 4.
+    See docs/equations.md, (4).
     """
     omega = 10000.0 ** (-xp.arange(size // 4) / (size // 4))  # (D/4,)
     angles = (xp.arange(n)[:, None] * omega for n in (rows, columns))
@@ -33,6 +34,7 @@ def interpolate_positions(
         new = K_rows · table · K_columnsᵀ        K: the matrices of `cubic_matrix`
 
     Equal to `torch.nn.functional.interpolate(mode="bicubic", align_corners=False, antialias=False)`.
+    See docs/equations.md, (5).
     """
     if grid == new_grid:
         return table

@@ -17,13 +17,16 @@ from aimv2_np.shapes import Array, Float
 
 @operation
 def gated(gate: Float[Array, "*batch F"], up: Float[Array, "*batch F"], hidden_act: str) -> Float[Array, "*batch F"]:
-    """`act(gate) * up`, element by element; float16 is computed in float32 and rounded once."""
+    """`act(gate) * up`, element by element; float16 is computed in float32 and rounded once.
+
+    See docs/equations.md, (11).
+    """
     return (ACTIVATIONS[hidden_act](widen(gate)) * widen(up)).astype(gate.dtype, copy=False)
 
 
 @dataclass(repr=False, eq=False)
 class SwiGLU(Module):
-    """The gated MLP with its three projections and the name of its activation."""
+    """The gated MLP with its three projections and the name of its activation. See docs/equations.md, (11)."""
 
     gate_proj: Linear
     up_proj: Linear

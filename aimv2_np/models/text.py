@@ -26,7 +26,7 @@ LENGTHS = 8  # texts whose lengths are the same when rounded up to a multiple of
 
 @dataclass(repr=False, eq=False)
 class TextEmbeddings(Module):
-    """A learned vector per token of the vocabulary plus one per position."""
+    """A learned vector per token of the vocabulary plus one per position. See docs/equations.md, (15)."""
 
     token_embedding: Embedding
     position_embedding: Embedding
@@ -127,7 +127,7 @@ class Aimv2TextModel(PretrainedModel):
         """Where each text ends: the position of its first end-of-text token, or 0 where there is none.
 
         Padding often is the same token. Where the text has one of its own, padding before it (on the left) is not
-        mistaken for it, as it is in Transformers.
+        mistaken for it, as it is in Transformers. See docs/equations.md, (17).
         """
         end = ids == self.config.eos_token_id  # (B, T)
         if padding is not None:

@@ -32,7 +32,10 @@ from aimv2_np.tracing import call, record, tracing
 
 @dataclass(repr=False, eq=False)
 class VisionEmbeddings(Module):
-    """Embedded patches, normalised, plus positions: learned for `grid`, or sine-cosine when there is no table."""
+    """Embedded patches, normalised, plus positions: learned for `grid`, or sine-cosine when there is no table.
+
+    See docs/equations.md, (6).
+    """
 
     patch_embed: PatchEmbed
     rms_norm: RMSNorm
@@ -75,7 +78,7 @@ class VisionEmbeddings(Module):
 
 @dataclass(init=False, repr=False, eq=False)
 class Aimv2VisionModel(PretrainedModel):
-    """AIMv2's vision tower."""
+    """AIMv2's vision tower. See docs/equations.md, (13)."""
 
     embeddings: VisionEmbeddings
     encoder: Encoder

@@ -17,6 +17,7 @@ from aimv2_np.layers.linear import linear
 from aimv2_np.layers.rms_norm import rms_norm
 from aimv2_np.layers.swiglu import gated
 from tests.support.models import assert_close, both_model, pixels, text_model, tokens, vision_config, vision_model
+from tests.support.tally import compared
 
 DTYPES = st.sampled_from(["float16", "float32", "float64"])
 SMALL = st.integers(0, 5)
@@ -94,7 +95,9 @@ def check(op, inputs, *rest, ulps, size=None):
     assert fast.shape == slow.shape
     fast, slow = fast.astype(float), slow.astype(float)
     limit = ulps * np.finfo(inputs[0].dtype).eps * (size if size is not None else np.abs(slow).max(initial=1e-30))
-    assert np.abs(fast - slow).max(initial=0) <= limit
+    error = np.abs(fast - slow).max(initial=0)
+    assert error <= limit
+    compared("faster bodies", float(error / limit), 1.0)
 
 
 @settings(max_examples=100)

@@ -13,6 +13,7 @@ from aimv2_np import Aimv2Config, Aimv2Model, Aimv2TextModel, Aimv2VisionModel
 from tests.support.comparison import relative_error
 from tests.support.models import both_config, pixels, randomized, text_config, tokens, vision_config
 from tests.support.oracle import their_inputs, their_model
+from tests.support.tally import compared
 
 NAMES = ("Aimv2Model", "Aimv2VisionModel", "Aimv2TextModel")
 CONFIGS = {
@@ -43,8 +44,10 @@ def assert_same_outputs(ours: Any, theirs: Any, inputs: dict[str, np.ndarray]) -
         expected = theirs.eval()(**their_inputs(inputs, torch.float32)).to_tuple()
     got = ours(**inputs).to_tuple()
     assert len(got) == len(expected)
-    for a, b in zip(flat(got), flat(expected), strict=True):
-        assert relative_error(a, b.numpy()) <= TOLERANCE
+    pairs = enumerate(zip(flat(got), flat(expected), strict=True))
+    found = {str(i): relative_error(a, b.numpy()) for i, (a, b) in pairs}
+    assert max(found.values()) <= TOLERANCE
+    compared("checkpoints", found, TOLERANCE)
 
 
 def flat(values: Any) -> list[Any]:

@@ -25,6 +25,7 @@ from transformers.models.aimv2 import modeling_aimv2 as modeling
 from aimv2_np import Aimv2Config, Aimv2TextConfig, Aimv2VisionConfig
 from aimv2_np.module import Module
 from tests.support.comparison import Meaning, assert_below, errors, expected_paths, our_activations, rms, widest_sum
+from tests.support.tally import compared
 
 NDArray = np.ndarray[Any, np.dtype[Any]]
 
@@ -268,10 +269,15 @@ def assert_same(case: Any, *, dtype: str = "float32") -> None:
     for inner in (False, True):
         ours = our_activations(wide, inputs, inner=inner)
         assert_all_paths_compared(wide, ours, reference, inner)
-        assert_below(errors(ours, reference, meaning, scale), FLOAT64_TOLERANCE)
+        _assert_within("modules, float64", errors(ours, reference, meaning, scale), FLOAT64_TOLERANCE)
         ours = our_activations(narrow, inputs, inner=inner)
         assert_all_paths_compared(narrow, ours, rounded, inner)
-        assert_below(errors(ours, reference, meaning, scale), bound)
+        _assert_within(f"modules, {dtype}", errors(ours, reference, meaning, scale), bound)
+
+
+def _assert_within(subject: str, found: dict[str, float], bound: float) -> None:
+    assert_below(found, bound)
+    compared(subject, found, bound)
 
 
 def _changed(

@@ -10,6 +10,7 @@ from transformers.activations import ACT2CLS, ACT2FN
 from aimv2_np.layers.activations import ACTIVATIONS
 from aimv2_np.layers.erf import erf
 from tests.support.oracle import counted
+from tests.support.tally import compared
 
 # Names that Transformers knows and we refuse: two have parameters of their own, which no AIMv2 checkpoint holds, and
 # one scores the experts of another model.
@@ -42,6 +43,7 @@ def assert_equal(name: str, x: np.ndarray) -> None:
     difference = np.abs(ours.astype(np.float64) - theirs)
     worst = np.argmax(difference - bound(x, theirs))
     assert (difference <= bound(x, theirs)).all(), f"{name}({x[worst]!r}): {ours[worst]!r}, theirs {theirs[worst]!r}"
+    compared("activations", float((difference / bound(x, theirs)).max()), 1.0)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

@@ -10,6 +10,7 @@ from aimv2_np import Aimv2TextConfig
 from aimv2_np.layers.masks import make_mask
 from tests.support.oracle import counted, their_config
 from tests.support.strategies import masks_for
+from tests.support.tally import compared
 
 CONFIG = their_config(Aimv2TextConfig(hidden_size=8, num_attention_heads=1, num_hidden_layers=1))
 
@@ -30,3 +31,4 @@ def test_causal_mask_with_padding(mask: np.ndarray) -> None:
     )
     ours = make_mask(np, tokens, mask, causal=True)
     assert np.array_equal(np.broadcast_to(ours, (batch, 1, tokens, tokens)), (theirs == 0).numpy())
+    compared("masks", 0.0)

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.support.comparison import relative_error
+from tests.support.comparison import assert_below, relative_error
 from tests.support.models import both_model, pixels, tokens
 from tests.support.oracle import (
     FLOAT64_TOLERANCE,
@@ -19,6 +19,7 @@ from tests.support.oracle import (
     unrounded,
 )
 from tests.support.strategies import Case, two_tower_cases, vision_cases
+from tests.support.tally import compared
 
 
 @settings(max_examples=60)
@@ -47,8 +48,9 @@ def assert_outputs_equal(ours: Any, theirs: Any) -> None:
     """The same fields or positions in the same order, and the same arrays in them."""
     ours, theirs = flat(ours), flat(theirs)
     assert list(ours) == list(theirs)
-    for path, array in ours.items():
-        assert relative_error(array, theirs[path]) <= FLOAT64_TOLERANCE, path
+    found = {path: relative_error(array, theirs[path]) for path, array in ours.items()}
+    assert_below(found, FLOAT64_TOLERANCE)
+    compared("outputs", found, FLOAT64_TOLERANCE)
 
 
 @settings(max_examples=50)
@@ -133,3 +135,42 @@ def test_features_of_length_zero() -> None:
     output = model(**inputs)
     assert not output.image_embeds.any()
     assert not output.logits_per_image.any()
+
+
+def test_transformers_never_computes_the_loss_that_it_documents() -> None:
+    """S7: `return_loss=True` is swallowed there."""
+    model, inputs = both_model(), {"pixel_values": pixels(), "input_ids": tokens()[: len(pixels())]}
+    with torch.no_grad():
+        theirs = their_model(model)(**their_inputs(inputs, torch.float32), return_loss=True)
+    assert theirs.loss is None
+    assert np.isfinite(model(**inputs, return_loss=True).loss)
+
+
+def test_transformers_adds_a_mask_for_pictures_to_the_scores() -> None:
+    """S9: older Transformers ignored it. Now zeros and ones reach the softmax as they are: no patch is hidden."""
+    model, images = both_model().vision_model, pixels()
+    theirs, patches = their_model(model), model(images).last_hidden_state.shape[1]
+    mask = torch.ones(1, 1, 1, patches)
+    mask[..., 0] = 0
+    changed = images.copy()
+    height, width = model.config.patch_shape
+    changed[:, :, :height, :width] += 1  # the patch that the mask means to hide
+    with torch.no_grad():
+        plain, ones, hidden, seen = (
+            theirs(torch.from_numpy(x), attention_mask=m).last_hidden_state[:, 1:].numpy()
+            for x, m in ((images, None), (images, torch.ones_like(mask)), (images, mask), (changed, mask))
+        )
+    assert relative_error(ones, plain) < 1e-5
+    assert relative_error(hidden, plain) > 1e-4
+    assert relative_error(seen, hidden) > 1e-4
+
+
+def test_features_are_arrays_here_and_outputs_there() -> None:
+    """Their `get_image_features` returns an output of which `pooler_output` is the projected vector."""
+    model, images = both_model(), pixels()
+    with torch.no_grad():
+        theirs = their_model(model).get_image_features(torch.from_numpy(images))
+    ours = model.get_image_features(images)
+    assert isinstance(ours, np.ndarray)
+    assert not isinstance(theirs, torch.Tensor)
+    assert relative_error(ours, theirs.pooler_output.numpy()) < 1e-5

@@ -17,6 +17,7 @@ from aimv2_np.layers.patch_embedding import PatchEmbed
 from aimv2_np.layers.rms_norm import RMSNorm
 from tests.support.oracle import counted, hooked, their_model
 from tests.support.strategies import Case, two_tower_cases
+from tests.support.tally import compared
 
 EPS = np.finfo(np.float32).eps
 
@@ -44,8 +45,9 @@ def bound(module: nn.Module, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor |
 def assert_module_equal(module: Any, theirs: nn.Module, x: torch.Tensor, y: torch.Tensor) -> None:
     if isinstance(theirs, nn.Conv2d):
         y = y.flatten(2).transpose(1, 2)
-    limit = bound(theirs, x, y)
-    assert (np.abs(module(x.numpy()) - y.numpy()) <= np.asarray(limit)).all()
+    error, limit = np.abs(module(x.numpy()) - y.numpy()), np.asarray(bound(theirs, x, y))
+    assert (error <= limit).all()
+    compared("module alone", float((error / np.where(limit > 0, limit, 1)).max(initial=0)), 1.0)
 
 
 @settings(max_examples=40)

@@ -159,3 +159,16 @@ def test_float64_without_the_patch_shows_transformers_casts() -> None:
 
 def test_eager_is_what_the_oracle_uses() -> None:
     assert their_config(text_model().config)._attn_implementation == "eager"
+
+
+def test_padding_on_the_left_with_the_end_token_is_not_the_end_of_a_text() -> None:
+    """Theirs pools the first end-of-text token, be it padding; ours the text's own, where the mask says which it is."""
+    model, mask = text_model(), np.array([[0, 0, 1, 1, 1]])
+    padded, alone = np.array([[29, 29, 3, 7, 29]]), np.array([[3, 7, 29]])
+    ours, theirs = model(padded, mask), their_model(model)
+    with torch.no_grad():
+        expected = theirs(torch.from_numpy(padded), torch.from_numpy(mask))
+    assert relative_error(ours.last_hidden_state[:, 2:], expected.last_hidden_state[:, 2:].numpy()) < 1e-5
+    assert np.array_equal(ours.pooler_output, ours.last_hidden_state[:, -1])
+    assert np.array_equal(expected.pooler_output.numpy(), expected.last_hidden_state[:, 0].numpy())
+    assert model(alone).pooler_output.shape == ours.pooler_output.shape

@@ -14,6 +14,7 @@ from transformers.models.clip.image_processing_pil_clip import CLIPImageProcesso
 from aimv2_np.processing import Aimv2ImageProcessor
 from tests.support.oracle import counted
 from tests.support.pictures import MODES, as_bytes, photo, photo_array, sideways_jpeg
+from tests.support.tally import compared
 
 SEED = st.integers(0, 10_000)
 EDGE = st.one_of(st.integers(1, 40), st.integers(41, 500))
@@ -66,6 +67,7 @@ def assert_same(ours, expected):
     assert ours.dtype == np.float32
     assert ours.shape == expected.shape
     np.testing.assert_array_equal(ours, expected.astype(np.float32))
+    compared("pictures", 0.0)
 
 
 @settings(max_examples=150)

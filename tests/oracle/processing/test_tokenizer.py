@@ -11,6 +11,7 @@ from transformers import AutoTokenizer, CLIPTokenizer
 from aimv2_np.processing import Aimv2Tokenizer
 from tests.support.oracle import counted
 from tests.support.paths import FIXTURES
+from tests.support.tally import compared
 
 CLIP = FIXTURES / "clip-tokenizer"
 WORDS = [
@@ -39,6 +40,7 @@ def test_one_string(pair, text, specials):
     for skip in (False, True):
         assert ours.decode(ids, skip_special_tokens=skip) == theirs.decode(ids, skip_special_tokens=skip)
     assert ours.tokenize(text) == theirs.tokenize(text)
+    compared("texts", 0.0)
 
 
 @settings(max_examples=100)
@@ -59,6 +61,7 @@ def test_batches(pair, texts, padding, length, specials):
         np.testing.assert_array_equal(array, expected[name])
         assert array.dtype == expected[name].dtype
     assert ours.batch_decode(result["input_ids"]) == theirs.batch_decode(result["input_ids"])
+    compared("texts", dict.fromkeys(texts, 0.0))
 
 
 @settings(max_examples=100)

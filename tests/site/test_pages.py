@@ -1,0 +1,89 @@
+"""Every link of the built site leads somewhere, and reading it needs no network."""
+
+import importlib
+import re
+from urllib.parse import unquote, urlsplit
+
+
+def broken(page, pages, site):
+    """The links of a page, with the reason, that lead nowhere on this site."""
+    for link in [it["href"] for it in page.all("a") if it.get("href")]:
+        parts = urlsplit(link)
+        if parts.scheme:
+            continue
+        target = (page.path.parent / unquote(parts.path)).resolve() if parts.path else page.path
+        if not target.is_file():
+            yield f"{link}: no such file"
+        elif parts.fragment and target.suffix == ".html":
+            name = str(target.relative_to(site.resolve()))
+            if unquote(parts.fragment) not in pages[name].anchors:
+                yield f"{link}: no such anchor"
+
+
+def test_links_lead_somewhere(pages, site):
+    found = {name: list(broken(page, pages, site)) for name, page in pages.items()}
+    assert not {name: links for name, links in found.items() if links}
+
+
+def test_nothing_comes_from_a_network(pages):
+    for name, page in pages.items():
+        loaded = [it.get("src") or "" for tag in ("script", "img", "iframe", "source") for it in page.all(tag)]
+        loaded += [it["href"] for it in page.all("link") if it.get("rel") in ("stylesheet", "preload", "icon")]
+        assert not [url for url in loaded if urlsplit(url).netloc], name
+
+
+def test_what_is_loaded_is_there(pages):
+    for name, page in pages.items():
+        for tag, key in (("img", "src"), ("script", "src"), ("link", "href")):
+            for url in filter(None, (it.get(key) for it in page.all(tag))):
+                if not urlsplit(url).scheme:
+                    assert (page.path.parent / unquote(urlsplit(url).path)).exists(), (name, url)
+
+
+def test_pictures_have_a_text_in_their_place(pages):
+    for name, page in pages.items():
+        for picture in page.all("img"):
+            if picture.get("class") == "toggler":  # Sphinx's own, in its list of modules: "-"
+                continue
+            assert len(picture.get("alt", "")) > 10, (name, picture)
+
+
+def test_equations_are_drawn_by_the_browser_itself(pages):
+    page = pages["equations.html"]
+    assert len(page.all("math")) > 60
+    assert {f"equation-{i}" for i in range(1, 21)} <= page.anchors
+    text = page.path.read_text(encoding="utf-8")
+    assert "$" not in text.split("<article", 1)[1].split("</article>", 1)[0]
+
+
+def test_no_equation_has_a_command_that_was_not_understood(pages):
+    for name, page in pages.items():
+        for formula in re.findall(r"<math.*?</math>", page.path.read_text(encoding="utf-8"), re.DOTALL):
+            assert not re.search(r"\\|<mi>&(amp;)?</mi>", formula), (name, formula)
+
+
+def test_no_markup_is_left_over(pages):
+    """What Sphinx did not understand it shows as it stands."""
+    for name, page in pages.items():
+        if not name.startswith(("code/", "_modules/")):
+            text = page.path.read_text(encoding="utf-8").split("<article", 1)[-1].split("</article>", 1)[0]
+            words = re.sub(r"<pre>.*?</pre>|<code.*?</code>|<[^>]+>", " ", text, flags=re.DOTALL)
+            assert not re.findall(r":::|```|\*\*\w|\]\(|\{(?:doc|ref|py|glossary)\W|\\\w+\{", words), name
+
+
+def test_a_docstring_leads_to_its_equation_and_an_equation_to_its_line(pages):
+    assert any(it.get("href") == "../equations.html#equation-3" for it in pages["reference/layers.html"].all("a"))
+    code = [it["href"] for it in pages["equations.html"].all("a") if "rms_norm.html#L-" in it.get("href", "")]
+    assert code
+
+
+def test_every_public_name_is_in_the_reference(site):
+    from sphinx.util.inventory import InventoryFile
+
+    inventory = InventoryFile.loads((site / "objects.inv").read_bytes(), uri="")
+    described = {name.rpartition(".")[2] for kind in inventory.data.values() for name in kind}
+    for name in (
+        "aimv2_np",
+        *(f"aimv2_np.{room}" for room in ("golden", "golden.adapters", "processing", "tasks", "viz")),
+    ):
+        assert set(importlib.import_module(name).__all__) - {"__version__"} <= described, name
