@@ -57,7 +57,11 @@ def execute(notebook: Any) -> list[str]:
             coalesce_streams=True,
             record_timing=False,
             resources={"metadata": {"path": str(folder)}},
-            extra_arguments=["--log-level=ERROR", "--HistoryManager.enabled=False", f"--IPKernelApp.exec_lines={OFFLINE}"],
+            extra_arguments=[
+                "--log-level=ERROR",
+                "--HistoryManager.enabled=False",
+                f"--IPKernelApp.exec_lines={OFFLINE}",
+            ],
         )
         client.execute()
         return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
