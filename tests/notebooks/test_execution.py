@@ -1,13 +1,10 @@
 """Every notebook runs from top to bottom in a fresh kernel, offline, and shows what is committed."""
 
-from importlib.util import find_spec
-
 import pytest
 
-from tests.support.notebooks import MACHINE, PATHS, execute, outputs, solutions, source
+from tests.support.notebooks import MACHINE, NEEDED, PATHS, execute, outputs, solutions, source
 
-MISSING = [name for name in ("ipykernel", "matplotlib", "nbclient", "nbformat") if not find_spec(name)]
-pytestmark = pytest.mark.skipif(bool(MISSING), reason=f"needs {', '.join(MISSING)}: pip install -e '.[notebooks]'")
+pytestmark = NEEDED
 
 
 @pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)

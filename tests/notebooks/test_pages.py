@@ -9,6 +9,7 @@ from tests.support.notebooks import FOLDER, METADATA, PATHS, SOLUTION, outputs, 
 from tests.support.paths import ROOT
 
 NOTEBOOKS = {path.name: json.loads(path.read_text(encoding="utf-8")) for path in PATHS}
+LABELLED = re.compile(r"(set_x|supx|[(, ]x)label\b")
 EXERCISE = re.compile(r"^\*\*Exercise (\d+)\.?\*\*", re.MULTILINE)
 
 pytestmark = pytest.mark.parametrize("name", NOTEBOOKS)
@@ -53,11 +54,15 @@ def test_checks_what_it_claims(name):
 
 
 def test_figures_have_labelled_axes_and_a_text_in_their_place(name):
-    figures = [cell for cell in cells(name, "code") if any("image/png" in kind for kind, _ in outputs(cell))]
+    code = cells(name, "code")
+    figures = [cell for cell in code if any("image/png" in kind for kind, _ in outputs(cell))]
     assert figures
+    helpers = [
+        word for cell in code if LABELLED.search(source(cell)) for word in re.findall(r"^def (\w+)", source(cell))
+    ]
     for cell in figures:
-        labels = r"set_[xy]?label|xlabel|ylabel|set_title|supxlabel"
-        assert re.search(labels, source(cell)) or "show(" in source(cell), source(cell)
+        drawn_by = [word for word in helpers if f"{word}(" in source(cell)]
+        assert LABELLED.search(source(cell)) or drawn_by, source(cell)
         assert len(cell["metadata"]["mystnb"]["image"]["alt"]) > 20, source(cell)
 
 
@@ -83,3 +88,7 @@ def test_holds_nothing_of_the_machine_that_ran_it(name):
 def test_is_small(name):
     """A repository's web page shows no larger ones."""
     assert (FOLDER / name).stat().st_size < 500_000
+
+
+def test_is_listed(name):
+    assert f"]({name})" in (FOLDER / "README.md").read_text(encoding="utf-8")

@@ -5,15 +5,21 @@ import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
+
+import pytest
 
 from tests.support.paths import ROOT
 
 FOLDER = ROOT / "notebooks"
 PATHS = sorted(FOLDER.glob("[0-9]-*.ipynb"))
 MACHINE = "machine"  # the tag of cells whose output depends on where they run
+
+_MISSING = [name for name in ("ipykernel", "matplotlib", "nbclient", "nbformat") if not find_spec(name)]
+NEEDED = pytest.mark.skipif(bool(_MISSING), reason=f"needs {', '.join(_MISSING)}: pip install -e '.[notebooks]'")
 
 # Both are what `run_notebooks` writes: nothing of the machine that executed them.
 METADATA = {
