@@ -45,7 +45,25 @@ def _equations_as_written(app, what, name, obj, options, lines):
             lines[i:i] = ["::", ""]
 
 
+def _copy_notebooks(app):
+    """They lie in the repository's `notebooks/`, beside docs/; a copy goes where Sphinx looks, links adapted."""
+    copies = Path(app.srcdir) / "notebooks"
+    copies.mkdir(exist_ok=True)
+    texts = {
+        path.name: path.read_text(encoding="utf-8").replace("](../docs/", "](../")
+        for path in (Path(app.srcdir).parent / "notebooks").glob("*.ipynb")
+    }
+    for path in copies.iterdir():
+        if texts.get(path.name) == path.read_text(encoding="utf-8"):
+            del texts[path.name]  # written anew, it would be rendered anew
+        else:
+            path.unlink()
+    for name, text in texts.items():
+        (copies / name).write_text(text, encoding="utf-8")
+
+
 def setup(app):
+    app.connect("builder-inited", _copy_notebooks)
     # Before napoleon, which indents what it makes of "Args:".
     app.connect("autodoc-process-docstring", _equations_as_written, priority=400)
     for _, name, _ in pkgutil.iter_modules(layers.__path__, f"{layers.__name__}."):

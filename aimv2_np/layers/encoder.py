@@ -56,7 +56,7 @@ def run_layers(
     mask: Bool[Array, "#B 1 #N N"] | None = None,
     lengths: tuple[int, ...] | None = None,
 ) -> Float[Array, "B N D"]:
-    """One block after the other; of a pack (1, T, D), with `lengths[i]` tokens of picture i. See docs/equations.md, (7)."""
+    """One block after the other. `lengths`: of the pictures of a pack (1, T, D). See docs/equations.md, (7)."""
     for layer in layers:
         x = layer(x, mask, lengths)
     return x
