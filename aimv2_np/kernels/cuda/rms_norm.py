@@ -28,7 +28,7 @@ def _normalise(x: Array, weight: Array, eps: float, residual: Array | None) -> A
     y = namespace(x).empty(x.shape, x.dtype)
     weight = namespace(x).ascontiguousarray(weight)
     vector = width(size, x, y, weight, *([residual] if added else []))
-    threads = min(256, max(32, -(-size // vector) + 31 & ~31))
+    threads = min(256, -(-size // (vector * 32)) * 32)
     stride = 0 if residual is None or residual.ndim == 1 else size
     launch("rms_norm", [element(x), vector, added], [x.size // size], threads,
            [y, x, weight, residual, np.int32(size), np.int32(stride), np.float32(eps)])  # fmt: skip

@@ -27,7 +27,7 @@
 #define __noinline__
 #define __restrict__
 #define __launch_bounds__(...)
-#define __align__(n) alignas(n)
+#define __align__(n) __attribute__((aligned(n)))
 #define __shared__ thread_local  // also at block scope, and with extern
 
 struct uint3 {

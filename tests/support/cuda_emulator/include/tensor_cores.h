@@ -85,3 +85,9 @@ void wait_for_copies() {  // until at most GROUPS of the committed groups are un
         pending.pop_front();
     }
 }
+
+template <class T>
+unsigned pack(float low, float high) {
+    T a(low), b(high);
+    return a.bits | unsigned(b.bits) << 16;
+}
