@@ -31,7 +31,7 @@ attention_one_query(T* __restrict__ out, const T* __restrict__ q, const T* __res
     q += item * qb + head * qh;
     out += item * ob + head * oh;
 
-    float query[PARTS][WIDTH] = {}, result[PARTS][WIDTH] = {}, largest = -INFINITY, sum = 0.0f;
+    float query[PARTS][WIDTH] = {}, result[PARTS][WIDTH] = {}, largest = minus_infinity(), sum = 0.0f;
 #pragma unroll
     for (int part = 0; part < PARTS; ++part) {
         int i = (part * WARP + lane) * WIDTH;
@@ -58,7 +58,7 @@ attention_one_query(T* __restrict__ out, const T* __restrict__ q, const T* __res
         }
 #pragma unroll
         for (int u = 0; u < TOGETHER; ++u) {
-            scores[u] = first + u < keys ? scale * sum_of_lanes(scores[u]) : -INFINITY;
+            scores[u] = first + u < keys ? scale * sum_of_lanes(scores[u]) : minus_infinity();
             highest = fmaxf(highest, scores[u]);
         }
         float factor = expf(largest - highest);
@@ -92,7 +92,7 @@ attention_one_query(T* __restrict__ out, const T* __restrict__ q, const T* __res
         sums[warp] = sum;
     }
     __syncthreads();
-    float highest = -INFINITY, total = 0.0f;
+    float highest = minus_infinity(), total = 0.0f;
 #pragma unroll
     for (int w = 0; w < WARPS; ++w) highest = fmaxf(highest, maxima[w]);
 #pragma unroll

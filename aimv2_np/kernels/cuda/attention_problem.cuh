@@ -1,8 +1,6 @@
 // Where the queries, keys and values of one head of one sequence lie.
 #pragma once
 
-constexpr float LOWEST = -3.402823466e38f;  // the score of a key that the mask forbids
-
 // q, k, v, out: (batch, heads, tokens, size) with any strides but the last, which is 1.
 // starts: null, or where each of `batch` sequences begins in one packed row of tokens, and behind them where the last ends.
 template <class T>

@@ -40,7 +40,7 @@ __device__ __forceinline__ void fetch(T* tile, const T* from, long long stride, 
 }
 
 template <class T, int DIM, int WARPS>
-__global__ void __launch_bounds__(32 * WARPS)
+__global__ void __launch_bounds__(32 * WARPS, 2)
 attention_tensor_cores(T* __restrict__ out, const T* __restrict__ q, const T* __restrict__ k, const T* __restrict__ v,
                        const unsigned char* __restrict__ mask, const int* __restrict__ starts, int queries, int keys,
                        int tiles, int heads, int size, STRIDES, long long mask_batch, long long mask_query,
@@ -69,7 +69,7 @@ attention_tensor_cores(T* __restrict__ out, const T* __restrict__ q, const T* __
                                                   step * 2 + matrix / 2));
     __syncthreads();
 
-    float sum[2] = {0.0f, 0.0f}, largest[2] = {-INFINITY, -INFINITY};  // of rows group and group + 8
+    float sum[2] = {0.0f, 0.0f}, largest[2] = {minus_infinity(), minus_infinity()};  // of rows group and group + 8
     float result[DIM / 8][4] = {};
     float unit = scale * LOG2_E;
 
@@ -105,8 +105,8 @@ attention_tensor_cores(T* __restrict__ out, const T* __restrict__ q, const T* __
                 int key = first + n * 8 + pair + i % 2, query = first_query + warp * 16 + group + i / 2 * 8;
                 scores[n][i] *= unit;
                 if (p.mask && query < p.queries && key < p.keys && !p.mask[query * mask_query + key])
-                    scores[n][i] = LOWEST;
-                if (key >= p.keys) scores[n][i] = -INFINITY;
+                    scores[n][i] = lowest();
+                if (key >= p.keys) scores[n][i] = minus_infinity();
                 highest[i / 2] = fmaxf(highest[i / 2], scores[n][i]);
             }
         }

@@ -12,7 +12,7 @@
 #include "common.cuh"
 #include "attention_problem.cuh"
 
-constexpr int ROWS = 64, KEYS = 32, THREADS = 128, ROW_GROUPS = 16, COLUMN_GROUPS = 8, EACH = 4, PAD = 4;
+constexpr int ROWS = 64, KEYS = 32, THREADS = 128, COLUMN_GROUPS = 8, EACH = 4, PAD = 4;
 
 template <class T, int DIM, int WIDTH>
 __device__ __forceinline__ void fetch(float* tile, const T* from, long long stride, int first, int count, int rows,
@@ -30,7 +30,7 @@ __device__ __forceinline__ void fetch(float* tile, const T* from, long long stri
 __device__ __forceinline__ float4 four(const float* p) { return *reinterpret_cast<const float4*>(p); }
 
 template <class T, int DIM, int WIDTH>
-__global__ void __launch_bounds__(THREADS)
+__global__ void __launch_bounds__(THREADS, 2)
 attention_tiles(T* __restrict__ out, const T* __restrict__ q, const T* __restrict__ k, const T* __restrict__ v,
                 const unsigned char* __restrict__ mask, const int* __restrict__ starts, int queries, int keys,
                 int tiles, int heads, int size, STRIDES, long long mask_batch, long long mask_query, float scale) {
@@ -50,7 +50,7 @@ attention_tiles(T* __restrict__ out, const T* __restrict__ q, const T* __restric
     float sum[EACH] = {}, largest[EACH];
     float4 result[EACH][PARTS] = {};
 #pragma unroll
-    for (int r = 0; r < EACH; ++r) largest[r] = -INFINITY;
+    for (int r = 0; r < EACH; ++r) largest[r] = minus_infinity();
 
     for (int first = 0; first < p.keys; first += KEYS) {
         fetch<T, DIM, WIDTH>(tile, p.k, of_token[1], first, KEYS, p.keys, size);
@@ -80,8 +80,8 @@ attention_tiles(T* __restrict__ out, const T* __restrict__ q, const T* __restric
                 int key = first + column + c * COLUMN_GROUPS;
                 scores[r][c] *= scale;
                 if (p.mask && query < p.queries && key < p.keys && !p.mask[query * mask_query + key])
-                    scores[r][c] = LOWEST;
-                if (key >= p.keys) scores[r][c] = -INFINITY;
+                    scores[r][c] = lowest();
+                if (key >= p.keys) scores[r][c] = minus_infinity();
                 highest = fmaxf(highest, scores[r][c]);
             }
             highest = max_of_lanes<COLUMN_GROUPS>(highest);

@@ -7,6 +7,10 @@
 constexpr int WARP = 32;
 constexpr unsigned ALL_LANES = 0xffffffffu;
 
+__device__ __forceinline__ float minus_infinity() { return __int_as_float(0xff800000); }
+// The score of a key that a mask forbids: a row in which all are forbidden still has a softmax, the mean.
+__device__ __forceinline__ float lowest() { return -3.402823466e38f; }
+
 __device__ __forceinline__ float to_float(float x) { return x; }
 __device__ __forceinline__ float to_float(__half x) { return __half2float(x); }
 __device__ __forceinline__ float to_float(__nv_bfloat16 x) { return __bfloat162float(x); }

@@ -60,9 +60,10 @@ rms_norm(T* __restrict__ y, T* __restrict__ x, const T* __restrict__ gain, const
 #pragma unroll
     for (int n = 0; n < KEPT; ++n) {
         int i = first + n * step;
-        if (i >= size) break;
-        kept[n] = read<T, WIDTH, ADD>(x, residual, i);
-        sum += squares(kept[n]);
+        if (i < size) {
+            kept[n] = read<T, WIDTH, ADD>(x, residual, i);
+            sum += squares(kept[n]);
+        }
     }
     for (int i = first + again; i < size; i += step) sum += squares(read<T, WIDTH, ADD>(x, residual, i));
 
@@ -70,8 +71,7 @@ rms_norm(T* __restrict__ y, T* __restrict__ x, const T* __restrict__ gain, const
 #pragma unroll
     for (int n = 0; n < KEPT; ++n) {
         int i = first + n * step;
-        if (i >= size) break;
-        write(y, gain, i, kept[n], factor);
+        if (i < size) write(y, gain, i, kept[n], factor);
     }
     for (int i = first + again; i < size; i += step) write(y, gain, i, load<WIDTH>(x + i), factor);
 }

@@ -8,13 +8,12 @@
 #include "common.cuh"
 
 constexpr int KEPT = 16;
-constexpr float LOWEST = -3.402823466e38f;
 
 struct Row {
     const float* scores;
     const unsigned char* mask;
     float scale;
-    __device__ __forceinline__ float at(int j) const { return mask && !mask[j] ? LOWEST : scale * scores[j]; }
+    __device__ __forceinline__ float at(int j) const { return mask && !mask[j] ? lowest() : scale * scores[j]; }
 };
 
 // scores, probs: (batch, heads, queries, keys) without gaps; mask: strides in bytes, 0 where it is the same for all
@@ -29,11 +28,11 @@ softmax(T* probs, const float* scores, const unsigned char* mask, long long rows
     Row a{scores + row * keys, mask ? mask + item * mask_batch + query * mask_query : nullptr, scale};
     probs += row * keys;
 
-    float kept[KEPT], largest = -INFINITY;
+    float kept[KEPT], largest = minus_infinity();
 #pragma unroll
     for (int n = 0; n < KEPT; ++n) {
         int j = lane + n * WARP;
-        kept[n] = j < keys ? a.at(j) : -INFINITY;
+        kept[n] = j < keys ? a.at(j) : minus_infinity();
         largest = fmaxf(largest, kept[n]);
     }
     for (int j = lane + KEPT * WARP; j < keys; j += WARP) largest = fmaxf(largest, a.at(j));

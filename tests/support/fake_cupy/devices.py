@@ -57,7 +57,7 @@ def wait_for_device(reason: str) -> None:
 
 def check_same_device(args: Any) -> None:
     for arg in args:
-        if hasattr(arg, "device") and hasattr(arg, "data") and arg.device.id != current():
+        if hasattr(arg, "_array") and arg.device.id != current():
             raise ValueError(
                 f"Array device must be same as the current device: array device = {arg.device.id} while "
                 f"current = {current()}"

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from tests.support.fake_cupy import devices
+
 GUARD = 512  # bytes before and behind; also the alignment, which is CuPy's
 PATTERN = 0xFF  # NaN in every floating type
 
@@ -99,6 +101,8 @@ def allocate(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
     """An array full of NaN in a new block."""
     dtype = np.dtype(dtype)
     block = allocator()(prod(shape) * dtype.itemsize)
+    if devices.capturing():  # a captured product knows its address only; on a device the pool would keep it
+        devices.record(lambda: block)
     return np.ndarray(shape, dtype, buffer=block, offset=block.start)
 
 
