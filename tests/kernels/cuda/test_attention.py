@@ -48,7 +48,7 @@ def limit(dtype, q, k, v, scale):
     """
     scores = abs(scale) * np.abs(exact(q)) @ np.abs(exact(k)).swapaxes(-1, -2)
     half = 1.02 * eps(dtype) if dtype != "float32" else 0
-    return np.abs(exact(v)).max() * (half + EPS32 * (16 + 8 * scores.max()))
+    return np.abs(exact(v)).max(initial=0) * (half + EPS32 * (16 + 8 * scores.max(initial=0)))
 
 
 def check(cupy, inputs, scale, mask=None, layouts=(contiguous,) * 3):
