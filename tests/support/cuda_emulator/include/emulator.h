@@ -226,7 +226,7 @@ alignas(128) inline thread_local unsigned char emulated_shared_memory[emulator::
 #define gridDim (emulator::grid_size)
 #define warpSize 32
 
-inline void __syncthreads() { emulator::wait(emulator::block->barrier, emulator::block->alive, false); }
+inline void __syncthreads() { emulator::wait(emulator::block->barrier, emulator::block->fibers.size(), false); }
 inline void __syncwarp(unsigned = ~0u) { emulator::wait_for_warp(); }
 
 template <class T>
