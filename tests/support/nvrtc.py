@@ -30,7 +30,7 @@ def missing() -> str | None:
 
 
 def _load_library() -> None:
-    """Load NVRTC from its wheel, wherever on the path that is; CuPy itself looks in the interpreter's own folder only."""
+    """Load NVRTC from its wheel, wherever that is; CuPy itself looks in the interpreter's own folder only."""
     spec = importlib.util.find_spec("nvidia")
     for folder in (spec.submodule_search_locations or []) if spec else []:
         for library in sorted(Path(folder).glob("cuda_nvrtc/lib/libnvrtc.so.*")):
@@ -48,7 +48,7 @@ def include_folders() -> tuple[str, ...]:
 
 
 def compile_kernels(source: str, kernels: list[str], architecture: int) -> bytes:
-    """The binary of these instances for `sm_<architecture>`. Raises RuntimeError with NVRTC's messages, warnings too."""
+    """The binary of these instances for `sm_<architecture>`; RuntimeError with NVRTC's messages, even warnings."""
     from cupy.cuda import nvrtc
 
     program = nvrtc.createProgram(source, "kernels.cu", [], [])

@@ -52,7 +52,8 @@ def multiplies(*arrays: Array | None) -> bool:
 def matmul(a: Array, b: Array, out: Array, *, beta: int = 0) -> None:
     """`out = a @ b + beta * out` for stacks of matrices, (G, R, K), (G, K, O), (G, R, O), without copying any of them.
 
-    Rows of `a` and `out`, and rows or columns of `b`, are without gaps; `a` and `b` are of one type, `out` may be float32.
+    Rows of `a` and `out`, and rows or columns of `b`, are without gaps. `a` and `b` are of one type; `out` may be
+    float32.
     """
     (batch, rows, inner), columns = a.shape, b.shape[2]
     if not out.size:
@@ -62,7 +63,7 @@ def matmul(a: Array, b: Array, out: Array, *, beta: int = 0) -> None:
             out[...] = 0
         return
     # cuBLAS counts columns first; its A is our b, its B our a: outᵀ = bᵀ aᵀ.
-    transposed = b.strides[2] != b.itemsize and columns > 1 or (columns == 1 and b.strides[1] == b.itemsize)
+    transposed = (b.strides[2] != b.itemsize and columns > 1) or (columns == 1 and b.strides[1] == b.itemsize)
     ld_b = _leading(b, 2 if transposed else 1, inner if transposed else columns)
     compute = _64F if a.dtype == np.float64 else _32F_FAST_TF32 if _tf32.get() and a.dtype == np.float32 else _32F
     factor = "float64" if compute == _64F else "float32"

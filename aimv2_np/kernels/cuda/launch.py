@@ -87,7 +87,7 @@ def launch(
         file: the source, without `.cu`.
         template: its template's arguments: CUDA types, numbers, truth values.
         grid, block: numbers of blocks along x, y, z; threads in a block.
-        args: the array of the result, then arrays, None for a null pointer, NumPy scalars of exactly the kernel's types.
+        args: the result's array first; arrays, None for a null pointer, NumPy scalars of exactly the kernel's types.
         shared: bytes of dynamic shared memory.
     """
     if 0 in grid:

@@ -26,8 +26,8 @@ def real_cupy(*, required: bool) -> ModuleType:
     """CuPy with a GPU; otherwise the test is skipped, or fails where a GPU is required."""
     give_up = pytest.fail if required else pytest.skip
     try:
-        import ml_dtypes  # noqa: F401  # before CuPy, which looks for bfloat16 once
         import cupy
+        import ml_dtypes  # noqa: F401  # before CuPy, which looks for bfloat16 once
     except ImportError as error:
         give_up(f"CuPy cannot be imported: {error}")
     try:

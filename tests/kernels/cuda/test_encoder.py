@@ -40,7 +40,7 @@ def error(actual, expected):
 @pytest.mark.parametrize("changes", [{}, BIASES], ids=["no biases", "biases"])
 @pytest.mark.parametrize("stack", [True, False])
 def test_blocks_are_the_textbook(cupy, dtype, changes, stack):
-    """As exact as the textbook in the same type; five calls, of which the second makes a graph and the others use it."""
+    """As exact as the textbook in the same type; of five calls the second makes a graph and the others use it."""
     host, device = blocks(cupy, dtype, stack=stack, **changes)
     (x,) = normal(0, dtype, (2, 9, 16))
     expected = run_layers.textbook(exact(x), host)

@@ -23,7 +23,8 @@ BUILT = Path(__file__).parents[3] / ".pytest_cache" / "cuda_emulator"
 # No fused multiply-add: the host's compiler would fuse elsewhere than the device's.
 FLAGS = [
     "-std=c++17", "-O1", "-g0", "-shared", "-fPIC", "-w", "-U_FORTIFY_SOURCE", "-fno-strict-aliasing",
-    "-fcf-protection=none", "-ffp-contract=off", "-fno-extern-tls-init", "-fsanitize=alignment", "-fsanitize-undefined-trap-on-error",
+    "-fcf-protection=none", "-ffp-contract=off", "-fno-extern-tls-init", "-fsanitize=alignment",
+    "-fsanitize-undefined-trap-on-error",
 ]  # fmt: skip
 if os.uname().machine not in ("x86_64", "amd64"):
     FLAGS.remove("-fcf-protection=none")

@@ -115,7 +115,7 @@ def _cuda() -> dict[str, ModuleType]:
         getDevice=devices.current,
         setDevice=lambda i: devices.Device(i).use(),
         deviceSynchronize=lambda: devices.wait_for_device("deviceSynchronize"),
-        getDeviceProperties=lambda i: {"name": b"Emulated on the CPU", "totalGlobalMem": 80 << 30, "multiProcessorCount": 132},
+        getDeviceProperties=lambda i: {"name": b"Emulated on the CPU", "totalGlobalMem": 80 << 30},
         memGetInfo=lambda: devices.Device().mem_info,
         runtimeGetVersion=lambda: 12090,
         driverGetVersion=lambda: 12090,
@@ -140,7 +140,8 @@ def make() -> dict[str, ModuleType]:
     cupy, parts = _Cupy("cupy"), _cuda()
     vars(cupy).update(
         __version__="14.2.0", __path__=[], ndarray=ndarray, asarray=_asarray, asnumpy=_asnumpy, empty=_empty,
-        array=partial(_asarray, copy=True), empty_like=_empty_like, full=lambda shape, v, dtype=float: _filled(v, shape, dtype),
+        array=partial(_asarray, copy=True), empty_like=_empty_like,
+        full=lambda shape, v, dtype=float: _filled(v, shape, dtype),
         zeros=partial(_filled, 0), ones=partial(_filled, 1), RawModule=RawModule, RawKernel=RawKernel,
         cuda=parts["cupy.cuda"], get_default_memory_pool=lambda: memory.default_pool,
         get_array_module=lambda *args: cupy if any(isinstance(a, ndarray) for a in args) else np,
