@@ -9,6 +9,9 @@ import pytest
 from aimv2_np.arrays import is_array, namespace
 from tests.support import fake_cupy
 from tests.support.fake_cupy import devices
+from tests.support.fake_cupy.array import METHODS, PROPERTIES
+
+PRIVATE = {"count", "of"}  # the stand-in's own
 
 
 @pytest.fixture
@@ -112,3 +115,26 @@ def test_devices():
             cupy.cuda.Device(2).use()
     with fake_cupy.installed(devices_present=0) as cupy, pytest.raises(devices.CUDARuntimeError, match="NoDevice"):
         cupy.cuda.runtime.getDeviceCount()
+
+
+def test_it_offers_nothing_that_cupy_lacks():
+    """Names of modules, of the array, and of what belongs to a device; cuBLAS's need the library itself."""
+    real = pytest.importorskip("cupy", reason="CuPy is not installed")
+    if real.__version__.partition(".")[0] != "14":
+        pytest.skip("written after CuPy 14")
+    modules = fake_cupy.make()
+    pairs = [(module, name) for name, module in modules.items() if name.split(".")[0] == "cupy"]
+    for module, path in pairs:
+        there = real
+        for part in path.split(".")[1:]:
+            there = getattr(there, part)
+        assert [name for name in vars(module) if not name.startswith("__") and not hasattr(there, name)] == []
+    for ours, theirs in [
+        (fake_cupy.ndarray, real.ndarray), (devices.Stream, real.cuda.Stream), (devices.Event, real.cuda.Event),
+        (devices.Graph, real.cuda.Graph), (devices.Device, real.cuda.Device), (fake_cupy.RawModule, real.RawModule),
+        (fake_cupy.memory.MemoryPool, real.cuda.MemoryPool),
+    ]:  # fmt: skip
+        own = {name for name in vars(ours) if not name.startswith("_")} - PRIVATE
+        assert {name for name in own if not hasattr(theirs, name)} == set(), theirs
+    for name in METHODS | PROPERTIES:
+        assert hasattr(real.ndarray, name)

@@ -68,15 +68,17 @@ def matmul(a: Array, b: Array, out: Array, *, beta: int = 0) -> None:
     compute = _64F if a.dtype == np.float64 else _32F_FAST_TF32 if _tf32.get() and a.dtype == np.float32 else _32F
     factor = "float64" if compute == _64F else "float32"
     cublas, handle = _cublas(namespace(a))
-    cublas.gemmStridedBatchedEx(
-        handle, _TRANSPOSE if transposed else _NO_TRANSPOSE, _NO_TRANSPOSE, columns, rows, inner,
-        _FACTORS[1, factor].ctypes.data,
-        b.data.ptr, _KINDS[b.dtype.name], ld_b, b.strides[0] // b.itemsize,
-        a.data.ptr, _KINDS[a.dtype.name], _leading(a, 1, inner), a.strides[0] // a.itemsize,
-        _FACTORS[beta, factor].ctypes.data,
-        out.data.ptr, _KINDS[out.dtype.name], _leading(out, 1, columns), out.strides[0] // out.itemsize,
-        batch, compute, _DEFAULT_ALGORITHM,
-    )  # fmt: skip
+    shape = (handle, _TRANSPOSE if transposed else _NO_TRANSPOSE, _NO_TRANSPOSE, columns, rows, inner)
+    one, kept = (_FACTORS[it, factor].ctypes.data for it in (1, beta))
+    b_lies = (b.data.ptr, _KINDS[b.dtype.name], ld_b)
+    a_lies = (a.data.ptr, _KINDS[a.dtype.name], _leading(a, 1, inner))
+    out_lies = (out.data.ptr, _KINDS[out.dtype.name], _leading(out, 1, columns))
+    if batch == 1:  # which may share the sum out over the device, as a stack may not
+        cublas.gemmEx(*shape, one, *b_lies, *a_lies, kept, *out_lies, compute, _DEFAULT_ALGORITHM)
+        return
+    b_step, a_step, out_step = (it.strides[0] // it.itemsize for it in (b, a, out))
+    cublas.gemmStridedBatchedEx(*shape, one, *b_lies, b_step, *a_lies, a_step, kept, *out_lies, out_step, batch,
+                                compute, _DEFAULT_ALGORITHM)  # fmt: skip
 
 
 def multiply(x: Array, weight: Array, out: Array | None = None, *, add: bool = False) -> Array:

@@ -71,6 +71,17 @@ def test_masks(cupy, dtype, batches):
         assert error(result, expected) <= 8 * eps(dtype)
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_pack_is_its_sequences_one_by_one(cupy, dtype):
+    host, device = blocks(cupy, dtype, **BIASES)
+    lengths = (9, 1, 70, 4)
+    (x,) = normal(0, dtype, (1, sum(lengths), 16))
+    result, start = encoder.run_layers_on_device(cupy.asarray(x), device, None, lengths), 0
+    for length in lengths:
+        n = slice(start, start := start + length)
+        assert error(result[:, n], run_layers.textbook(exact(x[:, n]), host)) <= 8 * eps(dtype)
+
+
 @pytest.mark.parametrize("changes", [{}, BIASES], ids=["no biases", "biases"])
 def test_stacked_weights_are_one_product(cupy, changes, monkeypatch):
     calls = []

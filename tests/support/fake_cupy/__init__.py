@@ -121,8 +121,7 @@ def _cuda() -> dict[str, ModuleType]:
         driverGetVersion=lambda: 12090,
         is_hip=False,
     )  # fmt: skip
-    pools = _module("cupy.cuda.memory", OutOfMemoryError=memory.OutOfMemoryError, MemoryPool=memory.MemoryPool,
-                    using_allocator=memory.using_allocator)  # fmt: skip
+    pools = _module("cupy.cuda.memory", OutOfMemoryError=memory.OutOfMemoryError, MemoryPool=memory.MemoryPool)
     handles = _module("cupy.cuda.device", get_cublas_handle=lambda: 1, Device=devices.Device,
                       get_compute_capability=lambda: devices.settings["compute_capability"])  # fmt: skip
     cuda = _module(
