@@ -10,11 +10,10 @@ as a CUDA graph when they come for the second time (`graphs`), because launching
 from itertools import pairwise
 from typing import Any
 
-from aimv2_np.arrays import namespace
 from aimv2_np.kernels.cuda.attention import attention_on_device, packed_attention_on_device
 from aimv2_np.kernels.cuda.gated import ACTIVATIONS, gated_pass
 from aimv2_np.kernels.cuda.gemm import multiply
-from aimv2_np.kernels.cuda.graphs import GRAPHS
+from aimv2_np.kernels.cuda.graphs import GRAPHS, TOKENS
 from aimv2_np.kernels.cuda.launch import computes
 from aimv2_np.kernels.cuda.linear import linear_rows
 from aimv2_np.kernels.cuda.rms_norm import add_rms_norm, rms_norm_rows
@@ -24,8 +23,6 @@ from aimv2_np.layers.rms_norm import RMSNorm
 from aimv2_np.shapes import Array, Bool, Float
 from aimv2_np.stacking import stacked
 from aimv2_np.tracing import tracing
-
-GRAPH_TOKENS = 2048  # up to which a block's kernels take about as long as launching them
 
 
 def run_layers_on_device(
@@ -38,14 +35,14 @@ def run_layers_on_device(
 
     `packed`, where it is given, are the lengths of sequences that lie one after the other in x (1, T, D).
     """
-    if tracing() or not layers or not x.size or not all(_computed_here(x, layer) for layer in layers):
+    if tracing() or not layers or not x.size or not _computed_here(x, layers):
         return run_layers.textbook(x, layers, mask, *packed)
-    inputs = [namespace(x).ascontiguousarray(x), *([] if mask is None else [namespace(x).ascontiguousarray(mask)])]
     if packed and packed[0] is not None:  # each pack has lengths of its own: a graph would hardly be used again
-        return run_blocks(layers, inputs[0].copy(), lengths=packed[0])
-    if x.shape[0] * x.shape[1] > GRAPH_TOKENS:
-        return run_blocks(layers, inputs[0].copy(), *inputs[1:])
-    return GRAPHS.run(run_blocks, layers, inputs, [array for layer in layers for array in weights(layer)])
+        return run_blocks(layers, _own(x), lengths=packed[0])
+    if x.shape[0] * x.shape[1] > TOKENS:
+        return run_blocks(layers, _own(x), mask)
+    (result,) = GRAPHS.run(_run_blocks, layers, (x, mask))
+    return result
 
 
 def weights(layer: EncoderLayer) -> list[Array]:
@@ -70,8 +67,18 @@ def run_blocks(
     return x
 
 
-def _computed_here(x: Array, layer: EncoderLayer) -> bool:
-    return layer.ffn.hidden_act in ACTIVATIONS and computes(x, *weights(layer))
+def _run_blocks(layers: list[EncoderLayer], x: Array, mask: Array | None) -> tuple[Array]:
+    return (run_blocks(layers, _own(x), mask),)
+
+
+def _own(x: Array) -> Array:
+    """A copy without gaps, to add to."""
+    return x.copy(order="C")
+
+
+def _computed_here(x: Array, layers: list[EncoderLayer]) -> bool:
+    known = all(layer.ffn.hidden_act in ACTIVATIONS for layer in layers)
+    return known and computes(x, *(array for layer in layers for array in weights(layer)))
 
 
 def _projections(layer: EncoderLayer) -> list[Linear]:

@@ -45,8 +45,8 @@ def uses_tf32() -> bool:
 
 def multiplies(*arrays: Array | None) -> bool:
     """Whether cuBLAS multiplies these: all of one floating type."""
-    names = {array.dtype.name for array in arrays if array is not None}
-    return len(names) == 1 and names <= set(_KINDS)
+    kinds = [array.dtype for array in arrays if array is not None]
+    return kinds[0].name in _KINDS and all(kind == kinds[0] for kind in kinds)
 
 
 def matmul(a: Array, b: Array, out: Array, *, beta: int = 0) -> None:

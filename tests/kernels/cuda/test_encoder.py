@@ -87,7 +87,7 @@ def test_stacked_weights_are_one_product(cupy, changes, monkeypatch):
     calls = []
     rows = encoder.linear_rows
     monkeypatch.setattr(encoder, "linear_rows", lambda *args: calls.append(len(args[1])) or rows(*args))
-    monkeypatch.setattr(encoder, "GRAPH_TOKENS", 0)
+    monkeypatch.setattr(encoder, "TOKENS", 0)
     x = cupy.asarray(normal(0, "float32", (1, 9, 16))[0])
     results = []
     for stack, expected in ((True, [48, 40] * 2), (False, [16, 16, 16, 20, 20] * 2)):
@@ -141,7 +141,7 @@ def test_a_graph_is_made_once_per_kind_of_input(cupy, recordings):
 
 
 def test_large_inputs_need_no_graph(cupy, recordings, monkeypatch):
-    monkeypatch.setattr(encoder, "GRAPH_TOKENS", 8)
+    monkeypatch.setattr(encoder, "TOKENS", 8)
     _, device = blocks(cupy)
     for _ in range(3):
         run_layers(cupy.asarray(normal(0, "float32", (1, 9, 16))[0]), device)
@@ -164,6 +164,20 @@ def test_another_weight_is_noticed(cupy):
     new = normal(5, "float32", (16, 20), scale=0.2)[0]
     host[1].ffn.down_proj.weight = exact(new)
     device[1].ffn.down_proj.weight = cupy.asarray(new)
+    for _ in range(3):
+        assert error(run_layers(cupy.asarray(x), device), run_layers.textbook(exact(x), host)) < 1e-5
+
+
+def test_another_layer_is_noticed(cupy):
+    host, device = blocks(cupy)
+    (x,) = normal(0, "float32", (1, 9, 16))
+    for _ in range(3):
+        run_layers(cupy.asarray(x), device)
+    for layers in (host, device):
+        layers.append(layers[0])
+        layers[1] = layers[0]
+        del layers[0].attention.__dict__["heads"]
+        layers[0].attention.heads = 4
     for _ in range(3):
         assert error(run_layers(cupy.asarray(x), device), run_layers.textbook(exact(x), host)) < 1e-5
 

@@ -5,6 +5,7 @@ import pytest
 
 from aimv2_np import Aimv2VisionModel, to_numpy
 from aimv2_np.arrays import move
+from aimv2_np.kernels.cuda import graphs
 from aimv2_np.stacking import Stacker
 from tests.kernels.cuda.arrays import DTYPES, eps, exact
 from tests.support.models import both_config, both_model, pixels, tokens, vision_config, vision_model
@@ -39,6 +40,45 @@ def test_both_towers(cupy, config, dtype):
         for name in ("image_embeds", "text_embeds"):
             found = exact(getattr(output, name))
             assert np.linalg.norm(found - expected[name], axis=-1).max() < 40 * eps(dtype)
+
+
+def test_a_tower_is_recorded_as_a_whole(cupy, monkeypatch):
+    """Once per kind of input; what cannot be recorded, as stretched positions cannot, is computed as it is."""
+    made = []
+    record = graphs.record
+    monkeypatch.setattr(graphs, "record", lambda f, inputs: made.append(inputs[0].shape) or record(f, inputs))
+    model = both_model()
+    device = on_device(cupy, model)
+    for _ in range(4):
+        device.vision_model(pixels(2))
+        device.text_model(tokens(3, 7))
+    assert made == [(2, 3, 12, 12), (3, 7)]
+    for causal in (True, False):
+        for _ in range(3):
+            found = device.text_model(tokens(3, 7), causal=causal).last_hidden_state
+            expected = model.text_model(tokens(3, 7), causal=causal).last_hidden_state
+            np.testing.assert_allclose(to_numpy(found), expected, atol=1e-5)
+    assert made[2:] == [(3, 7)]
+    larger = pixels(1, 16, 20)
+    for _ in range(4):
+        found = device.vision_model(larger, interpolate_pos_encoding=True).pooler_output
+        expected = model.vision_model(larger, interpolate_pos_encoding=True).pooler_output
+        np.testing.assert_allclose(to_numpy(found), expected, atol=1e-5)
+    entry = [it for it in graphs.GRAPHS._entries[device.vision_model].values() if not it.recordable]
+    assert len(entry) == 1
+
+
+def test_a_recorded_tower_sees_other_weights(cupy):
+    model = vision_model()
+    device = on_device(cupy, model)
+    for _ in range(3):
+        device(pixels(1))
+    model.head.cls_token = 2 * model.head.cls_token
+    device.head.cls_token = 2 * device.head.cls_token
+    device.rms_norm.weight *= 3  # in place
+    model.rms_norm.weight = 3 * model.rms_norm.weight
+    for _ in range(3):
+        np.testing.assert_allclose(to_numpy(device(pixels(1)).pooler_output), model(pixels(1)).pooler_output, atol=1e-5)
 
 
 def test_outputs_and_features_are_on_the_device(cupy):
