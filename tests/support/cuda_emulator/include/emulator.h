@@ -245,7 +245,6 @@ T __shfl_down_sync(unsigned, T value, unsigned delta, int = 32) {
 inline float rsqrtf(float x) { return 1.0f / std::sqrt(x); }
 inline float __fdividef(float a, float b) { return a / b; }
 inline float __expf(float x) { return std::exp(x); }
-inline float exp2f_approx(float x) { return std::exp2(x); }
 inline float __int_as_float(int x) {
     float y;
     std::memcpy(&y, &x, 4);
