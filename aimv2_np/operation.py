@@ -70,6 +70,11 @@ def operation(body: Callable[P, R]) -> Operation[P, R]:
     return Operation(body)
 
 
+def watched() -> bool:
+    """Whether somebody watches operations: a body that does the work of several then leaves it to them."""
+    return _watcher is not None
+
+
 def provide(library: str, register: Callable[[type], object]) -> None:
     """Call `register(type)` when an operation first meets an array of `library`, so that nothing is imported before."""
     _providers[library] = register

@@ -4,35 +4,14 @@ Needs no GPU: CuPy and the wheels nvidia-cuda-nvrtc-cu12 and nvidia-cuda-runtime
 """
 
 import re
-from itertools import product
 
 import pytest
 
-from aimv2_np.kernels.cuda.gated import ACTIVATIONS
 from aimv2_np.kernels.cuda.launch import FOLDER, source
 from tests.support import nvrtc
+from tests.support.kernel_instances import ARCHITECTURES, SINCE, kernels
 
-ARCHITECTURES = [75, 80, 90, 100]
-TYPES, HALVES = ("float", "__half", "__nv_bfloat16"), ("__half", "__nv_bfloat16")
-VECTORS = {"float": (1, 4), "__half": (1, 8), "__nv_bfloat16": (1, 8)}
-EACH = [(t, width) for t in TYPES for width in VECTORS[t]]
-
-# What the package launches: source -> the arguments of its template.
-INSTANCES = {
-    "attention_one_query": [*product(TYPES, (1, 4))],
-    "attention_tensor_cores": [*product(HALVES, (64, 128), (4,))],
-    "attention_tiles": [(t, dim, width) for t, width in EACH for dim in (32, 64, 128)],
-    "gated": [(t, width, name) for t, width in EACH for name in sorted(set(ACTIVATIONS.values()))],
-    "patches": [*product((*TYPES, "unsigned char"), TYPES)],
-    "rms_norm": [(t, width, add) for t, width in EACH for add in ("true", "false")],
-    "softmax": [(t,) for t in TYPES],
-}
 SOURCES = sorted(path.stem for path in FOLDER.glob("*.cu"))
-SINCE = {"attention_tensor_cores": 80}
-
-
-def kernels(name):
-    return [f"{name}<{', '.join(map(str, arguments))}>" for arguments in INSTANCES[name]]
 
 
 @pytest.mark.parametrize("name", SOURCES)
@@ -58,7 +37,7 @@ def test_it_compiles(name, architecture, tmp_path, record_property):
     if architecture < SINCE.get(name, 0):
         pytest.skip(f"{name} is launched from sm_{SINCE[name]} on")
     assert len(nvrtc.compile_kernels(source(name), kernels(name), architecture)) > 0
-    uses = nvrtc.resources(nvrtc.compile_ptx(source(name), kernels(name), architecture), architecture, tmp_path)
+    uses = nvrtc.resources(source(name), kernels(name), architecture, tmp_path)
     for use in uses:
         record_property(use.kernel, f"{use.registers} registers")
     assert [use for use in uses if use.spilled] == []

@@ -20,6 +20,7 @@ from aimv2_np.kernels.cuda.rms_norm import add_rms_norm, rms_norm_rows
 from aimv2_np.layers.encoder import EncoderLayer, run_layers
 from aimv2_np.layers.linear import Linear
 from aimv2_np.layers.rms_norm import RMSNorm
+from aimv2_np.operation import watched
 from aimv2_np.shapes import Array, Bool, Float
 from aimv2_np.stacking import stacked
 from aimv2_np.tracing import tracing
@@ -31,11 +32,11 @@ def run_layers_on_device(
     mask: Bool[Array, "#B 1 #N N"] | None = None,
     *packed: tuple[int, ...] | None,
 ) -> Float[Array, "B N D"]:
-    """One block after the other, as a graph where that pays; while somebody traces, module by module.
+    """One block after the other, as a graph where that pays; while somebody traces or watches, module by module.
 
     `packed`, where it is given, are the lengths of sequences that lie one after the other in x (1, T, D).
     """
-    if tracing() or not layers or not x.size or not _computed_here(x, layers):
+    if tracing() or watched() or not layers or not x.size or not _computed_here(x, layers):
         return run_layers.textbook(x, layers, mask, *packed)
     if packed and packed[0] is not None:  # each pack has lengths of its own: a graph would hardly be used again
         return run_blocks(layers, _own(x), lengths=packed[0])

@@ -6,6 +6,7 @@ from types import ModuleType
 import pytest
 
 from tests.support.cuda_emulator import emulator
+from tests.support.kernel_instances import INSTANCES, kernels
 
 
 @pytest.fixture(scope="module", params=["emulator", pytest.param("gpu", marks=pytest.mark.gpu)])
@@ -20,6 +21,9 @@ def cupy(request: pytest.FixtureRequest) -> Iterator[ModuleType]:
 
     with fake_cupy.installed() as module:
         yield module
+    ours = {kernel for kernel in fake_cupy.launched if kernel.partition("<")[0] in INSTANCES}
+    compiled = {kernel for name in INSTANCES for kernel in kernels(name)}
+    assert ours <= compiled, "launched, but not among the instances that tests/gpu_sources compiles"
 
 
 def real_cupy(*, required: bool) -> ModuleType:

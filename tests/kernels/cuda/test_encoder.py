@@ -9,7 +9,7 @@ import pytest
 from aimv2_np.kernels.cuda import encoder, graphs
 from aimv2_np.kernels.cuda.gemm import tf32
 from aimv2_np.layers.encoder import run_layers
-from aimv2_np.operation import textbook
+from aimv2_np.operation import textbook, watching
 from aimv2_np.stacking import Stacker
 from aimv2_np.tracing import trace
 from tests.kernels.cuda.arrays import DTYPES, eps, exact, normal
@@ -117,6 +117,24 @@ def test_traced_blocks_are_recorded_one_by_one(cupy):
     assert sorted(activations) == ["layers.0", "layers.1.attention.probs"]
     np.testing.assert_allclose(recorded.get(), plain.get(), atol=1e-5)
     assert len(device) == 2
+
+
+def test_watched_blocks_call_their_operations(cupy):
+    """So that a profile says what took how long."""
+    _, device = blocks(cupy)
+    x = cupy.asarray(normal(0, "float32", (1, 9, 16))[0])
+    plain = [run_layers(x, device).get() for _ in range(3)][-1]
+    seen = []
+
+    def watch(operation, body, args, kwargs):
+        seen.append(operation.textbook.__name__)
+        return body(*args, **kwargs)
+
+    with watching(watch):
+        result = run_layers(x, device).get()
+    assert seen.count("linear") == 2 * 7
+    assert seen.count("attention") == seen.count("gated") == 2
+    np.testing.assert_allclose(result, plain, atol=1e-5)
 
 
 @pytest.fixture

@@ -23,6 +23,7 @@ from tests.support.fake_cupy.memory import block_of
 
 LIBRARIES = ("cupy", "cupy_backends", "cupyx")
 launches: list[str] = []  # the kernels launched, or captured, since the list was cleared
+launched: set[str] = set()  # all that ever were
 
 
 class RawKernel:
@@ -42,6 +43,7 @@ class RawKernel:
                 raise TypeError(f"Unsupported type {type(arg)}: arrays of the device and NumPy scalars are taken")
         values = [arg.data.ptr if isinstance(arg, ndarray) else 0 if arg is None else arg for arg in args]
         launches.append(self.name)
+        launched.add(self.name)
         library = emulator.build(self.source, self.name)
 
         def work() -> None:
