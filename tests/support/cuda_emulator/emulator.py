@@ -43,11 +43,16 @@ class EmulatorError(RuntimeError):
     """What the device would not have done either, or what it would have done wrong."""
 
 
+@cache
 def missing() -> str | None:
     """Why kernels cannot be run here, or None."""
     if sys.platform != "linux":
         return "the CUDA emulator needs Linux (fibers by ucontext)"
-    return None if shutil.which("g++") else "the CUDA emulator needs g++ to compile the kernels for the CPU"
+    if not shutil.which("g++"):
+        return "the CUDA emulator needs g++ to compile the kernels for the CPU"
+    command = ["g++", *FLAGS, "-fsyntax-only", "-xc++", "-"]
+    result = subprocess.run(command, input="_Float16 half;", capture_output=True, text=True, check=False)
+    return "the CUDA emulator needs a g++ that knows _Float16 (12 or newer)" if result.returncode else None
 
 
 @cache
