@@ -101,14 +101,9 @@ def _leading(x: Array, axis: int, least: int) -> int:
     return int(x.strides[axis] // x.itemsize) if x.shape[axis] > 1 else least
 
 
-_handles: set[int] = set()  # those whose sums are at full precision
-
-
 def _cublas(xp: Any) -> tuple[Any, int]:
     from cupy_backends.cuda.libs import cublas
 
     handle = xp.cuda.device.get_cublas_handle()  # of this thread and device
-    if handle not in _handles:
-        cublas.setMathMode(handle, _FULL_PRECISION_SUMS)
-        _handles.add(handle)
+    cublas.setMathMode(handle, _FULL_PRECISION_SUMS)
     return cublas, handle
