@@ -28,8 +28,8 @@ def is_array(value: object) -> bool:
 
 
 def widen(array: Array) -> Array:
-    """float16 as float32, anything else as it is: sums of half-precision numbers are taken in float32."""
-    return array.astype(np.float32) if array.dtype == np.float16 else array
+    """float16 and bfloat16 as float32, others as they are: sums of half-precision numbers are taken in float32."""
+    return array.astype(np.float32) if array.dtype.name in ("float16", "bfloat16") else array
 
 
 def to_numpy(array: Array) -> np.ndarray[Any, Any]:

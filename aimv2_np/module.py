@@ -8,7 +8,7 @@ import copy
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
 from math import prod
-from typing import Any, NamedTuple, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 
@@ -39,6 +39,9 @@ def _join(prefix: str, name: str) -> str:
 @dataclass(repr=False, eq=False)
 class Module:
     """Base of all layers and models: walking the tree, moving it, calling it."""
+
+    # Groups of arrays that a device keeps one after the other in memory, so that one product serves them all.
+    stacked: ClassVar[tuple[tuple[str, ...], ...]] = ()
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Compute this module's output; never mutates the module."""

@@ -13,8 +13,25 @@ from aimv2_np.config import Aimv2VisionConfig
 from aimv2_np.layers.attention import attention, merge_heads, runs, split_heads
 from aimv2_np.layers.linear import Linear
 from aimv2_np.module import Module, Parameter
+from aimv2_np.operation import operation
 from aimv2_np.shapes import Array, Bool, Float
 from aimv2_np.tracing import numbered, record
+
+
+@operation
+def pool_packed(
+    q: Float[Array, "1 H 1 d"],
+    k: Float[Array, "1 H T d"],
+    v: Float[Array, "1 H T d"],
+    scale: float,
+    lengths: tuple[int, ...],
+) -> Float[Array, "B H 1 d"]:
+    """`attention` of the one query to the tokens of each picture of a pack, of which the first has `lengths[0]`."""
+    outputs = []
+    for i, run in enumerate(runs(lengths)):
+        with numbered(i):
+            outputs.append(attention(q, k[:, :, run], v[:, :, run], scale))
+    return namespace(q).concatenate(outputs)
 
 
 @dataclass(repr=False, eq=False)
@@ -71,8 +88,4 @@ class AttentionPoolingHead(Module):
         scale = q.shape[-1] ** -0.5
         if lengths is None:
             return merge_heads(attention(q, k, v, scale, mask))[:, 0]  # (B, 1, D) -> (B, D)
-        pooled = []
-        for i, run in enumerate(runs(lengths)):
-            with numbered(i):
-                pooled.append(attention(q, k[:, :, run], v[:, :, run], scale))
-        return merge_heads(xp.concatenate(pooled))[:, 0]
+        return merge_heads(pool_packed(q, k, v, scale, lengths))[:, 0]

@@ -14,6 +14,7 @@ from aimv2_np.layers.embedding import Embedding
 from aimv2_np.layers.encoder import Encoder
 from aimv2_np.layers.masks import make_mask
 from aimv2_np.layers.rms_norm import RMSNorm
+from aimv2_np.layers.tower import run_tower
 from aimv2_np.models.inputs import check_attention_mask, check_input_ids
 from aimv2_np.models.outputs import BaseModelOutputWithPooling
 from aimv2_np.models.pretrained import PretrainedModel, check_finite, collecting
@@ -88,14 +89,27 @@ class Aimv2TextModel(PretrainedModel):
         """
         ids = check_input_ids(input_ids, self.config, self.rms_norm.weight)
         padding = check_attention_mask(attention_mask, ids)
-        mask = make_mask(namespace(ids), ids.shape[1], padding, causal=causal)
         with collecting(
             self, len(self.encoder.layers), hidden_states=output_hidden_states, attentions=output_attentions
         ) as collected:
-            x = self.encoder(self.embeddings(ids), mask)
-        x = check_finite(self, self.rms_norm(x))
-        output = BaseModelOutputWithPooling(x, self.pool(x, ids, padding), **collected)
+            compute = self.compute if causal else self.compute_both_ways
+            x, pooled = run_tower(ids, compute, ids.size, padding)
+        output = BaseModelOutputWithPooling(check_finite(self, x), pooled, **collected)
         return output if return_dict else output.to_tuple()
+
+    def compute(
+        self, ids: Int[Array, "B T"], padding: Int[Array, "B T"] | None, *, causal: bool = True
+    ) -> tuple[Float[Array, "B T D"], Float[Array, "B D"]]:
+        """`last_hidden_state` and `pooler_output` of ids that have been checked."""
+        mask = make_mask(namespace(ids), ids.shape[1], padding, causal=causal)
+        x = self.rms_norm(self.encoder(self.embeddings(ids), mask))
+        return x, self.pool(x, ids, padding)
+
+    def compute_both_ways(
+        self, ids: Int[Array, "B T"], padding: Int[Array, "B T"] | None
+    ) -> tuple[Float[Array, "B T D"], Float[Array, "B D"]]:
+        """The same where every token may look at later ones too."""
+        return self.compute(ids, padding, causal=False)
 
     def features(
         self, input_ids: Int[Array, "B T"], attention_mask: Int[Array, "B T"] | None = None, *, causal: bool = True

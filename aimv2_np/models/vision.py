@@ -19,6 +19,7 @@ from aimv2_np.layers.patch_embedding import PatchEmbed
 from aimv2_np.layers.pooling_head import AttentionPoolingHead
 from aimv2_np.layers.positions import interpolate_positions, sincos_positions
 from aimv2_np.layers.rms_norm import RMSNorm
+from aimv2_np.layers.tower import run_tower
 from aimv2_np.models.features import Features, extract_features
 from aimv2_np.models.inputs import check_patch_mask, check_pixel_values
 from aimv2_np.models.outputs import BaseModelOutputWithPooling, PackedOutput
@@ -26,7 +27,7 @@ from aimv2_np.models.packing import MAX_TOKENS, check_pictures, is_pack, packs, 
 from aimv2_np.models.pretrained import PretrainedModel, check_finite, collecting
 from aimv2_np.models.windows import extract_windows
 from aimv2_np.module import Module
-from aimv2_np.shapes import Array, Float, Int
+from aimv2_np.shapes import Array, Bool, Float, Int
 from aimv2_np.tracing import call, record, tracing
 
 
@@ -135,11 +136,19 @@ class Aimv2VisionModel(PretrainedModel):
         with collecting(
             self, len(self.encoder.layers), hidden_states=output_hidden_states, attentions=output_attentions
         ) as collected:
-            x = self.encoder(self.embeddings(pixels), mask)
-        x = check_finite(self, self.rms_norm(x))
-        pooled = check_finite(self, self.head(x, mask)) if self.head else None
+            x, pooled = run_tower(pixels, self.compute, len(pixels) * grid[0] * grid[1], mask)
+        for result in (x, pooled):
+            if result is not None:
+                check_finite(self, result)
         output = BaseModelOutputWithPooling(x, pooled, **collected, grid=grid)
         return output if return_dict else output.to_tuple()
+
+    def compute(
+        self, pixels: Float[Array, "B C height width"], mask: Bool[Array, "#B 1 1 N"] | None = None
+    ) -> tuple[Float[Array, "B N D"], Float[Array, "B D"] | None]:
+        """`last_hidden_state` and `pooler_output` of pixels that have been checked."""
+        x = self.rms_norm(self.encoder(self.embeddings(pixels), mask))
+        return x, self.head(x, mask) if self.head else None
 
     def encode_images(
         self,

@@ -1,0 +1,126 @@
+"""The blocks on the device: seven launches each, on one residual stream that products add to where it lies.
+
+    h ← rms_norm1(x)          q, k, v ← h [W_q; W_k; W_v]ᵀ      a ← attention(q, k, v)      x ← a W_oᵀ + x
+    h ← rms_norm2(x)          g, u ← h [W_gate; W_up]ᵀ          a ← act(g) · u              x ← a W_downᵀ + x
+
+Biases of the two products that add to x wait for the next norm, which adds them on its way. Small inputs are recorded
+as a CUDA graph when they come for the second time (`graphs`), because launching would take longer than computing.
+"""
+
+from itertools import pairwise
+from typing import Any
+
+from aimv2_np.kernels.cuda.attention import attention_on_device, packed_attention_on_device
+from aimv2_np.kernels.cuda.gated import ACTIVATIONS, gated_pass
+from aimv2_np.kernels.cuda.gemm import multiply
+from aimv2_np.kernels.cuda.graphs import GRAPHS, TOKENS
+from aimv2_np.kernels.cuda.launch import computes
+from aimv2_np.kernels.cuda.linear import linear_rows
+from aimv2_np.kernels.cuda.rms_norm import add_rms_norm, rms_norm_rows
+from aimv2_np.layers.encoder import EncoderLayer, run_layers
+from aimv2_np.layers.linear import Linear
+from aimv2_np.layers.rms_norm import RMSNorm
+from aimv2_np.operation import watched
+from aimv2_np.shapes import Array, Bool, Float
+from aimv2_np.stacking import stacked
+from aimv2_np.tracing import tracing
+
+
+def run_layers_on_device(
+    x: Float[Array, "B N D"],
+    layers: list[EncoderLayer],
+    mask: Bool[Array, "#B 1 #N N"] | None = None,
+    lengths: tuple[int, ...] | None = None,
+) -> Float[Array, "B N D"]:
+    """One block after the other, as a graph where that pays; while somebody traces or watches, module by module."""
+    if tracing() or watched() or not layers or not x.size or not _computed_here(x, layers):
+        return run_layers.textbook(x, layers, mask, lengths)
+    if lengths is not None:  # each pack has lengths of its own: a graph would hardly be used again
+        return run_blocks(layers, _own(x), lengths=lengths)
+    if x.shape[0] * x.shape[1] > TOKENS:
+        return run_blocks(layers, _own(x), mask)
+    (result,) = GRAPHS.run(_run_blocks, layers, (x, mask))
+    return result
+
+
+def weights(layer: EncoderLayer) -> list[Array]:
+    """What a block computes with, in a fixed order."""
+    linears = (*_projections(layer), layer.attention.out_proj, layer.ffn.down_proj)
+    arrays = [layer.rms_norm1.weight, layer.rms_norm2.weight]
+    return arrays + [it.weight for it in linears] + [it.bias for it in linears if it.bias is not None]
+
+
+def run_blocks(
+    layers: list[EncoderLayer], x: Array, mask: Array | None = None, lengths: tuple[int, ...] | None = None
+) -> Float[Array, "B N D"]:
+    """The blocks, adding to `x` in place. Launches kernels and products, and nothing that waits for the device."""
+    owed = None  # the bias of the latest product that added to x
+    for layer in layers:
+        h, owed = _norm(layer.rms_norm1, x, owed), layer.attention.out_proj.bias
+        _add_product(x, _attend(layer, h, mask, lengths), layer.attention.out_proj)
+        h, owed = _norm(layer.rms_norm2, x, owed), layer.ffn.down_proj.bias
+        _add_product(x, _gate(layer, h), layer.ffn.down_proj)
+    if owed is not None:
+        x += owed
+    return x
+
+
+def _run_blocks(layers: list[EncoderLayer], x: Array, mask: Array | None) -> tuple[Array]:
+    return (run_blocks(layers, _own(x), mask),)
+
+
+def _own(x: Array) -> Array:
+    """A copy without gaps, to add to."""
+    return x.copy(order="C")
+
+
+def _computed_here(x: Array, layers: list[EncoderLayer]) -> bool:
+    known = all(layer.ffn.hidden_act in ACTIVATIONS for layer in layers)
+    return known and computes(x, *(array for layer in layers for array in weights(layer)))
+
+
+def _projections(layer: EncoderLayer) -> list[Linear]:
+    attention, ffn = layer.attention, layer.ffn
+    return [attention.q_proj, attention.k_proj, attention.v_proj, ffn.gate_proj, ffn.up_proj]
+
+
+def _norm(norm: RMSNorm, x: Array, owed: Array | None) -> Array:
+    return rms_norm_rows(x, norm.weight, norm.eps) if owed is None else add_rms_norm(x, owed, norm.weight, norm.eps)
+
+
+def _add_product(x: Float[Array, "B N D"], y: Float[Array, "B N I"], linear: Linear) -> None:
+    """`x += y Wᵀ`, without the bias, by letting the product's sum begin with x."""
+    multiply(y.reshape(-1, y.shape[-1]), linear.weight, x.reshape(-1, x.shape[-1]), add=True)
+
+
+def _attend(
+    layer: EncoderLayer, h: Float[Array, "B N D"], mask: Array | None, lengths: tuple[int, ...] | None
+) -> Float[Array, "B N D"]:
+    (batch, tokens, size), heads = h.shape, layer.attention.heads
+    projections = _projections(layer)[:3]
+    q, k, v = (it.reshape(batch, tokens, heads, -1).swapaxes(1, 2) for it in _together(h, projections))
+    scale = q.shape[-1] ** -0.5
+    if lengths is None:
+        out = attention_on_device(q, k, v, scale, mask)  # (B, H, N, d) in the memory order (B, N, H, d)
+    else:
+        out = packed_attention_on_device(q, k, v, scale, lengths)
+    return out.swapaxes(1, 2).reshape(batch, tokens, size)
+
+
+def _gate(layer: EncoderLayer, h: Float[Array, "B N D"]) -> Float[Array, "B N F"]:
+    gate, up = _together(h, _projections(layer)[3:])
+    return gated_pass(gate, up, layer.ffn.hidden_act)
+
+
+def _together(h: Array, linears: list[Linear]) -> list[Any]:
+    """The outputs of several linear maps: views of one product where their weights are stacked."""
+    weight = stacked([it.weight for it in linears])
+    biases = [it.bias for it in linears if it.bias is not None]
+    bias = stacked(biases) if biases else None
+    if weight is None or len(biases) not in (0, len(linears)) or (biases and bias is None):
+        return [linear_rows(h, it.weight, it.bias) for it in linears]
+    y = linear_rows(h, weight, bias)
+    ends = [0]
+    for linear in linears:
+        ends.append(ends[-1] + len(linear.weight))
+    return [y[..., start:stop] for start, stop in pairwise(ends)]
