@@ -166,12 +166,11 @@ def run_layers_in_slices(
     if tracing() or not layers or not x.size:
         return run_layers.textbook(x, layers, mask, lengths)  # type: ignore[no-any-return]
     batch, tokens, size = x.shape
-    out = np.empty(x.shape, x.dtype)
     workers = cores() if x.size * layers[0].ffn.gate_proj.weight.size // size > WORTH_A_THREAD else 1
-
     if lengths is not None:
         through = partial(_through, layers=layers, mask=None)
         return run_packed(x, layers, lengths, through, workers, JOB_TOKENS)
+    out = np.empty(x.shape, x.dtype)
 
     def some(b: slice) -> NDArray | None:
         return None if mask is None else mask[b if len(mask) > 1 else slice(None)]

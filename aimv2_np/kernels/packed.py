@@ -23,7 +23,7 @@ from aimv2_np.parallel import run
 NDArray = np.ndarray[Any, np.dtype[Any]]
 
 SLOWER_TOGETHER = 1.1  # a picture on all cores: their meetings, and products with less to do each
-SLOWER_ATTENTION = 3  # a multiplication inside attention, with its softmax, against one with a weight
+SLOWER_ATTENTION = 1.5  # a multiplication inside attention, with its softmax, against one with a weight: measured
 EVEN_ENOUGH = 0.01  # of the whole time, that a core may idle at the end
 
 

@@ -40,7 +40,8 @@ def _inverse(distances: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def _softmax(distances: NDArray[np.float64]) -> NDArray[np.float64]:
     # Against the nearest: sums of weights are compared within a row, and none overflows.
-    return np.exp((distances.min(axis=1, keepdims=True) - distances) / TEMPERATURE)
+    weights: NDArray[np.float64] = np.exp((distances.min(axis=1, keepdims=True) - distances) / TEMPERATURE)
+    return weights
 
 
 WEIGHTS: Final[dict[str, Callable[[NDArray[np.float64]], NDArray[np.float64]]]] = {

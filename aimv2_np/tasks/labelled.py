@@ -60,6 +60,7 @@ def knn_folders(
     Raises:
         ValueError: pictures outside the folders of the classes; features of two kinds or models; what `knn` raises.
         FileNotFoundError: no such folder or file.
+        FileExistsError: `save` holds other features.
     """
     with TemporaryDirectory() if save is None else nullcontext(save) as folder:
         Path(folder).mkdir(parents=True, exist_ok=True)
@@ -80,7 +81,13 @@ def load_labelled(place: str | os.PathLike[str], output: Path, **options: Any) -
     """The features of a folder, written to the file `output`, or those in a file of features."""
     path = Path(place)
     if path.is_dir():
-        embed([path], output, **options)
+        try:
+            embed([path], output, **options)
+        except FileExistsError as error:
+            raise FileExistsError(
+                f"{output} holds other features: of another model, of another kind, or of other pictures; "
+                "remove it, or save in another folder"
+            ) from error
         return _labelled(open_features(output), lambda name: _class_below(name, path))
     if path.suffix.lower() not in FILES and not path.exists():
         raise FileNotFoundError(f"there is no {path}; expected a folder of classes, or a file of features")

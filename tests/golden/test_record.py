@@ -7,7 +7,7 @@ import pytest
 from aimv2_np import Aimv2Model, Aimv2VisionConfig, Aimv2VisionModel, trace
 from aimv2_np.checkpoints.digest import hash_weights
 from aimv2_np.config import Aimv2Config, Aimv2TextConfig
-from aimv2_np.golden import RecordingWriter, record
+from aimv2_np.golden import RecordingWriter, compare, record
 from tests.support.comparison import expected_paths
 from tests.support.models import both_model, pixels, text_model, tokens, vision_model
 
@@ -128,3 +128,21 @@ def test_statistics_of_the_large_model_fit_in_200_kb(tmp_path):
             writer.add(name, np.broadcast_to(np.float32(0.1), (1, 256, 1)))
     longest = len("[1,256,2816],") - len("[1,256,1],")
     assert path.stat().st_size + longest * len(paths) < 200_000
+
+
+def test_a_pack_is_compared_and_no_cause_made_up(tmp_path):
+    """Causes are found by running single modules again, which would let the pictures of a pack see each other."""
+    model = vision_model(is_native=True, patch_size=1, num_hidden_layers=2)
+    images = [pixels(1, *size)[0] for size in [(8, 14), (10, 12)]]
+    found = record(model, {"pixel_values": images}, tmp_path / "pack.safetensors")
+    assert found.metadata["packed"] == "2"
+    np.testing.assert_array_equal(found.inputs["pixel_values.1"], images[1])
+    outputs = {path: np.array(array) for path, array in found.activations.items()}
+    assert compare(found, outputs, model=model).equal
+    for path in outputs:
+        if path.startswith("encoder.layers.1"):
+            outputs[path] = outputs[path] * 2
+    result = compare(found, outputs, model=model)
+    assert not result.equal
+    assert "of pictures of several sizes" in result.explanation
+    assert "encoder.layers.1" in result.explanation

@@ -1,4 +1,5 @@
 import math
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -7,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from aimv2_np import textbook
-from aimv2_np.layers.attention import Attention, attention, merge_heads, softmax, split_heads
+from aimv2_np.layers.attention import Attention, attention, merge_heads, packed_attention, softmax, split_heads
 from aimv2_np.layers.linear import Linear
 from tests.support.models import assert_close
 
@@ -188,3 +189,15 @@ def test_skeleton_names_and_shapes():
     assert list(module.state_dict()) == names
     assert {place.shape for place in module.state_dict().values()} == {(8, 8), (8,)}
     assert len(Attention.skeleton(8, 2, bias=False, std=0.1).state_dict()) == 4
+
+
+@settings(max_examples=50)
+@given(lengths=st.lists(st.integers(1, 5), min_size=1, max_size=5).map(tuple), heads=st.integers(1, 3),
+       size=st.integers(1, 4), as_written=st.booleans())  # fmt: skip
+def test_a_pack_is_attention_with_a_mask_of_blocks(lengths, heads, size, as_written):
+    q, k, v = qkv((1, heads, sum(lengths), sum(lengths), size))
+    of = np.repeat(np.arange(len(lengths)), lengths)  # which picture a token is of
+    mask = (of[:, None] == of)[None, None]
+    with textbook() if as_written else nullcontext():
+        packed = packed_attention(q, k, v, 0.5, lengths)
+    np.testing.assert_allclose(packed, by_hand(q, k, v, 0.5, mask), atol=1e-13)

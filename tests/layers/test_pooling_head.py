@@ -64,3 +64,17 @@ def test_parameters():
     assert skeleton.cls_token.shape == (1, 1, 16)
     assert skeleton.heads == 2
     assert len(AttentionPoolingHead.skeleton(vision_config(qkv_bias=True)).state_dict()) == 7
+
+
+def test_a_pack_is_pooled_picture_by_picture():
+    rng, module = np.random.default_rng(2), head()
+    pictures = [rng.standard_normal((1, n, 4)) for n in (3, 1, 5)]
+    packed = module(np.concatenate(pictures, axis=1), None, (3, 1, 5))
+    np.testing.assert_allclose(packed, np.concatenate([by_hand(module, x) for x in pictures]), atol=1e-12)
+
+
+def test_masked_tokens_are_not_looked_at():
+    x, module = np.random.default_rng(3).standard_normal((2, 5, 4)), head()
+    mask = np.array([[1, 1, 1, 0, 0], [0, 1, 0, 1, 1]], bool)
+    seen = np.concatenate([by_hand(module, x[b : b + 1, mask[b]]) for b in range(2)])
+    np.testing.assert_allclose(module(x, mask[:, None, None]), seen, atol=1e-12)

@@ -138,6 +138,8 @@ def test_folders(folders, tmp_path):
     )
     assert done == []  # complete: nothing is computed again
     np.testing.assert_array_equal(kept[0].shares, result.shares)
+    with pytest.raises(FileExistsError, match=r"train.safetensors holds other features: of another model"):
+        knn_folders(folders / "train", folders / "test", save=tmp_path / "features", features="mean")
     without, known_too, _ = knn_folders(folders / "train", folders / "test", k=3)
     np.testing.assert_array_equal(without.shares, result.shares)
     np.testing.assert_array_equal(known_too.features, known.features)

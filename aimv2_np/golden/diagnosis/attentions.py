@@ -99,7 +99,7 @@ def causal_vision(attention: Any, path: str, context: Context) -> Variants:
 
 
 def _masked(attention: Any, padding: Array | None, *, causal: bool) -> Any:
-    def forward(m: Any, x: Array, _: Array | None = None) -> Array:
+    def forward(m: Any, x: Array, _: Array | None = None, *__: Any) -> Array:
         return type(m).forward(m, x, make_mask(np, x.shape[1], padding, causal=causal))
 
     return with_forward(attention, forward)
@@ -112,7 +112,7 @@ def _head_size(module: Any) -> int:
 def _attending(module: Any, scale: float | None = None, axis: int = -1) -> Any:
     """Attention as it is written, but for the scale and the axis of the softmax."""
 
-    def forward(m: Any, x: Array, mask: Array | None = None) -> Array:
+    def forward(m: Any, x: Array, mask: Array | None = None, *_: Any) -> Array:
         pooling = isinstance(m, AttentionPoolingHead)
         query = np.broadcast_to(m.cls_token, (x.shape[0], 1, x.shape[2])) if pooling else m.q_proj(x)
         q, k, v = (split_heads(part, m.heads) for part in (query, m.k_proj(x), m.v_proj(x)))

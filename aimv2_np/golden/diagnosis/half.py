@@ -59,7 +59,7 @@ def product_overflow(ffn: Any, path: str, _: Context) -> Variants:
 def score_overflow(attention: Any, path: str, _: Context) -> Variants:
     """q kᵀ is too large before it is scaled."""
 
-    def forward(m: Any, x: Array, mask: Array | None = None) -> Array:
+    def forward(m: Any, x: Array, mask: Array | None = None, *_: Any) -> Array:
         q, k, v = (split_heads(project(x), m.heads) for project in (m.q_proj, m.k_proj, m.v_proj))
         for name, value in (("q", q), ("k", k), ("v", v)):
             record(name, value)

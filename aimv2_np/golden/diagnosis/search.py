@@ -34,6 +34,8 @@ def planted(
     """(sentence, path → what the other side would have recorded, how) for each fault that could be at `path`."""
     if path.startswith("inputs/"):
         return
+    if "packed" in context.reference.metadata:
+        raise UnableError("The recording is of pictures of several sizes; causes are looked for in one of one size.")
     if context.model is None:
         raise UnableError("More causes can be tested with the model's weights (model=, --model).")
     with np.errstate(all="ignore"):
