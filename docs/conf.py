@@ -45,7 +45,7 @@ def _copy_notebooks(app):
         path.name: path.read_text(encoding="utf-8").replace("](../docs/", "](../")
         for path in (Path(app.srcdir).parent / "notebooks").glob("*.ipynb")
     }
-    for path in copies.iterdir():
+    for path in copies.glob("*.ipynb"):
         if texts.get(path.name) == path.read_text(encoding="utf-8"):
             del texts[path.name]  # written anew, it would be rendered anew
         else:

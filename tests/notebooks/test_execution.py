@@ -12,6 +12,7 @@ def test_shows_what_is_committed_and_its_solutions_hold(path):
     import nbformat
 
     notebook = nbformat.read(path, as_version=4)
+    nbformat.validate(notebook)
     committed = [(cell.execution_count, outputs(cell)) for cell in notebook.cells if cell.cell_type == "code"]
     notebook.cells += [nbformat.v4.new_code_cell(code) for code in solutions(notebook)]
 
