@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from aimv2_np.cli import output
-from aimv2_np.cli.options import backend_option, debug_option, dtype_option, revision_option
+from aimv2_np.cli.options import debug_option, place_options, revision_option
 
 if TYPE_CHECKING:
     from aimv2_np.tasks import Classification
@@ -21,8 +21,7 @@ BAR, SHOWN = 24, 10  # width of a bar; most labels per picture in the table
 @click.option("--model", metavar="FOLDER|ID", help="A two-tower checkpoint.  [default: the embedded tiny model]")
 @revision_option
 @click.option("--template", default="{}", show_default=True, help='Text around each label: "a photo of a {}".')
-@backend_option
-@dtype_option
+@place_options
 @click.option("--json", "as_json", is_flag=True, help="Print JSON: a list of {image, probabilities: {label: p}, top}.")
 @debug_option
 def classify_command(
@@ -32,8 +31,7 @@ def classify_command(
     model: str | None,
     revision: str | None,
     template: str,
-    backend: str,
-    dtype: str,
+    where: dict[str, Any],
     as_json: bool,
 ) -> None:
     """Say which label fits each IMAGE best.
@@ -46,8 +44,8 @@ def classify_command(
     make_prompts(wanted, template)  # complains before anything is loaded or fetched
     name, place = (model, model) if model else _embedded()
     began = time.perf_counter()
-    with output.waiting(f"loading {name}", loads=place):
-        network, processor = load_classifier(place, backend=backend, dtype=dtype, revision=revision)
+    with output.loading(f"loading {name}", loads=place) as progress:
+        network, processor = load_classifier(place, **where, revision=revision, progress=progress)
     loaded = time.perf_counter()
     with output.progress("classifying", len(images)) as advance:
         result = classify(list(images), wanted, model=network, processor=processor, template=template, progress=advance)
@@ -56,7 +54,7 @@ def classify_command(
         output.print_json(_as_json(images, result))
     else:
         times = f"loaded in {1e3 * (loaded - began):.0f} ms, ran in {1e3 * (done - loaded):.0f} ms"
-        _print(images, result, f"{name}, {backend}, {dtype}: {times}")
+        _print(images, result, f"{name}, {output.place_of(network)}, {network.dtype}: {times}")
 
 
 def _embedded() -> tuple[str, Any]:

@@ -17,7 +17,7 @@ from aimv2_np.shapes import Array, Float
 
 @operation
 def gated(gate: Float[Array, "*batch F"], up: Float[Array, "*batch F"], hidden_act: str) -> Float[Array, "*batch F"]:
-    """`act(gate) * up`, element by element; float16 is computed in float32 and rounded once."""
+    """`act(gate) * up`, element by element; half precision is computed in float32, rounded once."""
     return (ACTIVATIONS[hidden_act](widen(gate)) * widen(up)).astype(gate.dtype, copy=False)
 
 

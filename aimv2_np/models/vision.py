@@ -18,7 +18,8 @@ from aimv2_np.layers.positions import interpolate_positions, sincos_positions
 from aimv2_np.layers.rms_norm import RMSNorm
 from aimv2_np.models.inputs import check_pixel_values
 from aimv2_np.models.outputs import BaseModelOutputWithPooling
-from aimv2_np.models.pretrained import PretrainedModel, check_finite, collecting
+from aimv2_np.models.pretrained import PretrainedModel, collecting
+from aimv2_np.models.running import check_finite
 from aimv2_np.module import Module
 from aimv2_np.shapes import Array, Float
 from aimv2_np.tracing import record

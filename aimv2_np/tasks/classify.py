@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aimv2_np.arrays import namespace, to_numpy, widen
+from aimv2_np.arrays import beside, namespace, to_numpy, widen
 from aimv2_np.config import Aimv2Config, config_from_pretrained
 from aimv2_np.layers.attention import softmax
 from aimv2_np.layers.contrastive import l2_normalize
@@ -46,7 +46,13 @@ class Classification:
 
 
 def load_classifier(
-    path_or_hub_id: str | PathLike[str], *, backend: str = "numpy", dtype: str = "float32", **hub_options: Any
+    path_or_hub_id: str | PathLike[str],
+    *,
+    backend: str = "numpy",
+    dtype: str = "float32",
+    device: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    **hub_options: Any,
 ) -> tuple[Aimv2Model, Aimv2Processor]:
     """The model and the processor in a folder or of a hub id; options as for `Aimv2Model.from_pretrained`.
 
@@ -56,7 +62,9 @@ def load_classifier(
     config = config_from_pretrained(path_or_hub_id, **hub_options)
     if not isinstance(config, Aimv2Config):
         raise ValueError(f"{path_or_hub_id} is a checkpoint with one tower ({config.model_type}); {_TWO_TOWERS}")
-    model = Aimv2Model.from_pretrained(path_or_hub_id, backend=backend, dtype=dtype, **hub_options)
+    model = Aimv2Model.from_pretrained(
+        path_or_hub_id, backend=backend, dtype=dtype, device=device, progress=progress, **hub_options
+    )
     return model, Aimv2Processor.from_pretrained(path_or_hub_id, **hub_options)
 
 
@@ -114,16 +122,17 @@ def classify(
         raise ValueError("found an empty list of images; expected at least one")
     prompts = make_prompts(labels, template)
     check_tokens(prompts, model, processor)
-    texts = _embed_prompts(prompts, model, processor)
-    scores: list[Array] = []
+    scores: list[NDArray[np.floating[Any]]] = []
     done = 0
-    for pixels in _batches(pictures, processor):
-        embeds = model(pixel_values=pixels).image_embeds
-        logits = model.logits(texts, embeds).T  # (b, L)
-        scores.append(to_numpy(widen(logits)))
-        done += len(pixels)
-        if progress is not None:
-            progress(done)
+    with beside(model.some_array()):
+        texts = _embed_prompts(prompts, model, processor)
+        for pixels in _batches(pictures, processor):
+            embeds = model(pixel_values=pixels).image_embeds
+            logits = model.logits(texts, embeds).T  # (b, L)
+            scores.append(to_numpy(widen(logits)))
+            done += len(pixels)
+            if progress is not None:
+                progress(done)
     together = np.concatenate(scores)
     return Classification(tuple(labels), together, softmax(together))
 

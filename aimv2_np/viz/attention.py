@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aimv2_np.arrays import to_numpy, widen
+from aimv2_np.arrays import beside, to_numpy
 from aimv2_np.files import atomic_write
 from aimv2_np.models.aimv2 import Aimv2Model
 from aimv2_np.models.vision import Aimv2VisionModel
@@ -39,9 +39,9 @@ def pooling_attention(model: Aimv2Model | Aimv2VisionModel, pixel_values: Any) -
     """
     vision = _vision(model)
     tokens = vision(pixel_values).last_hidden_state  # (B, N, D)
-    with trace(vision.head, "probs") as activations:
+    with beside(tokens), trace(vision.head, "probs") as activations:
         vision.head(tokens)
-    probs = to_numpy(widen(activations["probs"]))  # (B, H, 1, N)
+    probs = to_numpy(activations["probs"])  # (B, H, 1, N)
     patch_height, patch_width = vision.config.patch_shape
     grid = (pixel_values.shape[2] // patch_height, pixel_values.shape[3] // patch_width)
     maps: NDArray[np.floating[Any]] = probs.mean(axis=1).reshape(-1, *grid)
