@@ -9,13 +9,14 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, fields
 from math import isfinite, prod
-from typing import Any, NamedTuple, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 
 from aimv2_np import devices
 from aimv2_np.arrays import backend_of, beside, check_backend, device_of, dtype_of, is_array, largest, move
 from aimv2_np.shapes import Array
+from aimv2_np.stacking import Stacker
 from aimv2_np.tracing import call
 
 
@@ -41,6 +42,9 @@ def _join(prefix: str, name: str) -> str:
 @dataclass(repr=False, eq=False)
 class Module:
     """Base of all layers and models: walking the tree, moving it, calling it."""
+
+    # Groups of arrays that a device keeps one after the other in memory, so that one product serves them all.
+    stacked: ClassVar[tuple[tuple[str, ...], ...]] = ()
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Compute this module's output; never mutates the module."""
@@ -107,9 +111,12 @@ class Module:
         check_backend(backend, dtype, device)
         kind = dtype_of(dtype)
 
+        stack = Stacker(self) if backend == "cupy" else None
+
         def convert(path: str, array: Array) -> Array:
             moved = move(array, backend, device)
-            return moved if moved.dtype == kind else cast(path, moved, dtype)
+            moved = moved if moved.dtype == kind else cast(path, moved, dtype)
+            return moved if stack is None or moved is array else stack(path, moved)
 
         with self._on_the_way(backend, device, kind.itemsize):
             return self.map(convert)

@@ -1,5 +1,15 @@
 """Faster bodies for the layers' operations. Importing this package registers them."""
 
 from aimv2_np.kernels import cpu
+from aimv2_np.operation import provide
 
 __all__ = ["cpu"]
+
+
+def _register_cuda(array_type: type) -> None:
+    from aimv2_np.kernels import cuda
+
+    cuda.register(array_type)
+
+
+provide("cupy", _register_cuda)

@@ -7,6 +7,7 @@ here (no RoPE), and no mask in the vision tower; the text tower is causal.
 """
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from aimv2_np.arrays import namespace, widen
 from aimv2_np.layers.linear import Linear
@@ -67,6 +68,11 @@ class Attention(Module):
     v_proj: Linear
     out_proj: Linear
     heads: int
+
+    stacked: ClassVar = (
+        ("q_proj.weight", "k_proj.weight", "v_proj.weight"),
+        ("q_proj.bias", "k_proj.bias", "v_proj.bias"),
+    )
 
     @classmethod
     def skeleton(cls, size: int, heads: int, *, bias: bool, std: float) -> "Attention":

@@ -6,6 +6,7 @@ Shazeer 2020, "GLU Variants Improve Transformer" (arXiv:2002.05202), eq. 6, wher
 """
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from aimv2_np.arrays import widen
 from aimv2_np.layers.activations import ACTIVATIONS
@@ -29,6 +30,8 @@ class SwiGLU(Module):
     up_proj: Linear
     down_proj: Linear
     hidden_act: str
+
+    stacked: ClassVar = (("gate_proj.weight", "up_proj.weight"), ("gate_proj.bias", "up_proj.bias"))
 
     @classmethod
     def skeleton(cls, size: int, intermediate: int, *, bias: bool, hidden_act: str, std: float) -> "SwiGLU":

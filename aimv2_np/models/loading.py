@@ -13,6 +13,7 @@ from aimv2_np.checkpoints.checkpoint import Tensors
 from aimv2_np.errors import CheckpointError
 from aimv2_np.module import Module, Parameter
 from aimv2_np.shapes import Array
+from aimv2_np.stacking import Stacker
 
 Progress = Callable[[int, int], None]
 M = TypeVar("M", bound=Module)
@@ -57,10 +58,10 @@ def fill(skeleton: M, tensors: Tensors, stored: Mapping[str, str], place: Place,
         return skeleton.map(read)
 
     devices.check_room(total, place.device)
-    send = _Sender(tensors, place.dtype)
+    send, stack = _Sender(tensors, place.dtype), Stacker(skeleton)
 
     def sent(path: str, parameter: Parameter) -> Array:
-        array = send(stored[path])
+        array = stack(path, send(stored[path]))
         tell(parameter)
         return array
 

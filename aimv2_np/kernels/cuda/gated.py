@@ -1,0 +1,56 @@
+"""SwiGLU's activation and product on the device, in one pass."""
+
+import numpy as np
+
+from aimv2_np.arrays import namespace
+from aimv2_np.kernels.cuda.launch import computes, element, launch, width
+from aimv2_np.layers.swiglu import gated
+from aimv2_np.shapes import Array
+
+THREADS = 256
+
+# hidden_act -> the function of activations.cuh
+ACTIVATIONS = {
+    "gelu": "Gelu",
+    "gelu_10": "Gelu10",
+    "gelu_accurate": "GeluTanh",
+    "gelu_fast": "GeluFast",
+    "gelu_new": "GeluTanh",
+    "gelu_python": "Gelu",
+    "gelu_python_tanh": "GeluTanh",
+    "gelu_pytorch_tanh": "GeluTanh",
+    "hardswish": "HardSwish",
+    "laplace": "Laplace",
+    "leaky_relu": "LeakyRelu",
+    "linear": "Linear",
+    "mish": "Mish",
+    "quick_gelu": "QuickGelu",
+    "relu": "Relu",
+    "relu2": "Relu2",
+    "relu6": "Relu6",
+    "sigmoid": "Sigmoid",
+    "silu": "Silu",
+    "swish": "Silu",
+    "tanh": "Tanh",
+}
+
+
+def gated_pass(gate: Array, up: Array, hidden_act: str) -> Array:
+    """WIDTH elements per thread; gate and up may be halves of one array, as they are after their stacked product."""
+    if not computes(gate, up) or hidden_act not in ACTIVATIONS or not gate.size:
+        return gated.textbook(gate, up, hidden_act)
+    xp = namespace(gate)
+    size = gate.shape[-1]
+    y = xp.empty(gate.shape, gate.dtype)
+    gate, up = (_rows(it) for it in (gate, up))
+    vector = width(size, gate, up, y)
+    launch("gated", [element(gate), vector, ACTIVATIONS[hidden_act]], [-(-gate.size // (vector * THREADS))], THREADS,
+           [y, gate, up, np.int64(y.size), np.int32(size),
+            np.int64(gate.strides[0] // gate.itemsize), np.int64(up.strides[0] // up.itemsize)])  # fmt: skip
+    return y
+
+
+def _rows(x: Array) -> Array:
+    """(..., F) as rows (R, F) without gaps within; a copy only where it cannot be helped."""
+    rows = x.reshape(-1, x.shape[-1])
+    return rows if rows.strides[1] == rows.itemsize and rows.strides[0] >= 0 else namespace(x).ascontiguousarray(rows)

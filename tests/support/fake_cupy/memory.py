@@ -1,0 +1,114 @@
+"""Memory of a device that is the host's: blocks between guards, counted, and full of NaN until they are written."""
+
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
+from math import prod
+from threading import local
+from typing import Any
+
+import numpy as np
+
+from tests.support.fake_cupy import devices
+
+GUARD = 512  # bytes before and behind; also the alignment, which is CuPy's
+PATTERN = 0xFF  # NaN in every floating type
+
+
+class OutOfMemoryError(MemoryError):
+    """As CuPy's."""
+
+    def __init__(self, size: int, total: int, limit: int = 0) -> None:
+        text = f"Out of memory allocating {size:,} bytes (allocated so far: {total:,} bytes"
+        super().__init__(text + (f", limit set to: {limit:,} bytes)" if limit else ")."))
+
+
+class MemoryPool:
+    """Counts what is in use. Free blocks go back to the host at once, but count as held until `free_all_blocks`."""
+
+    def __init__(self, allocator: Any = None) -> None:
+        self.used = self.held = self.limit = self.peak = 0
+
+    def malloc(self, size: int) -> "Block":
+        """A block of at least `size` bytes, rounded up to 512 as CuPy does."""
+        size = -(-size // GUARD) * GUARD
+        if self.limit and self.used + size > self.limit:
+            raise OutOfMemoryError(size, self.used, self.limit)
+        block = Block(size + 3 * GUARD, np.uint8)  # owns its memory: views of it lead back here
+        block.view(np.ndarray)[...] = PATTERN
+        block.start = GUARD + -(block.ctypes.data + GUARD) % GUARD
+        block.size_in_use = size
+        self.used += size
+        self.held, self.peak = max(self.held, self.used), max(self.peak, self.used)
+        weakref.finalize(block, self._free, size)
+        return block
+
+    def _free(self, size: int) -> None:
+        self.used -= size
+
+    def used_bytes(self) -> int:
+        return self.used
+
+    def total_bytes(self) -> int:
+        return self.held
+
+    def free_bytes(self) -> int:
+        return self.held - self.used
+
+    def free_all_blocks(self, stream: Any = None) -> None:
+        self.held = self.used
+
+    def set_limit(self, size: int | None = None, fraction: float | None = None) -> None:
+        self.limit = size or 0
+
+    def get_limit(self) -> int:
+        return self.limit
+
+
+class Block(np.ndarray):
+    """The bytes of an allocation with its guards."""
+
+    start = 0
+    size_in_use = 0
+
+    def intact(self) -> bool:
+        """Whether nobody wrote before or behind."""
+        plain = self.view(np.ndarray)
+        behind = plain[self.start + self.size_in_use :]
+        return bool((plain[: self.start] == PATTERN).all() and (behind == PATTERN).all())
+
+
+default_pool = MemoryPool()
+_thread = local()
+
+
+def allocator() -> Any:
+    return getattr(_thread, "allocator", None) or default_pool.malloc
+
+
+@contextmanager
+def using_allocator(malloc: Any = None) -> Iterator[None]:
+    """Of this thread, as CuPy's."""
+    before = getattr(_thread, "allocator", None)
+    _thread.allocator = malloc
+    try:
+        yield
+    finally:
+        _thread.allocator = before
+
+
+def allocate(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+    """An array full of NaN in a new block."""
+    dtype = np.dtype(dtype)
+    block = allocator()(prod(shape) * dtype.itemsize)
+    if devices.capturing():  # a captured product knows its address only; on a device the pool would keep it
+        devices.record(lambda: block)
+    return np.ndarray(shape, dtype, buffer=block, offset=block.start)
+
+
+def block_of(array: np.ndarray) -> Block | None:
+    """The allocation that an array lies in."""
+    node: Any = array
+    while node is not None and not isinstance(node, Block):
+        node = node.obj if isinstance(node, memoryview) else getattr(node, "base", None)
+    return node
