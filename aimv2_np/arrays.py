@@ -104,10 +104,20 @@ def move(array: Array, backend: str, device: int | None = None) -> Array:
         return to_numpy(array)
     if backend_of(array) == backend and device in (None, array.device.id):
         return array
+    if backend_of(array) == backend:
+        return _from_another_device(array, device)
     with devices.using(device):
-        if backend_of(array) == backend:
-            return array.copy()  # to the current device
         return upload(np.asarray(array))
+
+
+def _from_another_device(array: Array, device: int | None) -> Array:
+    cupy: Any = sys.modules["cupy"]
+    with array.device:
+        array = cupy.ascontiguousarray(array).reshape(array.shape)
+        written = cupy.cuda.get_current_stream().record()
+    with devices.using(device):
+        cupy.cuda.get_current_stream().wait_event(written)
+        return array.copy()  # to the current device
 
 
 def upload(array: np.ndarray[Any, Any]) -> Array:

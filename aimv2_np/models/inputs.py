@@ -40,7 +40,8 @@ def check_pixel_values(
             f"learned positions for {config.grid[0]}x{config.grid[1]}; resize the pictures to "
             f"{config.image_shape[0]}x{config.image_shape[1]}, or pass interpolate_pos_encoding=True"
         )
-    _check_values(pixels, str(like.dtype))  # where they are: those of the host without waiting for a GPU
+    pixels = _beside(like, pixels)
+    _check_values(pixels, str(like.dtype))  # those of the host still there, without waiting for a GPU
     return move(pixels, backend_of(like), device_of(like)).astype(like.dtype, copy=False)
 
 
@@ -58,7 +59,7 @@ def _check_values(pixels: Array, dtype: str) -> None:
 
 def check_input_ids(input_ids: Any, config: Aimv2TextConfig, like: Array) -> Int[Array, "B T"]:
     """`input_ids` as an integer array in the library of `like`, or a ValueError that names what is wrong with it."""
-    ids = _as_array(input_ids, "input_ids")
+    ids = _beside(like, _as_array(input_ids, "input_ids"))
     if ids.ndim != 2 or ids.shape[1] == 0:
         raise ValueError(f"input_ids has shape {ids.shape}; expected (batch, tokens) with at least one token")
     if ids.dtype.kind not in "iu":
@@ -81,12 +82,17 @@ def check_attention_mask(attention_mask: Any, input_ids: Int[Array, "B T"]) -> I
     """`attention_mask` as an integer array beside `input_ids`, or a ValueError; None stays None."""
     if attention_mask is None:
         return None
-    mask = _as_array(attention_mask, "attention_mask")
+    mask = _beside(input_ids, _as_array(attention_mask, "attention_mask"))
     if mask.shape != input_ids.shape:
         raise ValueError(f"attention_mask has shape {mask.shape}; expected that of input_ids, {input_ids.shape}")
     if not ((mask == 0) | (mask == 1)).all():
         raise ValueError("attention_mask holds values other than 0 and 1; expected 1 for a token, 0 for padding")
     return move(mask.astype(np.int64), backend_of(input_ids), device_of(input_ids))
+
+
+def _beside(like: Array, array: Array) -> Array:
+    """An array of a GPU where `like` is; one of the host as it is."""
+    return array if backend_of(array) == "numpy" else move(array, backend_of(like), device_of(like))
 
 
 def _as_array(value: Any, name: str) -> Array:

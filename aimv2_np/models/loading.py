@@ -84,7 +84,7 @@ class _Sender:
 
     def _send_bfloat16(self, bits: np.ndarray[Any, Any]) -> Array:
         if self.dtype == "bfloat16":
-            return self._sent(np.ascontiguousarray(bits).view(dtype_of("bfloat16")))
+            return self._sent(bits.view(dtype_of("bfloat16")))
         sent = self._sent(bits)  # as in checkpoints/convert.py: the upper half of a float32
         return (sent.astype(np.uint32) << np.uint32(16)).view(np.float32)
 
