@@ -7,7 +7,7 @@ import ctypes
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache
 from importlib.util import find_spec
@@ -20,6 +20,8 @@ from aimv2_np.errors import plain
 OLDEST = 14  # CuPy's first major version with bfloat16 and NumPy 2's promotion
 DRIVERS = {"win32": "nvcuda.dll"}
 WITHOUT = "or compute on the CPU with backend='numpy'"
+# Called when a device is full: whoever keeps memory of it for later lets go of that.
+reserves: set[Callable[[], object]] = set()
 NO_DRIVER, NO_DEVICE, OUT_OF_MEMORY = "cudaErrorInsufficientDriver", "cudaErrorNoDevice", "cudaErrorMemoryAllocation"
 
 
@@ -169,6 +171,8 @@ def on_device(device: int) -> Iterator[None]:
             if not _is_ours(cupy, error):
                 raise
             clear_frames(error.__traceback__)  # their variables hold the arrays of the layers that were running
+            for give_back in reserves:
+                give_back()
             cupy.get_default_memory_pool().free_all_blocks()
             problem = _full(cupy, device, error)
         if problem is not None:  # outside of the handler, so that the old error does not keep those frames

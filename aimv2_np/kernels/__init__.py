@@ -7,9 +7,9 @@ __all__ = ["cpu"]
 
 
 def _register_cuda(array_type: type) -> None:
-    from aimv2_np.kernels import cuda
+    from aimv2_np.kernels.cuda.bodies import register
 
-    cuda.register(array_type)
+    register(array_type)
 
 
 provide("cupy", _register_cuda)

@@ -7,7 +7,6 @@ of Touvron et al. 2021 (arXiv:2103.17239), section 2; AIMv2 keeps a single layer
 """
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 from aimv2_np.arrays import namespace
 from aimv2_np.config import Aimv2VisionConfig
@@ -27,8 +26,6 @@ class AttentionPoolingHead(Module):
     cls_token: Float[Array, "1 1 D"]
     output_proj: Linear
     heads: int
-
-    stacked: ClassVar = (("k_proj.weight", "v_proj.weight"), ("k_proj.bias", "v_proj.bias"))
 
     @classmethod
     def skeleton(cls, config: Aimv2VisionConfig) -> "AttentionPoolingHead":

@@ -23,8 +23,11 @@ def why_no_gpu() -> str | None:
 
 def emulated_cupy(count: int = 1) -> AbstractContextManager[ModuleType]:
     """The stand-in, with so many devices."""
-    pytest.importorskip("ml_dtypes", reason="the stand-in for CuPy needs ml_dtypes")
     from tests.support import fake_cupy
+    from tests.support.cuda_emulator import emulator
+
+    if reason := emulator.missing():
+        pytest.skip(reason)
 
     return fake_cupy.installed(count)
 

@@ -71,9 +71,11 @@ class Graphs:
             weights: all other arrays that the function reads; with others in their place it is recorded anew.
         """
         xp = namespace(inputs[0])
-        capturing = xp.cuda.get_current_stream().is_capturing()  # by the user, who wants no graph within his own
-        entry = None if capturing else self._entry(layers[0], _kind(function, inputs, len(layers)), weights)
-        if entry is None:
+        stream = xp.cuda.get_current_stream()
+        if stream.ptr and stream.is_capturing():  # the user records: a graph cannot be launched into another
+            return function(layers, inputs[0].copy(), *inputs[1:])
+        entry = self._entry(layers[0], _kind(function, inputs, len(layers)), weights)
+        if entry is None:  # for the first time: kernels are compiled, and found out to fit
             return function(layers, inputs[0].copy(), *inputs[1:])
         if entry.graph is None:
             entry.graph = record(lambda *own: function(layers, *own), inputs)

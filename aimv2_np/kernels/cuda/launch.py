@@ -10,8 +10,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import numpy as np
-
 from aimv2_np.arrays import namespace
 from aimv2_np.shapes import Array
 
@@ -67,10 +65,10 @@ def width(size: int, *arrays: Array) -> int:
 
 
 @cache
-def _kernel(xp: ModuleType, file: str, expression: str, shared: int) -> Any:
+def _kernel(xp: ModuleType, device: int, file: str, expression: str, shared: int) -> Any:
     module = xp.RawModule(code=source(file), options=OPTIONS, name_expressions=(expression,))
     kernel = module.get_function(expression)
-    if shared > 48 << 10:  # more than that is to be asked for
+    if shared > 48 << 10:  # more than that is to be asked for, on each device
         kernel.max_dynamic_shared_size_bytes = shared
     return kernel
 
@@ -81,23 +79,21 @@ def launch(
     grid: Sequence[int],
     block: int,
     args: Sequence[Any],
-    *,
-    kernel: str | None = None,
     shared: int = 0,
 ) -> None:
-    """Run the instance of `kernel` (named as its file unless given) on the current stream.
+    """Run an instance of the kernel of `<file>.cu`, which bears the file's name, on the current device and stream.
 
     Args:
         file: the source, without `.cu`.
         template: its template's arguments: CUDA types, numbers, truth values.
         grid, block: numbers of blocks along x, y, z; threads in a block.
-        args: arrays, None for a null pointer, NumPy scalars of exactly the kernel's types.
-        kernel: the kernel's name.
+        args: the array of the result, then arrays, None for a null pointer, NumPy scalars of exactly the kernel's types.
         shared: bytes of dynamic shared memory.
     """
     if 0 in grid:
         return
-    xp = namespace(next(arg for arg in args if hasattr(arg, "shape") and not isinstance(arg, np.generic)))
+    first = args[0]
+    xp = namespace(first)
     names = ", ".join(str(it).lower() if isinstance(it, bool) else str(it) for it in template)
-    pointers = tuple(np.uintp(0) if arg is None else arg for arg in args)
-    _kernel(xp, file, f"{kernel or file}<{names}>", shared)(tuple(grid), (block,), pointers, shared_mem=shared)
+    run = _kernel(xp, first.device.id, file, f"{file}<{names}>", shared)
+    run(tuple(grid), (block,), tuple(args), shared_mem=shared)

@@ -21,6 +21,7 @@ from tests.support.fake_cupy import cublas, devices, memory
 from tests.support.fake_cupy.array import ndarray, run, wrap
 from tests.support.fake_cupy.memory import block_of
 
+LIBRARIES = ("cupy", "cupy_backends", "cupyx")
 launches: list[str] = []  # the kernels launched, or captured, since the list was cleared
 
 
@@ -37,9 +38,9 @@ class RawKernel:
         arrays = [arg for arg in args if isinstance(arg, ndarray)]
         devices.check_same_device(arrays)
         for arg in args:
-            if not isinstance(arg, ndarray | np.generic):
+            if arg is not None and not isinstance(arg, ndarray | np.generic):
                 raise TypeError(f"Unsupported type {type(arg)}: arrays of the device and NumPy scalars are taken")
-        values = [arg.data.ptr if isinstance(arg, ndarray) else _value(arg) for arg in args]
+        values = [arg.data.ptr if isinstance(arg, ndarray) else 0 if arg is None else arg for arg in args]
         launches.append(self.name)
         library = emulator.build(self.source, self.name)
 
@@ -51,10 +52,6 @@ class RawKernel:
                     raise emulator.EmulatorError(f"{self.name} wrote outside of one of its arrays")
 
         devices.execute(work)
-
-
-def _value(scalar: np.generic) -> Any:
-    return int(scalar) if isinstance(scalar, np.uintp) else scalar  # an address, null
 
 
 class RawModule:
@@ -164,7 +161,7 @@ _modules = make()
 @contextmanager
 def installed(devices_present: int = 1, compute_capability: str = "90") -> Iterator[ModuleType]:
     """`import cupy` gives the stand-in, with so many devices of that kind."""
-    before = {name: module for name, module in sys.modules.items() if name.partition(".")[0] in ("cupy", "cupy_backends")}
+    before = {name: module for name, module in sys.modules.items() if name.partition(".")[0] in LIBRARIES}
     settings = dict(devices.settings)
     for name in before:
         del sys.modules[name]

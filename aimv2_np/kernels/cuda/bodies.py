@@ -1,0 +1,36 @@
+"""Which body computes which operation for CuPy arrays. Nothing here imports CuPy."""
+
+from collections.abc import Callable
+from typing import Any
+
+from aimv2_np import devices
+from aimv2_np.kernels.cuda.attention import attention_on_device
+from aimv2_np.kernels.cuda.encoder import run_layers_on_device
+from aimv2_np.kernels.cuda.gated import gated_pass
+from aimv2_np.kernels.cuda.graphs import GRAPHS
+from aimv2_np.kernels.cuda.linear import linear_rows
+from aimv2_np.kernels.cuda.patches import patch_embed_rows
+from aimv2_np.kernels.cuda.rms_norm import rms_norm_rows
+from aimv2_np.layers.attention import attention
+from aimv2_np.layers.encoder import run_layers
+from aimv2_np.layers.linear import linear
+from aimv2_np.layers.patch_embedding import patch_embed
+from aimv2_np.layers.rms_norm import rms_norm
+from aimv2_np.layers.swiglu import gated
+from aimv2_np.operation import Operation
+
+BODIES: dict[Operation[..., Any], Callable[..., Any]] = {
+    attention: attention_on_device,
+    gated: gated_pass,
+    linear: linear_rows,
+    patch_embed: patch_embed_rows,
+    rms_norm: rms_norm_rows,
+    run_layers: run_layers_on_device,
+}
+
+
+def register(array_type: type) -> None:
+    """Use these bodies for arrays of `array_type`, `cupy.ndarray`."""
+    for operation, body in BODIES.items():
+        operation.register(array_type)(body)
+    devices.reserves.add(GRAPHS.clear)
