@@ -54,9 +54,7 @@ def benchmark_gpu(plan: Plan, where: dict[str, Any], tell: Callable[[str], None]
     return result
 
 
-def _measure_model(
-    it: Specimen, plan: Plan, where: dict[str, Any], tell: Callable[[str], None]
-) -> dict[str, Any]:
+def _measure_model(it: Specimen, plan: Plan, where: dict[str, Any], tell: Callable[[str], None]) -> dict[str, Any]:
     warm_up(it)
     cases = []
     for given in inputs_of(it.name, it.config, plan):

@@ -85,7 +85,9 @@ def bench_command(
     )  # fmt: skip
     if where.pop("backend") == "cupy":
         if threads or profile or processes or blas:
-            raise click.UsageError("--threads, --profile, --processes and --blas are about the CPU; drop --backend cupy")
+            raise click.UsageError(
+                "--threads, --profile, --processes and --blas are about the CPU; drop --backend cupy"
+            )
         tell_gpu(plan, where, as_json, telling)
         return
     if where["dtype"] != "float32":

@@ -39,9 +39,7 @@ def place_options(command: Callable[..., R]) -> Callable[..., R]:
     @wraps(command)
     def located(*args: Any, backend: str, dtype: str, device: int | None, **others: Any) -> R:
         if backend == "numpy" and dtype == "bfloat16":
-            raise click.UsageError(
-                "--dtype bfloat16 needs --backend cupy: NumPy has none, and float32 holds them all"
-            )
+            raise click.UsageError("--dtype bfloat16 needs --backend cupy: NumPy has none, and float32 holds them all")
         if backend == "numpy" and device is not None:
             raise click.UsageError("--device is the number of a GPU; add --backend cupy, or drop it")
         return command(*args, where={"backend": backend, "dtype": dtype, "device": device}, **others)

@@ -199,7 +199,9 @@ def test_a_full_device(cupy: ModuleType) -> None:
     pool = cupy.get_default_memory_pool()
     pool.set_limit(before + (1 << 20))
     try:
-        with pytest.raises(MemoryError, match=r"device 0 is out of memory: .*B more were needed, and .* are free") as info:
+        with pytest.raises(
+            MemoryError, match=r"device 0 is out of memory: .*B more were needed, and .* are free"
+        ) as info:
             model(pixels(512))
         assert pool.used_bytes() == before
         np.testing.assert_array_equal(to_numpy(model(pixels(1)).last_hidden_state), expected)
