@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from aimv2_np.arrays import to_host
+from aimv2_np.arrays import beside, to_host
 from aimv2_np.checkpoints.convert import to_bfloat16
 from aimv2_np.checkpoints.lazy import NAMES
 from aimv2_np.shapes import Array
@@ -24,9 +24,10 @@ def hash_weights(state: Mapping[str, Array], dtype: str | None = None) -> str:
         array = state[name]
         target = dtype or array.dtype.name
         digest.update(f"{name}\n{target}\n{tuple(array.shape)}\n".encode())
-        flat = array.reshape(-1)
-        for start in range(0, flat.size, PIECE):
-            digest.update(_rounded(to_host(flat[start : start + PIECE]), target, name).view(np.uint8).data)
+        with beside(array):
+            flat = array.reshape(-1)
+            for start in range(0, flat.size, PIECE):
+                digest.update(_rounded(to_host(flat[start : start + PIECE]), target, name).view(np.uint8).data)
     return digest.hexdigest()
 
 
