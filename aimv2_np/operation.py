@@ -2,8 +2,8 @@
 
 `@operation` turns a function into an `Operation`. A backend registers a faster body for its own array type; the call
 picks it by the type of the first argument. Bodies for a library that may not be installed, or takes long to import, are
-registered when the first of its arrays comes (`provide`). `textbook()` switches all faster bodies off. `watching()` lets somebody look
-at every call, whatever the thread, to time it.
+registered when the first of its arrays comes (`provide`). `textbook()` switches all faster bodies off. `watching()`
+lets somebody look at every call, whatever the thread, to time it.
 """
 
 from collections.abc import Callable, Iterator
@@ -68,6 +68,11 @@ class Operation(Generic[P, R]):
 def operation(body: Callable[P, R]) -> Operation[P, R]:
     """Decorator: make the textbook function `body` an operation that backends can register faster bodies on."""
     return Operation(body)
+
+
+def watched() -> bool:
+    """Whether somebody watches operations: a body that does the work of several then leaves it to them."""
+    return _watcher is not None
 
 
 def provide(library: str, register: Callable[[type], object]) -> None:

@@ -166,3 +166,31 @@ def test_a_watcher_runs_every_call_and_is_gone_afterwards():
     assert [(op is double, fast, args, kwargs) for op, fast, args, kwargs in seen] == [
         (True, False, (3,), {}), (True, True, (4,), {}), (True, False, (), {"x": 1}),
     ]  # fmt: skip
+
+
+def test_a_provider_is_asked_when_the_first_array_of_its_library_comes(monkeypatch):
+    from aimv2_np import operation as module
+
+    class Foreign:
+        pass
+
+    Foreign.__module__ = "somelibrary.core"
+    asked = []
+
+    @operation
+    def double(x):
+        return "as written"
+
+    def register(array_type):
+        asked.append(array_type)
+        double.register(array_type)(lambda x: "faster")
+
+    monkeypatch.setattr(module, "_providers", {})
+    module.provide("somelibrary", register)
+    assert double(3) == "as written"
+    assert asked == []
+    with textbook():
+        assert double(Foreign()) == "as written"
+    assert asked == []
+    assert [double(Foreign()), double(Foreign())] == ["faster", "faster"]
+    assert asked == [Foreign]

@@ -16,6 +16,7 @@ from aimv2_np.layers.embedding import Embedding
 from aimv2_np.layers.encoder import Encoder
 from aimv2_np.layers.masks import make_mask
 from aimv2_np.layers.rms_norm import RMSNorm
+from aimv2_np.layers.tower import run_tower
 from aimv2_np.models.inputs import check_attention_mask, check_input_ids
 from aimv2_np.models.outputs import BaseModelOutputWithPooling
 from aimv2_np.models.pretrained import PretrainedModel, collecting
@@ -91,14 +92,27 @@ class Aimv2TextModel(PretrainedModel):
         """
         ids = check_input_ids(input_ids, self.config, self.rms_norm.weight)
         padding = check_attention_mask(attention_mask, ids)
-        mask = make_mask(namespace(ids), ids.shape[1], padding, causal=causal)
         with collecting(
             self, len(self.encoder.layers), hidden_states=output_hidden_states, attentions=output_attentions
         ) as collected:
-            x = self.encoder(self.embeddings(ids), mask)
-        x = check_finite(self, self.rms_norm(x))
-        output = BaseModelOutputWithPooling(x, self.pool(x, ids, padding), **collected)
+            compute = self.compute if causal else self.compute_both_ways
+            x, pooled = run_tower(ids, compute, ids.size, padding)
+        output = BaseModelOutputWithPooling(check_finite(self, x), pooled, **collected)
         return output if return_dict else output.to_tuple()
+
+    def compute(
+        self, ids: Int[Array, "B T"], padding: Int[Array, "B T"] | None, *, causal: bool = True
+    ) -> tuple[Float[Array, "B T D"], Float[Array, "B D"]]:
+        """`last_hidden_state` and `pooler_output` of ids that have been checked."""
+        mask = make_mask(namespace(ids), ids.shape[1], padding, causal=causal)
+        x = self.rms_norm(self.encoder(self.embeddings(ids), mask))
+        return x, self.pool(x, ids, padding)
+
+    def compute_both_ways(
+        self, ids: Int[Array, "B T"], padding: Int[Array, "B T"] | None
+    ) -> tuple[Float[Array, "B T D"], Float[Array, "B D"]]:
+        """The same where every token may look at later ones too."""
+        return self.compute(ids, padding, causal=False)
 
     @running
     def features(
@@ -117,8 +131,10 @@ class Aimv2TextModel(PretrainedModel):
         pooled = namespace(ids).empty((len(ids), self.config.hidden_size), self.rms_norm.weight.dtype)
         for length in sorted(set(lengths.tolist())):
             rows = move(np.flatnonzero(lengths == length), self.backend)
-            pooled[rows] = self(ids[rows, :length], None if padding is None else padding[rows, :length]).pooler_output
-        return pooled
+            some = ids[rows, :length]
+            mask = None if padding is None else padding[rows, :length]
+            _, pooled[rows] = run_tower(some, self.compute, some.size, mask)
+        return check_finite(self, pooled)
 
     def pool(
         self, x: Float[Array, "B T D"], ids: Int[Array, "B T"], padding: Int[Array, "B T"] | None = None

@@ -16,6 +16,7 @@ from aimv2_np.layers.patch_embedding import PatchEmbed
 from aimv2_np.layers.pooling_head import AttentionPoolingHead
 from aimv2_np.layers.positions import interpolate_positions, sincos_positions
 from aimv2_np.layers.rms_norm import RMSNorm
+from aimv2_np.layers.tower import run_tower
 from aimv2_np.models.inputs import check_pixel_values
 from aimv2_np.models.outputs import BaseModelOutputWithPooling
 from aimv2_np.models.pretrained import PretrainedModel, collecting
@@ -105,8 +106,18 @@ class Aimv2VisionModel(PretrainedModel):
         with collecting(
             self, len(self.encoder.layers), hidden_states=output_hidden_states, attentions=output_attentions
         ) as collected:
-            x = self.encoder(self.embeddings(pixels))
-        x = check_finite(self, self.rms_norm(x))
-        pooled = check_finite(self, self.head(x)) if self.head else None
+            ph, pw = self.config.patch_shape
+            tokens = pixels.shape[0] * (pixels.shape[2] // ph) * (pixels.shape[3] // pw)
+            x, pooled = run_tower(pixels, self.compute, tokens)
+        for result in (x, pooled):
+            if result is not None:
+                check_finite(self, result)
         output = BaseModelOutputWithPooling(x, pooled, **collected)
         return output if return_dict else output.to_tuple()
+
+    def compute(
+        self, pixels: Float[Array, "B C height width"]
+    ) -> tuple[Float[Array, "B N D"], Float[Array, "B D"] | None]:
+        """`last_hidden_state` and `pooler_output` of pixels that have been checked."""
+        x = self.rms_norm(self.encoder(self.embeddings(pixels)))
+        return x, self.head(x) if self.head else None

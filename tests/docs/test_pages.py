@@ -61,7 +61,8 @@ def test_every_page_is_in_the_contents():
     listed = {
         f"docs/{it}.md" for block in re.findall(r"```{toctree}(.*?)```", index, re.DOTALL) for it in block.split()
     }
-    assert {name for name in NAMES if name.startswith("docs/")} - {"docs/index.md"} <= listed
+    pages = {name for name in NAMES if name.startswith("docs/") and not name.startswith("docs/benchmarks/")}
+    assert pages - {"docs/index.md"} <= listed  # those are of whatever GPU somebody has, and say that they are orphans
 
 
 def test_parameters_and_operations_of_the_released_sizes():

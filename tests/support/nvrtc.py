@@ -30,7 +30,7 @@ def missing() -> str | None:
 
 
 def _load_library() -> None:
-    """Load NVRTC from its wheel, wherever on the path that is; CuPy itself looks in the interpreter's own folder only."""
+    """Load NVRTC from its wheel, wherever that is; CuPy itself looks in the interpreter's own folder only."""
     spec = importlib.util.find_spec("nvidia")
     for folder in (spec.submodule_search_locations or []) if spec else []:
         for library in sorted(Path(folder).glob("cuda_nvrtc/lib/libnvrtc.so.*")):
@@ -48,7 +48,7 @@ def include_folders() -> tuple[str, ...]:
 
 
 def compile_kernels(source: str, kernels: list[str], architecture: int) -> bytes:
-    """The binary of these instances for `sm_<architecture>`. Raises RuntimeError with NVRTC's messages, warnings too."""
+    """The binary of these instances for `sm_<architecture>`; RuntimeError with NVRTC's messages, even warnings."""
     from cupy.cuda import nvrtc
 
     program = nvrtc.createProgram(source, "kernels.cu", [], [])
@@ -67,8 +67,8 @@ def compile_kernels(source: str, kernels: list[str], architecture: int) -> bytes
         nvrtc.destroyProgram(program)
 
 
-def compile_ptx(source: str, kernels: list[str], architecture: int) -> str:
-    """The same as PTX, for ptxas."""
+def compile_ptx(source: str, kernels: list[str], architecture: int) -> tuple[str, dict[str, str]]:
+    """The same as PTX, for ptxas, and which instance is meant by each name in it."""
     from cupy.cuda import nvrtc
 
     program = nvrtc.createProgram(source, "kernels.cu", [], [])
@@ -77,8 +77,9 @@ def compile_ptx(source: str, kernels: list[str], architecture: int) -> str:
     include = [f"-I{folder}" for folder in include_folders()]
     nvrtc.compileProgram(program, [*OPTIONS, f"--gpu-architecture=compute_{architecture}", *include])
     ptx = nvrtc.getPTX(program)
+    names = {nvrtc.getLoweredName(program, kernel): kernel for kernel in kernels}
     nvrtc.destroyProgram(program)
-    return ptx.decode() if isinstance(ptx, bytes) else ptx
+    return ptx.decode() if isinstance(ptx, bytes) else ptx, names
 
 
 class Use(NamedTuple):
@@ -90,11 +91,12 @@ class Use(NamedTuple):
     shared: int  # static, bytes
 
 
-def resources(ptx: str, architecture: int, folder: Path) -> list[Use]:
-    """Registers, spills and static shared memory of every kernel in the PTX; an empty list where there is no ptxas."""
+def resources(source: str, kernels: list[str], architecture: int, folder: Path) -> list[Use]:
+    """Registers, spills and static shared memory of each; an empty list where there is no ptxas."""
     ptxas = shutil.which("ptxas")
     if ptxas is None:
         return []
+    ptx, names = compile_ptx(source, kernels, architecture)
     file = folder / "kernels.ptx"
     file.write_text(ptx)
     command = [ptxas, "-v", f"--gpu-name=sm_{architecture}", str(file), "-o", str(folder / "kernels.cubin")]
@@ -104,5 +106,6 @@ def resources(ptx: str, architecture: int, folder: Path) -> list[Use]:
         spilled = re.search(r"(\d+) bytes spill stores", part)
         registers = re.search(r"Used (\d+) registers", part)
         shared = re.search(r"(\d+) bytes smem", part)
-        uses.append(Use(part.split("'")[0], *(int(found[1]) if found else 0 for found in (registers, spilled, shared))))
-    return uses
+        numbers = (int(found[1]) if found else 0 for found in (registers, spilled, shared))
+        uses.append(Use(names[part.split("'")[0]], *numbers))
+    return sorted(uses)

@@ -48,7 +48,7 @@ def attention_on_device(
 def packed_attention_on_device(
     q: Float[Array, "1 H T d"], k: Array, v: Array, scale: float, lengths: tuple[int, ...]
 ) -> Float[Array, "1 H T d"]:
-    """Attention within each of several sequences that lie one after the other, the first `lengths[0]` long, and so on."""
+    """Attention within each of several sequences that lie one after the other; `lengths` says how long each is."""
     if not computes(q, k, v) or not q.size or q.shape[3] > TILE_HEAD:
         out, start = _empty(q), 0
         for length in lengths:

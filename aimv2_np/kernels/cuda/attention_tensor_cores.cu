@@ -99,21 +99,30 @@ attention_tensor_cores(T* __restrict__ out, const T* __restrict__ q, const T* __
 
         float highest[2] = {largest[0], largest[1]};
 #pragma unroll
-        for (int n = 0; n < KEYS / 8; ++n) {
+        for (int n = 0; n < KEYS / 8; ++n)
 #pragma unroll
-            for (int i = 0; i < 4; ++i) {
-                int key = first + n * 8 + pair + i % 2, query = first_query + warp * 16 + group + i / 2 * 8;
-                scores[n][i] *= unit;
-                if (p.mask && query < p.queries && key < p.keys && !p.mask[query * mask_query + key])
-                    scores[n][i] = lowest();
-                if (key >= p.keys) scores[n][i] = minus_infinity();
-                highest[i / 2] = fmaxf(highest[i / 2], scores[n][i]);
+            for (int i = 0; i < 4; ++i) scores[n][i] *= unit;
+        if (p.mask || first + KEYS > p.keys) {
+#pragma unroll
+            for (int n = 0; n < KEYS / 8; ++n) {
+#pragma unroll
+                for (int i = 0; i < 4; ++i) {
+                    int key = first + n * 8 + pair + i % 2, query = first_query + warp * 16 + group + i / 2 * 8;
+                    if (key >= p.keys)
+                        scores[n][i] = minus_infinity();
+                    else if (p.mask && query < p.queries && !p.mask[query * mask_query + key])
+                        scores[n][i] = lowest();
+                }
             }
         }
 #pragma unroll
+        for (int n = 0; n < KEYS / 8; ++n)
+#pragma unroll
+            for (int i = 0; i < 4; ++i) highest[i / 2] = fmaxf(highest[i / 2], scores[n][i]);
+#pragma unroll
         for (int r = 0; r < 2; ++r) {
             highest[r] = max_of_lanes<4>(highest[r]);
-            float factor = exp2f(largest[r] - highest[r]);
+            float factor = exp2_fast(largest[r] - highest[r]);
             largest[r] = highest[r];
             sum[r] *= factor;
 #pragma unroll
@@ -126,7 +135,7 @@ attention_tensor_cores(T* __restrict__ out, const T* __restrict__ q, const T* __
         for (int n = 0; n < KEYS / 8; ++n) {
 #pragma unroll
             for (int i = 0; i < 4; ++i) {
-                scores[n][i] = exp2f(scores[n][i] - largest[i / 2]);
+                scores[n][i] = exp2_fast(scores[n][i] - largest[i / 2]);
                 sum[i / 2] += scores[n][i];
             }
         }

@@ -11,12 +11,14 @@ from aimv2_np.kernels.cuda.graphs import GRAPHS
 from aimv2_np.kernels.cuda.linear import linear_rows
 from aimv2_np.kernels.cuda.patches import patch_embed_rows
 from aimv2_np.kernels.cuda.rms_norm import rms_norm_rows
+from aimv2_np.kernels.cuda.tower import run_tower_as_graph
 from aimv2_np.layers.attention import attention
 from aimv2_np.layers.encoder import run_layers
 from aimv2_np.layers.linear import linear
 from aimv2_np.layers.patch_embedding import patch_embed
 from aimv2_np.layers.rms_norm import rms_norm
 from aimv2_np.layers.swiglu import gated
+from aimv2_np.layers.tower import run_tower
 from aimv2_np.operation import Operation
 
 BODIES: dict[Operation[..., Any], Callable[..., Any]] = {
@@ -26,6 +28,7 @@ BODIES: dict[Operation[..., Any], Callable[..., Any]] = {
     patch_embed: patch_embed_rows,
     rms_norm: rms_norm_rows,
     run_layers: run_layers_on_device,
+    run_tower: run_tower_as_graph,
 }
 
 

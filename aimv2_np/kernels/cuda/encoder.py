@@ -10,34 +10,40 @@ as a CUDA graph when they come for the second time (`graphs`), because launching
 from itertools import pairwise
 from typing import Any
 
-from aimv2_np.arrays import namespace
-from aimv2_np.kernels.cuda.attention import attention_on_device
+from aimv2_np.kernels.cuda.attention import attention_on_device, packed_attention_on_device
 from aimv2_np.kernels.cuda.gated import ACTIVATIONS, gated_pass
 from aimv2_np.kernels.cuda.gemm import multiply
-from aimv2_np.kernels.cuda.graphs import GRAPHS
+from aimv2_np.kernels.cuda.graphs import GRAPHS, TOKENS
 from aimv2_np.kernels.cuda.launch import computes
 from aimv2_np.kernels.cuda.linear import linear_rows
 from aimv2_np.kernels.cuda.rms_norm import add_rms_norm, rms_norm_rows
 from aimv2_np.layers.encoder import EncoderLayer, run_layers
 from aimv2_np.layers.linear import Linear
 from aimv2_np.layers.rms_norm import RMSNorm
+from aimv2_np.operation import watched
 from aimv2_np.shapes import Array, Bool, Float
 from aimv2_np.stacking import stacked
 from aimv2_np.tracing import tracing
 
-GRAPH_TOKENS = 2048  # up to which a block's kernels take about as long as launching them
-
 
 def run_layers_on_device(
-    x: Float[Array, "B N D"], layers: list[EncoderLayer], mask: Bool[Array, "#B 1 #N N"] | None = None
+    x: Float[Array, "B N D"],
+    layers: list[EncoderLayer],
+    mask: Bool[Array, "#B 1 #N N"] | None = None,
+    *packed: tuple[int, ...] | None,
 ) -> Float[Array, "B N D"]:
-    """One block after the other, as a graph where that pays; while somebody traces, module by module."""
-    if tracing() or not layers or not x.size or not all(_computed_here(x, layer) for layer in layers):
-        return run_layers.textbook(x, layers, mask)
-    inputs = [namespace(x).ascontiguousarray(x), *([] if mask is None else [namespace(x).ascontiguousarray(mask)])]
-    if x.shape[0] * x.shape[1] > GRAPH_TOKENS:
-        return run_blocks(layers, inputs[0].copy(), *inputs[1:])
-    return GRAPHS.run(run_blocks, layers, inputs, [array for layer in layers for array in weights(layer)])
+    """One block after the other, as a graph where that pays; while somebody traces or watches, module by module.
+
+    `packed`, where it is given, are the lengths of sequences that lie one after the other in x (1, T, D).
+    """
+    if tracing() or watched() or not layers or not x.size or not _computed_here(x, layers):
+        return run_layers.textbook(x, layers, mask, *packed)
+    if packed and packed[0] is not None:  # each pack has lengths of its own: a graph would hardly be used again
+        return run_blocks(layers, _own(x), lengths=packed[0])
+    if x.shape[0] * x.shape[1] > TOKENS:
+        return run_blocks(layers, _own(x), mask)
+    (result,) = GRAPHS.run(_run_blocks, layers, (x, mask))
+    return result
 
 
 def weights(layer: EncoderLayer) -> list[Array]:
@@ -47,12 +53,14 @@ def weights(layer: EncoderLayer) -> list[Array]:
     return arrays + [it.weight for it in linears] + [it.bias for it in linears if it.bias is not None]
 
 
-def run_blocks(layers: list[EncoderLayer], x: Float[Array, "B N D"], mask: Array | None = None) -> Array:
+def run_blocks(
+    layers: list[EncoderLayer], x: Array, mask: Array | None = None, lengths: tuple[int, ...] | None = None
+) -> Float[Array, "B N D"]:
     """The blocks, adding to `x` in place. Launches kernels and products, and nothing that waits for the device."""
     owed = None  # the bias of the latest product that added to x
     for layer in layers:
         h, owed = _norm(layer.rms_norm1, x, owed), layer.attention.out_proj.bias
-        _add_product(x, _attend(layer, h, mask), layer.attention.out_proj)
+        _add_product(x, _attend(layer, h, mask, lengths), layer.attention.out_proj)
         h, owed = _norm(layer.rms_norm2, x, owed), layer.ffn.down_proj.bias
         _add_product(x, _gate(layer, h), layer.ffn.down_proj)
     if owed is not None:
@@ -60,8 +68,18 @@ def run_blocks(layers: list[EncoderLayer], x: Float[Array, "B N D"], mask: Array
     return x
 
 
-def _computed_here(x: Array, layer: EncoderLayer) -> bool:
-    return layer.ffn.hidden_act in ACTIVATIONS and computes(x, *weights(layer))
+def _run_blocks(layers: list[EncoderLayer], x: Array, mask: Array | None) -> tuple[Array]:
+    return (run_blocks(layers, _own(x), mask),)
+
+
+def _own(x: Array) -> Array:
+    """A copy without gaps, to add to."""
+    return x.copy(order="C")
+
+
+def _computed_here(x: Array, layers: list[EncoderLayer]) -> bool:
+    known = all(layer.ffn.hidden_act in ACTIVATIONS for layer in layers)
+    return known and computes(x, *(array for layer in layers for array in weights(layer)))
 
 
 def _projections(layer: EncoderLayer) -> list[Linear]:
@@ -78,11 +96,17 @@ def _add_product(x: Float[Array, "B N D"], y: Float[Array, "B N I"], linear: Lin
     multiply(y.reshape(-1, y.shape[-1]), linear.weight, x.reshape(-1, x.shape[-1]), add=True)
 
 
-def _attend(layer: EncoderLayer, h: Float[Array, "B N D"], mask: Array | None) -> Float[Array, "B N D"]:
+def _attend(
+    layer: EncoderLayer, h: Float[Array, "B N D"], mask: Array | None, lengths: tuple[int, ...] | None
+) -> Float[Array, "B N D"]:
     (batch, tokens, size), heads = h.shape, layer.attention.heads
     projections = _projections(layer)[:3]
     q, k, v = (it.reshape(batch, tokens, heads, -1).swapaxes(1, 2) for it in _together(h, projections))
-    out = attention_on_device(q, k, v, q.shape[-1] ** -0.5, mask)  # (B, H, N, d) in the memory order (B, N, H, d)
+    scale = q.shape[-1] ** -0.5
+    if lengths is None:
+        out = attention_on_device(q, k, v, scale, mask)  # (B, H, N, d) in the memory order (B, N, H, d)
+    else:
+        out = packed_attention_on_device(q, k, v, scale, lengths)
     return out.swapaxes(1, 2).reshape(batch, tokens, size)
 
 

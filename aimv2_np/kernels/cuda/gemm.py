@@ -45,14 +45,15 @@ def uses_tf32() -> bool:
 
 def multiplies(*arrays: Array | None) -> bool:
     """Whether cuBLAS multiplies these: all of one floating type."""
-    names = {array.dtype.name for array in arrays if array is not None}
-    return len(names) == 1 and names <= set(_KINDS)
+    kinds = [array.dtype for array in arrays if array is not None]
+    return kinds[0].name in _KINDS and all(kind == kinds[0] for kind in kinds)
 
 
 def matmul(a: Array, b: Array, out: Array, *, beta: int = 0) -> None:
     """`out = a @ b + beta * out` for stacks of matrices, (G, R, K), (G, K, O), (G, R, O), without copying any of them.
 
-    Rows of `a` and `out`, and rows or columns of `b`, are without gaps; `a` and `b` are of one type, `out` may be float32.
+    Rows of `a` and `out`, and rows or columns of `b`, are without gaps. `a` and `b` are of one type; `out` may be
+    float32.
     """
     (batch, rows, inner), columns = a.shape, b.shape[2]
     if not out.size:
@@ -62,20 +63,22 @@ def matmul(a: Array, b: Array, out: Array, *, beta: int = 0) -> None:
             out[...] = 0
         return
     # cuBLAS counts columns first; its A is our b, its B our a: outᵀ = bᵀ aᵀ.
-    transposed = b.strides[2] != b.itemsize and columns > 1 or (columns == 1 and b.strides[1] == b.itemsize)
+    transposed = (b.strides[2] != b.itemsize and columns > 1) or (columns == 1 and b.strides[1] == b.itemsize)
     ld_b = _leading(b, 2 if transposed else 1, inner if transposed else columns)
     compute = _64F if a.dtype == np.float64 else _32F_FAST_TF32 if _tf32.get() and a.dtype == np.float32 else _32F
     factor = "float64" if compute == _64F else "float32"
     cublas, handle = _cublas(namespace(a))
-    cublas.gemmStridedBatchedEx(
-        handle, _TRANSPOSE if transposed else _NO_TRANSPOSE, _NO_TRANSPOSE, columns, rows, inner,
-        _FACTORS[1, factor].ctypes.data,
-        b.data.ptr, _KINDS[b.dtype.name], ld_b, b.strides[0] // b.itemsize,
-        a.data.ptr, _KINDS[a.dtype.name], _leading(a, 1, inner), a.strides[0] // a.itemsize,
-        _FACTORS[beta, factor].ctypes.data,
-        out.data.ptr, _KINDS[out.dtype.name], _leading(out, 1, columns), out.strides[0] // out.itemsize,
-        batch, compute, _DEFAULT_ALGORITHM,
-    )  # fmt: skip
+    shape = (handle, _TRANSPOSE if transposed else _NO_TRANSPOSE, _NO_TRANSPOSE, columns, rows, inner)
+    one, kept = (_FACTORS[it, factor].ctypes.data for it in (1, beta))
+    b_lies = (b.data.ptr, _KINDS[b.dtype.name], ld_b)
+    a_lies = (a.data.ptr, _KINDS[a.dtype.name], _leading(a, 1, inner))
+    out_lies = (out.data.ptr, _KINDS[out.dtype.name], _leading(out, 1, columns))
+    if batch == 1:  # which may share the sum out over the device, as a stack may not
+        cublas.gemmEx(*shape, one, *b_lies, *a_lies, kept, *out_lies, compute, _DEFAULT_ALGORITHM)
+        return
+    b_step, a_step, out_step = (it.strides[0] // it.itemsize for it in (b, a, out))
+    cublas.gemmStridedBatchedEx(*shape, one, *b_lies, b_step, *a_lies, a_step, kept, *out_lies, out_step, batch,
+                                compute, _DEFAULT_ALGORITHM)  # fmt: skip
 
 
 def multiply(x: Array, weight: Array, out: Array | None = None, *, add: bool = False) -> Array:
@@ -98,14 +101,9 @@ def _leading(x: Array, axis: int, least: int) -> int:
     return int(x.strides[axis] // x.itemsize) if x.shape[axis] > 1 else least
 
 
-_handles: set[int] = set()  # those whose sums are at full precision
-
-
 def _cublas(xp: Any) -> tuple[Any, int]:
     from cupy_backends.cuda.libs import cublas
 
     handle = xp.cuda.device.get_cublas_handle()  # of this thread and device
-    if handle not in _handles:
-        cublas.setMathMode(handle, _FULL_PRECISION_SUMS)
-        _handles.add(handle)
+    cublas.setMathMode(handle, _FULL_PRECISION_SUMS)
     return cublas, handle

@@ -47,8 +47,8 @@ def element(array: Array) -> str:
 
 def computes(*arrays: Array | None) -> bool:
     """Whether the kernels have instances for these arrays: all of one of the types that they are written for."""
-    names = {array.dtype.name for array in arrays if array is not None}
-    return len(names) == 1 and names <= {"float32", "float16", "bfloat16"}
+    kinds = [array.dtype for array in arrays if array is not None]
+    return kinds[0].name in ("float32", "float16", "bfloat16") and all(kind == kinds[0] for kind in kinds)
 
 
 def width(size: int, *arrays: Array) -> int:
@@ -87,7 +87,7 @@ def launch(
         file: the source, without `.cu`.
         template: its template's arguments: CUDA types, numbers, truth values.
         grid, block: numbers of blocks along x, y, z; threads in a block.
-        args: the array of the result, then arrays, None for a null pointer, NumPy scalars of exactly the kernel's types.
+        args: the result's array first; arrays, None for a null pointer, NumPy scalars of exactly the kernel's types.
         shared: bytes of dynamic shared memory.
     """
     if 0 in grid:

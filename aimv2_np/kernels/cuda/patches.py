@@ -20,11 +20,12 @@ def patch_embed_rows(pixels: Array, weight: Array, bias: Array) -> Array:
 
 
 def embed_pictures(
-    pixels: Array, weight: Array, bias: Array, mean: Float[Array, "C"], std: Float[Array, "C"], rescale: float = 1 / 255
+    pixels: Array, weight: Array, bias: Array, mean: Array, std: Array, rescale: float = 1 / 255
 ) -> Float[Array, "B N D"]:
     """Patch embedding of (B, C, height, width) pictures as they are, 8 bits a channel: `(rescale·pixel - mean) / std`.
 
-    The normalisation is done in float32 while the patches are cut out. Channels may lie last in memory.
+    `mean` and `std` are (C,), on the device. The normalisation is done in float32 while the patches are cut out.
+    Channels may lie last in memory.
     """
     size, channels, ph, pw = weight.shape
     xp = namespace(weight)

@@ -10,7 +10,16 @@ from hypothesis import strategies as st
 from aimv2_np.kernels.cuda import attention as module
 from aimv2_np.layers.attention import attention
 from tests.kernels.cuda.arrays import (
-    DTYPES, EPS32, LAYOUTS, assert_within, contiguous, dtypes, eps, exact, heads_inside, normal,
+    DTYPES,
+    EPS32,
+    LAYOUTS,
+    assert_within,
+    contiguous,
+    dtypes,
+    eps,
+    exact,
+    heads_inside,
+    normal,
 )  # fmt: skip
 
 MASKS = ["none", "rows", "keys", "one for all", "keys for all"]

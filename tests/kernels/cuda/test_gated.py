@@ -25,7 +25,7 @@ def check(cupy, gate, up, device_gate, device_up, name, dtype):
 
 @settings(max_examples=60)
 @given(shape=st.lists(st.integers(0, 4), max_size=2), size=st.integers(1, 70), dtype=dtypes,
-       layouts=st.tuples(LAYOUTS, LAYOUTS), scale=st.sampled_from([0.1, 3.0, 20.0]), seed=st.integers(0, 9))  # fmt: skip
+       layouts=st.tuples(LAYOUTS, LAYOUTS), scale=st.sampled_from([0.1, 3, 20]), seed=st.integers(0, 9))  # fmt: skip
 def test_any_shape_and_layout(cupy, shape, size, dtype, layouts, scale, seed):
     gate, up = normal(seed, dtype, (*shape, size), (*shape, size), scale=scale)
     check(cupy, gate, up, layouts[0](cupy, gate), layouts[1](cupy, up), "silu", dtype)

@@ -33,8 +33,8 @@ def test_linear(cupy, batch, sizes, dtype, bias, layouts, seed):
 
 @settings(max_examples=60)
 @given(sizes=st.tuples(*(st.integers(1, 6) for _ in range(4))), dtype=dtypes, flipped=st.booleans(),
-       beta=st.sampled_from([0, 1]), layouts=st.tuples(*[st.sampled_from([0, 1, 3])] * 3), wide=st.booleans())  # fmt: skip
-def test_stacks_of_matrices_with_gaps(cupy, sizes, dtype, flipped, beta, layouts, wide):
+       beta=st.sampled_from([0, 1]), gaps=st.tuples(*[st.sampled_from([0, 1, 3])] * 3), wide=st.booleans())  # fmt: skip
+def test_stacks_of_matrices_with_gaps(cupy, sizes, dtype, flipped, beta, gaps, wide):
     """Rows with gaps, columns in the place of rows, a sum that goes on, half precision into float32."""
     batch, rows, inner, columns = sizes
     a, b, c = normal(0, dtype, (batch, rows, inner), (batch, inner, columns), (batch, rows, columns))
@@ -45,9 +45,9 @@ def test_stacks_of_matrices_with_gaps(cupy, sizes, dtype, flipped, beta, layouts
         memory[...] = cupy.asarray(x)
         return memory
 
-    device_b = put(b.swapaxes(1, 2), layouts[1]).swapaxes(1, 2) if flipped else put(b, layouts[1])
-    out = put(c, layouts[2])
-    matmul(put(a, layouts[0]), device_b, out, beta=beta)
+    device_b = put(b.swapaxes(1, 2), gaps[1]).swapaxes(1, 2) if flipped else put(b, gaps[1])
+    out = put(c, gaps[2])
+    matmul(put(a, gaps[0]), device_b, out, beta=beta)
     expected = exact(a) @ exact(b) + beta * exact(c)
     assert_within(out, expected, 0.51 * (EPS32 if wide else eps(dtype)) * np.abs(expected) + 100 * EPS32)
 

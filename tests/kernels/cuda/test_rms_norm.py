@@ -9,7 +9,7 @@ from aimv2_np.kernels.cuda.rms_norm import add_rms_norm
 from aimv2_np.layers.rms_norm import rms_norm
 from tests.kernels.cuda.arrays import DTYPES, LAYOUTS, assert_within, dtypes, eps, exact, normal
 
-# The normalised number is rounded, and its product with the gain: half an ε each. Sums of up to 9000 squares in float32,
+# The normalised number is rounded, and its product with the gain: half an ε each. Sums of up to 9000 float32 squares,
 # 36 in a thread's chain, and the division add less than 32 ε of float32.
 FLOAT32 = 32 * 2.0**-23
 

@@ -23,7 +23,8 @@ BUILT = Path(__file__).parents[3] / ".pytest_cache" / "cuda_emulator"
 # No fused multiply-add: the host's compiler would fuse elsewhere than the device's.
 FLAGS = [
     "-std=c++17", "-O1", "-g0", "-shared", "-fPIC", "-w", "-U_FORTIFY_SOURCE", "-fno-strict-aliasing",
-    "-fcf-protection=none", "-ffp-contract=off", "-fno-extern-tls-init", "-fsanitize=alignment", "-fsanitize-undefined-trap-on-error",
+    "-fcf-protection=none", "-ffp-contract=off", "-fno-extern-tls-init", "-fsanitize=alignment",
+    "-fsanitize-undefined-trap-on-error",
 ]  # fmt: skip
 if os.uname().machine not in ("x86_64", "amd64"):
     FLAGS.remove("-fcf-protection=none")
@@ -42,11 +43,16 @@ class EmulatorError(RuntimeError):
     """What the device would not have done either, or what it would have done wrong."""
 
 
+@cache
 def missing() -> str | None:
     """Why kernels cannot be run here, or None."""
     if sys.platform != "linux":
         return "the CUDA emulator needs Linux (fibers by ucontext)"
-    return None if shutil.which("g++") else "the CUDA emulator needs g++ to compile the kernels for the CPU"
+    if not shutil.which("g++"):
+        return "the CUDA emulator needs g++ to compile the kernels for the CPU"
+    command = ["g++", *FLAGS, "-fsyntax-only", "-xc++", "-"]
+    result = subprocess.run(command, input="_Float16 half;", capture_output=True, text=True, check=False)
+    return "the CUDA emulator needs a g++ that knows _Float16 (12 or newer)" if result.returncode else None
 
 
 @cache

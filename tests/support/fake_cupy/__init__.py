@@ -23,6 +23,7 @@ from tests.support.fake_cupy.memory import block_of
 
 LIBRARIES = ("cupy", "cupy_backends", "cupyx")
 launches: list[str] = []  # the kernels launched, or captured, since the list was cleared
+launched: set[str] = set()  # all that ever were
 
 
 class RawKernel:
@@ -42,6 +43,7 @@ class RawKernel:
                 raise TypeError(f"Unsupported type {type(arg)}: arrays of the device and NumPy scalars are taken")
         values = [arg.data.ptr if isinstance(arg, ndarray) else 0 if arg is None else arg for arg in args]
         launches.append(self.name)
+        launched.add(self.name)
         library = emulator.build(self.source, self.name)
 
         def work() -> None:
@@ -115,14 +117,13 @@ def _cuda() -> dict[str, ModuleType]:
         getDevice=devices.current,
         setDevice=lambda i: devices.Device(i).use(),
         deviceSynchronize=lambda: devices.wait_for_device("deviceSynchronize"),
-        getDeviceProperties=lambda i: {"name": b"Emulated on the CPU", "totalGlobalMem": 80 << 30, "multiProcessorCount": 132},
+        getDeviceProperties=lambda i: {"name": b"Emulated on the CPU", "totalGlobalMem": 80 << 30},
         memGetInfo=lambda: devices.Device().mem_info,
         runtimeGetVersion=lambda: 12090,
         driverGetVersion=lambda: 12090,
         is_hip=False,
     )  # fmt: skip
-    pools = _module("cupy.cuda.memory", OutOfMemoryError=memory.OutOfMemoryError, MemoryPool=memory.MemoryPool,
-                    using_allocator=memory.using_allocator)  # fmt: skip
+    pools = _module("cupy.cuda.memory", OutOfMemoryError=memory.OutOfMemoryError, MemoryPool=memory.MemoryPool)
     handles = _module("cupy.cuda.device", get_cublas_handle=lambda: 1, Device=devices.Device,
                       get_compute_capability=lambda: devices.settings["compute_capability"])  # fmt: skip
     cuda = _module(
@@ -140,7 +141,8 @@ def make() -> dict[str, ModuleType]:
     cupy, parts = _Cupy("cupy"), _cuda()
     vars(cupy).update(
         __version__="14.2.0", __path__=[], ndarray=ndarray, asarray=_asarray, asnumpy=_asnumpy, empty=_empty,
-        array=partial(_asarray, copy=True), empty_like=_empty_like, full=lambda shape, v, dtype=float: _filled(v, shape, dtype),
+        array=partial(_asarray, copy=True), empty_like=_empty_like,
+        full=lambda shape, v, dtype=float: _filled(v, shape, dtype),
         zeros=partial(_filled, 0), ones=partial(_filled, 1), RawModule=RawModule, RawKernel=RawKernel,
         cuda=parts["cupy.cuda"], get_default_memory_pool=lambda: memory.default_pool,
         get_array_module=lambda *args: cupy if any(isinstance(a, ndarray) for a in args) else np,

@@ -58,7 +58,9 @@ class ndarray(NDArrayOperatorsMixin):  # noqa: N801
         if not isinstance(values, np.ndarray):
             raise TypeError("Only numpy.ndarray can be set to cupy.ndarray")
         if values.dtype != self.dtype or values.shape != self.shape:
-            raise (TypeError if values.dtype != self.dtype else ValueError)(f"{values.dtype} {values.shape} into {self!r}")
+            raise (TypeError if values.dtype != self.dtype else ValueError)(
+                f"{values.dtype} {values.shape} into {self!r}"
+            )
         if not (self.flags.c_contiguous or self.flags.f_contiguous):
             raise RuntimeError("Cannot set to non-contiguous array")
         self._array[...] = values
@@ -119,7 +121,9 @@ class ndarray(NDArrayOperatorsMixin):  # noqa: N801
     def T(self) -> "ndarray":  # noqa: N802
         return run(np.transpose, self)
 
-    def astype(self, dtype: Any, order: str = "K", casting: Any = "unsafe", subok: Any = None, copy: bool = True) -> Any:
+    def astype(
+        self, dtype: Any, order: str = "K", casting: Any = "unsafe", subok: Any = None, copy: bool = True
+    ) -> Any:
         if not copy and self.dtype == dtype:
             return self
         return run(lambda a: a.astype(dtype, order=order), self)

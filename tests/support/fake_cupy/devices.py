@@ -30,7 +30,7 @@ def get_device_count() -> int:
 
 
 def stream() -> "Stream":
-    return getattr(state, "streams", None) and state.streams[-1] or Stream.null
+    return [Stream.null, *getattr(state, "streams", [])][-1]
 
 
 def capturing() -> bool:

@@ -226,7 +226,7 @@ alignas(128) inline thread_local unsigned char emulated_shared_memory[emulator::
 #define gridDim (emulator::grid_size)
 #define warpSize 32
 
-inline void __syncthreads() { emulator::wait(emulator::block->barrier, emulator::block->alive, false); }
+inline void __syncthreads() { emulator::wait(emulator::block->barrier, emulator::block->fibers.size(), false); }
 inline void __syncwarp(unsigned = ~0u) { emulator::wait_for_warp(); }
 
 template <class T>
@@ -245,7 +245,6 @@ T __shfl_down_sync(unsigned, T value, unsigned delta, int = 32) {
 inline float rsqrtf(float x) { return 1.0f / std::sqrt(x); }
 inline float __fdividef(float a, float b) { return a / b; }
 inline float __expf(float x) { return std::exp(x); }
-inline float exp2f_approx(float x) { return std::exp2(x); }
 inline float __int_as_float(int x) {
     float y;
     std::memcpy(&y, &x, 4);

@@ -15,6 +15,8 @@ float element(const unsigned* registers, int i) {  // i-th 16-bit number of pack
 
 }  // namespace emulator
 
+inline float exp2_fast(float x) { return std::exp2(x); }
+
 // mma.sync.aligned.m16n8k16.row.col.f32.T.T.f32: d (16×8) += a (16×16) · b (16×8)
 template <class T>
 void multiply_add_16x8x16(float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2]) {

@@ -1,0 +1,59 @@
+"""Every CUDA source compiles for every architecture without a warning, and without spilling registers.
+
+Needs no GPU: CuPy and the wheels nvidia-cuda-nvrtc-cu12 and nvidia-cuda-runtime-cu12.
+"""
+
+import re
+
+import pytest
+
+from aimv2_np.kernels.cuda.launch import FOLDER, source
+from tests.support import nvrtc
+from tests.support.kernel_instances import ARCHITECTURES, SINCE, kernels
+
+SOURCES = sorted(path.stem for path in FOLDER.glob("*.cu"))
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_sources_open_with_equation_bytes_and_operations(name):
+    text = (FOLDER / f"{name}.cu").read_text(encoding="utf-8")
+    opening = re.match(r"(//.*\n)+", text)[0]
+    assert re.search(r"^//     \S", opening, re.MULTILINE), "no equation"
+    for word in ("Bytes", "Operations"):
+        assert re.search(rf"\b{word}\b", opening), f"no count: {word}"
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_a_kernel_bears_the_name_of_its_file(name):
+    assert re.search(rf"__global__ void [^{{;]*?\b{name}\(", source(name))
+    assert kernels(name)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("name", SOURCES)
+def test_it_compiles(name, architecture, tmp_path, record_property):
+    if reason := nvrtc.missing():
+        pytest.skip(reason)
+    if architecture < SINCE.get(name, 0):
+        pytest.skip(f"{name} is launched from sm_{SINCE[name]} on")
+    assert len(nvrtc.compile_kernels(source(name), kernels(name), architecture)) > 0
+    uses = nvrtc.resources(source(name), kernels(name), architecture, tmp_path)
+    for use in uses:
+        record_property(use.kernel, f"{use.registers} registers")
+    assert [use for use in uses if use.spilled] == []
+    assert all(use.registers <= 255 for use in uses)
+
+
+def test_a_warning_is_an_error():
+    if reason := nvrtc.missing():
+        pytest.skip(reason)
+    code = "template <class T> __global__ void kernel(T* y) { int unused; *y = 1; }"
+    with pytest.raises(RuntimeError, match="never referenced"):
+        nvrtc.compile_kernels(code, ["kernel<float>"], 80)
+
+
+def test_an_error_names_its_line():
+    if reason := nvrtc.missing():
+        pytest.skip(reason)
+    with pytest.raises(RuntimeError, match=r"kernels\.cu\(1\): error"):
+        nvrtc.compile_kernels("template <class T> __global__ void kernel(T* y) { x; }", ["kernel<float>"], 80)
