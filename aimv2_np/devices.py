@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache
+from importlib import import_module
 from importlib.util import find_spec
 from traceback import clear_frames
 from types import ModuleType
@@ -133,17 +134,22 @@ def _problem(runtime: Any, error: str) -> str:
 @cache
 def _check_libraries(cupy: ModuleType) -> None:
     """The two parts of CUDA that CuPy loads when they are first needed, and whose absence it tells in riddles."""
-    nvrtc = getattr(cupy.cuda, "nvrtc", None)
-    for name, use in (("nvrtc", nvrtc and nvrtc.getVersion), ("cublas", cupy.cuda.device.get_cublas_handle)):
+    for name, load in _LIBRARIES.items():
         try:
-            if use:
-                use()
+            load(cupy)
         except Exception as error:  # AssertionError, RuntimeError, ImportError: by version and by what is missing
             major = cupy.cuda.runtime.runtimeGetVersion() // 1000
             raise RuntimeError(
                 f"CuPy cannot load CUDA's {name} library ({plain(' '.join(str(error).split()), 120)}): "
-                f"pip install 'cupy-cuda{major}x[ctk]'"
+                f"pip install 'aimv2-np[cuda{major}]'"
             ) from error
+
+
+# Neither touches a GPU, which would cost memory on one that is not asked for.
+_LIBRARIES: dict[str, Callable[[ModuleType], object]] = {
+    "nvrtc": lambda cupy: cupy.cuda.nvrtc.getVersion(),
+    "cublas": lambda _: getattr(import_module("cupy_backends.cuda.libs"), "cublas"),  # noqa: B009
+}
 
 
 def current() -> int:

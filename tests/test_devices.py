@@ -17,7 +17,7 @@ class CUDARuntimeError(RuntimeError):
     pass
 
 
-def made_cupy(error: str | None = None, *, built: int = 12090, version: str = "14.2.0", **parts: Any) -> ModuleType:
+def made_cupy(error: str | None = None, *, built: int = 12090, version: str = "14.2.0") -> ModuleType:
     """As much of CuPy as is looked at before an array is made."""
 
     def count() -> int:
@@ -30,8 +30,7 @@ def made_cupy(error: str | None = None, *, built: int = 12090, version: str = "1
     )
     cupy = ModuleType("cupy")
     cupy.__version__ = version
-    handle = SimpleNamespace(get_cublas_handle=lambda: 1)
-    cupy.cuda = SimpleNamespace(runtime=runtime, device=handle, nvrtc=SimpleNamespace(getVersion=lambda: 12), **parts)
+    cupy.cuda = SimpleNamespace(runtime=runtime, nvrtc=SimpleNamespace(getVersion=lambda: 12))
     return cupy
 
 
@@ -41,7 +40,10 @@ def install(monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
 
     def put(cupy: ModuleType | None, driver: int | None = 12090) -> None:
+        libraries = ModuleType("cupy_backends.cuda.libs")
+        libraries.cublas = ModuleType("cublas")
         monkeypatch.setitem(sys.modules, "cupy", cupy)
+        monkeypatch.setitem(sys.modules, "cupy_backends.cuda.libs", libraries)
         monkeypatch.setattr(devices, "driver_version", lambda: driver)
 
     return put
@@ -118,13 +120,13 @@ def test_a_part_of_cuda_is_missing(install: Any, name: str) -> None:
         raise AssertionError("\n*** The requested function is not supported")
 
     cupy = made_cupy()
+    install(cupy)
     if name == "nvrtc":
         cupy.cuda.nvrtc.getVersion = fail
     else:
-        cupy.cuda.device.get_cublas_handle = fail
-    install(cupy)
+        del sys.modules["cupy_backends.cuda.libs"].cublas
     assert f"CuPy cannot load CUDA's {name} library" in message()
-    assert "pip install 'cupy-cuda12x[ctk]'" in message()
+    assert "pip install 'aimv2-np[cuda12]'" in message()
 
 
 def test_gpus_of_another_maker(install: Any) -> None:

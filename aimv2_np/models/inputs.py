@@ -49,7 +49,7 @@ def _check_values(pixels: Array, dtype: str) -> None:
     size = abs(widen(pixels))
     if (size <= min(MAX_PIXEL, largest(dtype))).all():
         return
-    if not namespace(size).isfinite(size).all() or size.max() > largest(dtype):
+    if not namespace(size).isfinite(size).all() or float(size.max()) > largest(dtype):
         raise ValueError(f"pixel_values hold NaN or infinity (as {dtype}); expected finite numbers")
     raise ValueError(
         f"pixel_values reach beyond ±{MAX_PIXEL:g}; expected normalised numbers, about -3 to 3, "
