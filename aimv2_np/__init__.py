@@ -1,5 +1,6 @@
 """AIMv2, Apple's vision and vision-language encoders, in plain NumPy and CuPy."""
 
+from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
@@ -16,11 +17,14 @@ from aimv2_np.tracing import trace
 
 if TYPE_CHECKING:
     from aimv2_np.golden import compare
+    from aimv2_np.kernels.cuda.gemm import tf32
 
 if find_spec("aimv2_np.kernels"):  # the faster bodies can be deleted: the equations stand on their own
     import aimv2_np.kernels  # noqa: F401
 
 __version__ = "0.1.0"
+
+_LATER = {"compare": "aimv2_np.golden", "tf32": "aimv2_np.kernels.cuda.gemm"}
 
 __all__ = [
     "Aimv2Config",
@@ -37,15 +41,14 @@ __all__ = [
     "compare",
     "load",
     "textbook",
+    "tf32",
     "to_numpy",
     "trace",
 ]
 
 
 def __getattr__(name: str) -> Any:
-    """`compare`, imported when it is asked for: running a model needs nothing of it."""
-    if name != "compare":
+    """What is imported when it is asked for: running a model needs nothing of it."""
+    if name not in _LATER:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from aimv2_np.golden import compare
-
-    return compare
+    return getattr(import_module(_LATER[name]), name)

@@ -6,14 +6,17 @@ names down to an array, `encoder.layers.3.ffn.gate_proj.weight`, is the array's 
 
 import copy
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, fields
-from math import prod
+from math import isfinite, prod
 from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 
-from aimv2_np.arrays import backend_of, check_backend, is_array, move
+from aimv2_np import devices
+from aimv2_np.arrays import backend_of, beside, check_backend, device_of, dtype_of, is_array, largest, move
 from aimv2_np.shapes import Array
+from aimv2_np.stacking import Stacker
 from aimv2_np.tracing import call
 
 
@@ -88,39 +91,70 @@ class Module:
                 setattr(clone, f.name, function(path, value))
         return clone
 
-    def to(self, backend: str | None = None, dtype: str | None = None) -> Self:
-        """This tree on another backend, `"numpy"` or `"cupy"`, or in another dtype: float32, float64 or float16.
+    def to(self, backend: str | None = None, dtype: str | None = None, device: int | None = None) -> Self:
+        """This tree on another backend, `"numpy"` or `"cupy"`, on another GPU, or in another dtype.
 
         Returns a new tree; arrays that need no conversion are shared with this one.
 
+        Args:
+            backend: None: the one that it is on.
+            dtype: `"float32"`, `"float64"` or `"float16"`, with CuPy `"bfloat16"` too; None: the one that it has.
+            device: the number of a GPU; None: the one that it is on, or the current one.
+
         Raises:
             ValueError: unknown backend, a dtype it does not compute in, or float16 where a weight would overflow.
-            ImportError, RuntimeError: CuPy is not installed; there is no GPU.
+            ImportError, RuntimeError: CuPy is not installed; there is no GPU that it can use.
+            MemoryError: the GPU has no room for it.
         """
         backend = backend or self.backend
         dtype = dtype or self.dtype
-        check_backend(backend, dtype)
+        check_backend(backend, dtype, device)
+        kind = dtype_of(dtype)
+
+        stack = Stacker(self) if backend == "cupy" else None
 
         def convert(path: str, array: Array) -> Array:
-            moved = move(array, backend)
-            if moved.dtype == dtype:
-                return moved
-            largest = float(abs(moved).max()) if moved.size else 0.0
-            if np.isfinite(largest) and largest > float(np.finfo(dtype).max):
-                raise ValueError(f"{path} does not fit {dtype}: its largest value is {largest:.3g}; keep {moved.dtype}")
-            return moved.astype(dtype)
+            moved = move(array, backend, device)
+            moved = moved if moved.dtype == kind else cast(path, moved, dtype)
+            return moved if stack is None or moved is array else stack(path, moved)
 
-        return self.map(convert)
+        with self._on_the_way(backend, device, kind.itemsize):
+            return self.map(convert)
+
+    def _on_the_way(self, backend: str, device: int | None, itemsize: int) -> AbstractContextManager[Any]:
+        """Where arrays are converted on their way to `backend`, where each number takes `itemsize` bytes."""
+        if backend == "numpy":
+            return beside(self.some_array())
+        if self.backend == "numpy":
+            devices.check_room(itemsize * self.num_parameters(), device)
+        here = self.device if device is None else device
+        return devices.on_device(devices.current() if here is None else here)
+
+    def some_array(self) -> Array:
+        """The first array of this tree, found without a walk through all of it."""
+        return next(self._arrays())
+
+    def _arrays(self) -> Iterator[Array]:
+        for _, node in self._nodes():
+            if isinstance(node, Module):
+                yield from node._arrays()
+            else:
+                yield node
 
     @property
     def backend(self) -> str:
         """The library that holds this tree's arrays: `"numpy"` or `"cupy"`."""
-        return backend_of(next(iter(self.state_dict().values())))
+        return backend_of(self.some_array())
 
     @property
     def dtype(self) -> str:
-        """The dtype of this tree's arrays: `"float32"`, `"float64"` or `"float16"`."""
-        return str(next(iter(self.state_dict().values())).dtype)
+        """The dtype of this tree's arrays: `"float32"`, `"float64"`, `"float16"` or `"bfloat16"`."""
+        return str(self.some_array().dtype)
+
+    @property
+    def device(self) -> int | None:
+        """The number of the GPU that holds this tree's arrays; None in host memory."""
+        return device_of(self.some_array())
 
     def num_parameters(self) -> int:
         """How many numbers the arrays of this tree hold."""
@@ -128,6 +162,14 @@ class Module:
 
     def __repr__(self) -> str:
         return "\n".join(_lines("", self))
+
+
+def cast(path: str, array: Array, dtype: str) -> Array:
+    """The array at `path` in another dtype; ValueError when that cannot hold its largest number."""
+    size = float(abs(array).max()) if array.size else 0.0
+    if isfinite(size) and size > largest(dtype):
+        raise ValueError(f"{path} does not fit {dtype}: its largest value is {size:.3g}; keep {array.dtype}")
+    return array.astype(dtype_of(dtype))
 
 
 def _lines(label: str, module: Module) -> Iterator[str]:

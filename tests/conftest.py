@@ -1,4 +1,12 @@
-"""Layers are imported under jaxtyping's hook: every call in every test is checked against its shape annotations."""
+"""Layers are imported under jaxtyping's hook: every call in every test is checked against its shape annotations.
+
+Tests that take the fixture `cupy` run twice: on the stand-in of `tests/support/fake_cupy`, everywhere, and on a GPU,
+where there is one (`-m gpu` selects these).
+"""
+
+import sys
+from collections.abc import Iterator
+from types import ModuleType
 
 import pytest
 from hypothesis import settings
@@ -8,10 +16,30 @@ settings.register_profile("default", deadline=None, derandomize=True)
 settings.register_profile("long", deadline=None, max_examples=4000)
 settings.load_profile("default")
 
-
-def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--require-gpu", action="store_true", help="fail, and do not skip, tests of a GPU that is missing")
-
-
 with install_import_hook(["aimv2_np.layers"], "beartype.beartype"):
     import aimv2_np  # noqa: F401
+
+from tests.support.gpu import emulated_cupy, real_cupy, why_no_gpu  # noqa: E402
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--require-gpu", action="store_true", help="fail where tests marked gpu cannot run")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    marked = [item for item in items if item.get_closest_marker("gpu")]
+    needed = [item for item in marked if config.option.markexpr != "not gpu"]
+    if not needed or (reason := why_no_gpu()) is None:
+        return
+    if config.getoption("--require-gpu"):
+        raise pytest.UsageError(f"--require-gpu: {reason}")
+    for item in needed:
+        item.add_marker(pytest.mark.skip(reason=f"no GPU: {reason}"))
+
+
+@pytest.fixture(scope="module", params=["emulated", pytest.param("gpu", marks=pytest.mark.gpu)])
+def cupy(request: pytest.FixtureRequest) -> Iterator[ModuleType]:
+    """CuPy, or its stand-in, which `import cupy` gives as well."""
+    with emulated_cupy() if request.param == "emulated" else real_cupy() as module:
+        assert sys.modules["cupy"] is module
+        yield module

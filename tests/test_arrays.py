@@ -85,5 +85,5 @@ def test_cupy_that_is_not_installed():
 @pytest.mark.skipif(importlib.util.find_spec("cupy") is None, reason="CuPy is not installed")
 @pytest.mark.skipif(gpu(), reason="there is a GPU")
 def test_cupy_without_a_gpu():
-    with pytest.raises(RuntimeError, match=r"no usable NVIDIA GPU.*backend='numpy'"):
+    with pytest.raises(RuntimeError, match=r"NVIDIA driver.*backend='numpy'|no GPU"):
         arrays.check_backend("cupy")

@@ -109,14 +109,14 @@ def products_of(plan: Plan) -> tuple[list[Shape], int]:
     plan.check()
     name, batch = plan.models[0], plan.batches[0]
     config = configuration(name, plan.layers)
-    given = _inputs(name, config, plan)[0]
+    given = inputs_of(name, config, plan)[0]
     found = shapes(products(config, given, batch))
     few = [shape for shape, count in found.items() if count > WORTH_TRYING * sum(found.values())]
     return few, (plan.threads or [cores.available()])[0]
 
 
 def _measure_model(it: Specimen, plan: Plan, tell: Callable[[str], None]) -> dict[str, Any]:
-    inputs = _inputs(it.name, it.config, plan)
+    inputs = inputs_of(it.name, it.config, plan)
     warm_up(it)
     threads = list(plan.threads) or [cores.available()]
     cases = []
@@ -136,7 +136,8 @@ def _measure_model(it: Specimen, plan: Plan, tell: Callable[[str], None]) -> dic
     }  # fmt: skip
 
 
-def _inputs(name: str, config: AnyConfig, plan: Plan) -> list[dict[str, Any]]:
+def inputs_of(name: str, config: AnyConfig, plan: Plan) -> list[dict[str, Any]]:
+    """What the plan wants measured of a model."""
     vision, text = vision_of(config), text_of(config)
     if vision is None or plan.text_tokens:
         if text is None:

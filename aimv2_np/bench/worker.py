@@ -27,11 +27,12 @@ class Subject:
         folder: the checkpoint.
         given: {"kind": "pictures", "height", "width"} or {"kind": "texts", "tokens"}.
         batch: how many of them.
+        where: backend, dtype and device of `load`.
     """
 
-    def __init__(self, folder: str, given: dict[str, Any], batch: int) -> None:
+    def __init__(self, folder: str, given: dict[str, Any], batch: int, **where: Any) -> None:
         began = time.perf_counter()
-        self.model = load(folder)
+        self.model = load(folder, **where)
         self.loading = time.perf_counter() - began
         self.given, self.batch = given, batch
         self._inputs, self._options = self._make_inputs()

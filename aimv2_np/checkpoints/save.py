@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from aimv2_np.arrays import to_numpy
+from aimv2_np.arrays import to_host
 from aimv2_np.checkpoints.checkpoint import INDEX, SINGLE
 from aimv2_np.checkpoints.header import BITS, MAX_DIMENSIONS, METADATA
 from aimv2_np.checkpoints.lazy import Lazy
@@ -22,7 +22,8 @@ from aimv2_np.files import atomic_write, make_folder, refuse_existing, write_jso
 from aimv2_np.shapes import Array
 
 DTYPES = {
-    "float64": "F64", "float32": "F32", "float16": "F16", "int64": "I64", "int32": "I32", "int16": "I16", "int8": "I8",
+    "float64": "F64", "float32": "F32", "float16": "F16", "bfloat16": "BF16",
+    "int64": "I64", "int32": "I32", "int16": "I16", "int8": "I8",
     "uint64": "U64", "uint32": "U32", "uint16": "U16", "uint8": "U8", "bool": "BOOL",
 }  # fmt: skip
 # What Transformers looks for in the metadata before it reads a file.
@@ -170,7 +171,8 @@ def write_array(file: Any, array: Array | Lazy) -> None:
     if isinstance(array, Lazy):
         file.write(array.raw().data)
         return
-    values = np.ascontiguousarray(to_numpy(array)).reshape(-1)
+    values = np.ascontiguousarray(to_host(array)).reshape(-1)
+    values = values.view(np.uint16) if values.dtype.name == "bfloat16" else values
     values = values.astype(values.dtype.newbyteorder("<"), copy=False)
     if values.size:  # an empty array has no buffer to cast
         file.write(values.view(np.uint8).data)

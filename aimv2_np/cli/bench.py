@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from aimv2_np.cli import output
-from aimv2_np.cli.options import Several, debug_option
+from aimv2_np.cli.bench_gpu import tell_gpu
+from aimv2_np.cli.options import Several, debug_option, place_options
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,6 +46,7 @@ def _sizes(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) 
 @click.option("--cold", metavar="N", type=click.IntRange(0), default=3, show_default=True, help="Fresh processes.")
 @click.option("--processes", metavar="N", type=click.IntRange(2), help="Memory of N processes on one checkpoint.")
 @click.option("--blas", is_flag=True, help="Only compare OpenBLAS's kernels on this processor.")
+@place_options
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @debug_option
 def bench_command(
@@ -59,6 +61,7 @@ def bench_command(
     cold: int,
     processes: int | None,
     blas: bool,
+    where: dict[str, Any],
     as_json: bool,
 ) -> None:
     """Measure speed and memory, each model in fresh processes.
@@ -72,6 +75,7 @@ def bench_command(
     aimv2-np bench large-native --size 448 896
     aimv2-np bench large-224-lit --text-tokens 16 --batch 64
     aimv2-np bench --blas
+    aimv2-np bench large-224 3B-224 --backend cupy --dtype bfloat16 --batch 1 64
     """
     from aimv2_np.bench.run import Plan, benchmark
 
@@ -79,9 +83,18 @@ def bench_command(
         models or (DEFAULT,), sizes, batches or (1,), threads, text_tokens, seconds, profile, cold, processes or 0,
         layers,
     )  # fmt: skip
+    if where.pop("backend") == "cupy":
+        if threads or profile or processes or blas:
+            raise click.UsageError(
+                "--threads, --profile, --processes and --blas are about the CPU; drop --backend cupy"
+            )
+        tell_gpu(plan, where, as_json, telling)
+        return
+    if where["dtype"] != "float32":
+        raise click.UsageError("on the CPU float32 is measured; drop --dtype, or add --backend cupy")
     if blas and (profile or processes or len(plan.models) > 1):
         raise click.UsageError("--blas compares kernels for one model and nothing else; drop the other options")
-    with _telling() as tell:
+    with telling() as tell:
         result = _compare(plan, tell) if blas else benchmark(plan, tell)
     if as_json:
         output.print_json(result)
@@ -94,7 +107,7 @@ def bench_command(
 
 
 @contextmanager
-def _telling() -> "Iterator[Callable[[str], None]]":
+def telling() -> "Iterator[Callable[[str], None]]":
     """A function that says on a terminal what is being done."""
     screen = output.console(stderr=True)
     if not screen.is_terminal:

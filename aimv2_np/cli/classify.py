@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from aimv2_np.cli import output
-from aimv2_np.cli.options import backend_option, debug_option, dtype_option, max_patches_option, revision_option
+from aimv2_np.cli.options import debug_option, max_patches_option, place_options, revision_option
 
 if TYPE_CHECKING:
     from aimv2_np.tasks import Classification
@@ -26,8 +26,7 @@ BAR, SHOWN = 24, 10  # width of a bar; most labels per picture in the table
 )  # fmt: skip
 @click.option("--top", type=click.IntRange(1), metavar="K", help="Only the K most probable labels of each picture.")
 @max_patches_option
-@backend_option
-@dtype_option
+@place_options
 @click.option("--json", "as_json", is_flag=True, help="Print JSON: a list of {image, probabilities: {label: p}, top}.")
 @debug_option
 def classify_command(
@@ -39,8 +38,7 @@ def classify_command(
     templates: tuple[str, ...],
     top: int | None,
     max_patches: int | None,
-    backend: str,
-    dtype: str,
+    where: dict[str, Any],
     as_json: bool,
 ) -> None:
     """Say which label fits each IMAGE best.
@@ -55,8 +53,8 @@ def classify_command(
         make_prompts(wanted, template)  # complains before anything is loaded or fetched
     name, place = (model, model) if model else _embedded()
     began = time.perf_counter()
-    with output.waiting(f"loading {name}", loads=place):
-        network, processor = load_classifier(place, backend=backend, dtype=dtype, revision=revision)
+    with output.loading(f"loading {name}", loads=place) as progress:
+        network, processor = load_classifier(place, **where, revision=revision, progress=progress)
     loaded = time.perf_counter()
     with output.progress("classifying", len(images)) as advance:
         result = classify(
@@ -68,7 +66,7 @@ def classify_command(
         output.print_json(_as_json(images, result, top or len(result.labels)))
     else:
         times = f"loaded in {1e3 * (loaded - began):.0f} ms, ran in {1e3 * (done - loaded):.0f} ms"
-        _print(images, result, top, f"{name}, {backend}, {dtype}: {times}")
+        _print(images, result, top, f"{name}, {output.place_of(network)}, {network.dtype}: {times}")
 
 
 def _embedded() -> tuple[str, Any]:

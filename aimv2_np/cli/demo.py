@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from aimv2_np.cli import output
-from aimv2_np.cli.options import backend_option, debug_option
+from aimv2_np.cli.options import debug_option, place_options
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -26,9 +26,9 @@ OTHER_SEEDS = range(1, 4)  # of the sample pictures whose captions are the wrong
 @click.argument("images", metavar="[IMAGE...]", nargs=-1)
 @click.option("--output", "path", metavar="FILE", help=f"Where the attention picture goes.  [default: {PICTURE}]")
 @click.option("--force", is_flag=True, help="Overwrite a file that is no picture of this demo.")
-@backend_option
+@place_options
 @debug_option
-def demo_command(images: tuple[str, ...], path: str | None, force: bool, backend: str) -> None:
+def demo_command(images: tuple[str, ...], path: str | None, force: bool, where: dict[str, Any]) -> None:
     """Classify drawn pictures with the embedded model. Offline, in seconds.
 
     The model knows drawings of one or two coloured shapes; IMAGEs of your own should be such drawings too.
@@ -43,7 +43,7 @@ def demo_command(images: tuple[str, ...], path: str | None, force: bool, backend
     samples = [] if images else sample_pictures()
     pictures, titles, captions = _own(images) if images else _with_others(samples)
     began = time.perf_counter()
-    model, processor = load_classifier(tiny_model_path(), backend=backend)
+    model, processor = load_classifier(tiny_model_path(), **where)
     loaded = time.perf_counter()
     result = classify(pictures, captions, model=model, processor=processor)
     done = time.perf_counter()
@@ -59,8 +59,10 @@ def demo_command(images: tuple[str, ...], path: str | None, force: bool, backend
     facts.add_column(style="cyan", no_wrap=True)
     facts.add_column(overflow="fold")
     facts.add_row("model", f"aimv2-tiny-shapes, {model.num_parameters():,} parameters, {model.dtype}")
-    facts.add_row("backend", f"{model.backend}: loaded in {_ms(loaded - began)}, classified in {_ms(done - loaded)}")
-    facts.add_row("versions", _versions(backend))
+    facts.add_row(
+        "backend", f"{output.place_of(model)}: loaded in {_ms(loaded - began)}, classified in {_ms(done - loaded)}"
+    )
+    facts.add_row("versions", _versions(model.backend))
     facts.add_row("attention", _draw(model, processor, pictures, result.top, place, free, path is not None))
     screen.print(facts)
 

@@ -1,12 +1,12 @@
 """`aimv2-np embed`: features of many pictures into one file."""
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from aimv2_np.cli import output
-from aimv2_np.cli.options import backend_option, debug_option, dtype_option, max_patches_option
+from aimv2_np.cli.options import debug_option, max_patches_option, place_options, revision_option
 
 if TYPE_CHECKING:
     from aimv2_np.tasks import Embedding
@@ -20,7 +20,7 @@ SHOWN = 10  # broken pictures that are named as they are met
 @click.option(
     "--model", metavar="FOLDER|ID", help="A checkpoint with a vision tower.  [default: the embedded tiny model]"
 )
-@click.option("--revision", metavar="REVISION", help="Branch, tag or commit of a hub ID.")
+@revision_option
 @click.option(
     "--features", type=click.Choice(["projected", "pooled", "cls", "mean", "tokens"]),
     help="Which features.  [default: the first of projected, pooled and mean that the model has]",
@@ -36,8 +36,7 @@ SHOWN = 10  # broken pictures that are named as they are met
     "--save-every", type=click.IntRange(1), default=4096, show_default=True,
     help="Save after so many pictures; after 20 seconds anyway.",
 )  # fmt: skip
-@backend_option
-@dtype_option
+@place_options
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @debug_option
 def embed_command(
@@ -54,8 +53,7 @@ def embed_command(
     max_patches: int | None,
     threads: int | None,
     save_every: int,
-    backend: str,
-    dtype: str,
+    where: dict[str, Any],
     as_json: bool,
 ) -> None:
     """Compute features of all pictures that PATHs name, into one FILE.
@@ -82,14 +80,14 @@ def embed_command(
         if broken <= SHOWN:
             click.echo(f"left out: {output.one_line(f'{name}: {reason}')}", err=True)
 
+    hub: dict[str, Any] = {"revision": revision} if revision else {}
     began = time.perf_counter()
     with output.progress_with_rate("embedding") as advance:
         try:
             done = embed(
                 paths, path, model=model, features=features, normalize=normalize, strict=strict, overwrite=force,
                 restart=restart, batch_size=batch_size, max_patches=max_patches, threads=threads,
-                save_every=save_every, backend=backend, dtype=dtype, progress=advance, on_broken=tell,
-                **({"revision": revision} if revision else {}),
+                save_every=save_every, **where, progress=advance, on_broken=tell, **hub,
             )  # fmt: skip
         except FileExistsError as error:
             raise FileExistsError(f"{path} exists already; name another file, or overwrite it with --force") from error

@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from aimv2_np.cli import output
-from aimv2_np.cli.options import Several, backend_option, debug_option, dtype_option, revision_option
+from aimv2_np.cli.options import Several, debug_option, place_options, revision_option
 
 
 def _patch(_: click.Context, __: click.Parameter, value: str | None) -> tuple[int, int] | None:
@@ -31,8 +31,7 @@ def _patch(_: click.Context, __: click.Parameter, value: str | None) -> tuple[in
 @click.option("--model", metavar="FOLDER|ID", help="A checkpoint with a vision tower.  [default: the embedded model]")
 @revision_option
 @click.option("--force", is_flag=True, help="Overwrite a file that is there.")
-@backend_option
-@dtype_option
+@place_options
 @debug_option
 def explain_command(
     image: str,
@@ -44,8 +43,7 @@ def explain_command(
     model: str | None,
     revision: str | None,
     force: bool,
-    backend: str,
-    dtype: str,
+    where: dict[str, Any],
 ) -> None:
     """Show what the model makes of IMAGE: where patches look, what is alike, what fits a caption.
 
@@ -63,8 +61,8 @@ def explain_command(
     except FileExistsError as error:
         raise FileExistsError(f"{path} exists already; name another, or overwrite it with --force") from error
     name, folder = (model, model) if model else _embedded()
-    with output.waiting(f"loading {name}", loads=folder):
-        network, processor = _load(folder, texts, revision, backend, dtype)
+    with output.loading(f"loading {name}", loads=folder) as progress:
+        network, processor = _load(folder, texts, revision, **where, progress=progress)
     with output.waiting("looking"):
         write = WRITERS[place.suffix.lower()]
         write(place, force, name, network, processor, image, texts, patch=patch, layer=layer, head=head)
@@ -79,14 +77,14 @@ def _embedded() -> tuple[str, Any]:
     return path.name, path
 
 
-def _load(folder: Any, texts: tuple[str, ...], revision: str | None, backend: str, dtype: str) -> tuple[Any, Any]:
+def _load(folder: Any, texts: tuple[str, ...], revision: str | None, **where: Any) -> tuple[Any, Any]:
     from aimv2_np import Aimv2Processor, load
     from aimv2_np.config import config_from_pretrained
     from aimv2_np.viz.towers import check_kind
 
     hub: dict[str, Any] = {"revision": revision} if revision else {}
     check_kind(config_from_pretrained(folder, **hub), folder, captions=bool(texts))  # before weights are fetched
-    return load(folder, backend=backend, dtype=dtype, **hub), Aimv2Processor.from_pretrained(folder, **hub)
+    return load(folder, **where, **hub), Aimv2Processor.from_pretrained(folder, **hub)
 
 
 def _write_png(
@@ -103,7 +101,7 @@ def _write_html(
     from aimv2_np.files import atomic_write
     from aimv2_np.viz import explanation_page
 
-    made_by = f"{name}, {model.backend}, {model.dtype}"
+    made_by = f"{name}, {output.place_of(model)}, {model.dtype}"
     page = explanation_page(model, processor, image, texts, title=Path(image).name, made_by=made_by, **at)
     with atomic_write(place, force) as file:
         file.write(page.encode())

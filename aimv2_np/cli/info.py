@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from aimv2_np.cli import output
+from aimv2_np.cli.backends import tell_backends
 from aimv2_np.cli.options import debug_option, revision_option
 
 if TYPE_CHECKING:
@@ -26,15 +27,23 @@ KEYS = (
 @click.argument("model", metavar="[FOLDER|ID]", required=False)
 @revision_option
 @click.option("--tree", is_flag=True, help="Show every tensor.")
+@click.option("--backends", is_flag=True, help="Tell what can compute on this machine instead.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @debug_option
 @click.pass_context
-def info_command(ctx: click.Context, model: str | None, revision: str | None, tree: bool, as_json: bool) -> None:
+def info_command(
+    ctx: click.Context, model: str | None, revision: str | None, tree: bool, backends: bool, as_json: bool
+) -> None:
     """Describe a checkpoint without reading its weights.
 
     Without an argument the embedded one. Of a hub ID only config.json is fetched. Exits with 1 when the weights do not
     fit the configuration.
     """
+    if backends:
+        if model or revision or tree:
+            raise click.UsageError("--backends is about this machine and takes no checkpoint; drop the rest")
+        tell_backends(as_json)
+        return
     from aimv2_np.data import tiny_model_path
     from aimv2_np.tasks import describe
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from aimv2_np.cli import output
-from aimv2_np.cli.options import backend_option, debug_option, dtype_option, max_patches_option, revision_option
+from aimv2_np.cli.options import debug_option, max_patches_option, place_options, revision_option
 
 if TYPE_CHECKING:
     from aimv2_np.tasks import KnnResult, Labelled
@@ -34,8 +34,7 @@ SHOWN = 12  # classes up to which the whole matrix is printed; above, the pairs 
 @click.option("--plot", metavar="FILE", help="Draw the confusion matrix (PNG; needs the extra viz).")
 @click.option("--force", is_flag=True, help="Overwrite a plot that is there.")
 @max_patches_option
-@backend_option
-@dtype_option
+@place_options
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @debug_option
 def knn_command(
@@ -50,8 +49,7 @@ def knn_command(
     plot: str | None,
     force: bool,
     max_patches: int | None,
-    backend: str,
-    dtype: str,
+    where: dict[str, Any],
     as_json: bool,
 ) -> None:
     """Classify the pictures in TEST by their nearest neighbours in TRAIN.
@@ -76,7 +74,7 @@ def knn_command(
     with output.progress_with_rate("embedding") as advance:
         result, known, asked = knn_folders(
             train, test, k=neighbours, weights=weights, save=save, model=model, features=features,
-            max_patches=max_patches, backend=backend, dtype=dtype, progress=advance,
+            max_patches=max_patches, **where, progress=advance,
             **({"revision": revision} if revision else {}),
         )  # fmt: skip
     for name, reason in (*known.broken, *asked.broken):

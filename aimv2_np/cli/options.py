@@ -1,6 +1,12 @@
 """Options that several subcommands have."""
 
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, TypeVar
+
 import click
+
+R = TypeVar("R")
 
 
 def _remember(ctx: click.Context, _: click.Parameter, debug: bool) -> None:
@@ -11,16 +17,41 @@ def _remember(ctx: click.Context, _: click.Parameter, debug: bool) -> None:
 debug_option = click.option(
     "--debug", is_flag=True, expose_value=False, callback=_remember, help="Show the traceback of an error."
 )
-backend_option = click.option("--backend", type=click.Choice(["numpy", "cupy"]), default="numpy", show_default=True)
-dtype_option = click.option(
-    "--dtype", type=click.Choice(["float32", "float64", "float16"]), default="float32", show_default=True
-)
 revision_option = click.option("--revision", metavar="REVISION", help="Branch, tag or commit of a hub ID.")
 
 max_patches_option = click.option(
     "--max-patches", type=click.IntRange(1), metavar="N",
     help="Scale larger pictures down, in proportion. For native models, which were trained for up to 4096.",
 )  # fmt: skip
+
+
+_PLACE = (
+    click.option(
+        "--backend", type=click.Choice(["numpy", "cupy"]), default="numpy", show_default=True,
+        help="The CPU, or an NVIDIA GPU.",
+    ),
+    click.option(
+        "--dtype", type=click.Choice(["float32", "float64", "float16", "bfloat16"]), default="float32",
+        show_default=True, help="What to compute in; bfloat16 with cupy only.",
+    ),
+    click.option("--device", metavar="N", type=click.IntRange(0), help="With cupy: which GPU.  [default: 0]"),
+)  # fmt: skip
+
+
+def place_options(command: Callable[..., R]) -> Callable[..., R]:
+    """Where a model runs and in what: the command gets `where`, keyword arguments for whatever loads the model."""
+
+    @wraps(command)
+    def located(*args: Any, backend: str, dtype: str, device: int | None, **others: Any) -> R:
+        if backend == "numpy" and dtype == "bfloat16":
+            raise click.UsageError("--dtype bfloat16 needs --backend cupy: NumPy has none, and float32 holds them all")
+        if backend == "numpy" and device is not None:
+            raise click.UsageError("--device is the number of a GPU; add --backend cupy, or drop it")
+        return command(*args, where={"backend": backend, "dtype": dtype, "device": device}, **others)
+
+    for option in reversed(_PLACE):
+        option(located)
+    return located
 
 
 class Several(click.Command):

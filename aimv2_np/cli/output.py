@@ -62,13 +62,18 @@ def bytes_of(number: int) -> str:
     return f"{number} bytes"
 
 
+def place_of(model: Any) -> str:
+    """numpy, or cupy with the number of the GPU"""
+    return str(model.backend) if model.device is None else f"{model.backend}, device {model.device}"
+
+
 def one_line(message: object) -> str:
     """What an error says, on one line; its class too where the message alone would be a riddle."""
     text = printable(" ".join(str(message).split()))
     if isinstance(message, OSError) and message.strerror:
         place = f"{message.filename}: " if message.filename else ""
         return printable(f"{place}{message.strerror[:1].lower()}{message.strerror[1:]}")
-    expected = (ValueError, TypeError, OSError, ImportError, RuntimeError, Warning, str)
+    expected = (ValueError, TypeError, OSError, ImportError, RuntimeError, MemoryError, Warning, str)
     if isinstance(message, expected) and text:
         return text
     return f"{type(message).__name__}{': ' if text else ''}{text} (unexpected: --debug shows where)"
@@ -108,6 +113,37 @@ def waiting(what: str, *, loads: str | PathLike[str] | None = None) -> Iterator[
         timer.cancel()
         timer.join()
         status.stop()
+
+
+@contextmanager
+def loading(what: str, *, loads: str | PathLike[str]) -> Iterator[Callable[[int, int], None]]:
+    """A function to call with how many bytes are in place, and of how many; a bar on a terminal when it takes long.
+
+    The bar shows at once that something is done, but not while the hub shows its own.
+    """
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+    screen = console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    display = Progress(*columns, console=screen, transient=True, disable=not screen.is_terminal)
+    task = display.add_task(printable(what), total=None)
+    timer = Timer(PATIENCE, display.start)
+    timer.daemon = True
+    if Path(loads).is_dir():
+        timer.start()
+
+    def advance(done: int, total: int) -> None:
+        if not timer.is_alive() and not timer.finished.is_set():  # a hub id, whose files are here by now
+            timer.start()
+        display.update(task, completed=done, total=total)
+
+    try:
+        yield advance
+    finally:
+        timer.cancel()
+        if timer.ident is not None:
+            timer.join()
+        display.stop()
 
 
 @contextmanager

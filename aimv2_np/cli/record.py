@@ -6,14 +6,7 @@ from typing import Any
 import click
 
 from aimv2_np.cli import output
-from aimv2_np.cli.options import (
-    Several,
-    backend_option,
-    debug_option,
-    dtype_option,
-    max_patches_option,
-    revision_option,
-)
+from aimv2_np.cli.options import Several, debug_option, max_patches_option, place_options, revision_option
 
 
 @click.command("record", cls=Several)
@@ -30,8 +23,7 @@ from aimv2_np.cli.options import (
 @click.option("--statistics", is_flag=True, help="Moments and a random projection instead of arrays: a small file.")
 @click.option("--slice", "slices", metavar="GLOB=PART...", multiple=True, help='Parts of arrays: "*.ffn=0, :16".')
 @click.option("--not-causal", is_flag=True, help="Let texts look ahead, as Transformers' sdpa attention does.")
-@backend_option
-@dtype_option
+@place_options
 @click.option("--force", is_flag=True, help="Overwrite a file that is there.")
 @debug_option
 def record_command(
@@ -46,8 +38,7 @@ def record_command(
     statistics: bool,
     slices: tuple[str, ...],
     not_causal: bool,
-    backend: str,
-    dtype: str,
+    where: dict[str, Any],
     force: bool,
 ) -> None:
     """Run a model and record what every module of it computes.
@@ -71,10 +62,11 @@ def record_command(
         check_place(path, force)  # before a model is fetched
     except FileExistsError as error:
         raise FileExistsError(f"{path} exists already; name another file, or overwrite it with --force") from error
-    with output.waiting(f"running {model}", loads=model):
+    with output.loading(f"loading {model}", loads=model) as progress:
         network, inputs = load_with_inputs(
-            model, images, texts, backend=backend, dtype=dtype, max_patches=max_patches, revision=revision
+            model, images, texts, **where, max_patches=max_patches, revision=revision, progress=progress
         )
+    with output.waiting(f"running {model}"):
         options: dict[str, Any] = {"causal": False} if not_causal else {}
         recording = record(
             network, inputs, path, include or "*",

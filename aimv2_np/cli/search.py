@@ -1,11 +1,12 @@
 """`aimv2-np search`: the pictures that fit a text or a picture best."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 from aimv2_np.cli import output
-from aimv2_np.cli.options import backend_option, debug_option, dtype_option
+from aimv2_np.cli.options import debug_option, place_options
 
 
 @click.command("search")
@@ -17,8 +18,7 @@ from aimv2_np.cli.options import backend_option, debug_option, dtype_option
 @click.option("--text", is_flag=True, help="Take the query as a text, whatever files there are.")
 @click.option("--model", metavar="FOLDER|ID", help="Where the model is.  [default: where it was for embed]")
 @click.option("--force", is_flag=True, help="Overwrite a sheet that is there.")
-@backend_option
-@dtype_option
+@place_options
 @click.option("--json", "as_json", is_flag=True, help="Print JSON: a list of {row, name, score}.")
 @debug_option
 def search_command(
@@ -30,8 +30,7 @@ def search_command(
     text: bool,
     model: str | None,
     force: bool,
-    backend: str,
-    dtype: str,
+    where: dict[str, Any],
     as_json: bool,
 ) -> None:
     """Find the pictures in FEATURES, which `embed` wrote, that are nearest to a text or a picture.
@@ -48,7 +47,7 @@ def search_command(
             raise FileExistsError(f"{sheet} exists already; name another, or overwrite it with --force") from error
     file = open_features(features)
     with output.waiting("searching"):
-        vector = embed_query(file, query, text=True if text else None, model=model, backend=backend, dtype=dtype)
+        vector = embed_query(file, query, text=True if text else None, model=model, **where)
         hits = search(file, vector, top)
         if sheet:
             save_sheet(draw_sheet(hits, query, root), sheet, overwrite=force)

@@ -7,7 +7,7 @@ import click
 
 from aimv2_np.cli import output
 from aimv2_np.cli.exit_codes import DIFFERENT, SAME, comparing
-from aimv2_np.cli.options import Several, backend_option, debug_option
+from aimv2_np.cli.options import Several, debug_option, place_options
 
 if TYPE_CHECKING:
     from aimv2_np.golden.published import PublishedResult
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @click.option("--texts", metavar="TEXT...", multiple=True, help="With --against: texts.")
 @click.option("--as", "name", metavar="ID", help="The hub ID of what is in the folder.")
 @click.option("--against", type=click.Choice(["transformers"]), help="Run the other side here, module by module.")
-@backend_option
+@place_options
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @debug_option
 @click.pass_context
@@ -31,7 +31,7 @@ def verify_command(
     texts: tuple[str, ...],
     name: str | None,
     against: str | None,
-    backend: str,
+    where: dict[str, Any],
     as_json: bool,
 ) -> None:
     """Check that this machine computes the right thing.
@@ -57,15 +57,15 @@ def verify_command(
         if against:
             from aimv2_np.golden.verify import verify_against_transformers
 
-            result: Any = verify_against_transformers(model, images, texts, backend=backend)
+            result: Any = verify_against_transformers(model, images, texts, **where)
         elif model:
             from aimv2_np.golden.published import verify_published
 
-            result = verify_published(model, images[0], name=name, backend=backend)
+            result = verify_published(model, images[0], name=name, **where)
         else:
             from aimv2_np.golden.verify import verify_embedded
 
-            result = verify_embedded(backend=backend)
+            result = verify_embedded(**where)
     if model and not against:
         _tell_published(result, as_json)
         ctx.exit(SAME if result.equal else DIFFERENT)

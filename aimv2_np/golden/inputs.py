@@ -1,6 +1,6 @@
 """Pictures and texts as the arguments of a model, whichever towers it has."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from os import PathLike
 from typing import Any
 
@@ -18,6 +18,8 @@ def load_with_inputs(
     backend: str = "numpy",
     dtype: str = "float32",
     max_patches: int | None = None,
+    device: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
     **hub_options: Any,
 ) -> tuple[Any, dict[str, Any]]:
     """A model and its arguments: pixel_values (B, C, H, W); input_ids and attention_mask (T, tokens), padded.
@@ -31,7 +33,7 @@ def load_with_inputs(
     """
     if not images and not texts:
         raise ValueError("found neither images nor texts; expected at least one, the model needs something to look at")
-    model = load(path_or_hub_id, backend=backend, dtype=dtype, **hub_options)
+    model = load(path_or_hub_id, backend=backend, dtype=dtype, device=device, progress=progress, **hub_options)
     if images and isinstance(model, Aimv2TextModel):
         raise ValueError(f"{path_or_hub_id} has a text tower only; pass texts and no images")
     if texts and isinstance(model, Aimv2VisionModel):

@@ -116,6 +116,8 @@ def verify_published(
     *,
     name: str | None = None,
     backend: str = "numpy",
+    dtype: str = "float32",
+    device: int | None = None,
     table: Mapping[str, Published] | None = None,
     **hub_options: Any,
 ) -> PublishedResult:
@@ -128,6 +130,7 @@ def verify_published(
         model: a hub id, or a folder with the same checkpoint.
         image: the picture, a path or what `Aimv2ImageProcessor` takes.
         name: the hub id whose numbers to expect, for a folder whose name does not end like one.
+        backend, dtype, device: as for `from_pretrained`; the numbers are known for float32 alone.
         table: hub id → numbers; None for `PUBLISHED`.
 
     Raises:
@@ -136,7 +139,9 @@ def verify_published(
     table = PUBLISHED if table is None else table
     key = _key(str(name or model), table)
     expected = table[key]
-    network, inputs = load_with_inputs(model, [image], expected.texts, backend=backend, **hub_options)
+    network, inputs = load_with_inputs(
+        model, [image], expected.texts, backend=backend, dtype=dtype, device=device, **hub_options
+    )
     ways: dict[str, dict[str, Any]] = {"full": {}}
     if expected.texts:
         ways = {"causal": {"causal": True}, "non-causal": {"causal": False}}

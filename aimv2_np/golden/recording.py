@@ -36,7 +36,7 @@ from aimv2_np.shapes import Array
 FORMAT = "aimv2_np.golden/1"
 SOURCES = ("aimv2_np", "torch", "onnxruntime", "arrays")
 INPUTS, ACTIVATIONS = "inputs/", "activations/"
-NAMES = {stored: name for name, stored in DTYPES.items()} | {"BF16": "bfloat16"}
+NAMES = {stored: name for name, stored in DTYPES.items()}
 TABLES = {"statistics": 5, "first": FIRST, "projection": BUCKETS}  # name -> columns
 
 

@@ -46,13 +46,15 @@ class Verified:
 def verify_embedded(
     *,
     backend: str = "numpy",
+    dtype: str = "float32",
+    device: int | None = None,
     model: str | PathLike[str] | None = None,
     golden: str | PathLike[str] | None = None,
 ) -> Verified:
-    """Run the embedded model on this machine and compare every module with what Transformers computed, in float32.
+    """Run the embedded model on this machine and compare every module with what Transformers computed.
 
     Args:
-        backend: "numpy" or "cupy".
+        backend, dtype, device: where and in what to compute it, as for `from_pretrained`.
         model, golden: another checkpoint and a recording of it from Transformers, in place of the embedded ones.
 
     Raises:
@@ -67,7 +69,7 @@ def verify_embedded(
             f"the golden was recorded with other weights than those of {model or tiny_model_path()}; record it anew: "
             "python -m tests.tools.record_embedded_golden"
         )
-    return _verified(network.to(backend), reference)
+    return _verified(network.to(backend, dtype, device), reference)
 
 
 def verify_against_transformers(
@@ -76,6 +78,8 @@ def verify_against_transformers(
     texts: Sequence[str] = (),
     *,
     backend: str = "numpy",
+    dtype: str = "float32",
+    device: int | None = None,
     **hub_options: Any,
 ) -> Verified:
     """Run a checkpoint here and in Transformers (eager attention, float32) and compare module by module.
@@ -83,7 +87,7 @@ def verify_against_transformers(
     Args:
         model: a folder or a hub id; None for the embedded model.
         images, texts: what to look at; none at all for two of the sample pictures and their captions.
-        backend: "numpy" or "cupy".
+        backend, dtype, device: where and in what to compute it here, as for `from_pretrained`.
 
     Raises:
         ImportError: PyTorch or Transformers is not installed.
@@ -104,7 +108,7 @@ def verify_against_transformers(
     with TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         other = record_torch(module, inputs, Path(folder) / "theirs.safetensors", paths_of(network))
         there = json.loads(other.metadata["versions"]) | {"transformers": transformers.__version__}
-        ours = record(network.to(backend), inputs, Path(folder) / "ours.safetensors")
+        ours = record(network.to(backend, dtype, device), inputs, Path(folder) / "ours.safetensors")
         return Verified(compare(ours, other, model=network), versions(backend), there)
 
 

@@ -106,7 +106,7 @@ class RecordingWriter:
         """
         values = to_numpy(array)
         self._order.pop(path, None)
-        self._order[path] = (values.shape, dtype or values.dtype.name)
+        self._order[path] = (values.shape, dtype or array.dtype.name)
         if self._statistics:
             self._summaries[path] = summarize(path, values)
         if not self._statistics or self._is_whole(path):

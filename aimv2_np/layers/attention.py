@@ -37,7 +37,7 @@ def attention(
     scale: float,
     mask: Bool[Array, "#B 1 #N M"] | None = None,
 ) -> Float[Array, "B H N d"]:
-    """softmax(scale · q kᵀ) v per head, in the dtype of `q`; float16 is computed in float32.
+    """softmax(scale · q kᵀ) v per head, in the dtype of `q`; half precision is computed in float32.
 
     Where `mask` is False the query may not look at the key. A query that may look at no key at all (padding) gets the
     mean of all values: finite, and of no meaning. See docs/equations.md, (9).

@@ -38,8 +38,8 @@ def contrastive_logits(
     See docs/equations.md, (19).
     """
     xp = namespace(text_embeds)
-    scale = xp.exp(xp.clip(logit_scale, 0.0, log(max_logit_scale)))
-    return linear(scale * text_embeds, image_embeds)
+    scale = xp.exp(xp.clip(widen(logit_scale), 0.0, log(max_logit_scale)))
+    return linear(scale * widen(text_embeds), widen(image_embeds)).astype(text_embeds.dtype, copy=False)
 
 
 def contrastive_loss(logits_per_text: Float[Array, "B B"]) -> Float[Array, ""]:

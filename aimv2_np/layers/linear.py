@@ -17,10 +17,10 @@ from aimv2_np.shapes import Array, Float
 def linear(
     x: Float[Array, "*batch I"], weight: Float[Array, "O I"], bias: Float[Array, "O"] | None = None
 ) -> Float[Array, "*batch O"]:
-    """`x @ weight.T + bias` in the dtype of `x`; float16 is summed in float32. See docs/equations.md, (1)."""
+    """`x @ weight.T + bias` in the dtype of `x`; half precision is summed in float32. See docs/equations.md, (1)."""
     y = widen(x) @ widen(weight).T
     if bias is not None:
-        y = y + bias
+        y = y + widen(bias)
     return y.astype(x.dtype, copy=False)
 
 

@@ -16,7 +16,7 @@ from aimv2_np.shapes import Array, Float
 
 @operation
 def rms_norm(x: Float[Array, "*batch D"], weight: Float[Array, "D"], eps: float) -> Float[Array, "*batch D"]:
-    """The equation above over the last axis, in the dtype of `x`; the mean of float16 squares is taken in float32.
+    """The equation above over the last axis, in the dtype of `x`; that of half precision is computed in float32.
 
     See docs/equations.md, (3).
     """

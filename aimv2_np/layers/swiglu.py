@@ -18,7 +18,7 @@ from aimv2_np.shapes import Array, Float
 
 @operation
 def gated(gate: Float[Array, "*batch F"], up: Float[Array, "*batch F"], hidden_act: str) -> Float[Array, "*batch F"]:
-    """`act(gate) * up`, element by element; float16 is computed in float32 and rounded once.
+    """`act(gate) * up`, element by element; half precision is computed in float32 and rounded once.
 
     See docs/equations.md, (11).
     """

@@ -15,7 +15,8 @@ from aimv2_np.layers.contrastive import contrastive_logits, contrastive_loss, l2
 from aimv2_np.layers.linear import Linear
 from aimv2_np.models.outputs import Aimv2Output
 from aimv2_np.models.packing import MAX_TOKENS
-from aimv2_np.models.pretrained import PretrainedModel, check_finite
+from aimv2_np.models.pretrained import PretrainedModel
+from aimv2_np.models.running import check_finite, running
 from aimv2_np.models.text import Aimv2TextModel
 from aimv2_np.models.vision import Aimv2VisionModel
 from aimv2_np.module import Parameter
@@ -108,6 +109,7 @@ class Aimv2Model(PretrainedModel):
             output.loss = self._loss(output.logits_per_text)
         return output if return_dict else output.to_tuple()
 
+    @running
     def encode_images(
         self,
         images: Sequence[Float[Array, "C _ _"]] | Float[Array, "B C height width"],
@@ -125,6 +127,7 @@ class Aimv2Model(PretrainedModel):
         embeds = l2_normalize(self.project(vision.pooler_output))
         return Aimv2Output(image_embeds=embeds, vision_model_output=vision)
 
+    @running
     def logits(self, text_embeds: Float[Array, "L E"], image_embeds: Float[Array, "B E"]) -> Float[Array, "L B"]:
         """`logits_per_text` of embeddings of length one: their cosines times the temperature."""
         return check_finite(
@@ -140,6 +143,7 @@ class Aimv2Model(PretrainedModel):
     def _project(self, projection: Linear, pooled: Float[Array, "B D"]) -> Float[Array, "B E"]:
         return check_finite(self, projection(pooled))
 
+    @running
     def get_image_features(
         self, pixel_values: Float[Array, "B C height width"], *, interpolate_pos_encoding: bool = False
     ) -> Float[Array, "B E"]:
@@ -151,6 +155,7 @@ class Aimv2Model(PretrainedModel):
         """Pooled vectors of pictures in the space that they share with texts, before they are normalised."""
         return self._project(self.visual_projection, pooler_output)
 
+    @running
     def get_text_features(
         self, input_ids: Int[Array, "L T"], attention_mask: Int[Array, "L T"] | None = None, *, causal: bool = True
     ) -> Float[Array, "L E"]:

@@ -24,9 +24,9 @@ def load(path_or_hub_id: str | PathLike[str], **options: Any) -> Any:
 
     Takes the options of `Aimv2Model.from_pretrained` and raises what it raises.
     """
-    dtype = {name: options.pop(name) for name in ("backend", "dtype") if name in options}
-    check_backend(dtype.get("backend", "numpy"), dtype.get("dtype"))
+    place = {name: options.pop(name) for name in ("backend", "dtype", "device", "progress") if name in options}
+    check_backend(place.get("backend", "numpy"), place.get("dtype"), place.get("device"))
     source = open_source(fetch(path_or_hub_id, **options))
     with naming_file(source.folder):
         kind = kind_of(source.values)
-    return MODELS[kind].from_source(source, **dtype)
+    return MODELS[kind].from_source(source, **place)

@@ -18,7 +18,7 @@ from aimv2_np.layers.masks import make_mask
 from aimv2_np.models.inputs import check_patch_mask, check_pixel_values
 from aimv2_np.models.outputs import feature_map
 from aimv2_np.models.packing import check_pictures, packs, warn_untrained
-from aimv2_np.models.pretrained import check_finite
+from aimv2_np.models.running import check_finite
 from aimv2_np.shapes import Array, Bool, Float
 
 if TYPE_CHECKING:
@@ -144,7 +144,7 @@ def _of_a_list(
 ) -> Features:
     grids = tuple(model.embeddings.grid_of(picture) for picture in pictures)
     lengths = tuple(rows * columns for rows, columns in grids)
-    warn_untrained(lengths, model.config, stacklevel=5)
+    warn_untrained(lengths, model.config, stacklevel=6)
     found: dict[int, list[Array]] = {layer: [] for layer in wanted}
     for pack in packs(lengths, max_tokens):
         states = _states(model, model.embeddings(pictures[pack]), wanted, norm, None, lengths[pack])

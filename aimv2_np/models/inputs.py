@@ -4,12 +4,12 @@ from typing import Any
 
 import numpy as np
 
-from aimv2_np.arrays import backend_of, is_array, move, namespace
+from aimv2_np.arrays import backend_of, device_of, is_array, is_float, largest, move, namespace, widen
 from aimv2_np.config import Aimv2TextConfig, Aimv2VisionConfig
 from aimv2_np.shapes import Array, Float, Int
 
 # Far above every picture, and far below 1e19, where float32 squares overflow and RMSNorm would quietly give zeros.
-MAX_PIXEL = np.float32(1e6)
+MAX_PIXEL = 1e6
 
 
 def check_pixel_values(
@@ -23,7 +23,7 @@ def check_pixel_values(
             f"pixel_values has shape {pixels.shape}; expected (batch, {channels}, height, width). "
             "Aimv2ImageProcessor makes such arrays from pictures"
         )
-    if pixels.dtype.kind != "f":
+    if not is_float(pixels):
         raise ValueError(
             f"pixel_values has dtype {pixels.dtype}; expected floats, scaled and normalised as Aimv2ImageProcessor does"
         )
@@ -40,22 +40,26 @@ def check_pixel_values(
             f"learned positions for {config.grid[0]}x{config.grid[1]}; resize the pictures to "
             f"{config.image_shape[0]}x{config.image_shape[1]}, or pass interpolate_pos_encoding=True"
         )
-    pixels = move(pixels, backend_of(like))
-    with np.errstate(over="ignore"):
-        pixels = pixels.astype(like.dtype, copy=False)
-    if not namespace(pixels).isfinite(pixels).all():
-        raise ValueError(f"pixel_values hold NaN or infinity (as {pixels.dtype}); expected finite numbers")
-    if not (abs(pixels) <= MAX_PIXEL).all():
-        raise ValueError(
-            f"pixel_values reach beyond ±{MAX_PIXEL:g}; expected normalised numbers, about -3 to 3, "
-            "as Aimv2ImageProcessor makes them"
-        )
-    return pixels
+    pixels = _beside(like, pixels)
+    _check_values(pixels, str(like.dtype))  # those of the host still there, without waiting for a GPU
+    return move(pixels, backend_of(like), device_of(like)).astype(like.dtype, copy=False)
+
+
+def _check_values(pixels: Array, dtype: str) -> None:
+    size = abs(widen(pixels))
+    if (size <= min(MAX_PIXEL, largest(dtype))).all():
+        return
+    if not namespace(size).isfinite(size).all() or float(size.max()) > largest(dtype):
+        raise ValueError(f"pixel_values hold NaN or infinity (as {dtype}); expected finite numbers")
+    raise ValueError(
+        f"pixel_values reach beyond ±{MAX_PIXEL:g}; expected normalised numbers, about -3 to 3, "
+        "as Aimv2ImageProcessor makes them"
+    )
 
 
 def check_input_ids(input_ids: Any, config: Aimv2TextConfig, like: Array) -> Int[Array, "B T"]:
     """`input_ids` as an integer array in the library of `like`, or a ValueError that names what is wrong with it."""
-    ids = _as_array(input_ids, "input_ids")
+    ids = _beside(like, _as_array(input_ids, "input_ids"))
     if ids.ndim != 2 or ids.shape[1] == 0:
         raise ValueError(f"input_ids has shape {ids.shape}; expected (batch, tokens) with at least one token")
     if ids.dtype.kind not in "iu":
@@ -71,19 +75,24 @@ def check_input_ids(input_ids: Any, config: Aimv2TextConfig, like: Array) -> Int
             f"input_ids hold {int(outside[0])}, outside the vocabulary (0 to {config.vocab_size - 1}); "
             "use the tokenizer that belongs to this checkpoint"
         )
-    return move(ids.astype(np.int64, copy=False), backend_of(like))
+    return move(ids.astype(np.int64, copy=False), backend_of(like), device_of(like))
 
 
 def check_attention_mask(attention_mask: Any, input_ids: Int[Array, "B T"]) -> Int[Array, "B T"] | None:
     """`attention_mask` as an integer array beside `input_ids`, or a ValueError; None stays None."""
     if attention_mask is None:
         return None
-    mask = _as_array(attention_mask, "attention_mask")
+    mask = _beside(input_ids, _as_array(attention_mask, "attention_mask"))
     if mask.shape != input_ids.shape:
         raise ValueError(f"attention_mask has shape {mask.shape}; expected that of input_ids, {input_ids.shape}")
     if not ((mask == 0) | (mask == 1)).all():
         raise ValueError("attention_mask holds values other than 0 and 1; expected 1 for a token, 0 for padding")
-    return move(mask.astype(np.int64), backend_of(input_ids))
+    return move(mask.astype(np.int64), backend_of(input_ids), device_of(input_ids))
+
+
+def _beside(like: Array, array: Array) -> Array:
+    """An array of a GPU where `like` is; one of the host as it is."""
+    return array if backend_of(array) == "numpy" else move(array, backend_of(like), device_of(like))
 
 
 def check_patch_mask(attention_mask: Any, batch: int, grid: tuple[int, int], like: Array) -> Int[Array, "B N"] | None:

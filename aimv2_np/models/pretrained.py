@@ -10,10 +10,12 @@ from zlib import crc32
 import numpy as np
 
 from aimv2_np import checkpoints
-from aimv2_np.arrays import check_backend, move, namespace
+from aimv2_np.arrays import check_backend
 from aimv2_np.config import CONFIG_FILE, Aimv2Config, Aimv2TextConfig, Aimv2VisionConfig
 from aimv2_np.config.base import naming_file
 from aimv2_np.files import atomic_write, json_bytes, make_folder
+from aimv2_np.models.loading import Place, Progress, fill
+from aimv2_np.models.running import running
 from aimv2_np.module import Module, Parameter
 from aimv2_np.shapes import Array
 from aimv2_np.tracing import trace
@@ -51,6 +53,11 @@ class PretrainedModel(Module):
         model._build()
         return model
 
+    @running
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Run `forward` where the model is, and record its output when somebody traces."""
+        return super().__call__(*args, **kwargs)
+
     def _build(self) -> None:
         """Set the modules that `self.config` describes, with a Parameter in the place of every array."""
         raise NotImplementedError
@@ -66,6 +73,8 @@ class PretrainedModel(Module):
         local_files_only: bool = False,
         backend: str = "numpy",
         dtype: str = "float32",
+        device: int | None = None,
+        progress: Progress | None = None,
     ) -> Self:
         """The model in a folder, or of an id on the Hugging Face hub.
 
@@ -76,16 +85,20 @@ class PretrainedModel(Module):
                 such as `"apple/aimv2-large-patch14-224-lit"`. One tower can be loaded out of a two-tower checkpoint.
             revision, cache_dir, token, local_files_only: for the hub, as in huggingface_hub.
             backend: where the arrays live, `"numpy"` or `"cupy"`.
-            dtype: what the model computes in: `"float32"`, `"float64"` or `"float16"`.
+            dtype: what the model computes in: `"float32"`, `"float64"`, `"float16"` or, with CuPy, `"bfloat16"`.
+            device: with CuPy the number of a GPU; None for the current one.
+            progress: called with how many bytes of weights are in place, and of how many.
 
         Raises:
             FileNotFoundError: no such folder, or no configuration or weights in it.
             CheckpointError: files that do not fit: corrupt, or with missing, unexpected or wrongly shaped tensors.
-            ValueError: an unknown backend or dtype, or a configuration that makes no sense.
+            ValueError: an unknown backend, dtype or device, or a configuration that makes no sense.
+            ImportError, RuntimeError: CuPy, or the driver or GPU that it needs, is missing; says what to do.
+            MemoryError: the GPU has no room for the weights.
             OSError: a download failed: huggingface_hub's own types where it has one (`GatedRepoError`,
                 `RevisionNotFoundError`, ...), ConnectionError where the connection broke; each says what to do.
         """
-        check_backend(backend, dtype)
+        check_backend(backend, dtype, device)
         folder = checkpoints.fetch(
             path_or_hub_id,
             revision=revision,
@@ -93,19 +106,25 @@ class PretrainedModel(Module):
             token=token,
             local_files_only=local_files_only,
         )
-        model = cls.from_source(checkpoints.open_source(folder), backend, dtype)
+        model = cls.from_source(checkpoints.open_source(folder), backend, dtype, device, progress)
         model.origin = (fspath(path_or_hub_id), revision)
         return model
 
     @classmethod
-    def from_source(cls, source: checkpoints.Source, backend: str = "numpy", dtype: str = "float32") -> Self:
+    def from_source(
+        cls,
+        source: checkpoints.Source,
+        backend: str = "numpy",
+        dtype: str = "float32",
+        device: int | None = None,
+        progress: Progress | None = None,
+    ) -> Self:
         """The model in an opened folder; options and errors as for `from_pretrained`."""
-        check_backend(backend, dtype)
+        check_backend(backend, dtype, device)
         with naming_file(source.folder):
             skeleton = cls.skeleton(cls.config_class.from_dict(source.values))
-        tensors = source.tensors
-        stored = checkpoints.match({path: p.shape for path, p in skeleton.state_dict().items()}, tensors)
-        return skeleton.map(lambda path, _: move(tensors.read(stored[path], dtype), backend))
+        stored = checkpoints.match({path: p.shape for path, p in skeleton.state_dict().items()}, source.tensors)
+        return fill(skeleton, source.tensors, stored, Place(backend, dtype, device), progress)
 
     def save_pretrained(
         self, folder: str | PathLike[str], *, max_shard_size: int | str = "5GB", overwrite: bool = False
@@ -150,24 +169,3 @@ def collecting(tower: Module, layers: int, *, hidden_states: bool, attentions: b
         collected["hidden_states"] = tuple(activations[path] for path in states)
     if probs:
         collected["attentions"] = tuple(activations[path] for path in probs)
-
-
-def check_finite(model: Module, output: Array) -> Array:
-    """`output`, unless it holds NaN or infinity: then a ValueError that says which weight, or which dtype, did it."""
-    xp = namespace(output)
-    if xp.isfinite(output).all():
-        return output
-    for path, array in model.state_dict().items():
-        if not xp.isfinite(array).all():
-            raise ValueError(
-                f"{type(model).__name__}: the weight {path} holds NaN or infinity; "
-                "the checkpoint is damaged, get it again"
-            )
-    advice = _WIDER.get(str(output.dtype), "its weights cannot be those of a trained network")
-    raise ValueError(f"the network overflowed {output.dtype} on this input; {advice}")
-
-
-_WIDER = {
-    "float16": "use a wider dtype: model.to(dtype='float32')",
-    "float32": "its weights are beyond all reason, or use a wider dtype: model.to(dtype='float64')",
-}

@@ -8,7 +8,9 @@ Apple trained it by locked-image tuning, Zhai et al. 2021 (arXiv:2111.07991).
 from dataclasses import dataclass
 from typing import Any, Self
 
-from aimv2_np.arrays import namespace
+import numpy as np
+
+from aimv2_np.arrays import move, namespace, to_numpy
 from aimv2_np.config import Aimv2TextConfig
 from aimv2_np.layers.embedding import Embedding
 from aimv2_np.layers.encoder import Encoder
@@ -17,7 +19,8 @@ from aimv2_np.layers.rms_norm import RMSNorm
 from aimv2_np.layers.tower import run_tower
 from aimv2_np.models.inputs import check_attention_mask, check_input_ids
 from aimv2_np.models.outputs import BaseModelOutputWithPooling
-from aimv2_np.models.pretrained import PretrainedModel, check_finite, collecting
+from aimv2_np.models.pretrained import PretrainedModel, collecting
+from aimv2_np.models.running import check_finite, running
 from aimv2_np.module import Module
 from aimv2_np.shapes import Array, Float, Int
 from aimv2_np.tracing import record, tracing
@@ -111,6 +114,7 @@ class Aimv2TextModel(PretrainedModel):
         """The same where every token may look at later ones too."""
         return self.compute(ids, padding, causal=False)
 
+    @running
     def features(
         self, input_ids: Int[Array, "B T"], attention_mask: Int[Array, "B T"] | None = None, *, causal: bool = True
     ) -> Float[Array, "B D"]:
@@ -123,13 +127,14 @@ class Aimv2TextModel(PretrainedModel):
         padding = check_attention_mask(attention_mask, ids)
         if not causal or tracing():
             return self(ids, padding, causal=causal).pooler_output
-        xp = namespace(ids)
-        lengths = self.ends(ids, padding) // LENGTHS * LENGTHS + LENGTHS  # (B,)
-        pooled = xp.empty((len(ids), self.config.hidden_size), self.rms_norm.weight.dtype)
+        lengths = to_numpy(self.ends(ids, padding)) // LENGTHS * LENGTHS + LENGTHS  # (B,)
+        pooled = namespace(ids).empty((len(ids), self.config.hidden_size), self.rms_norm.weight.dtype)
         for length in sorted(set(lengths.tolist())):
-            rows = xp.flatnonzero(lengths == length)
-            pooled[rows] = self(ids[rows, :length], None if padding is None else padding[rows, :length]).pooler_output
-        return pooled
+            rows = move(np.flatnonzero(lengths == length), self.backend)
+            some = ids[rows, :length]
+            mask = None if padding is None else padding[rows, :length]
+            _, pooled[rows] = run_tower(some, self.compute, some.size, mask)
+        return check_finite(self, pooled)
 
     def pool(
         self, x: Float[Array, "B T D"], ids: Int[Array, "B T"], padding: Int[Array, "B T"] | None = None

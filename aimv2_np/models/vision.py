@@ -24,7 +24,8 @@ from aimv2_np.models.features import Features, extract_features
 from aimv2_np.models.inputs import check_patch_mask, check_pixel_values
 from aimv2_np.models.outputs import BaseModelOutputWithPooling, PackedOutput
 from aimv2_np.models.packing import MAX_TOKENS, check_pictures, is_pack, packs, warn_untrained
-from aimv2_np.models.pretrained import PretrainedModel, check_finite, collecting
+from aimv2_np.models.pretrained import PretrainedModel, collecting
+from aimv2_np.models.running import check_finite, running
 from aimv2_np.models.windows import extract_windows
 from aimv2_np.module import Module
 from aimv2_np.shapes import Array, Bool, Float, Int
@@ -150,6 +151,7 @@ class Aimv2VisionModel(PretrainedModel):
         x = self.rms_norm(self.encoder(self.embeddings(pixels), mask))
         return x, self.head(x, mask) if self.head else None
 
+    @running
     def encode_images(
         self,
         images: Sequence[Float[Array, "C _ _"]] | Float[Array, "B C height width"],
@@ -173,6 +175,7 @@ class Aimv2VisionModel(PretrainedModel):
         """
         return call(self, (images, max_tokens, interpolate_pos_encoding, warn), {}, self._encode)  # type: ignore[no-any-return]
 
+    @running
     def extract_features(
         self,
         pixel_values: Float[Array, "B C height width"] | list[Float[Array, "C _ _"]],
@@ -203,6 +206,7 @@ class Aimv2VisionModel(PretrainedModel):
             self, pixel_values, layers, features, norm, attention_mask, interpolate_pos_encoding, max_tokens
         )
 
+    @running
     def extract_windows(
         self,
         pixel_values: Float[Array, "B C height width"],
@@ -236,7 +240,7 @@ class Aimv2VisionModel(PretrainedModel):
         grids = tuple(self.embeddings.grid_of(picture) for picture in pictures)
         lengths = tuple(rows * columns for rows, columns in grids)
         if warn:
-            warn_untrained(lengths, self.config, stacklevel=5)
+            warn_untrained(lengths, self.config, stacklevel=6)
         tokens: list[Array] = []
         pooled: list[Array] = []
         for pack in packs(lengths, None if tracing() else max_tokens):  # a trace keeps one output of each module

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aimv2_np.arrays import namespace, to_numpy, widen
+from aimv2_np.arrays import beside, namespace, to_numpy, widen
 from aimv2_np.config import Aimv2Config, config_from_pretrained
 from aimv2_np.layers.attention import softmax
 from aimv2_np.layers.contrastive import l2_normalize
@@ -59,7 +59,13 @@ class Classification:
 
 
 def load_classifier(
-    path_or_hub_id: str | PathLike[str], *, backend: str = "numpy", dtype: str = "float32", **hub_options: Any
+    path_or_hub_id: str | PathLike[str],
+    *,
+    backend: str = "numpy",
+    dtype: str = "float32",
+    device: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    **hub_options: Any,
 ) -> tuple[Aimv2Model, Aimv2Processor]:
     """The model and the processor in a folder or of a hub id; options as for `Aimv2Model.from_pretrained`.
 
@@ -69,7 +75,9 @@ def load_classifier(
     config = config_from_pretrained(path_or_hub_id, **hub_options)
     if not isinstance(config, Aimv2Config):
         raise ValueError(f"{path_or_hub_id} is a checkpoint with one tower ({config.model_type}); {_TWO_TOWERS}")
-    model = Aimv2Model.from_pretrained(path_or_hub_id, backend=backend, dtype=dtype, **hub_options)
+    model = Aimv2Model.from_pretrained(
+        path_or_hub_id, backend=backend, dtype=dtype, device=device, progress=progress, **hub_options
+    )
     return model, Aimv2Processor.from_pretrained(path_or_hub_id, **hub_options)
 
 
@@ -129,15 +137,17 @@ def classify(
     pictures = list(images) if isinstance(images, list | tuple) else [images]
     if not pictures:
         raise ValueError("found an empty list of images; expected at least one")
-    texts = embed_labels(labels, check_templates(template, templates), model=model, processor=processor)
     scores: list[Array] = []
     counts: list[int] = []
-    for batch in _batches(pictures, model, processor, max_patches):
-        output = model.encode_images(batch, warn=False) if len({it.shape for it in batch}) > 1 else _plain(model, batch)
-        scores.append(to_numpy(widen(model.logits(texts, output.image_embeds).T)))  # (b, L)
-        counts += [prod(it // p for it, p in zip(pixels.shape[1:], _patch(model), strict=True)) for pixels in batch]
-        if progress is not None:
-            progress(len(counts))
+    with beside(model.some_array()):
+        texts = embed_labels(labels, check_templates(template, templates), model=model, processor=processor)
+        for batch in _batches(pictures, model, processor, max_patches):
+            packed = len({it.shape for it in batch}) > 1
+            output = model.encode_images(batch, warn=False) if packed else _plain(model, batch)
+            scores.append(to_numpy(widen(model.logits(texts, output.image_embeds).T)))  # (b, L)
+            counts += [prod(it // p for it, p in zip(one.shape[1:], _patch(model), strict=True)) for one in batch]
+            if progress is not None:
+                progress(len(counts))
     warn_untrained(counts, model.config.vision_config)
     together = np.concatenate(scores)
     return Classification(tuple(labels), together, softmax(together))

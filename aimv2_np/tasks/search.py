@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from aimv2_np.arrays import to_numpy
-from aimv2_np.checkpoints.digest import hash_weights
 from aimv2_np.data import tiny_model_path
 from aimv2_np.errors import CheckpointError
 from aimv2_np.models.aimv2 import Aimv2Model
@@ -85,6 +84,7 @@ def embed_query(
     model: str | os.PathLike[str] | None = None,
     backend: str = "numpy",
     dtype: str = "float32",
+    device: int | None = None,
     **hub_options: Any,
 ) -> NDArray[np.float32]:
     """The vector (D,) of a text or a picture, made as those in the file were.
@@ -94,7 +94,7 @@ def embed_query(
         query: a text, or the path or the bytes of a picture.
         text: whether `query` is a text; None: unless it is bytes, or a file is there under that name.
         model: where the model is now; None: where it was when the file was written.
-        backend, dtype, hub_options: as for `Aimv2Model.from_pretrained`.
+        backend, dtype, device, hub_options: as for `Aimv2Model.from_pretrained`.
 
     Raises:
         ValueError: a text for features that texts have no part in, or one that is blank or too long; a damaged picture.
@@ -124,6 +124,7 @@ def embed_query(
         max_patches=int(bound) if bound.isdecimal() else None,
         backend=backend,
         dtype=dtype,
+        device=device,
         **hub_options,
     )
     _check_model(features, embedder, name)
@@ -162,10 +163,7 @@ def _is_text(query: object) -> bool:
 
 def _check_model(features: FeatureFile, embedder: ImageEmbedder, name: str) -> None:
     wanted = features.metadata.get("weights_hash")
-    model = embedder.opened.model
-    # The hash is over the weights as they were computed with.
-    same = model.to(backend="numpy", dtype=features.metadata.get("dtype", "float32"))
-    if wanted != hash_weights(same.state_dict()):
+    if wanted != embedder.weights_hash(features.metadata.get("dtype", "float32")):
         raise CheckpointError(
             f"{features.path} was made with other weights than those of {name}, and vectors of two models cannot be "
             "compared; pass the model that it was made with, or embed the pictures again"

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aimv2_np.arrays import to_numpy, widen
+from aimv2_np.arrays import beside, to_numpy, widen
 from aimv2_np.models.aimv2 import Aimv2Model
 from aimv2_np.models.vision import Aimv2VisionModel
 from aimv2_np.processing import Aimv2ImageProcessor, Aimv2Processor
@@ -34,7 +34,7 @@ COLUMNS = 4  # pictures side by side
 def pooling_weights(tower: Aimv2VisionModel, tokens: Float[Array, "B N D"]) -> NDArray[np.floating[Any]]:
     """The pooling head's attention to tokens that are there already, (B, H, N); each row sums to 1."""
     head = pooling_head(tower)
-    with trace(head, "probs") as activations:
+    with beside(tokens), trace(head, "probs") as activations:
         head(tokens)
     return to_numpy(widen(activations["probs"]))[:, :, 0]  # (B, H, 1, N)
 

@@ -1,6 +1,7 @@
 """The Python in README and docs runs, one namespace per page, in an empty folder and without a network."""
 
 import re
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from aimv2_np.data import sample_pictures, tiny_model_path
 from aimv2_np.golden import record
 from aimv2_np.tasks import embed
 from tests.docs.test_pages import NAMES, ROOT
+from tests.support.gpu import emulated_cupy
 
 BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
@@ -44,6 +46,8 @@ def for_embedding():
 
 
 PREPARED = {"docs/compare.md": for_compare, "docs/embedding.md": for_embedding}
+# Pages whose code runs on a GPU, or here on its stand-in.
+ON_A_GPU = ("docs/gpu.md",)
 # Blocks with a line that needs what a test has not: weights from the hub, PyTorch, a cluster, the reader's own model,
 # matplotlib (tests/viz/test_docs.py runs these).
 ELSEWHERE = ("ray.data", "torch_module", "timm/aimv2_large", "my_model(", "import draw_")
@@ -54,10 +58,11 @@ def test_python_runs(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     names = PREPARED.get(name, dict)()
-    for block in blocks(name):
-        code = compile(block, name, "exec")
-        if not any(words in block for words in ELSEWHERE):
-            exec(code, names)
+    with emulated_cupy() if name in ON_A_GPU else nullcontext():
+        for block in blocks(name):
+            code = compile(block, name, "exec")
+            if not any(words in block for words in ELSEWHERE):
+                exec(code, names)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -61,4 +61,5 @@ def test_every_page_is_in_the_contents():
     listed = {
         f"docs/{it}.md" for block in re.findall(r"```{toctree}(.*?)```", index, re.DOTALL) for it in block.split()
     }
-    assert {name for name in NAMES if name.startswith("docs/")} - {"docs/index.md"} <= listed
+    pages = {name for name in NAMES if name.startswith("docs/") and not name.startswith("docs/benchmarks/")}
+    assert pages - {"docs/index.md"} <= listed  # those are of whatever GPU somebody has, and say that they are orphans

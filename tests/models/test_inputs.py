@@ -88,6 +88,12 @@ def test_pixels_too_large_for_float16():
         VISION.to(dtype="float16")(with_value(1e6))
 
 
+def test_pixels_beyond_reason_for_float64():
+    """In float32 themselves, they are compared with float64's largest number, which float32 does not have."""
+    with pytest.raises(ValueError, match=r"reach beyond ±1e\+06"):
+        VISION.to(dtype="float64")(with_value(1e8))
+
+
 BAD_IDS = {
     "outside the vocabulary": ([[1, 40]], r"40.*outside the vocabulary.*0 to 39"),
     "negative": ([[1, -1]], "-1.*outside the vocabulary"),

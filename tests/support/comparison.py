@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from aimv2_np import trace
+from aimv2_np import to_numpy, trace
 from aimv2_np.module import Module
 
 NDArray = np.ndarray[Any, np.dtype[Any]]
@@ -22,7 +22,7 @@ def our_activations(model: Module, inputs: dict[str, NDArray], *, inner: bool) -
     """What trace() records: with `inner`, every operation as written; without, the fast bodies."""
     with trace(model, inner=inner) as activations:
         model(**inputs)
-    return activations
+    return {path: to_numpy(array) for path, array in activations.items()}
 
 
 def expected_paths(model: Module, *, inner: bool) -> set[str]:

@@ -52,7 +52,7 @@ class Context:
         if hasattr(model, "vision_model") and not any(path.startswith(TOWERS) for path in self.reference.order):
             # A recording of one tower, and both are given.
             model = model.text_model if self.is_text("") else model.vision_model
-        return model.to("numpy", "float32" if model.dtype == "float16" else model.dtype)
+        return model.to("numpy", "float32" if model.dtype in ("float16", "bfloat16") else model.dtype)
 
     @cached_property
     def inner(self) -> bool:

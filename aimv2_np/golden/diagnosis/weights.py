@@ -22,13 +22,14 @@ FEW, SEEDS = 2_000_000, range(4)
 
 def find_model(recording: Recording) -> Any:
     """The recording's model from the folder or id it was loaded from, the embedded one, or a new one; or None."""
-    wanted, dtype = recording.metadata.get("weights_hash"), recording.metadata.get("dtype", "float32")
+    wanted, computed = recording.metadata.get("weights_hash"), recording.metadata.get("dtype", "float32")
+    dtype = "float32" if computed == "bfloat16" else computed  # which NumPy lacks
     if wanted is None:
         return None
     for make in (_origin, _embedded, _new):
         try:
             for model in make(recording, dtype):
-                if hash_weights(model.state_dict()) == wanted:
+                if hash_weights(model.state_dict(), computed) == wanted:
                     return model
         except (OSError, ValueError, TypeError, ImportError):  # not there (any more), or nothing of ours
             continue

@@ -3,9 +3,11 @@
 from collections.abc import Callable
 from typing import Any
 
+from aimv2_np import devices
 from aimv2_np.kernels.cuda.attention import attention_on_device, packed_attention_on_device, pool_packed_on_device
 from aimv2_np.kernels.cuda.encoder import run_layers_on_device
 from aimv2_np.kernels.cuda.gated import gated_pass
+from aimv2_np.kernels.cuda.graphs import GRAPHS
 from aimv2_np.kernels.cuda.linear import linear_rows
 from aimv2_np.kernels.cuda.patches import patch_embed_rows
 from aimv2_np.kernels.cuda.rms_norm import rms_norm_rows
@@ -37,3 +39,4 @@ def register(array_type: type) -> None:
     """Use these bodies for arrays of `array_type`, `cupy.ndarray`."""
     for operation, body in BODIES.items():
         operation.register(array_type)(body)
+    devices.reserves.add(GRAPHS.clear)

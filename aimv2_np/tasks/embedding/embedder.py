@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aimv2_np.arrays import check_backend, to_numpy
+from aimv2_np.arrays import beside, check_backend, to_numpy
+from aimv2_np.checkpoints.digest import hash_weights
 from aimv2_np.data import tiny_model_path
 from aimv2_np.layers.contrastive import l2_normalize
 from aimv2_np.models.auto import load
@@ -63,7 +64,7 @@ class ImageEmbedder:
         batch_size: how many pictures go through the model at a time, however large the batch is.
         max_patches: scale pictures of more patches down, in proportion; for native models, which were trained for up
             to 4096. A warning names the pictures of a batch that have fewer or more patches than they were trained for.
-        backend, dtype: as for `Aimv2Model.from_pretrained`.
+        backend, dtype, device: as for `Aimv2Model.from_pretrained`.
         hub_options: revision, cache_dir, token, local_files_only.
 
     Raises:
@@ -83,6 +84,7 @@ class ImageEmbedder:
         max_patches: int | None = None,
         backend: str = "numpy",
         dtype: str = "float32",
+        device: int | None = None,
         **hub_options: Any,
     ) -> None:
         if not isinstance(model, str | PathLike | None):
@@ -97,13 +99,13 @@ class ImageEmbedder:
             raise ValueError(f"batch_size is {batch_size!r:.80}; expected a whole number from 1 up")
         if max_patches is not None:
             as_count(max_patches, "max_patches")
-        check_backend(backend, dtype)
+        check_backend(backend, dtype, device)
         self.name = tiny_model_path().name if model is None else fspath(model)
         # Other processes may run in other folders.
         self.model = str(Path(self.name).absolute()) if model is not None and Path(model).is_dir() else model
         self.features, self.normalize, self.errors = features, bool(normalize), errors
         self.column, self.batch_size, self.max_patches = column, batch_size, max_patches
-        self.backend, self.dtype, self.hub_options = backend, dtype, hub_options
+        self.backend, self.dtype, self.device, self.hub_options = backend, dtype, device, hub_options
 
     def __repr__(self) -> str:
         return f"ImageEmbedder({self.name!r}, features={self.features!r}, normalize={self.normalize})"
@@ -119,7 +121,7 @@ class ImageEmbedder:
         """
         place = tiny_model_path() if self.model is None else self.model
         options: dict[str, Any] = {} if self.model is None else self.hub_options
-        model = load(place, backend=self.backend, dtype=self.dtype, **options)
+        model = load(place, backend=self.backend, dtype=self.dtype, device=self.device, **options)
         kind = self.features or default_kind(model)
         check_kind(kind, model)
         processor = Aimv2ImageProcessor.from_pretrained(place, **options)
@@ -191,14 +193,17 @@ class ImageEmbedder:
         """
         opened = self.opened
         if vision_of(opened.model).config.is_native and len({picture.shape for picture in pixels}) > 1:
-            return [self._finished(vector) for vector in KINDS[opened.kind].compute(opened.model, list(pixels))]
+            with beside(opened.model.some_array()):
+                return [self._finished(vector) for vector in KINDS[opened.kind].compute(opened.model, list(pixels))]
         of_size: dict[tuple[int, ...], list[int]] = {}
         for row, picture in enumerate(pixels):
             of_size.setdefault(picture.shape, []).append(row)
         result: list[Any] = [None] * len(pixels)
         for rows in of_size.values():
-            values = KINDS[opened.kind].compute(opened.model, np.stack([pixels[row] for row in rows]))
-            for row, vector in zip(rows, self._finished(values), strict=True):
+            with beside(opened.model.some_array()):
+                values = KINDS[opened.kind].compute(opened.model, np.stack([pixels[row] for row in rows]))
+                vectors = self._finished(values)
+            for row, vector in zip(rows, vectors, strict=True):
                 result[row] = vector
         return result
 
@@ -206,6 +211,13 @@ class ImageEmbedder:
         if self.normalize:
             values = l2_normalize(values.reshape(-1, values.shape[-1])).reshape(values.shape)
         return to_numpy(values).astype(np.float32, copy=False)
+
+    def weights_hash(self, dtype: str) -> str:
+        """The hash of the model's weights, as they are when it computes in `dtype`."""
+        place = tiny_model_path() if self.model is None else self.model
+        options: dict[str, Any] = {} if self.model is None else self.hub_options
+        mapped = load(place, dtype="float64" if dtype == "float64" else "float32", **options)
+        return hash_weights(mapped.state_dict(), dtype)
 
     @property
     def size(self) -> int:

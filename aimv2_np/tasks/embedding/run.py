@@ -68,6 +68,7 @@ def embed(
     save_every: int = SAVE_EVERY,
     backend: str = "numpy",
     dtype: str = "float32",
+    device: int | None = None,
     progress: Callable[[int, int], None] | None = None,
     on_broken: Callable[[str, str], None] | None = None,
     **hub_options: Any,
@@ -81,7 +82,7 @@ def embed(
     Args:
         paths: see `find_pictures`. A picture that is named twice is taken once.
         output: a file that ends in .safetensors, .npz or .parquet; see `feature_file` for what is in it.
-        model, features, normalize, batch_size, max_patches, backend, dtype, hub_options: see `ImageEmbedder`.
+        model, features, normalize, batch_size, max_patches, backend, dtype, device, hub_options: see `ImageEmbedder`.
         strict: stop at the first picture that cannot be read; otherwise such pictures have no row, and are listed.
         overwrite: replace a file that is there.
         restart: begin anew, whatever an interrupted run has left.
@@ -114,6 +115,7 @@ def embed(
         max_patches=max_patches,
         backend=backend,
         dtype=dtype,
+        device=device,
         **hub_options,
     )
     pictures = find_pictures(paths)

@@ -132,6 +132,7 @@ def _cuda() -> dict[str, ModuleType]:
         get_elapsed_time=devices.get_elapsed_time, MemoryPool=memory.MemoryPool,
         using_allocator=memory.using_allocator, is_available=lambda: devices.settings["devices"] > 0,
         get_cublas_handle=lambda: 1, get_local_runtime_version=lambda: 12090,
+        nvrtc=_module("cupy.cuda.nvrtc", getVersion=lambda: (12, 9)),
     )  # fmt: skip
     return {"cupy.cuda": cuda, "cupy.cuda.runtime": runtime, "cupy.cuda.memory": pools, "cupy.cuda.device": handles}
 

@@ -1,0 +1,35 @@
+"""`aimv2-np info --backends`: what can compute here."""
+
+from typing import Any
+
+from aimv2_np.cli import output
+
+
+def tell_backends(as_json: bool) -> None:
+    """Print what `describe_backends` finds."""
+    from aimv2_np.bench.backends import describe_backends
+
+    found = describe_backends()
+    if as_json:
+        output.print_json(found)
+        return
+    table = output.table()
+    table.add_column(style="cyan", no_wrap=True)
+    table.add_column(overflow="fold")
+    numpy, cupy = found["numpy"], found["cupy"]
+    threads = f", {output.plural(numpy['threads'], 'thread')}" if numpy["threads"] else ""
+    table.add_row("python", found["python"])
+    table.add_row("numpy", f"{numpy['version']} with {numpy['blas']}{threads}; {', '.join(numpy['dtypes'])}")
+    if not cupy["usable"]:
+        table.add_row("cupy", output.printable(cupy["problem"]))
+    else:
+        dtypes = ", ".join(cupy["dtypes"])
+        table.add_row("cupy", f"{cupy['version']} for CUDA {cupy['runtime']}, driver for {cupy['driver']}; {dtypes}")
+    for number, device in enumerate(cupy["devices"]):
+        table.add_row(f"device {number}", _line(device))
+    output.console().print(table)
+
+
+def _line(device: dict[str, Any]) -> str:
+    memory = f"{output.bytes_of(device['free'])} of {output.bytes_of(device['memory'])} free"
+    return output.printable(f"{device['name']}, compute capability {device['compute_capability']}, {memory}")

@@ -1,0 +1,168 @@
+"""The comparison on a GPU, without one: options, peers, what is kept, the page, and the script."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.benchmarks import compare_gpu, gpu_peer, gpu_report
+from tests.benchmarks.gpu_peer import OURS, PEERS
+from tests.support.gpu import why_no_gpu
+
+SCRIPT = Path(compare_gpu.__file__).with_name("run_gpu.sh")
+COMPILED = "torch.compile, reduce-overhead"
+
+
+def timed(milliseconds: float, memory: float = 2e9) -> dict[str, Any]:
+    return {"error": 0.0, "opening": 1.0, "memory": memory, "seconds": {"median": milliseconds / 1e3}}
+
+
+def case(name: str, batch: int, dtype: str = "bfloat16", **peers: Any) -> dict[str, Any]:
+    names = {"ours": OURS, "eager": "Transformers, sdpa", "compiled": COMPILED}
+    return {
+        "name": name, "dtype": dtype, "batch": batch, "flops": 8e12, "gemm_tflops": 500.0, "input": {},
+        "peers": {names[peer]: value for peer, value in peers.items()},
+    }  # fmt: skip
+
+
+def data(*cases: dict[str, Any], **changes: Any) -> dict[str, Any]:
+    return {
+        "date": "2026-01-01", "layers": None, "driver": "12.9", "runtime": "12.9", "seconds": 5.0,
+        "device": {"name": "Made up", "memory": 80e9, "free": 80e9, "compute_capability": "9.0"},
+        "machine": {"processor": "none"}, "versions": {"numpy": "2"}, "copy_gb_per_second": 3000.0,
+        "cases": list(cases), "cold": None, **changes,
+    }  # fmt: skip
+
+
+def test_every_case_of_the_issue_is_there() -> None:
+    names = {it.name for it in compare_gpu.CASES}
+    assert {"large-224, batch 1", "3B-448, batch 256", "huge-224, batch 8", "1B-448, batch 64"} <= names
+    assert "large-native, 4096 tokens, batch 8" in names
+    assert len(names) == len(compare_gpu.CASES) == 36
+    for it in compare_gpu.CASES:
+        assert it.config().num_hidden_layers == 24
+
+
+def test_peers() -> None:
+    assert next(iter(PEERS)) == OURS
+    assert set(gpu_peer.MODES) | {"Transformers, sdpa", "timm"} == set(PEERS) - {OURS}
+    assert set(gpu_peer.MODES.values()) == {"default", "reduce-overhead", "max-autotune"}
+
+
+def test_options(capsys: pytest.CaptureFixture[str]) -> None:
+    args, cases = compare_gpu.parse(["--cases", "3B-224*", "--dtypes", "float16", "--peers", "timm"])
+    assert args.peers == [OURS, "timm"]
+    assert [it.batch for it in cases] == [1, 8, 64, 256]
+    for wrong in (["--cases", "4B*"], ["--seconds", "-1"], ["--dtypes", "int8"], ["--peers", "JAX"]):
+        with pytest.raises(SystemExit):
+            compare_gpu.parse(wrong)
+    assert "no case matches 4B*" in capsys.readouterr().err
+
+
+def test_the_place_of_a_report() -> None:
+    assert compare_gpu.place_of("NVIDIA H200").name == "nvidia-h200.json"
+
+
+def test_what_was_measured_before_is_kept() -> None:
+    old = data(
+        case("large-224, batch 1", 1, ours=timed(9)), case("large-224, batch 8", 8, ours=timed(9)), cold={"a": 1}
+    )
+    new = data(case("large-224, batch 8", 8, ours=timed(5)))
+    both = compare_gpu.joined(old, new)
+    assert [it["peers"][OURS]["seconds"]["median"] for it in both["cases"]] == [9e-3, 5e-3]
+    assert both["cold"] == {"a": 1}
+    assert compare_gpu.joined(old | {"versions": {}}, new) == new
+    assert compare_gpu.joined(None, new) == new
+
+
+def test_the_page() -> None:
+    page = gpu_report.render(data(
+        case("large-224, batch 64", 64, ours=timed(20), eager=timed(30), compiled=timed(22)),
+        case("3B-224, batch 64", 64, ours=timed(40), eager=timed(44), compiled=timed(36)),
+        case("large-224, batch 1", 1, ours=timed(2), eager=timed(6), compiled={"failed": "no compiler"}),
+        cold={OURS: {"seconds": {"median": 2.0}, "stages": {"load": 1.0}}, "timm": {"failed": "not installed"}},
+    ))  # fmt: skip
+    assert page.startswith("---\norphan: true\n---\n\n# Made up\n")
+    # 8 TFLOP in 20 ms are 400 TFLOP/s, of 500; 30 ms are 1.5 times 20 ms.
+    assert "| large-224, batch 64 | 20 | 400 | 80 % | 2.00 GB | 30 (1.50×; 2.00 GB) | 22 (1.10×; 2.00 GB) |" in page
+    assert "| large-224, batch 1 | 2 | 4000 | 800 % | 2.00 GB | 6 (3.00×; 2.00 GB) | – |" in page
+    assert "- torch.compile, reduce-overhead: no compiler (large-224, batch 1, bfloat16)" in page
+    assert "≥ 1.0 × the best torch.compile: missed by 3B-224, batch 64, bfloat16 (0.90) (2 cases)" in page
+    assert "≥ 1.3 × Transformers, sdpa: missed by 3B-224, batch 64, bfloat16 (1.10) (2 cases)" in page
+    assert "large: ≥ 65 % of the GEMM rate: met (1 cases)" in page
+    assert "3B: ≥ 75 % of the GEMM rate: missed by 3B-224, batch 64, bfloat16 (0.40) (1 cases)" in page
+    assert "latency ≤ 1.0 × reduce-overhead: not measured" in page
+    assert "latency ≤ 0.4 × Transformers, sdpa: met (1 cases)" in page
+    assert "device memory ≤ PyTorch's: met (3 cases)" in page
+    assert "| timm | – | not installed |" in page
+
+
+def test_a_trial_is_called_one() -> None:
+    assert "no result" in gpu_report.render(data(case("large-224, batch 1", 1, ours=timed(1)), layers=1))
+
+
+class StubWorker:
+    """A peer that needs neither a GPU nor PyTorch: right, wrong, or without the memory for two."""
+
+    opened: dict[str, int] = {}  # noqa: RUF012
+
+    def __init__(self, command: list[str]) -> None:
+        self.name = command[3]
+
+    def __enter__(self) -> "StubWorker":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def ask(self, request: str, **arguments: Any) -> Any:
+        if request == "run":
+            return 0.01
+        attempt = self.opened[self.name] = self.opened.get(self.name, 0) + 1
+        if self.name == "torch.compile" and attempt == 1:
+            raise RuntimeError("CUDA out of memory")
+        if self.name == "timm":
+            raise RuntimeError("No module named 'timm'")
+        features = np.ones((2, 3), np.float32) * (2 if self.name == COMPILED else 1)
+        np.save(arguments["features"], features)
+        return {"seconds": 1.0, "taken": 5 << 30}
+
+
+def test_comparing(cupy: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compare_gpu, "Worker", StubWorker)
+    monkeypatch.setattr(compare_gpu, "gemm_rate", lambda *_: 1e12)
+    monkeypatch.setattr(StubWorker, "opened", {})
+    args, cases = compare_gpu.parse(["--cases", "large-224, batch 1", "--seconds", "0", "--layers", "1"])
+    found = compare_gpu.compare(cases[0], "bfloat16", tmp_path, args, lambda _: None)["peers"]
+    assert found[OURS]["per_second"] == pytest.approx(100)
+    assert found["timm"]["failed"] == "No module named 'timm'"
+    assert "computes something else" in found[COMPILED]["failed"]
+    assert found["torch.compile"]["alone"]
+    assert found["torch.compile"]["seconds"]["median"] == 0.01
+
+
+def test_the_rate_of_products(cupy: ModuleType) -> None:
+    from aimv2_np.bench.flops import Product
+
+    assert compare_gpu.gemm_rate([Product("a", 4, 8, 3), Product("b", 4, 3, 8, 2)], "float16") > 0
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a script for bash")
+def test_the_script_is_sound() -> None:
+    subprocess.run(["bash", "-n", SCRIPT], check=True)
+    assert os.access(SCRIPT, os.X_OK)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a script for bash")
+@pytest.mark.skipif(why_no_gpu() is None, reason="there is a GPU, and the script would use it")
+def test_the_script_says_what_is_missing(tmp_path: Path) -> None:
+    environment = {**os.environ, "PYTHON": sys.executable, "LOGS": str(tmp_path)}
+    done = subprocess.run([SCRIPT], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "cannot run: " in done.stderr
+    assert (tmp_path / "backends.txt").read_text().startswith("python")
