@@ -57,8 +57,9 @@ def record(
     patterns = (include,) if isinstance(include, str) else tuple(include)
     arrays = {name: value if is_array(value) or is_pack(value) else np.asarray(value) for name, value in inputs.items()}
     facts = describe(model) | ({"options": json.dumps(options)} if options else {})
-    if is_pack(arrays.get("pixel_values")):
-        facts["packed"] = str(len(arrays["pixel_values"]))
+    pictures = arrays.get("pixel_values")
+    if isinstance(pictures, list | tuple):
+        facts["packed"] = str(len(pictures))
     with RecordingWriter(
         path,
         source="aimv2_np",
