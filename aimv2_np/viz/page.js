@@ -30,7 +30,6 @@ const state = {patch: start.row * columns + start.column, layer: maps.layers.ind
   view: "attention", caption: 0, held: false};
 if (state.layer < 0) state.layer = maps.layers.length - 1;
 
-// What a view shows of a patch: numbers per patch, how they become colours, and what there is to say.
 // What is not stored of a row is drawn at its average, which is known: a row of attention sums to 1.
 function mapOf(number) {
   const k = maps.kept, at = number * N + state.patch, high = values.subarray(at * k, at * k + k);
@@ -73,6 +72,7 @@ function plain(list, facts, scale, ends) {
   const [low, high] = ends || [Math.min(...list), Math.max(...list)];
   return {list, low, high, root: false, scale, facts, label: x => x.toFixed(3)};
 }
+// What each view shows of the patch: a number for every patch, how these become colours, and what there is to say.
 const VIEWS = {
   attention: {name: "Attention of the patch", uses: ["layer", "head"], show() {
     const layer = maps.layers[state.layer], stored = index.get(layer + "," + state.head);
