@@ -171,7 +171,7 @@ def _products(a: Array, b: Array, out: Array) -> None:
             matmul(a[:, i], b[:, i], out[:, i])
 
 
-@lru_cache(64)
+@lru_cache(64)  # copied to the device for the first block of a pack, not for the others
 def _starts(xp: ModuleType, lengths: tuple[int, ...], device: int) -> Array:
     """Where each sequence begins, and where the last one ends, (S + 1,) on the device."""
     ends = np.cumsum((0, *lengths), dtype=np.int32)

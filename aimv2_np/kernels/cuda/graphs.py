@@ -94,7 +94,7 @@ class Graphs:
         if entry.graph is None:
             try:
                 entry.graph = record(lambda *own: function(owner, *own), inputs)
-            except Exception:  # something in it waits for the device, or fails: then it is not for the recorder to say
+            except Exception:  # something in it waits for the device, or fails: launched one by one, it says what
                 entry.recordable = False
                 return function(owner, *inputs)
         return entry.graph.run(inputs)
