@@ -174,9 +174,10 @@ def on_device(device: int) -> Iterator[None]:
         try:
             yield
         except (MemoryError, cupy.cuda.runtime.CUDARuntimeError) as error:
+            if isinstance(error, MemoryError):  # also our own, from inside
+                clear_frames(error.__traceback__)  # their variables hold the arrays of the layers that were running
             if not _is_ours(cupy, error):
                 raise
-            clear_frames(error.__traceback__)  # their variables hold the arrays of the layers that were running
             for give_back in reserves:
                 give_back()
             cupy.get_default_memory_pool().free_all_blocks()

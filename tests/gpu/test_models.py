@@ -215,6 +215,20 @@ def test_a_full_device(cupy: ModuleType) -> None:
     assert release(cupy) <= before
 
 
+def test_a_full_device_inside_two_towers(cupy: ModuleType) -> None:
+    """The error comes out of the second tower, while the first one's outputs are held."""
+    model = both_model().to("cupy")
+    before = release(cupy)
+    pool = cupy.get_default_memory_pool()
+    pool.set_limit(before + (1 << 21))
+    try:
+        with pytest.raises(MemoryError, match="device 0 is out of memory") as info:
+            model(pixel_values=pixels(1), input_ids=tokens(4096))
+        assert pool.used_bytes() == before, info
+    finally:
+        pool.set_limit(0)
+
+
 def test_a_stream_of_ones_own(cupy: ModuleType) -> None:
     model = vision_model().to("cupy")
     expected = to_numpy(model(pixels()).last_hidden_state)
