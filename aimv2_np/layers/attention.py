@@ -60,7 +60,10 @@ def packed_attention(
     scale: float,
     lengths: tuple[int, ...],
 ) -> Float[Array, "1 H T d"]:
-    """`attention` within each picture of a pack, of which the first has `lengths[0]` tokens; T is their sum."""
+    """`attention` within each picture of a pack, of which the first has `lengths[0]` tokens; T is their sum.
+
+    See docs/equations.md, (9).
+    """
     outputs = []
     for i, run in enumerate(runs(lengths)):
         with numbered(i):

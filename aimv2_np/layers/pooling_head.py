@@ -26,7 +26,10 @@ def pool_packed(
     scale: float,
     lengths: tuple[int, ...],
 ) -> Float[Array, "B H 1 d"]:
-    """`attention` of the one query to the tokens of each picture of a pack, of which the first has `lengths[0]`."""
+    """`attention` of the one query to the tokens of each picture of a pack, of which the first has `lengths[0]`.
+
+    See docs/equations.md, (14).
+    """
     outputs = []
     for i, run in enumerate(runs(lengths)):
         with numbered(i):

@@ -16,7 +16,7 @@ Outputs = tuple[Array | None, ...]
 
 @operation
 def run_tower(x: Array, compute: Callable[..., Outputs], tokens: int, *more: Array | None) -> Outputs:
-    """`compute(x, *more)`.
+    """`compute(x, *more)`. See docs/equations.md, (13).
 
     Args:
         x, more: the inputs.

@@ -54,6 +54,7 @@ def test_other_readers_see_a_row_per_picture(two_towers, photos, tmp_path, monke
     np.testing.assert_array_equal(np.stack(frame.features), other.features)
 
 
+@pytest.mark.filterwarnings("ignore::aimv2_np.errors.UntrainedSizeWarning")
 @pytest.mark.parametrize("native", [False, True])
 def test_patch_features_are_lists_of_vectors(photos, tmp_path, monkeypatch, native):
     model = save_two_towers(tmp_path / "model", is_native=native)
