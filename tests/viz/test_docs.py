@@ -1,3 +1,5 @@
+import re
+
 from aimv2_np.viz import __all__ as public
 from tests.docs.test_code import blocks
 from tests.docs.test_pages import prose
@@ -14,5 +16,5 @@ def test_the_blocks_that_draw_run(tmp_path, monkeypatch, matplotlib):
 
 
 def test_every_drawing_is_told_of():
-    told = {word for page in (PAGE, "docs/classify.md") for word in prose(page).replace("`", " ").split()}
+    told = {word for page in (PAGE, "docs/classify.md") for word in re.findall(r"\w+", prose(page))}
     assert {name for name in public if name.startswith("draw_")} <= told
