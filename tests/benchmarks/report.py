@@ -153,14 +153,15 @@ def _scaling(data: dict[str, Any]) -> str:
     if not measured or profile is None:
         return "Not measured."
     one = measured["1"]
-    norms = sum(it["seconds"] for it in profile["profile"]["operations"] if it["operation"] == "rms_norm")
+    most = max(map(int, measured))
+    fixed = max(0.0, (most * measured[str(most)] - one) / max(1, most - 1))
     reading = data["weight_bytes"] / (1e9 * profile["profile"]["copy_gb_per_second"])
     rows = []
     for cores in sorted({*map(int, measured), 4, 8, 16, 32, 64}):
-        modelled = max((one - norms) / cores + norms, reading)
+        modelled = max((one - fixed) / cores + fixed, reading)
         found = measured.get(str(cores))
         rows.append((str(cores), f"{found:.2f}" if found else "", f"{modelled:.3f}", f"{one / modelled:.1f} ×"))
-    told = f"W = {one:.2f} s, R = {1e3 * norms:.0f} ms, M = {1e3 * reading:.0f} ms"
+    told = f"W = {one:.2f} s, S = {1e3 * fixed:.0f} ms, M = {1e3 * reading:.0f} ms"
     return f"{told}\n\n{_table(('cores', 'seconds, measured', 'by the model', 'gain'), rows)}"
 
 
