@@ -76,11 +76,15 @@ class _OneThread:
 
 
 _process = _OneThread()
+_in_job: ContextVar[bool] = ContextVar("in_job", default=False)
 
 
 @contextmanager
 def one_blas_thread() -> Iterator[None]:
     """BLAS at one thread, here and while any thread of this process is inside such a block; then what it was before."""
+    if _in_job.get():  # it is
+        yield
+        return
     own = [(lib, lib.num_threads) for lib in blas_libraries() if _of_each_thread(lib)]
     for lib, _ in own:
         _set(lib, 1)
@@ -93,7 +97,13 @@ def one_blas_thread() -> Iterator[None]:
             _set(lib, count)
 
 
-_in_job: ContextVar[bool] = ContextVar("in_job", default=False)
+@contextmanager
+def _marked() -> Iterator[None]:
+    token = _in_job.set(True)
+    try:
+        yield
+    finally:
+        _in_job.reset(token)
 
 
 def cores() -> int:
@@ -110,15 +120,18 @@ def cores() -> int:
 def run(jobs: Sequence[Callable[[], object]], workers: int) -> None:
     """Run all jobs, at most `workers` at a time, with BLAS at one thread; this thread is one of the workers.
 
-    After an exception no further job is begun; it is raised here once the jobs that were running have ended.
+    Inside a job they run one after the other. After an exception no further job is begun; it is raised here once the jobs that were running have ended.
     """
+    if _in_job.get():
+        for job in jobs:
+            job()
+        return
     waiting, lock = iter(jobs), Lock()
     problems: list[BaseException] = []
 
     def work() -> None:
-        token = _in_job.set(True)
         try:
-            with one_blas_thread():
+            with one_blas_thread(), _marked():
                 while not problems:
                     with lock:
                         job = next(waiting, None)
@@ -127,8 +140,6 @@ def run(jobs: Sequence[Callable[[], object]], workers: int) -> None:
                     job()
         except BaseException as error:  # even Ctrl-C, for which the other threads must end first
             problems.append(error)
-        finally:
-            _in_job.reset(token)
 
     helpers = [Thread(target=copy_context().run, args=(work,)) for _ in range(min(workers, len(jobs)) - 1)]
     for helper in helpers:

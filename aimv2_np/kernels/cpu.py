@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from aimv2_np.kernels.gate import gated_into
 from aimv2_np.kernels.norm import rms_factor, scale_features, squares_of_tokens
 from aimv2_np.kernels.packed import run_packed
 from aimv2_np.kernels.scratch import empty, empty_like, scratch
@@ -32,7 +33,6 @@ NDArray = np.ndarray[Any, np.dtype[Any]]
 SCORES_BYTES = 4 << 20  # one tile of attention scores at most: a core's share of the last cache
 STACK_BYTES = 1 << 20  # several heads or pictures in a tile at most: a core's L2 cache
 TILE_QUERIES = 256  # enough for BLAS; with fewer, it spends its time on preparing the keys
-BLOCK_ELEMENTS = 1 << 17  # of element-wise work between two visits to main memory: 512 KiB of float32, an L2 cache
 JOB_TOKENS = 1024  # that a core takes through the blocks together: enough for BLAS, little enough for memory
 WORTH_A_THREAD = 1 << 24  # multiplications; with fewer, starting a thread (a tenth of a millisecond) gains nothing
 
@@ -88,22 +88,11 @@ def rms_norm_rows(x: NDArray, weight: NDArray, eps: float) -> NDArray:
 
 @_body_of(gated)
 def gated_blocks(gate: NDArray, up: NDArray, hidden_act: str) -> NDArray:
-    """SiLU in place, block by block, x / (1 + e^-x): e^-x may overflow to infinity, which gives the limit, zero."""
-    if hidden_act not in ("silu", "swish"):
-        plain: NDArray = gated.textbook(gate, up, hidden_act)
-        return plain
+    """In pieces that fit a core's cache, into an array that lies as `gate` does."""
     y = empty_like(gate)
     if not gate.strides == up.strides == y.strides:  # one order of elements must serve all three
         gate, up, y = np.ascontiguousarray(gate), np.ascontiguousarray(up), np.empty(gate.shape, gate.dtype)
-    flat_gate, flat_up, flat_y = gate.ravel("K"), up.ravel("K"), y.ravel("K")
-    with np.errstate(over="ignore"):
-        for block in _slices(y.size, BLOCK_ELEMENTS):
-            x, out = flat_gate[block], flat_y[block]
-            np.negative(x, out=out)
-            np.exp(out, out=out)
-            out += 1
-            np.divide(x, out, out=out)
-            out *= flat_up[block]
+    gated_into(gate, up, hidden_act, y)
     return y
 
 

@@ -12,13 +12,13 @@ from typing import Any
 
 import numpy as np
 
+from aimv2_np.kernels.gate import gated_into
 from aimv2_np.kernels.norm import rms_factor, scale_features, squares_of_tokens
 from aimv2_np.kernels.scratch import empty, scratch
 from aimv2_np.layers.attention import attention, merge_heads, split_heads
 from aimv2_np.layers.encoder import EncoderLayer
 from aimv2_np.layers.linear import Linear, linear
 from aimv2_np.layers.rms_norm import RMSNorm
-from aimv2_np.layers.swiglu import gated
 from aimv2_np.parallel import parts, together
 
 NDArray = np.ndarray[Any, np.dtype[Any]]
@@ -52,10 +52,15 @@ class _Shared:
         *self.qkv, self.heads = (_by_feature(stream.shape, stream.dtype) for _ in range(4))
         self.normed = _by_feature(stream.shape, stream.dtype).reshape(rows, size)
         self.squares = np.empty((workers, rows), stream.dtype)
-        self.inner = _by_feature((min(step, rows), inner), stream.dtype)
+        self.memory = empty((inner, min(step, rows)), stream.dtype)
         self.blocks = [slice(start, min(start + step, rows)) for start in range(0, rows, step)]
         self.features, self.intermediate = _parts(size, workers), _parts(inner, workers)
         self.tokens = _parts(tokens, workers)
+
+    def inner(self, n: slice) -> NDArray:
+        """The intermediate features of some tokens: one array for all blocks, which in each has no gaps."""
+        width, count = len(self.memory), n.stop - n.start
+        return self.memory.reshape(-1)[: width * count].reshape(width, count).T
 
 
 def _attention(layer: EncoderLayer, shared: _Shared, mask: NDArray | None, i: int, meet: Callable[[], object]) -> None:
@@ -80,7 +85,6 @@ def _attention(layer: EncoderLayer, shared: _Shared, mask: NDArray | None, i: in
     shared.heads[:, n, d] = merge_heads(attention(q[:, :, n], k, v, q.shape[-1] ** -0.5, mask))
     meet()
     shared.stream[..., own] += _features(block.out_proj, shared.heads, own)
-    meet()
 
 
 def _mlp(layer: EncoderLayer, shared: _Shared, i: int, meet: Callable[[], object]) -> None:
@@ -88,12 +92,13 @@ def _mlp(layer: EncoderLayer, shared: _Shared, i: int, meet: Callable[[], object
     own, between, mlp = shared.features[i], shared.intermediate[i], layer.ffn
     normed = _norm(layer.rms_norm2, shared, i, meet)
     for n in shared.blocks:
-        x, h, inner = shared.rows[n], normed[n], shared.inner[: n.stop - n.start]
+        x, h, inner = shared.rows[n], normed[n], shared.inner(n)
         gate, up = _features(mlp.gate_proj, h, between), _features(mlp.up_proj, h, between)
-        inner[:, between] = gated(gate, up, mlp.hidden_act)
+        gated_into(gate, up, mlp.hidden_act, inner[:, between])
         meet()
         x[:, own] += _features(mlp.down_proj, inner, own)
-        meet()
+        if n is not shared.blocks[-1]:
+            meet()  # before anybody writes the next tokens' intermediate features
 
 
 def _norm(norm: RMSNorm, shared: _Shared, i: int, meet: Callable[[], object]) -> NDArray:
