@@ -32,6 +32,7 @@ NDArray = np.ndarray[Any, np.dtype[Any]]
 
 SCORES_BYTES = 4 << 20  # one tile of attention scores at most: a core's share of the last cache
 STACK_BYTES = 1 << 20  # several heads or pictures in a tile at most: a core's L2 cache
+SHORT_ROW = 128  # queries in a tile whose scores are not worth a row of their own
 TILE_QUERIES = 256  # enough for BLAS; with fewer, it spends its time on preparing the keys
 JOB_TOKENS = 1024  # that a core takes through the blocks together: enough for BLAS, little enough for memory
 WORTH_A_THREAD = 1 << 24  # multiplications; with fewer, starting a thread (a tenth of a millisecond) gains nothing
@@ -123,15 +124,24 @@ def attention_tiles(q: NDArray, k: NDArray, v: NDArray, scale: float, mask: NDAr
 
 
 def _attend(q: NDArray, k: NDArray, v: NDArray, scale: float, mask: NDArray | None, out: NDArray) -> None:
-    """One tile. Scores are kept as (b, h, M, n): the largest and the sum of each query run along contiguous rows."""
-    scores = _matmul(k, (q * q.dtype.type(scale)).swapaxes(-1, -2))
+    """One tile. Scores are (b, h, M, n): the largest and the sum of each query run along contiguous rows.
+
+    Where a row has few queries, those of all pictures and heads are neighbours, and NumPy takes them as one long row.
+    """
+    b, h, n, _ = q.shape
+    if n <= SHORT_ROW:
+        scores = empty((k.shape[2], b, h, n), q.dtype).transpose(1, 2, 0, 3)
+    else:
+        scores = empty((b, h, k.shape[2], n), q.dtype)
+    np.matmul(k, (q * q.dtype.type(scale)).swapaxes(-1, -2), out=scores)
     if mask is not None:
         np.copyto(scores, np.finfo(q.dtype).min, where=~mask.swapaxes(-1, -2))
     scores -= scores.max(axis=-2, keepdims=True)
     np.exp(scores, out=scores)
     result = out.swapaxes(-1, -2)  # (b, h, d, n)
     np.matmul(v.swapaxes(-1, -2), scores, out=result)
-    result /= scores.sum(axis=-2, keepdims=True)
+    total = empty((h, 1, b, n), q.dtype).transpose(2, 0, 1, 3)  # as `out` lies in memory
+    result /= np.add.reduce(scores, axis=-2, keepdims=True, out=total)
 
 
 @_body_of(packed_attention)
@@ -201,12 +211,6 @@ def _tile(mask: NDArray | None, b: slice, n: slice) -> NDArray | None:
     if mask is None:
         return None
     return mask[b if len(mask) > 1 else slice(None), :, n if mask.shape[2] > 1 else slice(None)]
-
-
-def _matmul(a: NDArray, b: NDArray) -> NDArray:
-    """a @ b, in scratch memory."""
-    product: NDArray = np.matmul(a, b, out=empty((*a.shape[:-1], b.shape[-1]), a.dtype))
-    return product
 
 
 def _by_feature(rows: NDArray) -> bool:
