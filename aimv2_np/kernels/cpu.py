@@ -34,7 +34,7 @@ SCORES_BYTES = 4 << 20  # one tile of attention scores at most: a core's share o
 STACK_BYTES = 1 << 20  # several heads or pictures in a tile at most: a core's L2 cache
 SHORT_ROW = 128  # queries in a tile whose scores are not worth a row of their own
 TILE_QUERIES = 256  # enough for BLAS; with fewer, it spends its time on preparing the keys
-JOB_TOKENS = 1024  # that a core takes through the blocks together: enough for BLAS, little enough for memory
+JOB_TOKENS = 1024  # that a core takes through the blocks together: enough for BLAS, little enough for its caches
 WORTH_A_THREAD = 1 << 24  # multiplications; with fewer, starting a thread (a tenth of a millisecond) gains nothing
 
 
@@ -183,7 +183,7 @@ def run_layers_in_slices(
     if rest := batch - each * workers:
         b = slice(batch - rest, batch)
         with scratch():
-            out[b] = run_split(x[b], layers, some(b), workers, JOB_TOKENS)
+            out[b] = run_split(x[b], layers, some(b), workers, JOB_TOKENS * workers)
     return out
 
 

@@ -65,7 +65,7 @@ def run_packed(
     run([partial(work, job) for job in plan.jobs], workers)
     for i in plan.together:
         with scratch():
-            out[:, places[i]] = run_split(x[:, places[i]], layers, None, workers, step)
+            out[:, places[i]] = run_split(x[:, places[i]], layers, None, workers, step * workers)
     return out
 
 
