@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from aimv2_np.kernels.attention import attend, merging_heads
 from aimv2_np.kernels.gate import gated_into
 from aimv2_np.kernels.norm import rms_factor, scale_features, squares_of_tokens
 from aimv2_np.kernels.packed import run_packed
@@ -30,11 +31,7 @@ from aimv2_np.tracing import tracing
 
 NDArray = np.ndarray[Any, np.dtype[Any]]
 
-SCORES_BYTES = 4 << 20  # one tile of attention scores at most: a core's share of the last cache
-STACK_BYTES = 1 << 20  # several heads or pictures in a tile at most: a core's L2 cache
-SHORT_ROW = 128  # queries in a tile whose scores are not worth a row of their own
-TILE_QUERIES = 256  # enough for BLAS; with fewer, it spends its time on preparing the keys
-JOB_TOKENS = 1024  # that a core takes through the blocks together: enough for BLAS, little enough for its caches
+JOB_TOKENS = 512  # that a core takes through the blocks together: enough for BLAS, little enough for its caches
 WORTH_A_THREAD = 1 << 24  # multiplications; with fewer, starting a thread (a tenth of a millisecond) gains nothing
 
 
@@ -99,61 +96,20 @@ def gated_blocks(gate: NDArray, up: NDArray, hidden_act: str) -> NDArray:
 
 @_body_of(attention)
 def attention_tiles(q: NDArray, k: NDArray, v: NDArray, scale: float, mask: NDArray | None = None) -> NDArray:
-    """Tiles of pictures, heads and query rows, so that scores take `SCORES_BYTES` and not N² numbers per head.
-
-    The softmax's division is done after the product with the values: on d numbers a row instead of M.
-    """
-    batch, heads, queries, size = q.shape
-    row_bytes = max(1, k.shape[2] * q.itemsize)
-    tiles = parts(queries, -(-queries // max(1, min(TILE_QUERIES, SCORES_BYTES // row_bytes))))
-    tile_bytes = row_bytes * max((n.stop - n.start for n in tiles), default=1)
-    stack = min(STACK_BYTES, SCORES_BYTES) // tile_bytes
-    together = max(1, min(heads, stack))
-    items = max(1, stack // together) if together == heads else 1
-    # Merging the heads of the result then copies nothing.
-    if q.strides[2] == q.itemsize:
-        out = empty((heads, size, batch, queries), q.dtype).transpose(2, 0, 3, 1)
-    else:
-        out = empty((batch, queries, heads, size), q.dtype).swapaxes(1, 2)
+    """In tiles of scores, into an array whose heads merge without a copy."""
+    out = merging_heads(q)
     with one_blas_thread():
-        for b in _slices(batch, items):
-            for h in _slices(heads, together):
-                for n in tiles:
-                    _attend(q[b, h, n], k[b, h], v[b, h], scale, _tile(mask, b, n), out[b, h, n])
+        attend(q, k, v, scale, mask, out)
     return out
-
-
-def _attend(q: NDArray, k: NDArray, v: NDArray, scale: float, mask: NDArray | None, out: NDArray) -> None:
-    """One tile. Scores are (b, h, M, n): the largest and the sum of each query run along contiguous rows.
-
-    Where a row has few queries, those of all pictures and heads are neighbours, and NumPy takes them as one long row.
-    """
-    b, h, n, _ = q.shape
-    if n <= SHORT_ROW:
-        scores = empty((k.shape[2], b, h, n), q.dtype).transpose(1, 2, 0, 3)
-    else:
-        scores = empty((b, h, k.shape[2], n), q.dtype)
-    np.matmul(k, (q * q.dtype.type(scale)).swapaxes(-1, -2), out=scores)
-    if mask is not None:
-        np.copyto(scores, np.finfo(q.dtype).min, where=~mask.swapaxes(-1, -2))
-    scores -= scores.max(axis=-2, keepdims=True)
-    np.exp(scores, out=scores)
-    result = out.swapaxes(-1, -2)  # (b, h, d, n)
-    np.matmul(v.swapaxes(-1, -2), scores, out=result)
-    total = empty((h, 1, b, n), q.dtype).transpose(2, 0, 1, 3)  # as `out` lies in memory
-    result /= np.add.reduce(scores, axis=-2, keepdims=True, out=total)
 
 
 @_body_of(packed_attention)
 def packed_attention_tiles(q: NDArray, k: NDArray, v: NDArray, scale: float, lengths: tuple[int, ...]) -> NDArray:
-    """One picture after the other, into one array whose heads merge without a copy."""
-    _, heads, tokens, size = q.shape
-    if q.strides[2] == q.itemsize:
-        out = empty((heads, size, 1, tokens), q.dtype).transpose(2, 0, 3, 1)
-    else:
-        out = empty((1, tokens, heads, size), q.dtype).swapaxes(1, 2)
-    for n in runs(lengths):
-        out[:, :, n] = attention_tiles(q[:, :, n], k[:, :, n], v[:, :, n], scale)
+    """One picture after the other, into one such array."""
+    out = merging_heads(q)
+    with one_blas_thread():
+        for n in runs(lengths):
+            attend(q[:, :, n], k[:, :, n], v[:, :, n], scale, None, out[:, :, n])
     return out
 
 
@@ -204,13 +160,6 @@ def _through(
         for n in _slices(len(rows), JOB_TOKENS):
             rows[n] += layer.ffn(layer.rms_norm2(rows[n]))
     return x
-
-
-def _tile(mask: NDArray | None, b: slice, n: slice) -> NDArray | None:
-    """The part of a mask for some pictures and some queries; along an axis of length one it is the same for all."""
-    if mask is None:
-        return None
-    return mask[b if len(mask) > 1 else slice(None), :, n if mask.shape[2] > 1 else slice(None)]
 
 
 def _by_feature(rows: NDArray) -> bool:

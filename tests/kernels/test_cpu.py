@@ -9,10 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aimv2_np import parallel
+from aimv2_np import kernels, parallel
 from aimv2_np.config.fields import ACTIVATIONS
 from aimv2_np.kernels import cpu
-from aimv2_np.kernels import gate as gate_kernel
 from aimv2_np.layers.attention import attention
 from aimv2_np.layers.encoder import run_layers
 from aimv2_np.layers.linear import linear
@@ -75,10 +74,11 @@ def arrays(seed, dtype, *shapes, scale=1.0):
 
 @contextmanager
 def tiles(**sizes):
-    """SCORES_BYTES and BLOCK_ELEMENTS set for a moment, so that small arrays too are cut into pieces."""
+    """Constants such as SCORES_BYTES set for a moment, so that small arrays too are cut into pieces."""
     with ExitStack() as stack:
         for name, value in sizes.items():
-            stack.enter_context(patch.object(gate_kernel if name == "BLOCK_ELEMENTS" else cpu, name, value))
+            home = next(module for module in (cpu, kernels.attention, kernels.gate) if hasattr(module, name))
+            stack.enter_context(patch.object(home, name, value))
         yield
 
 
@@ -173,6 +173,31 @@ def test_attention(tile, kind, sizes, dtype, seed, layouts, scale):
         assert all((x == y).all() for x, y in zip(mask, kept, strict=True))
 
 
+@settings(max_examples=200)
+@given(sizes=st.tuples(st.integers(1, 3), st.integers(1, 3), st.integers(1, 9), st.integers(2, 30), st.integers(1, 4)),
+       tile=st.tuples(st.integers(1, 10), st.integers(1, 40)), dtype=st.sampled_from(["float32", "float64"]),
+       seed=st.integers(0, 9), layouts=st.tuples(LAYOUTS, LAYOUTS, LAYOUTS),
+       scale=st.sampled_from([0.0, 0.35, 5.0]), order=st.sampled_from(["rising", "falling", "random"]))  # fmt: skip
+def test_attention_to_many_keys(sizes, tile, dtype, seed, layouts, scale, order):
+    """Sums that run on from tile to tile, also where the scores of the next one are far larger or smaller."""
+    b, h, n, m, d = sizes
+    q, k, v = arrays(seed, dtype, (b, h, n, d), (b, h, m, d), (b, h, m, d))
+    if order != "random":
+        k = np.sort(np.abs(k), axis=2)[:, :, :: 1 if order == "rising" else -1]
+        q = np.abs(q) * (1 if seed % 2 else -1)
+    q, k, v = (layout(x) for layout, x in zip(layouts, (q, k, v), strict=True))
+    with tiles(MANY_KEYS=1, MANY_TILE=tile):
+        check(attention, [q, k, v], scale, ulps=8 + 40 * scale, size=4)
+
+
+def test_many_keys_whose_scores_are_huge():
+    """Up to 90 000, of which e^x is infinite; and so small that all of them are zero next to a single other one."""
+    q, k, v = arrays(0, "float32", (1, 1, 20, 4), (1, 1, 50, 4), (1, 1, 50, 4))
+    for factor in np.geomspace(1e-4, 1e4, 9).astype(np.float32):
+        with tiles(MANY_KEYS=1, MANY_TILE=(7, 5)):
+            check(attention, [q, factor * k, v], 1.0, ulps=16 + 60 * float(factor), size=4)
+
+
 @pytest.mark.parametrize("tile", TILES)
 def test_tiles_at_every_boundary(tile):
     """One query more and less than fills a tile, for one to five pictures."""
@@ -189,12 +214,12 @@ def test_tiles_are_what_bounds_the_memory(monkeypatch):
     """No product of queries and keys is larger than SCORES_BYTES, unless one row alone is."""
     sizes = []
 
-    def attend(q, k, *rest, attend=cpu._attend):
+    def attend(q, k, *rest, attend=kernels.attention._attend):
         sizes.append(q[..., 0].size * k.shape[2] * q.itemsize)
         attend(q, k, *rest)
 
-    monkeypatch.setattr(cpu, "SCORES_BYTES", 1000)
-    monkeypatch.setattr(cpu, "_attend", attend)
+    monkeypatch.setattr(kernels.attention, "SCORES_BYTES", 1000)
+    monkeypatch.setattr(kernels.attention, "_attend", attend)
     q, k, v = arrays(0, "float64", (4, 2, 30, 3), (4, 2, 20, 3), (4, 2, 20, 3))
     result = attention(q, k, v, 0.5)
     np.testing.assert_allclose(result, attention.textbook(q, k, v, 0.5), atol=1e-13)

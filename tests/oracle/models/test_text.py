@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from transformers import Aimv2TextModel as TheirTextModel
 
 from aimv2_np import Aimv2TextConfig, Aimv2TextModel
-from aimv2_np.kernels import cpu, gate
+from aimv2_np.kernels import attention, gate
 from tests.support.comparison import relative_error
 from tests.support.oracle import (
     FLOAT64_TOLERANCE,
@@ -42,7 +42,7 @@ def test_float16(case: Case) -> None:
 @counted
 def test_in_small_tiles(case: Case, size: int) -> None:
     """The faster bodies cut work, and the mask with it, into pieces by size."""
-    with patch.object(cpu, "SCORES_BYTES", size), patch.object(gate, "BLOCK_ELEMENTS", size):
+    with patch.object(attention, "SCORES_BYTES", size), patch.object(gate, "BLOCK_ELEMENTS", size):
         assert_same(case)
 
 

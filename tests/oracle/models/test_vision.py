@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch.nn.functional import interpolate
 
 from aimv2_np import Aimv2VisionModel
-from aimv2_np.kernels import cpu, gate
+from aimv2_np.kernels import attention, gate
 from tests.support.comparison import relative_error
 from tests.support.oracle import FLOAT64_TOLERANCE, assert_same, counted, their_model, unrounded
 from tests.support.strategies import Case, vision_cases
@@ -44,7 +44,7 @@ def test_float16(case: Case) -> None:
 @counted
 def test_in_small_tiles(case: Case, size: int) -> None:
     """The faster bodies cut work into pieces by size, which pictures this small would not be cut by."""
-    with patch.object(cpu, "SCORES_BYTES", size), patch.object(gate, "BLOCK_ELEMENTS", size):
+    with patch.object(attention, "SCORES_BYTES", size), patch.object(gate, "BLOCK_ELEMENTS", size):
         assert_same(case)
 
 
