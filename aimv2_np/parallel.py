@@ -120,7 +120,8 @@ def cores() -> int:
 def run(jobs: Sequence[Callable[[], object]], workers: int) -> None:
     """Run all jobs, at most `workers` at a time, with BLAS at one thread; this thread is one of the workers.
 
-    Inside a job they run one after the other. After an exception no further job is begun; it is raised here once the jobs that were running have ended.
+    Inside a job they run one after the other. After an exception no further job is begun; it is raised here once the
+    jobs that were running have ended.
     """
     if _in_job.get():
         for job in jobs:

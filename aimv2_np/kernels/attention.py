@@ -41,9 +41,9 @@ def merging_heads(q: NDArray) -> NDArray:
 def attend(q: NDArray, k: NDArray, v: NDArray, scale: float, mask: NDArray | None, out: NDArray) -> None:
     """out = softmax(scale · q kᵀ) v."""
     if mask is None and k.shape[2] > MANY_KEYS:
-        for b in range(len(q)):
-            for h in range(q.shape[1]):
-                _attend_many(q[b, h], k[b, h], v[b, h], scale, out[b, h])
+        for picture in zip(q, k, v, out, strict=True):
+            for q_head, k_head, v_head, out_head in zip(*picture, strict=True):
+                _attend_many(q_head, k_head, v_head, scale, out_head)
         return
     batch, heads, queries, _ = q.shape
     row_bytes = max(1, k.shape[2] * q.itemsize)
