@@ -3,7 +3,7 @@
     core i:    y[:, own_i] = x W[own_i]ᵀ
 
 A core then multiplies by its own rows of each weight, so that no weight is read, or packed by BLAS, by two of them. The
-cores meet where the next step needs what all have made: eight times a block, four of them for the norms. Shoeybi et
+cores meet where the next step needs what all have made: six times a block, four of them for the norms. Shoeybi et
 al. 2019, "Megatron-LM" (arXiv:1909.08053), section 3, in memory that all of them share.
 """
 
