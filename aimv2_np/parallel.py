@@ -82,7 +82,7 @@ _in_job: ContextVar[bool] = ContextVar("in_job", default=False)
 @contextmanager
 def one_blas_thread() -> Iterator[None]:
     """BLAS at one thread, here and while any thread of this process is inside such a block; then what it was before."""
-    if _in_job.get():  # it is
+    if _in_job.get():  # whose thread is in such a block already
         yield
         return
     own = [(lib, lib.num_threads) for lib in blas_libraries() if _of_each_thread(lib)]
@@ -98,7 +98,7 @@ def one_blas_thread() -> Iterator[None]:
 
 
 @contextmanager
-def _marked() -> Iterator[None]:
+def _inside_a_job() -> Iterator[None]:
     token = _in_job.set(True)
     try:
         yield
@@ -132,7 +132,7 @@ def run(jobs: Sequence[Callable[[], object]], workers: int) -> None:
 
     def work() -> None:
         try:
-            with one_blas_thread(), _marked():
+            with one_blas_thread(), _inside_a_job():
                 while not problems:
                     with lock:
                         job = next(waiting, None)

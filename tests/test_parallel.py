@@ -76,6 +76,28 @@ def test_blas_has_one_thread_in_a_job_and_its_own_afterwards():
         assert set(blas_threads()) <= {2}
 
 
+def test_a_job_runs_jobs_of_its_own_one_after_the_other():
+    """In its own thread and in order; its error ends them and the outer job, and BLAS has its threads again."""
+    with threadpool_limits(2, "blas"):
+        seen = []
+
+        def inner(i):
+            with one_blas_thread():
+                seen.append((i, threading.get_ident(), blas_threads()))
+            if i == 2:
+                raise ZeroDivisionError
+
+        def outer():
+            seen.append(threading.get_ident())
+            run([lambda i=i: inner(i) for i in range(5)], 4)
+
+        with pytest.raises(ZeroDivisionError):
+            run([outer], 2)
+        thread, *inside = seen
+        assert inside == [(i, thread, [1] * len(blas_threads())) for i in range(3)]
+        assert set(blas_threads()) <= {2}
+
+
 def test_overlapping_calls_give_blas_back_once_all_are_done():
     with threadpool_limits(2, "blas"):
         inside, leave = threading.Event(), threading.Event()
