@@ -114,12 +114,17 @@ class Attention(Module):
 
     def forward(
         self,
-        x: Float[Array, "B N D"],
+        x: Float[Array, "B M D"],
         mask: Bool[Array, "#B 1 #N M"] | None = None,
         lengths: tuple[int, ...] | None = None,
+        queries: Float[Array, "B N D"] | None = None,
     ) -> Float[Array, "B N D"]:
-        """`lengths` makes `x` (1, T, D) a pack: so many tokens of each picture, which has no mask."""
-        q, k, v = (split_heads(project(x), self.heads) for project in (self.q_proj, self.k_proj, self.v_proj))
+        """`lengths` makes `x` (1, T, D) a pack: so many tokens of each picture, which has no mask.
+
+        `queries` are the tokens that look, if not all of `x` (B, M, D) do.
+        """
+        projected = self.q_proj(x if queries is None else queries), self.k_proj(x), self.v_proj(x)
+        q, k, v = (split_heads(y, self.heads) for y in projected)
         for name, value in (("q", q), ("k", k), ("v", v)):
             record(name, value)
         scale = q.shape[-1] ** -0.5

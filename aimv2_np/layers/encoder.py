@@ -8,13 +8,14 @@ Pre-norm residual blocks: Xiong et al. 2020 (arXiv:2002.04745), fig. 1b.
 
 from dataclasses import dataclass
 
+from aimv2_np.arrays import namespace
 from aimv2_np.config import Aimv2TextConfig, Aimv2VisionConfig
 from aimv2_np.layers.attention import Attention
 from aimv2_np.layers.rms_norm import RMSNorm
 from aimv2_np.layers.swiglu import SwiGLU
 from aimv2_np.module import Module
 from aimv2_np.operation import operation
-from aimv2_np.shapes import Array, Bool, Float
+from aimv2_np.shapes import Array, Bool, Float, Int
 
 
 @dataclass(repr=False, eq=False)
@@ -47,6 +48,19 @@ class EncoderLayer(Module):
     ) -> Float[Array, "B N D"]:
         x = x + self.attention(self.rms_norm1(x), mask, lengths)
         return x + self.ffn(self.rms_norm2(x))
+
+    def at(
+        self, x: Float[Array, "B N D"], positions: Int[Array, "B"], mask: Bool[Array, "#B 1 #N N"] | None = None
+    ) -> Float[Array, "B D"]:
+        """What `forward` computes at one position of each sequence; the other tokens are keys and values only."""
+        xp, (batch, tokens, _) = namespace(x), x.shape
+        rows = xp.arange(batch)
+        if mask is not None:
+            mask = xp.broadcast_to(mask, (batch, 1, mask.shape[2], tokens))
+            mask = mask[rows, :, positions if mask.shape[2] > 1 else 0][:, :, None]  # (B, 1, 1, N)
+        h = self.rms_norm1(x)
+        x = x[rows, positions][:, None] + self.attention(h, mask, queries=h[rows, positions][:, None])  # (B, 1, D)
+        return (x + self.ffn(self.rms_norm2(x)))[:, 0]
 
 
 @operation

@@ -13,7 +13,7 @@ import numpy as np
 from aimv2_np.arrays import move, namespace, to_numpy
 from aimv2_np.config import Aimv2TextConfig
 from aimv2_np.layers.embedding import Embedding
-from aimv2_np.layers.encoder import Encoder
+from aimv2_np.layers.encoder import Encoder, run_layers
 from aimv2_np.layers.masks import make_mask
 from aimv2_np.layers.rms_norm import RMSNorm
 from aimv2_np.layers.tower import run_tower
@@ -114,6 +114,13 @@ class Aimv2TextModel(PretrainedModel):
         """The same where every token may look at later ones too."""
         return self.compute(ids, padding, causal=False)
 
+    def compute_features(self, ids: Int[Array, "B T"], padding: Int[Array, "B T"] | None) -> tuple[Float[Array, "B D"]]:
+        """`pooler_output` alone: in the last block all tokens but the ends are keys and values only."""
+        mask = make_mask(namespace(ids), ids.shape[1], padding, causal=True)
+        *blocks, last = self.encoder.layers
+        x = run_layers(self.embeddings(ids), blocks, mask)
+        return (self.rms_norm(last.at(x, self.ends(ids, padding), mask)),)
+
     @running
     def features(
         self, input_ids: Int[Array, "B T"], attention_mask: Int[Array, "B T"] | None = None, *, causal: bool = True
@@ -121,7 +128,8 @@ class Aimv2TextModel(PretrainedModel):
         """`pooler_output` alone, without the work that cannot change it; arguments and errors as for `forward`.
 
         In a causal tower that is everything after the end of a text: texts of about one length go through the blocks
-        together, without the rest. While somebody traces, nothing is left out.
+        together, without the rest; and in the last block it is most of what comes before the end as well. While somebody
+        traces, nothing is left out.
         """
         ids = check_input_ids(input_ids, self.config, self.rms_norm.weight)
         padding = check_attention_mask(attention_mask, ids)
@@ -133,7 +141,7 @@ class Aimv2TextModel(PretrainedModel):
             rows = move(np.flatnonzero(lengths == length), self.backend)
             some = ids[rows, :length]
             mask = None if padding is None else padding[rows, :length]
-            _, pooled[rows] = run_tower(some, self.compute, some.size, mask)
+            (pooled[rows],) = run_tower(some, self.compute_features, some.size, mask)
         return check_finite(self, pooled)
 
     def pool(

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from tests.benchmarks.peer import POOLED, STATES
+
 ONNX, OPENVINO = "model.onnx", "openvino.xml"
 DATA = "model.onnx.data"
 
@@ -35,6 +37,7 @@ def _export_onnx(folder: Path) -> None:
     with np.load(folder / "example.npz") as arrays:
         inputs = {name: torch.from_numpy(array[:2]) for name, array in arrays.items()}
     texts = json.loads((folder / "config.json").read_text())["model_type"] == "aimv2_text_model"
+    outputs = [STATES, POOLED] if texts else [STATES]
     kind: Any = modeling.Aimv2TextModel if texts else modeling.Aimv2VisionModel
     # Causality of texts is in the eager attention only; of pictures sdpa is exported, as one product less is traced.
     model = kind.from_pretrained(folder, attn_implementation="eager" if texts else "sdpa", dtype=torch.float32).eval()
@@ -44,15 +47,16 @@ def _export_onnx(folder: Path) -> None:
             super().__init__()
             self.model = model
 
-        def forward(self, *tensors: torch.Tensor) -> torch.Tensor:
-            return self.model(**dict(zip(inputs, tensors, strict=True))).last_hidden_state
+        def forward(self, *tensors: torch.Tensor) -> list[torch.Tensor]:
+            found = self.model(**dict(zip(inputs, tensors, strict=True)))
+            return [found[name] for name in outputs]
 
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what the exporter says of itself
         torch.onnx.export(
             Features(), tuple(inputs.values()), str(folder / ONNX), input_names=list(inputs),
-            output_names=["last_hidden_state"], opset_version=18, dynamo=False,
-            dynamic_axes={name: {0: "batch"} for name in [*inputs, "last_hidden_state"]},
+            output_names=outputs, opset_version=18, dynamo=False,
+            dynamic_axes={name: {0: "batch"} for name in [*inputs, *outputs]},
         )  # fmt: skip
     # Weights beside the graph are mapped into memory, those inside are copied.
     graph = onnx.load(folder / ONNX)

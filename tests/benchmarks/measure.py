@@ -18,7 +18,7 @@ from aimv2_np.bench.run import share, summarise_cold, time_cold
 from aimv2_np.bench.talk import Worker
 from aimv2_np.bench.timing import in_turns
 from tests.benchmarks.graphs import export
-from tests.benchmarks.peer import OURS
+from tests.benchmarks.peer import OURS, POOLED, STATES
 
 PEER = "tests.benchmarks.peer"
 # Of the largest element, root mean square: two float32 programs differ by a few 1e-6, another network by much more.
@@ -35,12 +35,14 @@ class Case:
         model: one of `ARCHITECTURES`, or "text" for the text tower of the released two-tower checkpoint.
         given: {"kind": "pictures", "height", "width"} or {"kind": "texts", "tokens"}.
         batch: how many at once.
+        output: what is wanted.
     """
 
     name: str
     model: str
     given: dict[str, Any]
     batch: int
+    output: str = STATES
 
     def config(self, layers: int | None = None) -> AnyConfig:
         """The configuration, with all blocks or `layers` of them."""
@@ -62,6 +64,7 @@ CASES = (
     pictures("large native, 1024 tokens, 1 picture", "large-native", 448, 1),
     pictures("large native, 4096 tokens, 1 picture", "large-native", 896, 1),
     Case("text tower, 64 captions of 16 tokens", "text", {"kind": "texts", "tokens": 16}, 64),
+    Case("pooled features of these captions", "text", {"kind": "texts", "tokens": 16}, 64, POOLED),
 )
 
 
@@ -107,7 +110,7 @@ def compare(
     np.savez(folder / "inputs.npz", **inputs)
     found: dict[str, dict[str, Any]] = {}
     with ExitStack() as stack:
-        workers = _start(stack, folder, [it for it in peers if _makes_sense(it, case)], threads, found, tell)
+        workers = _start(stack, folder, case, [it for it in peers if _makes_sense(it, case)], threads, found, tell)
         _check(workers, folder, found)
         tell(f"{case.name}: {', '.join(workers)} in turns")
         times = in_turns({name: _rested(worker) for name, worker in workers.items()}, seconds)
@@ -125,6 +128,7 @@ def _makes_sense(peer: str, case: Case) -> bool:
 def _start(
     stack: ExitStack,
     folder: Path,
+    case: Case,
     peers: Sequence[str],
     threads: int,
     found: dict[str, dict[str, Any]],
@@ -136,7 +140,8 @@ def _start(
         with cores.on_cores(threads):
             worker = stack.enter_context(Worker(command(name), cores.variables(threads)))
         try:
-            worker.ask("open", folder=str(folder), threads=threads, inputs=str(folder / "inputs.npz"))
+            arguments = {"folder": str(folder), "inputs": str(folder / "inputs.npz"), "output": case.output}
+            worker.ask("open", threads=threads, **arguments)
         except RuntimeError as error:
             found[name] = {"failed": str(error)[:300]}
             if name == OURS:

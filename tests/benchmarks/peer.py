@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 Inputs = dict[str, np.ndarray]
-Run = Callable[[Inputs], np.ndarray]  # -> last_hidden_state
+Run = Callable[[Inputs], np.ndarray]
+STATES, POOLED = "last_hidden_state", "pooler_output"  # what a peer may be asked for; of pictures the states only
 BENCH = Path(__file__).parents[2] / "aimv2_np" / "bench"
 
 
@@ -30,15 +31,17 @@ def alone(name: str) -> ModuleType:
     return module
 
 
-def ours(folder: Path, threads: int) -> Run:
+def ours(folder: Path, threads: int, output: str) -> Run:
     """This package; it takes as many cores as it is given."""
     from aimv2_np import load
 
     model = load(folder)
+    if output == POOLED:
+        return lambda inputs: model.features(**inputs)
     return lambda inputs: model(**inputs).last_hidden_state
 
 
-def onnxruntime(folder: Path, threads: int) -> Run:
+def onnxruntime(folder: Path, threads: int, output: str) -> Run:
     """ONNX Runtime, all graph optimisations."""
     import onnxruntime as ort
 
@@ -46,19 +49,19 @@ def onnxruntime(folder: Path, threads: int) -> Run:
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
     session = ort.InferenceSession(folder / "model.onnx", options, providers=["CPUExecutionProvider"])
-    return lambda inputs: session.run(["last_hidden_state"], inputs)[0]
+    return lambda inputs: session.run([output], inputs)[0]
 
 
-def openvino(folder: Path, threads: int) -> Run:
+def openvino(folder: Path, threads: int, output: str) -> Run:
     """OpenVINO for latency: all cores on one request."""
     import openvino as ov
 
     settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": threads}
     model = ov.Core().compile_model(folder / "openvino.xml", "CPU", settings)
-    return lambda inputs: model(inputs)["last_hidden_state"]
+    return lambda inputs: model(inputs)[output]
 
 
-def openvino_streams(folder: Path, threads: int) -> Run:
+def openvino_streams(folder: Path, threads: int, output: str) -> Run:
     """OpenVINO for throughput: one stream per core, each with its share of the batch."""
     import openvino as ov
 
@@ -78,15 +81,15 @@ def openvino_streams(folder: Path, threads: int) -> Run:
                 busy.append(request)
         for request in busy:
             request.wait()
-        return np.concatenate([request.get_tensor("last_hidden_state").data for request in busy])
+        return np.concatenate([request.get_tensor(output).data for request in busy])
 
     return run
 
 
-def transformers(attention: str, *, compiled: bool = False) -> Callable[[Path, int], Run]:
+def transformers(attention: str, *, compiled: bool = False) -> Callable[[Path, int, str], Run]:
     """Transformers' model with one of its attentions, in inference mode; compiled by PyTorch or not."""
 
-    def make(folder: Path, threads: int) -> Run:
+    def make(folder: Path, threads: int, output: str) -> Run:
         import torch
         from transformers import AutoConfig
         from transformers.models.aimv2 import modeling_aimv2 as modeling
@@ -100,7 +103,8 @@ def transformers(attention: str, *, compiled: bool = False) -> Callable[[Path, i
         def run(inputs: Inputs) -> np.ndarray:
             with torch.inference_mode():
                 tensors = {name: torch.from_numpy(array) for name, array in inputs.items()}
-                return network(**tensors).last_hidden_state.numpy()
+                found: np.ndarray = getattr(network(**tensors), output).numpy()
+                return found
 
         return run
 
@@ -108,7 +112,7 @@ def transformers(attention: str, *, compiled: bool = False) -> Callable[[Path, i
 
 
 OURS = "aimv2_np"
-PEERS: dict[str, Callable[[Path, int], Run]] = {
+PEERS: dict[str, Callable[[Path, int, str], Run]] = {
     OURS: ours,
     "OpenVINO": openvino,
     "OpenVINO, streams": openvino_streams,
@@ -142,11 +146,11 @@ class Server:
         self._run: Run | None = None
         self._inputs: Inputs = {}
 
-    def open(self, folder: str, threads: int, inputs: str) -> None:
+    def open(self, folder: str, threads: int, inputs: str, output: str = STATES) -> None:
         """Load the checkpoint in `folder` and the inputs in a file of arrays; run once."""
         with np.load(inputs) as arrays:
             self._inputs = dict(arrays)
-        self._run = self._make(Path(folder), threads)
+        self._run = self._make(Path(folder), threads, output)
         self._run(self._inputs)
 
     def hold(self, **arguments: Any) -> None:
@@ -154,7 +158,7 @@ class Server:
         self.open(**arguments)
 
     def features(self, path: str) -> None:
-        """Run and write `last_hidden_state` to a file."""
+        """Run and write the output to a file."""
         assert self._run is not None
         np.save(path, self._run(self._inputs))
 
@@ -175,7 +179,7 @@ def cold(name: str, folder: Path, threads: int, picture: Path, size: int | None)
     """From the start to the first feature; says so, then how much memory it took."""
     talk = alone("talk")
     marks = [time.perf_counter()]
-    run = PEERS[name](folder, threads)
+    run = PEERS[name](folder, threads, STATES)
     marks.append(time.perf_counter())
     pixels = read_picture(picture, size)
     marks.append(time.perf_counter())

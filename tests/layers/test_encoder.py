@@ -1,4 +1,7 @@
 import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from aimv2_np.layers.encoder import Encoder, EncoderLayer
 from tests.support.models import randomized, text_config, vision_config
@@ -15,6 +18,19 @@ def test_a_block_is_two_residual_steps():
     expected = middle + layer.ffn(layer.rms_norm2(middle))
     np.testing.assert_allclose(layer(x), expected, rtol=1e-14)
     assert not np.allclose(expected, x + layer.attention(layer.rms_norm1(x)) + layer.ffn(layer.rms_norm2(x)))
+
+
+@pytest.mark.parametrize("mask", ["none", "causal", "keys", "both"])
+@given(batch=st.integers(1, 4), tokens=st.integers(1, 7), seed=st.integers(0, 99))
+def test_one_position_is_that_of_the_whole_block(mask, batch, tokens, seed):
+    layer = filled(EncoderLayer.skeleton(text_config(qkv_bias=True, mlp_bias=True)))
+    rng = np.random.default_rng(seed)
+    x, positions = rng.standard_normal((batch, tokens, 12)), rng.integers(0, tokens, batch)
+    causal, keys = np.tril(np.ones((tokens, tokens), bool))[None, None], rng.random((batch, 1, 1, tokens)) < 0.7
+    keys[..., 0] = True
+    allowed = {"none": None, "causal": causal, "keys": keys, "both": causal & keys}[mask]
+    expected = layer(x, allowed)[np.arange(batch), positions]
+    np.testing.assert_allclose(layer.at(x, positions, allowed), expected, rtol=1e-10, atol=1e-12)
 
 
 def test_a_block_that_computes_nothing_is_the_identity():

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from aimv2_np.bench.talk import Worker
 from aimv2_np.processing import Aimv2ImageProcessor
 from tests.benchmarks import compare_peers, measure
 from tests.benchmarks.measure import Case, compare, compare_cold, compare_sharing, make_inputs, prepare, relative_error
-from tests.benchmarks.peer import OURS, PEERS, read_picture
+from tests.benchmarks.peer import OURS, PEERS, POOLED, read_picture
 from tests.benchmarks.report import draw_chart, render
 from tests.support.models import text_config, vision_config
 
@@ -29,6 +30,7 @@ class Small(Case):
 
 PICTURES = Small("pictures", "large-224", GIVEN, 3)
 TEXTS = Small("texts", "text", {"kind": "texts", "tokens": 5}, 3)
+POOLED_TEXTS = replace(TEXTS, name="pooled", output=POOLED)
 
 
 def silent(_):
@@ -59,9 +61,10 @@ def test_all_agree_on_pictures(folders):
         assert peer["memory"].keys() >= {"anonymous", "peak"}
 
 
-def test_who_computes_something_else_is_not_timed(folders):
+@pytest.mark.parametrize("case", [TEXTS, POOLED_TEXTS], ids=lambda case: case.output)
+def test_who_computes_something_else_is_not_timed(folders, case):
     """Transformers' sdpa attention drops the causality of texts of one length."""
-    peers = compare(TEXTS, folders["texts"], NAMES, 1, 0.0, None, silent)["peers"]
+    peers = compare(case, folders["texts"], NAMES, 1, 0.0, None, silent)["peers"]
     assert {name for name, peer in peers.items() if "failed" in peer} == {"Transformers, sdpa"}
     assert "computes something else" in peers["Transformers, sdpa"]["failed"]
     assert "seconds" not in peers["Transformers, sdpa"]
@@ -133,7 +136,7 @@ def test_a_peer_imports_nothing_of_ours(folders):
     """The package's own start is no part of a peer's."""
     code = (
         "import sys; from tests.benchmarks.peer import alone, PEERS; alone('talk'); alone('memory');"
-        "from pathlib import Path; PEERS['ONNX Runtime'](Path(sys.argv[1]), 1);"
+        "from pathlib import Path; PEERS['ONNX Runtime'](Path(sys.argv[1]), 1, 'last_hidden_state');"
         "bad = sorted(it for it in sys.modules if it.startswith(('aimv2_np', 'torch')));"
         "alone('talk').speak(bad)"
     )
