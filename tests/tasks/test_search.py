@@ -11,22 +11,9 @@ from PIL import Image
 from aimv2_np import Aimv2Model, Aimv2Processor, CheckpointError
 from aimv2_np.data import tiny_model_path
 from aimv2_np.tasks import draw_sheet, embed, embed_query, open_features, save_sheet, search
-from aimv2_np.tasks.embedding.assemble import _text_columns
-from aimv2_np.tasks.embedding.columns import Column, write_safetensors
-from aimv2_np.tasks.embedding.feature_file import FORMAT
+from tests.support.feature_files import write
 from tests.support.shapes import draw_shapes
 from tests.support.two_towers import save_two_towers
-
-
-def write(path, features, kind="pooled", **metadata):
-    """A file of features as `embed` writes it, of any numbers."""
-    features = np.asarray(features, np.float32)
-    names = [f"{row}.png" for row in range(len(features))]
-    column = Column("features", features.dtype, features.shape, lambda: iter([features]))
-    facts = {"format": FORMAT, "features": kind, "normalized": "false", **metadata}
-    with path.open("wb") as file:
-        write_safetensors(file, [column, *_text_columns(names, [])], facts)
-    return open_features(path)
 
 
 def exact(features, query, top):
