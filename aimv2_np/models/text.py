@@ -128,7 +128,7 @@ class Aimv2TextModel(PretrainedModel):
         """`pooler_output` alone, without the work that cannot change it; arguments and errors as for `forward`.
 
         In a causal tower that is everything after the end of a text: texts of about one length go through the blocks
-        together, without the rest; and in the last block it is most of what comes before the end as well. While somebody
+        together, without the rest; and in the last block it is most of what comes before the end, too. While somebody
         traces, nothing is left out.
         """
         ids = check_input_ids(input_ids, self.config, self.rms_norm.weight)
