@@ -4,7 +4,9 @@
                  B·H · (N, d)·(d, N)  scores                B·H · (N, N)·(N, d)  the values' sums      d = D / H
     picture:     (R, C·P·P)·(C·P·P, D)                      the patches
     head:        2 · (R, D)·(D, D), B·H · (1, d)·(d, N), B·H · (1, N)·(N, d), (B, D)·(D, D)
-    two towers:  (B, D)·(D, E)                              the projection of the tower
+    two towers:  (B, D)·(D, E)                              the projection of the tower; of texts the last block is
+                 2 · (R, D)·(D, D)    k, v                  2 · (B, D)·(D, D), 3 · (B, D)·(D, F)    the rest, of ends
+                 B·H · (1, d)·(d, N)  scores                B·H · (1, N)·(N, d)
 
 (m, k)·(k, n) is 2·m·k·n floating-point operations. What is element by element (norms, softmax, SiLU, sums) is not
 counted: it is 1 % of the operations, and a matter of memory and not of arithmetic. Causal attention counts in full.
@@ -65,7 +67,7 @@ def picture_products(
     tokens = (height // ph) * (width // pw)
     rows = batch * tokens
     found = [Product("patch_embed", rows, vision.num_channels * ph * pw, size)]
-    found += _trunk(vision, batch, tokens)
+    found += _blocks(vision, batch, tokens, vision.num_hidden_layers)
     if vision.use_head:
         heads, d = vision.num_attention_heads, vision.head_dim
         found += [
@@ -88,14 +90,17 @@ def text_products(config: Aimv2TextConfig | Aimv2Config, batch: int, tokens: int
         tokens: of each text.
     """
     text = config.text_config if isinstance(config, Aimv2Config) else config
-    found = _trunk(text, batch, tokens)
-    if isinstance(config, Aimv2Config):
-        found.append(Product("text_projection", batch, text.hidden_size, config.projection_dim))
-    return tuple(found)
+    if not isinstance(config, Aimv2Config):
+        return tuple(_blocks(text, batch, tokens, text.num_hidden_layers))
+    return (
+        *_blocks(text, batch, tokens, text.num_hidden_layers - 1),
+        *_block_of_ends(text, batch, tokens),
+        Product("text_projection", batch, text.hidden_size, config.projection_dim),
+    )
 
 
-def _trunk(config: Aimv2VisionConfig | Aimv2TextConfig, batch: int, tokens: int) -> list[Product]:
-    rows, size, inner, layers = batch * tokens, config.hidden_size, config.intermediate_size, config.num_hidden_layers
+def _blocks(config: Aimv2VisionConfig | Aimv2TextConfig, batch: int, tokens: int, layers: int) -> list[Product]:
+    rows, size, inner = batch * tokens, config.hidden_size, config.intermediate_size
     heads, d = config.num_attention_heads, config.head_dim
     return [
         Product("q_proj, k_proj, v_proj, out_proj", rows, size, size, 4 * layers),
@@ -103,4 +108,17 @@ def _trunk(config: Aimv2VisionConfig | Aimv2TextConfig, batch: int, tokens: int)
         Product("values", tokens, tokens, d, batch * heads * layers, per_head=True),
         Product("gate_proj, up_proj", rows, size, inner, 2 * layers),
         Product("down_proj", rows, inner, size, layers),
+    ]
+
+
+def _block_of_ends(config: Aimv2TextConfig, batch: int, tokens: int) -> list[Product]:
+    """A block that computes one token of each text, to which the others are keys and values."""
+    size, inner, heads, d = config.hidden_size, config.intermediate_size, config.num_attention_heads, config.head_dim
+    return [
+        Product("last k_proj, v_proj", batch * tokens, size, size, 2),
+        Product("last q_proj, out_proj", batch, size, size, 2),
+        Product("last scores", 1, d, tokens, batch * heads, per_head=True),
+        Product("last values", 1, tokens, d, batch * heads, per_head=True),
+        Product("last gate_proj, up_proj", batch, size, inner, 2),
+        Product("last down_proj", batch, inner, size),
     ]
