@@ -206,3 +206,8 @@ def parts(total: int, count: int) -> list[slice]:
     """`total` things in `count` slices, as equal as can be; those that would be empty are left out."""
     count = min(count, total)
     return [slice(total * i // count, total * (i + 1) // count) for i in range(count)]
+
+
+def pieces(total: int, size: int) -> list[slice]:
+    """`total` things in slices of `size`, and what is left over."""
+    return [slice(start, min(start + size, total)) for start in range(0, total, size)]

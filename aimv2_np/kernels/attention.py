@@ -11,13 +11,12 @@ the product with the keys itself, and the sum of e^x comes with the product with
 feature, keys and values a one. Of the passes over the scores there remain a glance at the largest and e^x.
 """
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from aimv2_np.kernels.scratch import empty
-from aimv2_np.parallel import parts
+from aimv2_np.parallel import parts, pieces
 
 NDArray = np.ndarray[Any, np.dtype[Any]]
 
@@ -52,8 +51,8 @@ def attend(q: NDArray, k: NDArray, v: NDArray, scale: float, mask: NDArray | Non
     stack = min(STACK_BYTES, SCORES_BYTES) // tile_bytes
     together = max(1, min(heads, stack))
     items = max(1, stack // together) if together == heads else 1
-    for b in _slices(batch, items):
-        for h in _slices(heads, together):
+    for b in pieces(batch, items):
+        for h in pieces(heads, together):
             for n in tiles:
                 _attend(q[b, h, n], k[b, h], v[b, h], scale, _tile(mask, b, n), out[b, h, n])
 
@@ -115,7 +114,3 @@ def _tile(mask: NDArray | None, b: slice, n: slice) -> NDArray | None:
     if mask is None:
         return None
     return mask[b if len(mask) > 1 else slice(None), :, n if mask.shape[2] > 1 else slice(None)]
-
-
-def _slices(total: int, step: int) -> Iterator[slice]:
-    return (slice(start, min(start + step, total)) for start in range(0, total, step))

@@ -8,7 +8,7 @@ strides say that the tokens of one feature are neighbours. BLAS then multiplies 
 of a picture is up to a tenth faster than X Wᵀ. The bodies follow the layout of what they are given.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial, wraps
 from typing import Any
 
@@ -26,7 +26,7 @@ from aimv2_np.layers.linear import linear
 from aimv2_np.layers.rms_norm import rms_norm
 from aimv2_np.layers.swiglu import gated
 from aimv2_np.operation import Operation
-from aimv2_np.parallel import cores, one_blas_thread, parts, run
+from aimv2_np.parallel import cores, one_blas_thread, parts, pieces, run
 from aimv2_np.tracing import tracing
 
 NDArray = np.ndarray[Any, np.dtype[Any]]
@@ -114,7 +114,7 @@ def packed_attention_tiles(q: NDArray, k: NDArray, v: NDArray, scale: float, len
 
 
 @_body_of(run_layers)
-def run_layers_in_slices(
+def run_layers_inpieces(
     x: NDArray, layers: list[EncoderLayer], mask: NDArray | None = None, lengths: tuple[int, ...] | None = None
 ) -> NDArray:
     """Each core takes some of the pictures through all blocks; on what is left over they work together."""
@@ -157,7 +157,7 @@ def _through(
     rows = x.reshape(-1, x.shape[-1])
     for layer in layers:
         x += layer.attention(layer.rms_norm1(x), mask, lengths)
-        for n in _slices(len(rows), JOB_TOKENS):
+        for n in pieces(len(rows), JOB_TOKENS):
             rows[n] += layer.ffn(layer.rms_norm2(rows[n]))
     return x
 
@@ -171,7 +171,3 @@ def _share_out(work: Callable[[slice], None], rows: int, cost: int) -> None:
     """`work` on all rows, a slice of them on each core where that is worth it."""
     workers = cores() if rows * cost > WORTH_A_THREAD else 1
     run([partial(work, part) for part in parts(rows, workers)], workers)
-
-
-def _slices(total: int, step: int) -> Iterator[slice]:
-    return (slice(start, min(start + step, total)) for start in range(0, total, step))

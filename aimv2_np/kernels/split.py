@@ -19,7 +19,7 @@ from aimv2_np.layers.attention import attention, merge_heads, split_heads
 from aimv2_np.layers.encoder import EncoderLayer
 from aimv2_np.layers.linear import Linear, linear
 from aimv2_np.layers.rms_norm import RMSNorm
-from aimv2_np.parallel import parts, together
+from aimv2_np.parallel import parts, pieces, together
 
 NDArray = np.ndarray[Any, np.dtype[Any]]
 
@@ -53,7 +53,7 @@ class _Shared:
         self.normed = _by_feature(stream.shape, stream.dtype).reshape(rows, size)
         self.squares = np.empty((workers, rows), stream.dtype)
         self.memory = empty((inner, min(step, rows)), stream.dtype)
-        self.blocks = [slice(start, min(start + step, rows)) for start in range(0, rows, step)]
+        self.blocks = pieces(rows, step)
         self.features, self.intermediate = _parts(size, workers), _parts(inner, workers)
         self.tokens = _parts(tokens, workers)
 
