@@ -11,7 +11,7 @@ from threadpoolctl import threadpool_limits
 
 from aimv2_np import parallel
 from aimv2_np.operation import operation, textbook
-from aimv2_np.parallel import cores, one_blas_thread, parts, run, together
+from aimv2_np.parallel import cores, one_blas_thread, parts, pieces, run, together
 
 
 def blas_threads():
@@ -25,6 +25,14 @@ def test_parts(total, count):
     sizes = [part.stop - part.start for part in slices]
     assert len(sizes) == min(total, count)
     assert not sizes or (max(sizes) - min(sizes) <= 1 and min(sizes) > 0)
+
+
+@given(total=st.integers(0, 50), size=st.integers(1, 60))
+def test_pieces(total, size):
+    slices = pieces(total, size)
+    assert [i for piece in slices for i in range(piece.start, piece.stop)] == list(range(total))
+    assert all(piece.stop - piece.start == size for piece in slices[:-1])
+    assert all(0 < piece.stop - piece.start <= size for piece in slices)
 
 
 @pytest.mark.parametrize("workers", [1, 2, 5])

@@ -85,7 +85,7 @@ def _attend_many(q: NDArray, k: NDArray, v: NDArray, scale: float, out: NDArray)
     keys[:-1], values[:-1] = k.T, v.T
     keys[-1] = values[-1] = 1
     of_queries, of_keys = MANY_TILE
-    blocks = parts(len(k), max(2, -(-len(k) // of_keys)))
+    blocks = parts(len(k), max(2, -(-len(k) // of_keys)))  # two at least: only the first needs passes for the shift
     for n in parts(len(q), -(-len(q) // of_queries)):
         sums = _sums(queries[:, n], keys, values, blocks)
         np.divide(sums[:-1], sums[-1], out=out[n].T)

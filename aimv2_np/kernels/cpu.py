@@ -114,7 +114,7 @@ def packed_attention_tiles(q: NDArray, k: NDArray, v: NDArray, scale: float, len
 
 
 @_body_of(run_layers)
-def run_layers_inpieces(
+def run_layers_in_slices(
     x: NDArray, layers: list[EncoderLayer], mask: NDArray | None = None, lengths: tuple[int, ...] | None = None
 ) -> NDArray:
     """Each core takes some of the pictures through all blocks; on what is left over they work together."""

@@ -114,16 +114,22 @@ class Attention(Module):
 
     def forward(
         self,
+        x: Float[Array, "B N D"],
+        mask: Bool[Array, "#B 1 #N N"] | None = None,
+        lengths: tuple[int, ...] | None = None,
+    ) -> Float[Array, "B N D"]:
+        """`lengths` makes `x` (1, T, D) a pack: so many tokens of each picture, which has no mask."""
+        return self.between(x, x, mask, lengths)
+
+    def between(
+        self,
+        queries: Float[Array, "B N D"],
         x: Float[Array, "B M D"],
         mask: Bool[Array, "#B 1 #N M"] | None = None,
         lengths: tuple[int, ...] | None = None,
-        queries: Float[Array, "B N D"] | None = None,
     ) -> Float[Array, "B N D"]:
-        """`lengths` makes `x` (1, T, D) a pack: so many tokens of each picture, which has no mask.
-
-        `queries` are the tokens that look, if not all of `x` (B, M, D) do.
-        """
-        projected = self.q_proj(x if queries is None else queries), self.k_proj(x), self.v_proj(x)
+        """What the tokens `queries` see in the tokens `x`."""
+        projected = self.q_proj(queries), self.k_proj(x), self.v_proj(x)
         q, k, v = (split_heads(y, self.heads) for y in projected)
         for name, value in (("q", q), ("k", k), ("v", v)):
             record(name, value)

@@ -59,7 +59,7 @@ class EncoderLayer(Module):
             mask = xp.broadcast_to(mask, (batch, 1, mask.shape[2], tokens))
             mask = mask[rows, :, positions if mask.shape[2] > 1 else 0][:, :, None]  # (B, 1, 1, N)
         h = self.rms_norm1(x)
-        x = x[rows, positions][:, None] + self.attention(h, mask, queries=h[rows, positions][:, None])  # (B, 1, D)
+        x = x[rows, positions][:, None] + self.attention.between(h[rows, positions][:, None], h, mask)  # (B, 1, D)
         return (x + self.ffn(self.rms_norm2(x)))[:, 0]
 
 

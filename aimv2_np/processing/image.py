@@ -7,7 +7,6 @@ numbers these are.
 """
 
 import os
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Final, Self
@@ -19,7 +18,15 @@ from aimv2_np.files import make_folder, read_json, refuse_existing, write_json
 from aimv2_np.locate import IMAGE_PROCESSOR_FILES, check_link, resolve
 from aimv2_np.processing import settings
 from aimv2_np.processing.loading import load_pixels
-from aimv2_np.processing.transforms import are_fractions, center_crop, resize, resized_shape, shape_within, to_input
+from aimv2_np.processing.transforms import (
+    center_crop,
+    check_whole_numbers,
+    resize,
+    resized_shape,
+    shape_within,
+    to_input,
+    warn_about_fractions,
+)
 
 IMAGE_FILES: Final = ("processor_config.json", "preprocessor_config.json")
 Bound = tuple[tuple[int, int], int]  # a patch's height and width; most patches of a picture
@@ -147,7 +154,7 @@ class Aimv2ImageProcessor:
         `bound` is the size of a patch and how many of them the picture may have.
         """
         if self.do_rescale and pixels.dtype.kind == "f" and pixels.min() >= 0 and pixels.max() <= 1:
-            _warn_about_fractions(pixels)
+            warn_about_fractions(pixels)
         if self.do_resize:
             pixels = resize(pixels, self.size, self.resample)
         height, width = pixels.shape[:2]
@@ -156,7 +163,7 @@ class Aimv2ImageProcessor:
         if (height, width) != pixels.shape[:2]:
             pixels = resize(pixels, {"height": height, "width": width}, self.resample)
         elif not self.do_resize and self.do_rescale and pixels.dtype.kind in "ui" and pixels.dtype != np.uint8:
-            _check_whole_numbers(pixels, self.rescale_factor)
+            check_whole_numbers(pixels, self.rescale_factor)
         if self.do_center_crop:
             pixels = center_crop(pixels, self.crop_size["height"], self.crop_size["width"])
         return to_input(
@@ -281,22 +288,3 @@ def _name(index: int, picture: Any) -> str:
         return f"image {index}"
     path = str(picture)
     return f"image {index} ({path if len(path) <= 200 else path[:200] + '…'})"
-
-
-def _check_whole_numbers(pixels: np.ndarray, factor: float) -> None:
-    """Integers wider than 8 bits are colours only if rescaling brings them to 0 to 1."""
-    lowest, highest = sorted((float(pixels.min()) * factor, float(pixels.max()) * factor))
-    if lowest < 0 or highest > 1 + 1e-6:
-        raise ValueError(
-            f"found {pixels.dtype} from {pixels.min()} to {pixels.max()}, which rescale_factor={factor:g} takes to "
-            f"{lowest:g} to {highest:g}, expected 0 to 1; scale it to uint8, or set rescale_factor"
-        )
-
-
-def _warn_about_fractions(pixels: np.ndarray) -> None:
-    if pixels.any() and are_fractions(pixels):
-        warnings.warn(
-            "the picture's numbers are fractions of 0 to 1 and do_rescale multiplies them by 1/255 once more; "
-            "pass do_rescale=False if they are colours already",
-            stacklevel=3,
-        )

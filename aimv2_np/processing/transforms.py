@@ -6,6 +6,7 @@ They follow Transformers' Pillow back end step by step, including its rounding, 
 """
 
 import math
+import warnings
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -112,6 +113,26 @@ def are_fractions(pixels: Pixels) -> bool:
         f"found numbers from {lowest:g} to {highest:g}, expected whole numbers of 0 to 255 or fractions of 0 to 1; "
         "convert the array to uint8"
     )
+
+
+def check_whole_numbers(pixels: Pixels, factor: float) -> None:
+    """ValueError for whole numbers that `factor` does not bring to 0 to 1: they are no colours."""
+    lowest, highest = sorted((float(pixels.min()) * factor, float(pixels.max()) * factor))
+    if lowest < 0 or highest > 1 + 1e-6:
+        raise ValueError(
+            f"found {pixels.dtype} from {pixels.min()} to {pixels.max()}, which rescale_factor={factor:g} takes to "
+            f"{lowest:g} to {highest:g}, expected 0 to 1; scale it to uint8, or set rescale_factor"
+        )
+
+
+def warn_about_fractions(pixels: Pixels) -> None:
+    """UserWarning for fractions of 0 to 1, which rescaling would make nearly black."""
+    if pixels.any() and are_fractions(pixels):
+        warnings.warn(
+            "the picture's numbers are fractions of 0 to 1 and do_rescale multiplies them by 1/255 once more; "
+            "pass do_rescale=False if they are colours already",
+            stacklevel=3,
+        )
 
 
 def center_crop(pixels: Pixels, height: int, width: int) -> Pixels:

@@ -12,7 +12,6 @@ import numpy as np
 
 from aimv2_np import Aimv2TextConfig
 from aimv2_np.bench import cores
-from aimv2_np.bench.flops import products, total_flops
 from aimv2_np.bench.models import ARCHITECTURES, AnyConfig, draw_picture, shortened, vision_of, write_random
 from aimv2_np.bench.run import share, summarise_cold, time_cold
 from aimv2_np.bench.talk import Worker
@@ -117,8 +116,7 @@ def compare(
         for name, worker in workers.items():
             speed = {"seconds": times[name].to_dict(), "per_second": case.batch / times[name].median}
             found[name] |= speed | {"memory": worker.ask("memory")}
-    flops = total_flops(products(config, case.given, case.batch))
-    return {"name": case.name, "batch": case.batch, "input": case.given, "flops": flops, "peers": found}
+    return {"name": case.name, "batch": case.batch, "input": case.given, "peers": found}
 
 
 def _makes_sense(peer: str, case: Case) -> bool:

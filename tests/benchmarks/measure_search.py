@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from aimv2_np.tasks import search
-from tests.support.feature_files import write
+from tests.support.feature_files import write_features
 
 
 def measure(rows: int, size: int, rounds: int) -> None:
@@ -22,7 +22,7 @@ def measure(rows: int, size: int, rounds: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "features.safetensors"
         rng = np.random.default_rng(0)
-        file = write(path, rng.standard_normal((rows, size), dtype=np.float32))
+        file = write_features(path, rng.standard_normal((rows, size), dtype=np.float32))
         seconds, processor = [], []
         for _ in range(rounds + 1):  # the first fills the system's cache
             wall, busy = time.perf_counter(), sum(os.times()[:2])

@@ -11,7 +11,7 @@ from aimv2_np.tasks.embedding.columns import Column, write_safetensors
 from aimv2_np.tasks.embedding.feature_file import FORMAT
 
 
-def write(path: Path, features: ArrayLike, kind: str = "pooled", **metadata: str) -> FeatureFile:
+def write_features(path: Path, features: ArrayLike, kind: str = "pooled", **metadata: str) -> FeatureFile:
     """A file of features as `embed` writes it, of any numbers."""
     array = np.asarray(features, np.float32)
     names = [f"{row}.png" for row in range(len(array))]

@@ -11,7 +11,7 @@ from PIL import Image
 from aimv2_np import Aimv2Model, Aimv2Processor, CheckpointError
 from aimv2_np.data import tiny_model_path
 from aimv2_np.tasks import draw_sheet, embed, embed_query, open_features, save_sheet, search
-from tests.support.feature_files import write
+from tests.support.feature_files import write_features
 from tests.support.shapes import draw_shapes
 from tests.support.two_towers import save_two_towers
 
@@ -35,7 +35,7 @@ def test_it_is_exact_and_equal_ones_are_in_the_order_of_the_file(tmp_path_factor
     vectors[0] = 0
     features = vectors.astype(np.float32)[random.integers(0, different, rows)]
     query = random.standard_normal(size)
-    file = write(tmp_path_factory.mktemp("search") / "f.safetensors", features)
+    file = write_features(tmp_path_factory.mktemp("search") / "f.safetensors", features)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys.modules[search.__module__], "BLOCK_BYTES", 4 * size * 16)  # 16 rows a block
         hits = search(file, query, top, threads=2)
@@ -53,7 +53,7 @@ def test_near_ties_that_float32_cannot_tell_apart(tmp_path):
     features = np.zeros((rows, size), np.float32)
     features[:, 0] = 1
     features[:, 1] = np.sqrt(2e-9 * np.arange(rows, 0, -1))
-    hits = search(write(tmp_path / "f.safetensors", features), query, 5)
+    hits = search(write_features(tmp_path / "f.safetensors", features), query, 5)
     assert [hit.row for hit in hits] == [999, 998, 997, 996, 995]
 
 
@@ -61,7 +61,7 @@ def test_vectors_that_are_not_finite_are_told(tmp_path):
     features = np.ones((50, 4), np.float32)
     features[33, 2] = np.nan
     with pytest.raises(CheckpointError, match="the vector in row 33 is not finite"):
-        search(write(tmp_path / "f.safetensors", features), np.ones(4), 3)
+        search(write_features(tmp_path / "f.safetensors", features), np.ones(4), 3)
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_vectors_that_are_not_finite_are_told(tmp_path):
 )
 def test_queries_that_make_no_sense(tmp_path, query, top, message):
     with pytest.raises(ValueError, match=message):
-        search(write(tmp_path / "f.safetensors", np.ones((3, 4))), query, top)
+        search(write_features(tmp_path / "f.safetensors", np.ones((3, 4))), query, top)
 
 
 @pytest.fixture(scope="module")
