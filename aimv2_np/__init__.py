@@ -4,19 +4,19 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from aimv2_np.arrays import to_numpy
+from aimv2_np.backends.arrays import to_numpy
+from aimv2_np.backends.operation import textbook
 from aimv2_np.config import Aimv2Config, Aimv2TextConfig, Aimv2VisionConfig
 from aimv2_np.errors import CheckpointError, UntrainedSizeWarning
 from aimv2_np.models.aimv2 import Aimv2Model
 from aimv2_np.models.auto import load
 from aimv2_np.models.text import Aimv2TextModel
 from aimv2_np.models.vision import Aimv2VisionModel
-from aimv2_np.operation import textbook
 from aimv2_np.processing import Aimv2ImageProcessor, Aimv2Processor, Aimv2Tokenizer
-from aimv2_np.tracing import trace
+from aimv2_np.tree.tracing import trace
 
 if TYPE_CHECKING:
-    from aimv2_np.golden import compare
+    from aimv2_np.comparison import compare
     from aimv2_np.kernels.cuda.gemm import tf32
 
 if find_spec("aimv2_np.kernels"):  # the faster bodies can be deleted: the equations stand on their own
@@ -24,7 +24,7 @@ if find_spec("aimv2_np.kernels"):  # the faster bodies can be deleted: the equat
 
 __version__ = "0.1.0"
 
-_LATER = {"compare": "aimv2_np.golden", "tf32": "aimv2_np.kernels.cuda.gemm"}
+_LATER = {"compare": "aimv2_np.comparison", "tf32": "aimv2_np.kernels.cuda.gemm"}
 
 __all__ = [
     "Aimv2Config",

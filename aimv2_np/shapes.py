@@ -9,6 +9,8 @@ annotations are jaxtyping's and every call of a layer is checked against them.
 import sys
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 if TYPE_CHECKING or "jaxtyping" not in sys.modules:
     from typing import Annotated as Bool
     from typing import Annotated as Float
@@ -17,5 +19,6 @@ else:
     from jaxtyping import Bool, Float, Int
 
 Array = Any  # numpy.ndarray, cupy.ndarray, or a Parameter that stands for one
+NDArray = np.ndarray[Any, np.dtype[Any]]  # in host memory, of any dtype and shape
 
-__all__ = ["Array", "Bool", "Float", "Int"]
+__all__ = ["Array", "Bool", "Float", "Int", "NDArray"]

@@ -5,8 +5,8 @@ import pkgutil
 import sys
 from pathlib import Path
 
-from aimv2_np import __version__, layers
-from aimv2_np.operation import Operation
+from aimv2_np import __version__, network
+from aimv2_np.backends.operation import Operation
 
 project = "aimv2_np"
 author = copyright = "the aimv2_np authors"
@@ -66,7 +66,7 @@ def setup(app):
     app.connect("builder-inited", _copy_notebooks)
     # Before napoleon, which indents what it makes of "Args:".
     app.connect("autodoc-process-docstring", _equations_as_written, priority=400)
-    for _, name, _ in pkgutil.iter_modules(layers.__path__, f"{layers.__name__}."):
+    for _, name, _ in pkgutil.iter_modules(network.__path__, f"{network.__name__}."):
         module = importlib.import_module(name)
         for key, value in list(vars(module).items()):
             if isinstance(value, Operation):  # is shown as the function that its equation is

@@ -16,7 +16,7 @@ settings.register_profile("default", deadline=None, derandomize=True)
 settings.register_profile("long", deadline=None, max_examples=4000)
 settings.load_profile("default")
 
-with install_import_hook(["aimv2_np.layers"], "beartype.beartype"):
+with install_import_hook(["aimv2_np.network"], "beartype.beartype"):
     import aimv2_np  # noqa: F401
 
 from tests.support.gpu import emulated_cupy, real_cupy, why_no_gpu  # noqa: E402

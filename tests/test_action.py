@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from aimv2_np.golden import Recording, record
-from aimv2_np.golden.adapters import record_arrays
+from aimv2_np.recording import Recording, record
+from aimv2_np.recording.adapters import record_arrays
 from tests.support.models import pixels, vision_model
 
 ROOT = Path(__file__).parents[1]

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from safetensors import safe_open
 
-from aimv2_np.checkpoints import SafetensorsFile
 from aimv2_np.config import config_from_dict
+from aimv2_np.storage import SafetensorsFile
 from tests.support.comparison import (
     Meaning,
     assert_below,

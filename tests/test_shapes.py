@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from jaxtyping import TypeCheckError
 
-from aimv2_np.layers.attention import attention
-from aimv2_np.layers.linear import linear
-from aimv2_np.layers.patch_embedding import patch_embed
-from aimv2_np.layers.rms_norm import rms_norm
+from aimv2_np.network.attention import attention
+from aimv2_np.network.linear import linear
+from aimv2_np.network.patches import patch_embed
+from aimv2_np.network.rms_norm import rms_norm
 
 ROOT = Path(__file__).parents[1]
 
@@ -34,7 +34,7 @@ def test_wrong_shapes_do_not_pass_the_tests(op, arguments):
 def test_without_jaxtyping_annotations_are_plain_python():
     code = (
         "import sys; from typing import Annotated, get_type_hints\n"
-        "from aimv2_np import shapes; from aimv2_np.layers.linear import linear\n"
+        "from aimv2_np import shapes; from aimv2_np.network.linear import linear\n"
         "assert 'jaxtyping' not in sys.modules and shapes.Float is Annotated\n"
         "hints = get_type_hints(linear.textbook, include_extras=True)\n"
         "assert hints['x'].__metadata__ == ('*batch I',), hints\n"

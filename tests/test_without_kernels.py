@@ -15,8 +15,8 @@ SCRIPT = """
 import sys
 import numpy as np
 import aimv2_np
-from aimv2_np.layers.attention import attention
-from aimv2_np.layers.linear import linear
+from aimv2_np.network.attention import attention
+from aimv2_np.network.linear import linear
 from tests.support.models import both_model, pixels, tokens
 
 assert not attention.bodies and not linear.bodies

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
-from aimv2_np import devices
-from aimv2_np.arrays import dtype_of, is_float, move
+from aimv2_np.backends import devices
+from aimv2_np.backends.arrays import dtype_of, is_float, move
 from aimv2_np.bench import cores
 from aimv2_np.bench.backends import describe_backends
 from aimv2_np.bench.ceilings import Shape, combined_rate, shapes

@@ -9,7 +9,7 @@ from dataclasses import asdict
 
 import numpy as np
 
-from aimv2_np.arrays import to_numpy
+from aimv2_np.backends.arrays import to_numpy
 from aimv2_np.bench.memory import read_memory
 from aimv2_np.bench.talk import speak
 from aimv2_np.models.auto import load

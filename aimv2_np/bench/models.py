@@ -13,17 +13,17 @@ from pathlib import Path
 
 import numpy as np
 
-from aimv2_np.checkpoints import fetch, save_checkpoint
-from aimv2_np.checkpoints.lazy import Lazy
-from aimv2_np.checkpoints.released import RELEASED
-from aimv2_np.checkpoints.source import open_source
 from aimv2_np.config import Aimv2Config, Aimv2TextConfig, Aimv2VisionConfig, config_from_dict
 from aimv2_np.config.base import naming_file
 from aimv2_np.data import tiny_model_path
-from aimv2_np.locate import HUB_ID
+from aimv2_np.files.locate import HUB_ID
 from aimv2_np.models.auto import MODELS
 from aimv2_np.models.pretrained import initial
 from aimv2_np.processing import Aimv2ImageProcessor
+from aimv2_np.storage import fetch, save_checkpoint
+from aimv2_np.storage.formats.lazy import Lazy
+from aimv2_np.storage.released import RELEASED
+from aimv2_np.storage.source import open_source
 
 AnyConfig = Aimv2Config | Aimv2VisionConfig | Aimv2TextConfig
 

@@ -14,9 +14,9 @@ from inspect import signature
 from itertools import chain
 from typing import Any
 
-from aimv2_np.arrays import is_array
+from aimv2_np.backends.arrays import is_array
+from aimv2_np.backends.operation import Operation, watching
 from aimv2_np.bench.ceilings import Shape
-from aimv2_np.operation import Operation, watching
 from aimv2_np.shapes import Array
 
 # Operations whose arguments of two axes are no weights.

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from aimv2_np.golden import Comparison, Difference, Tolerances
+    from aimv2_np.comparison import Comparison, Difference, Tolerances
 
 LISTED = 5  # names of missing or extra activations that are shown
 WIDE = 100  # characters, from which on the table has all its columns
@@ -80,9 +80,9 @@ def _run(
     force: bool,
 ) -> "Comparison":
     from aimv2_np import load
-    from aimv2_np.files import atomic_write, refuse_existing
-    from aimv2_np.golden import compare
-    from aimv2_np.golden.html import page
+    from aimv2_np.comparison import compare
+    from aimv2_np.comparison.html import page
+    from aimv2_np.files.files import atomic_write, refuse_existing
 
     if html:
         refuse_existing(Path(html), force)  # before anything is computed
@@ -96,7 +96,7 @@ def _run(
 
 
 def _tolerances(rtol: tuple[str, ...], dtype: str | None) -> "Tolerances":
-    from aimv2_np.golden import Tolerances
+    from aimv2_np.comparison import Tolerances
 
     everywhere, rules = None, {}
     for text in rtol:
@@ -138,7 +138,7 @@ def _print(screen: "Console", result: "Comparison") -> None:
 
 
 def _facts(first: "Difference") -> "Table":
-    from aimv2_np.golden.report import number, place
+    from aimv2_np.comparison.report import number, place
 
     table = output.table()
     table.add_column(style="cyan", no_wrap=True)
@@ -161,7 +161,7 @@ def _facts(first: "Difference") -> "Table":
 
 
 def _worst(result: "Comparison", wide: bool) -> "Table":
-    from aimv2_np.golden.report import number
+    from aimv2_np.comparison.report import number
 
     table = output.table(header=True)
     table.add_column("module", style="cyan", overflow="fold", ratio=1)

@@ -98,7 +98,7 @@ def _facts(it: "Description") -> "Table":
     table = output.table()
     table.add_column(style="cyan", no_wrap=True)
     table.add_column(overflow="fold")
-    from aimv2_np.checkpoints import LAYOUTS
+    from aimv2_np.storage import LAYOUTS
 
     mapped, private = it.memory
     table.add_row("folder", output.printable(str(it.folder)))

@@ -9,7 +9,7 @@ from aimv2_np.cli import output
 from aimv2_np.cli.options import debug_option
 
 if TYPE_CHECKING:
-    from aimv2_np.checkpoints.released import Released
+    from aimv2_np.storage.released import Released
 
 
 @click.command("models")
@@ -21,7 +21,7 @@ def models_command(as_json: bool) -> None:
     Each id can be given to the other subcommands. --json adds what does not fit into a line: timm's id of the same
     weights and the revision of the original layouts.
     """
-    from aimv2_np.checkpoints.released import LICENCE, RELEASED
+    from aimv2_np.storage.released import LICENCE, RELEASED
 
     if as_json:
         output.print_json([{**asdict(it), "two_towers": it.two_towers} for it in RELEASED])

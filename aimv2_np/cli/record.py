@@ -50,10 +50,10 @@ def record_command(
     aimv2-np record apple/aimv2-large-patch14-224 \\
         --images cat.jpg dog.jpg -o run.safetensors --statistics
     """
-    from aimv2_np.golden import record
-    from aimv2_np.golden.inputs import load_with_inputs
-    from aimv2_np.golden.slices import parse_slices
-    from aimv2_np.golden.writer import check_place
+    from aimv2_np.recording import record
+    from aimv2_np.recording.inputs import load_with_inputs
+    from aimv2_np.recording.slices import parse_slices
+    from aimv2_np.recording.writer import check_place
 
     if not_causal and not texts:
         raise click.UsageError("--not-causal is about texts, and there are none; add --texts or drop it")

@@ -10,8 +10,8 @@ from aimv2_np.cli.exit_codes import DIFFERENT, SAME, comparing
 from aimv2_np.cli.options import Several, debug_option, place_options
 
 if TYPE_CHECKING:
-    from aimv2_np.golden.published import PublishedResult
-    from aimv2_np.golden.verify import Verified
+    from aimv2_np.comparison.published import PublishedResult
+    from aimv2_np.comparison.verify import Verified
 
 
 @click.command("verify", cls=Several)
@@ -55,15 +55,15 @@ def verify_command(
         raise click.UsageError("--model needs the one --image of the published numbers; or pass --against transformers")
     with comparing(ctx), output.waiting("verifying", loads=model):
         if against:
-            from aimv2_np.golden.verify import verify_against_transformers
+            from aimv2_np.comparison.verify import verify_against_transformers
 
             result: Any = verify_against_transformers(model, images, texts, **where)
         elif model:
-            from aimv2_np.golden.published import verify_published
+            from aimv2_np.comparison.published import verify_published
 
             result = verify_published(model, images[0], name=name, **where)
         else:
-            from aimv2_np.golden.verify import verify_embedded
+            from aimv2_np.comparison.verify import verify_embedded
 
             result = verify_embedded(**where)
     if model and not against:

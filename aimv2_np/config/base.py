@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Self
 
 from aimv2_np.config.fields import found
 from aimv2_np.errors import CheckpointError, plain
-from aimv2_np.files import make_folder, read_json, write_json
+from aimv2_np.files.files import make_folder, read_json, write_json
 
 CONFIG_FILE = "config.json"
 MAX_BYTES = 2**17  # of the file, which is copied several times on its way to a model
@@ -142,7 +142,7 @@ def read_config(path_or_hub_id: str | os.PathLike[str], **hub_options: Any) -> d
 
     Raises what that and `read_json` raise, and CheckpointError for a link that leads out of the folder.
     """
-    from aimv2_np.locate import check_link, resolve
+    from aimv2_np.files.locate import check_link, resolve
 
     folder = resolve(path_or_hub_id, files=(CONFIG_FILE,), **hub_options)
     path = folder / CONFIG_FILE

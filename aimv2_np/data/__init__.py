@@ -36,7 +36,7 @@ def tiny_model_path() -> Path:
 
 
 def tiny_golden_path(*, must_exist: bool = True) -> Path:
-    """The recording of what Transformers computes with `aimv2-tiny-shapes`, as `aimv2_np.golden` reads it.
+    """The recording of what Transformers computes with `aimv2-tiny-shapes`, as `aimv2_np.comparison` reads it.
 
     Raises FileNotFoundError if the package was installed without its data.
     """

@@ -1,7 +1,7 @@
 """Faster bodies for the layers' operations. Importing this package registers them."""
 
-from aimv2_np.kernels import cpu
-from aimv2_np.operation import provide
+from aimv2_np.backends.operation import provide
+from aimv2_np.kernels.numpy import cpu
 
 __all__ = ["cpu"]
 

@@ -11,17 +11,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from aimv2_np.config import Aimv2Config
-from aimv2_np.layers.contrastive import contrastive_logits, contrastive_loss, l2_normalize
-from aimv2_np.layers.linear import Linear
 from aimv2_np.models.outputs import Aimv2Output
 from aimv2_np.models.packing import MAX_TOKENS
 from aimv2_np.models.pretrained import PretrainedModel
 from aimv2_np.models.running import check_finite, running
 from aimv2_np.models.text import Aimv2TextModel
 from aimv2_np.models.vision import Aimv2VisionModel
-from aimv2_np.module import Parameter
+from aimv2_np.network.contrastive import contrastive_logits, contrastive_loss, l2_normalize
+from aimv2_np.network.linear import Linear
 from aimv2_np.shapes import Array, Float, Int
-from aimv2_np.tracing import call
+from aimv2_np.tree.module import Parameter
+from aimv2_np.tree.tracing import call
 
 
 @dataclass(init=False, repr=False, eq=False)

@@ -3,14 +3,14 @@
 from os import PathLike
 from typing import Any
 
-from aimv2_np.arrays import check_backend
-from aimv2_np.checkpoints import fetch, open_source
+from aimv2_np.backends.arrays import check_backend
 from aimv2_np.config import Aimv2Config, Aimv2TextConfig, Aimv2VisionConfig, kind_of
 from aimv2_np.config.base import naming_file
 from aimv2_np.models.aimv2 import Aimv2Model
 from aimv2_np.models.pretrained import PretrainedModel
 from aimv2_np.models.text import Aimv2TextModel
 from aimv2_np.models.vision import Aimv2VisionModel
+from aimv2_np.storage import fetch, open_source
 
 MODELS: dict[type, type[PretrainedModel]] = {
     Aimv2Config: Aimv2Model,

@@ -11,14 +11,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from aimv2_np.arrays import namespace, widen
-from aimv2_np.layers.attention import runs
-from aimv2_np.layers.encoder import run_layers
-from aimv2_np.layers.masks import make_mask
+from aimv2_np.backends.arrays import namespace, widen
 from aimv2_np.models.inputs import check_patch_mask, check_pixel_values
 from aimv2_np.models.outputs import feature_map
 from aimv2_np.models.packing import check_pictures, packs, warn_untrained
 from aimv2_np.models.running import check_finite
+from aimv2_np.network.attention import runs
+from aimv2_np.network.encoder import run_layers
+from aimv2_np.network.masks import make_mask
 from aimv2_np.shapes import Array, Bool, Float
 
 if TYPE_CHECKING:

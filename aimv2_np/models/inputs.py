@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from aimv2_np.arrays import backend_of, device_of, is_array, is_float, largest, move, namespace, widen
+from aimv2_np.backends.arrays import backend_of, device_of, is_array, is_float, largest, move, namespace, widen
 from aimv2_np.config import Aimv2TextConfig, Aimv2VisionConfig
 from aimv2_np.shapes import Array, Float, Int
 

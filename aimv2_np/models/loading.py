@@ -7,13 +7,13 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from aimv2_np import devices
-from aimv2_np.arrays import dtype_of, is_float, largest, namespace, upload, widen
-from aimv2_np.checkpoints.checkpoint import Tensors
+from aimv2_np.backends import devices
+from aimv2_np.backends.arrays import dtype_of, is_float, largest, namespace, upload, widen
+from aimv2_np.backends.stacking import Stacker
 from aimv2_np.errors import CheckpointError
-from aimv2_np.module import Module, Parameter
 from aimv2_np.shapes import Array
-from aimv2_np.stacking import Stacker
+from aimv2_np.storage.checkpoint import Tensors
+from aimv2_np.tree.module import Module, Parameter
 
 Progress = Callable[[int, int], None]
 M = TypeVar("M", bound=Module)

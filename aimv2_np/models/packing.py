@@ -4,7 +4,7 @@ import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
-from aimv2_np.arrays import is_array
+from aimv2_np.backends.arrays import is_array
 from aimv2_np.config import Aimv2VisionConfig
 from aimv2_np.errors import UntrainedSizeWarning
 from aimv2_np.models.inputs import check_pixel_values

@@ -9,16 +9,16 @@ from zlib import crc32
 
 import numpy as np
 
-from aimv2_np import checkpoints
-from aimv2_np.arrays import check_backend
+from aimv2_np import storage
+from aimv2_np.backends.arrays import check_backend
 from aimv2_np.config import CONFIG_FILE, Aimv2Config, Aimv2TextConfig, Aimv2VisionConfig
 from aimv2_np.config.base import naming_file
-from aimv2_np.files import atomic_write, json_bytes, make_folder
+from aimv2_np.files.files import atomic_write, json_bytes, make_folder
 from aimv2_np.models.loading import Place, Progress, fill
 from aimv2_np.models.running import running
-from aimv2_np.module import Module, Parameter
 from aimv2_np.shapes import Array
-from aimv2_np.tracing import trace
+from aimv2_np.tree.module import Module, Parameter
+from aimv2_np.tree.tracing import trace
 
 
 @dataclass(init=False, repr=False, eq=False)
@@ -99,21 +99,21 @@ class PretrainedModel(Module):
                 `RevisionNotFoundError`, ...), ConnectionError where the connection broke; each says what to do.
         """
         check_backend(backend, dtype, device)
-        folder = checkpoints.fetch(
+        folder = storage.fetch(
             path_or_hub_id,
             revision=revision,
             cache_dir=cache_dir,
             token=token,
             local_files_only=local_files_only,
         )
-        model = cls.from_source(checkpoints.open_source(folder), backend, dtype, device, progress)
+        model = cls.from_source(storage.open_source(folder), backend, dtype, device, progress)
         model.origin = (fspath(path_or_hub_id), revision)
         return model
 
     @classmethod
     def from_source(
         cls,
-        source: checkpoints.Source,
+        source: storage.Source,
         backend: str = "numpy",
         dtype: str = "float32",
         device: int | None = None,
@@ -123,7 +123,7 @@ class PretrainedModel(Module):
         check_backend(backend, dtype, device)
         with naming_file(source.folder):
             skeleton = cls.skeleton(cls.config_class.from_dict(source.values))
-        stored = checkpoints.match({path: p.shape for path, p in skeleton.state_dict().items()}, source.tensors)
+        stored = storage.match({path: p.shape for path, p in skeleton.state_dict().items()}, source.tensors)
         return fill(skeleton, source.tensors, stored, Place(backend, dtype, device), progress)
 
     def save_pretrained(
@@ -143,7 +143,7 @@ class PretrainedModel(Module):
         config = json_bytes(self.config.to_file(self.dtype, type(self).__name__), CONFIG_FILE)
         with atomic_write(folder / CONFIG_FILE, overwrite) as file:  # written first, in place last: both or neither
             file.write(config)
-            checkpoints.save_checkpoint(folder, self.state_dict(), max_shard_size, overwrite)
+            storage.save_checkpoint(folder, self.state_dict(), max_shard_size, overwrite)
 
 
 def initial(path: str, parameter: Parameter, seed: int) -> Array:

@@ -6,9 +6,9 @@ from contextvars import ContextVar
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
-from aimv2_np.arrays import backend_of, beside, namespace
-from aimv2_np.module import Module
+from aimv2_np.backends.arrays import backend_of, beside, namespace
 from aimv2_np.shapes import Array
+from aimv2_np.tree.module import Module
 
 M = TypeVar("M", bound=Module)
 P = ParamSpec("P")

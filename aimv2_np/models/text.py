@@ -10,20 +10,20 @@ from typing import Any, Self
 
 import numpy as np
 
-from aimv2_np.arrays import move, namespace, to_numpy
+from aimv2_np.backends.arrays import move, namespace, to_numpy
 from aimv2_np.config import Aimv2TextConfig
-from aimv2_np.layers.embedding import Embedding
-from aimv2_np.layers.encoder import Encoder, run_layers
-from aimv2_np.layers.masks import make_mask
-from aimv2_np.layers.rms_norm import RMSNorm
-from aimv2_np.layers.tower import run_tower
 from aimv2_np.models.inputs import check_attention_mask, check_input_ids
 from aimv2_np.models.outputs import BaseModelOutputWithPooling
 from aimv2_np.models.pretrained import PretrainedModel, collecting
 from aimv2_np.models.running import check_finite, running
-from aimv2_np.module import Module
+from aimv2_np.network.embedding import Embedding
+from aimv2_np.network.encoder import Encoder, run_layers
+from aimv2_np.network.masks import make_mask
+from aimv2_np.network.rms_norm import RMSNorm
+from aimv2_np.network.tower import run_tower
 from aimv2_np.shapes import Array, Float, Int
-from aimv2_np.tracing import record, tracing
+from aimv2_np.tree.module import Module
+from aimv2_np.tree.tracing import record, tracing
 
 LENGTHS = 8  # texts whose lengths are the same when rounded up to a multiple of this run together
 

@@ -9,17 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
-from aimv2_np.arrays import namespace
+from aimv2_np.backends.arrays import namespace
 from aimv2_np.config import Aimv2VisionConfig
-from aimv2_np.layers.attention import runs
-from aimv2_np.layers.embedding import Embedding
-from aimv2_np.layers.encoder import Encoder
-from aimv2_np.layers.masks import make_mask
-from aimv2_np.layers.patch_embedding import PatchEmbed
-from aimv2_np.layers.pooling_head import AttentionPoolingHead
-from aimv2_np.layers.positions import interpolate_positions, sincos_positions
-from aimv2_np.layers.rms_norm import RMSNorm
-from aimv2_np.layers.tower import run_tower
 from aimv2_np.models.features import Features, extract_features
 from aimv2_np.models.inputs import check_patch_mask, check_pixel_values
 from aimv2_np.models.outputs import BaseModelOutputWithPooling, PackedOutput
@@ -27,9 +18,18 @@ from aimv2_np.models.packing import MAX_TOKENS, check_pictures, is_pack, packs, 
 from aimv2_np.models.pretrained import PretrainedModel, collecting
 from aimv2_np.models.running import check_finite, running
 from aimv2_np.models.windows import extract_windows
-from aimv2_np.module import Module
+from aimv2_np.network.attention import runs
+from aimv2_np.network.embedding import Embedding
+from aimv2_np.network.encoder import Encoder
+from aimv2_np.network.masks import make_mask
+from aimv2_np.network.patches import PatchEmbed
+from aimv2_np.network.pooling import AttentionPoolingHead
+from aimv2_np.network.positions import interpolate_positions, sincos_positions
+from aimv2_np.network.rms_norm import RMSNorm
+from aimv2_np.network.tower import run_tower
 from aimv2_np.shapes import Array, Bool, Float, Int
-from aimv2_np.tracing import call, record, tracing
+from aimv2_np.tree.module import Module
+from aimv2_np.tree.tracing import call, record, tracing
 
 
 @dataclass(repr=False, eq=False)

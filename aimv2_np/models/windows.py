@@ -8,7 +8,7 @@ picture, the result is the plain one.
 
 from typing import TYPE_CHECKING, Any
 
-from aimv2_np.arrays import namespace, widen
+from aimv2_np.backends.arrays import namespace, widen
 from aimv2_np.models.features import Features, check_layers, extract_features
 from aimv2_np.models.inputs import check_pixel_values
 from aimv2_np.models.packing import packs

@@ -14,8 +14,8 @@ from typing import Any, Final, Self
 import numpy as np
 
 from aimv2_np.errors import CheckpointError, quoted
-from aimv2_np.files import make_folder, read_json, refuse_existing, write_json
-from aimv2_np.locate import IMAGE_PROCESSOR_FILES, check_link, resolve
+from aimv2_np.files.files import make_folder, read_json, refuse_existing, write_json
+from aimv2_np.files.locate import IMAGE_PROCESSOR_FILES, check_link, resolve
 from aimv2_np.processing import settings
 from aimv2_np.processing.loading import load_pixels
 from aimv2_np.processing.transforms import (

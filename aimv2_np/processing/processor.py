@@ -4,8 +4,8 @@ import os
 from dataclasses import dataclass
 from typing import Any, Final, Self
 
-from aimv2_np.files import make_folder, refuse_existing, write_json
-from aimv2_np.locate import PROCESSOR_FILES, resolve
+from aimv2_np.files.files import make_folder, refuse_existing, write_json
+from aimv2_np.files.locate import PROCESSOR_FILES, resolve
 from aimv2_np.processing.image import IMAGE_FILES, Aimv2ImageProcessor
 from aimv2_np.processing.tokenizer import Aimv2Tokenizer
 

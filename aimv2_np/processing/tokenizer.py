@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, Final, Self
 import numpy as np
 
 from aimv2_np.errors import CheckpointError, quoted
-from aimv2_np.files import atomic_write, make_folder, refuse_existing, write_json
-from aimv2_np.locate import TOKENIZER_FILES, resolve
+from aimv2_np.files.files import atomic_write, make_folder, refuse_existing, write_json
+from aimv2_np.files.locate import TOKENIZER_FILES, resolve
 from aimv2_np.processing.tokenizer_files import (
     CLIP_TOKENS,
     SPECIAL_NAMES,

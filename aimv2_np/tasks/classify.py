@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aimv2_np.arrays import beside, namespace, to_numpy, widen
+from aimv2_np.backends.arrays import beside, namespace, to_numpy, widen
 from aimv2_np.config import Aimv2Config, config_from_pretrained
-from aimv2_np.layers.attention import softmax
-from aimv2_np.layers.contrastive import l2_normalize
 from aimv2_np.models.aimv2 import Aimv2Model
 from aimv2_np.models.packing import warn_untrained
+from aimv2_np.network.attention import softmax
+from aimv2_np.network.contrastive import l2_normalize
 from aimv2_np.processing import Aimv2Processor
 from aimv2_np.shapes import Array, Float
 

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from aimv2_np.checkpoints import fetch, match, open_source
-from aimv2_np.checkpoints.relayout import DIALECTS, SAME, arranged, check_choice, common_dtype, write_layout
 from aimv2_np.config import CONFIG_FILE, config_from_dict
 from aimv2_np.config.base import naming_file
-from aimv2_np.files import atomic_write, refuse_existing
-from aimv2_np.locate import IMAGE_PROCESSOR_FILES, TOKENIZER_FILES, check_link
+from aimv2_np.files.files import atomic_write, refuse_existing
+from aimv2_np.files.locate import IMAGE_PROCESSOR_FILES, TOKENIZER_FILES, check_link
 from aimv2_np.models.auto import MODELS
+from aimv2_np.storage import fetch, match, open_source
+from aimv2_np.storage.relayout import DIALECTS, SAME, arranged, check_choice, common_dtype, write_layout
 
 BESIDE = (*IMAGE_PROCESSOR_FILES, *TOKENIZER_FILES)
 

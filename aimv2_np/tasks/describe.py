@@ -8,16 +8,16 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from aimv2_np.checkpoints import Checkpoint, match, open_checkpoint, resolve
-from aimv2_np.checkpoints.checkpoint import Tensors
-from aimv2_np.checkpoints.dialects import from_timm, is_timm
-from aimv2_np.checkpoints.source import refuse_foreign, source_of
 from aimv2_np.config import Aimv2Config, Aimv2TextConfig, Aimv2VisionConfig, Config, config_from_dict, read_config
 from aimv2_np.config.base import naming_file
 from aimv2_np.errors import CheckpointError
-from aimv2_np.locate import ALTERNATIVES, CONFIG_FILES
+from aimv2_np.files.locate import ALTERNATIVES, CONFIG_FILES
 from aimv2_np.models.auto import MODELS
-from aimv2_np.module import Module
+from aimv2_np.storage import Checkpoint, match, open_checkpoint, resolve
+from aimv2_np.storage.checkpoint import Tensors
+from aimv2_np.storage.dialects import from_timm, is_timm
+from aimv2_np.storage.source import refuse_foreign, source_of
+from aimv2_np.tree.module import Module
 
 FLOAT32 = 4  # bytes
 

@@ -18,7 +18,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from aimv2_np.parallel import parts, run
+from aimv2_np.backends.parallel import parts, run
 from aimv2_np.tasks.embedding.pipeline import cores
 
 NEIGHBOURS: Final = 20

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from aimv2_np.arrays import to_numpy
+from aimv2_np.backends.arrays import to_numpy
 from aimv2_np.data import tiny_model_path
 from aimv2_np.errors import CheckpointError
 from aimv2_np.models.aimv2 import Aimv2Model

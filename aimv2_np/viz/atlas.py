@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from aimv2_np.arrays import to_numpy
+from aimv2_np.backends.arrays import to_numpy
 from aimv2_np.shapes import Array, Float
 from aimv2_np.viz.attention import attention_rows
 from aimv2_np.viz.rollout import Rollout

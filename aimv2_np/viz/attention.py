@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aimv2_np.arrays import to_numpy, widen
-from aimv2_np.layers.attention import softmax
+from aimv2_np.backends.arrays import to_numpy, widen
 from aimv2_np.models.aimv2 import Aimv2Model
 from aimv2_np.models.vision import Aimv2VisionModel
+from aimv2_np.network.attention import softmax
 from aimv2_np.processing import Aimv2ImageProcessor, Aimv2Processor
 from aimv2_np.shapes import Array, Float
-from aimv2_np.tracing import trace
+from aimv2_np.tree.tracing import trace
 from aimv2_np.viz.drawing import Drawing, color_scale, mark_patch, need_matplotlib, panels, show_map, show_picture
 from aimv2_np.viz.seen import see
 from aimv2_np.viz.towers import check_head, check_layer, check_patch, grid_of, vision_tower

@@ -21,10 +21,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aimv2_np.arrays import namespace, to_numpy, widen
-from aimv2_np.layers.attention import split_heads
-from aimv2_np.layers.contrastive import l2_normalize
+from aimv2_np.backends.arrays import namespace, to_numpy, widen
 from aimv2_np.models.aimv2 import Aimv2Model
+from aimv2_np.network.attention import split_heads
+from aimv2_np.network.contrastive import l2_normalize
 from aimv2_np.processing import Aimv2Processor
 from aimv2_np.shapes import Array, Float
 from aimv2_np.viz.drawing import COSINES, SIGNED, Drawing, color_scale, need_matplotlib, panels, show_map, show_picture

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aimv2_np.arrays import to_numpy, widen
-from aimv2_np.layers.attention import softmax
-from aimv2_np.layers.contrastive import l2_normalize
+from aimv2_np.backends.arrays import to_numpy, widen
 from aimv2_np.models.aimv2 import Aimv2Model
 from aimv2_np.models.vision import Aimv2VisionModel
+from aimv2_np.network.attention import softmax
+from aimv2_np.network.contrastive import l2_normalize
 from aimv2_np.processing import Aimv2ImageProcessor, Aimv2Processor
 from aimv2_np.shapes import Array, Float
 from aimv2_np.viz.attention import run_with_attention

@@ -6,10 +6,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from aimv2_np.arrays import to_numpy
-from aimv2_np.layers.contrastive import l2_normalize
+from aimv2_np.backends.arrays import to_numpy
 from aimv2_np.models.aimv2 import Aimv2Model
 from aimv2_np.models.vision import Aimv2VisionModel
+from aimv2_np.network.contrastive import l2_normalize
 from aimv2_np.processing import Aimv2ImageProcessor, Aimv2Processor
 from aimv2_np.shapes import Array
 from aimv2_np.viz.attention import attention_rows

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aimv2_np.layers.contrastive import l2_normalize
 from aimv2_np.models.aimv2 import Aimv2Model
 from aimv2_np.models.vision import Aimv2VisionModel
+from aimv2_np.network.contrastive import l2_normalize
 from aimv2_np.processing import Aimv2ImageProcessor, Aimv2Processor
 from aimv2_np.viz.atlas import Atlas
 from aimv2_np.viz.explanation import Explanation, explain

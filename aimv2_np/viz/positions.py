@@ -1,7 +1,7 @@
 """Where the model thinks a patch is: its position vectors, learned or made of sines and cosines.
 
 Similarity maps of learned positions: Dosovitskiy et al. 2020 (arXiv:2010.11929), fig. 7, centre. The waves of native
-models: `aimv2_np.layers.positions.sincos_positions`.
+models: `aimv2_np.network.positions.sincos_positions`.
 """
 
 from typing import Any
@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aimv2_np.arrays import to_numpy, widen
-from aimv2_np.layers.contrastive import l2_normalize
+from aimv2_np.backends.arrays import to_numpy, widen
 from aimv2_np.models.aimv2 import Aimv2Model
 from aimv2_np.models.vision import Aimv2VisionModel
+from aimv2_np.network.contrastive import l2_normalize
 from aimv2_np.viz.drawing import COSINES, LARGE, MAP, SMALL, Drawing, color_scale, need_matplotlib, panels
 from aimv2_np.viz.towers import vision_tower
 

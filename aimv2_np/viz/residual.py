@@ -10,12 +10,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from aimv2_np.arrays import namespace, to_numpy, widen
+from aimv2_np.backends.arrays import namespace, to_numpy, widen
 from aimv2_np.models.aimv2 import Aimv2Model
 from aimv2_np.models.vision import Aimv2VisionModel
 from aimv2_np.processing import Aimv2ImageProcessor, Aimv2Processor
 from aimv2_np.shapes import Array
-from aimv2_np.tracing import trace
+from aimv2_np.tree.tracing import trace
 from aimv2_np.viz.drawing import LARGE, SERIES, SMALL, Drawing, line_axes, need_matplotlib, panels
 from aimv2_np.viz.seen import see
 from aimv2_np.viz.towers import vision_tower

@@ -11,7 +11,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from aimv2_np.arrays import namespace, to_numpy
+from aimv2_np.backends.arrays import namespace, to_numpy
 from aimv2_np.models.aimv2 import Aimv2Model
 from aimv2_np.models.vision import Aimv2VisionModel
 from aimv2_np.processing import Aimv2ImageProcessor, Aimv2Processor

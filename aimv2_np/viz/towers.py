@@ -5,10 +5,10 @@ from typing import Any
 import numpy as np
 
 from aimv2_np.config import Aimv2Config, Aimv2TextConfig, Aimv2VisionConfig
-from aimv2_np.layers.pooling_head import AttentionPoolingHead
 from aimv2_np.models.aimv2 import Aimv2Model
 from aimv2_np.models.text import Aimv2TextModel
 from aimv2_np.models.vision import Aimv2VisionModel
+from aimv2_np.network.pooling import AttentionPoolingHead
 from aimv2_np.shapes import Array, Float
 
 _LIT = "such as 'apple/aimv2-large-patch14-224-lit'"

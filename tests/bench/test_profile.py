@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 from aimv2_np import Aimv2TextModel, Aimv2VisionModel
+from aimv2_np.backends.operation import operation
 from aimv2_np.bench.ceilings import Shape
 from aimv2_np.bench.flops import picture_products, text_products, total_flops
 from aimv2_np.bench.profile import Entry, Profile, profiling
-from aimv2_np.layers.linear import linear
-from aimv2_np.layers.patch_embedding import patch_embed
-from aimv2_np.operation import operation
+from aimv2_np.network.linear import linear
+from aimv2_np.network.patches import patch_embed
 from tests.support.models import pixels, text_config, tokens, vision_config
 
 

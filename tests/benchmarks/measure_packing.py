@@ -23,12 +23,12 @@ from dataclasses import replace
 import numpy as np
 
 from aimv2_np import Aimv2VisionConfig, Aimv2VisionModel
+from aimv2_np.backends.operation import Operation, watching
+from aimv2_np.backends.parallel import cores
 from aimv2_np.bench.flops import picture_products, total_flops
-from aimv2_np.kernels.cpu import JOB_TOKENS
-from aimv2_np.kernels.packed import block_costs, make_plan
-from aimv2_np.layers.encoder import run_layers
-from aimv2_np.operation import Operation, watching
-from aimv2_np.parallel import cores
+from aimv2_np.kernels.numpy.cpu import JOB_TOKENS
+from aimv2_np.kernels.numpy.packed import block_costs, make_plan
+from aimv2_np.network.encoder import run_layers
 
 PATCH, LAYERS = 14, 24
 Times = np.ndarray  # (2,): seconds on the clock, and of processor time

@@ -17,7 +17,7 @@ mkdir -p "$logs"
 "$python" - <<'PYTHON' || exit 2
 import sys
 
-from aimv2_np import devices
+from aimv2_np.backends import devices
 
 try:
     devices.find_cupy("bfloat16")

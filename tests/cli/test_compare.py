@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
-from aimv2_np.checkpoints import save_safetensors
 from aimv2_np.cli.app import app
-from aimv2_np.golden import record
-from aimv2_np.golden.diagnosis.fault import with_fields
+from aimv2_np.comparison.diagnosis.fault import with_fields
+from aimv2_np.recording import record
+from aimv2_np.storage import save_safetensors
 from tests.support.models import both_model, pixels, tokens
 
 FFN = "vision_model.encoder.layers.1.ffn"

@@ -5,8 +5,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from aimv2_np import Aimv2Model
-from aimv2_np.checkpoints import save_safetensors
 from aimv2_np.cli.app import app
+from aimv2_np.storage import save_safetensors
 from tests.support.layouts import folder_of
 from tests.support.two_towers import save_text_tower, save_vision_tower, vision_config
 

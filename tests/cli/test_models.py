@@ -2,8 +2,8 @@ import json
 
 from click.testing import CliRunner
 
-from aimv2_np.checkpoints.released import RELEASED
 from aimv2_np.cli.app import app
+from aimv2_np.storage.released import RELEASED
 
 
 def test_every_checkpoint_has_a_line():

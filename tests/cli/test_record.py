@@ -3,7 +3,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from aimv2_np.cli.app import app
-from aimv2_np.golden import Recording
+from aimv2_np.recording import Recording
 from tests.support.pictures import photo
 from tests.support.two_towers import save_text_tower, save_two_towers, save_vision_tower
 

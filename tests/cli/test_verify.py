@@ -5,8 +5,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from aimv2_np.cli.app import app
-from aimv2_np.golden import published, record
-from aimv2_np.golden.inputs import load_with_inputs
+from aimv2_np.comparison import published
+from aimv2_np.recording import record
+from aimv2_np.recording.inputs import load_with_inputs
 from tests.support.pictures import photo
 
 TEXTS = ("a photo of a cat", "a photo of a dog")
@@ -22,8 +23,8 @@ def stand_in(two_towers, tmp_path, monkeypatch):
     path = tmp_path / "golden.safetensors"
     model, inputs = load_with_inputs(two_towers, [photo(40, 60)], ["a cat"])
     record(model, inputs, path, statistics=True, whole=["inputs/*"])
-    monkeypatch.setattr("aimv2_np.golden.verify.tiny_model_path", lambda: two_towers)
-    monkeypatch.setattr("aimv2_np.golden.verify.tiny_golden_path", lambda: path)
+    monkeypatch.setattr("aimv2_np.comparison.verify.tiny_model_path", lambda: two_towers)
+    monkeypatch.setattr("aimv2_np.comparison.verify.tiny_golden_path", lambda: path)
     return path
 
 
@@ -44,7 +45,7 @@ def test_json(stand_in):
 
 
 def test_what_differs_is_named(stand_in, monkeypatch):
-    from aimv2_np.layers.swiglu import gated
+    from aimv2_np.network.swiglu import gated
 
     monkeypatch.setattr(gated, "bodies", {})
     monkeypatch.setattr(gated, "textbook", lambda gate, up, *_: gate * up)

@@ -6,7 +6,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from aimv2_np.arrays import is_array, namespace
+from aimv2_np.backends.arrays import is_array, namespace
 from tests.support import fake_cupy
 from tests.support.fake_cupy import devices
 from tests.support.fake_cupy.array import METHODS, PROPERTIES

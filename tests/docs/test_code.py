@@ -8,7 +8,7 @@ import pytest
 
 import aimv2_np
 from aimv2_np.data import sample_pictures, tiny_model_path
-from aimv2_np.golden import record
+from aimv2_np.recording import record
 from aimv2_np.tasks import embed
 from tests.docs.test_pages import NAMES, ROOT
 from tests.support.gpu import emulated_cupy

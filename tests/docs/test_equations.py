@@ -6,7 +6,7 @@ import re
 import pytest
 
 from aimv2_np import Aimv2VisionConfig, Aimv2VisionModel
-from aimv2_np.operation import Operation
+from aimv2_np.backends.operation import Operation
 from tests.support.paths import ROOT
 from tests.tools import write_parameters
 from tests.tools.write_links import LINK, PAGES, lines, linked
@@ -71,8 +71,8 @@ def test_every_operation_of_the_layers_has_an_equation():
     """A body that kernels may replace is an equation; a new one says which in its docstring."""
     from importlib import import_module
 
-    for path in sorted((ROOT / "aimv2_np" / "layers").glob("*.py")):
-        module = import_module(f"aimv2_np.layers.{path.stem}")
+    for path in sorted((ROOT / "aimv2_np" / "network").glob("*.py")):
+        module = import_module(f"aimv2_np.network.{path.stem}")
         for name, value in vars(module).items():
             if isinstance(value, Operation) and value.textbook.__module__ == module.__name__:
                 assert NAMED.search(value.textbook.__doc__ or ""), f"{path.stem}.{name} names no equation"
@@ -87,7 +87,7 @@ def test_links_lead_to_the_line_of_the_definition(page):
 
 def test_a_link_to_what_is_not_there_is_an_error():
     with pytest.raises(LookupError, match="no_such_thing"):
-        linked(PAGE, "[`no_such_thing`](../aimv2_np/layers/linear.py#L1)")
+        linked(PAGE, "[`no_such_thing`](../aimv2_np/network/linear.py#L1)")
 
 
 def test_lines_of_methods_and_functions():

@@ -24,9 +24,9 @@ TWO_TOWERS, ONE_TOWER = re.compile(r"apple/aimv2-\S+-lit"), re.compile(r"apple/a
 # What a test cannot run, by words of the command, and why.
 ELSEWHERE = {
     "bench": "measures for minutes; tests/cli/test_bench.py runs it on small models",
-    "--against transformers": "needs PyTorch; tests/oracle/golden/test_verify.py runs it",
+    "--against transformers": "needs PyTorch; tests/oracle/comparison/test_verify.py runs it",
     "--backend cupy": "needs a GPU; tests/gpu runs models there",
-    "verify --model apple": "compares with the numbers of the released weights; tests/golden/test_published.py",
+    "verify --model apple": "compares with the numbers of the released weights; tests/comparison/test_published.py",
 }
 NEED_MATPLOTLIB = ("--plot", ".png")
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from aimv2_np import Aimv2Model, Aimv2VisionModel, CheckpointError, load, to_numpy, trace
-from aimv2_np.arrays import dtype_of
-from aimv2_np.checkpoints.digest import hash_weights
+from aimv2_np.backends.arrays import dtype_of
+from aimv2_np.storage.digest import hash_weights
 from tests.support.gpu import emulated_cupy, release
 from tests.support.models import both_model, pixels, text_model, tokens, vision_model
 

@@ -8,17 +8,17 @@ import numpy as np
 import pytest
 
 from aimv2_np import textbook, to_numpy
-from aimv2_np.arrays import dtype_of, move, to_host
-from aimv2_np.golden.measure import EPS
-from aimv2_np.layers.activations import ACTIVATIONS
-from aimv2_np.layers.attention import attention
-from aimv2_np.layers.contrastive import contrastive_logits, contrastive_loss, l2_normalize
-from aimv2_np.layers.linear import linear
-from aimv2_np.layers.masks import make_mask
-from aimv2_np.layers.patch_embedding import patch_embed
-from aimv2_np.layers.positions import interpolate_positions, sincos_positions
-from aimv2_np.layers.rms_norm import rms_norm
-from aimv2_np.layers.swiglu import gated
+from aimv2_np.backends.arrays import dtype_of, move, to_host
+from aimv2_np.comparison.measure import EPS
+from aimv2_np.network.activations import ACTIVATIONS
+from aimv2_np.network.attention import attention
+from aimv2_np.network.contrastive import contrastive_logits, contrastive_loss, l2_normalize
+from aimv2_np.network.linear import linear
+from aimv2_np.network.masks import make_mask
+from aimv2_np.network.patches import patch_embed
+from aimv2_np.network.positions import interpolate_positions, sincos_positions
+from aimv2_np.network.rms_norm import rms_norm
+from aimv2_np.network.swiglu import gated
 
 DTYPES = ("float32", "float16", "bfloat16", "float64")
 NDArray = np.ndarray[Any, np.dtype[Any]]

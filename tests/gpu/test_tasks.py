@@ -13,9 +13,9 @@ from click.testing import CliRunner
 
 from aimv2_np import Aimv2Model, compare
 from aimv2_np.cli.app import app
+from aimv2_np.comparison.verify import verify_embedded
 from aimv2_np.data import sample_pictures, tiny_model_path
-from aimv2_np.golden import Recording, record
-from aimv2_np.golden.verify import verify_embedded
+from aimv2_np.recording import Recording, record
 from aimv2_np.tasks import ImageEmbedder, classify, embed, embed_query, load_classifier, open_features, search
 from tests.support.gpu import emulated_cupy
 from tests.support.models import pixels, vision_model

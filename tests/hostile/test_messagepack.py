@@ -5,7 +5,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aimv2_np.checkpoints.messagepack import ARRAYS, DTYPES
+from aimv2_np.storage.formats.messagepack import ARRAYS, DTYPES
 from tests.support.hostile.mutations import INTEGERS, TEXTS, cases, damaged_bytes, few
 from tests.support.hostile.samples import FIXTURES
 from tests.support.hostile.watch import Link, read

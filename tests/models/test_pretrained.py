@@ -171,7 +171,7 @@ def test_weights_that_cannot_be_written_leave_the_configuration_as_it_was(tmp_pa
     def full(*_, **__):
         raise OSError("no space left")
 
-    monkeypatch.setattr("aimv2_np.checkpoints.save_checkpoint", full)
+    monkeypatch.setattr("aimv2_np.storage.save_checkpoint", full)
     with pytest.raises(OSError, match="no space left"):
         Aimv2VisionModel(vision_config(use_head=False)).save_pretrained(tmp_path, overwrite=True)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aimv2_np import Aimv2VisionModel
-from aimv2_np.layers.positions import interpolate_positions
+from aimv2_np.network.positions import interpolate_positions
 from tests.support import reference
 from tests.support.models import assert_close, pixels, randomized, vision_config, vision_model
 

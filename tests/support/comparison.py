@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from aimv2_np import to_numpy, trace
-from aimv2_np.module import Module
+from aimv2_np.tree.module import Module
 
 NDArray = np.ndarray[Any, np.dtype[Any]]
 

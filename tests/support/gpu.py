@@ -8,7 +8,7 @@ from types import ModuleType
 
 import pytest
 
-from aimv2_np import devices
+from aimv2_np.backends import devices
 
 
 @cache

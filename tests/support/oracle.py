@@ -23,7 +23,7 @@ from transformers import Aimv2VisionModel as TheirVisionModel
 from transformers.models.aimv2 import modeling_aimv2 as modeling
 
 from aimv2_np import Aimv2Config, Aimv2TextConfig, Aimv2VisionConfig
-from aimv2_np.module import Module
+from aimv2_np.tree.module import Module
 from tests.support.comparison import Meaning, assert_below, errors, expected_paths, our_activations, rms, widest_sum
 from tests.support.tally import compared
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from aimv2_np.checkpoints import Checkpoint, match
+from aimv2_np.storage import Checkpoint, match
 
 
 def read_state(

@@ -13,7 +13,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from aimv2_np import Aimv2Config, Aimv2Model, Aimv2TextConfig, Aimv2TextModel, Aimv2VisionConfig, Aimv2VisionModel
-from aimv2_np.layers.activations import ACTIVATIONS
+from aimv2_np.network.activations import ACTIVATIONS
 
 NDArray = np.ndarray[Any, np.dtype[Any]]
 Draw = Callable[[st.SearchStrategy[Any]], Any]

@@ -1,4 +1,4 @@
-"""aimv2_np/tasks/convert.py and aimv2_np/checkpoints/relayout.py: there and back, byte for byte."""
+"""aimv2_np/tasks/convert.py and aimv2_np/storage/relayout.py: there and back, byte for byte."""
 
 import dataclasses
 import json
@@ -11,7 +11,7 @@ from safetensors import safe_open
 from safetensors.numpy import load_file
 
 from aimv2_np import Aimv2VisionModel, CheckpointError, load
-from aimv2_np.checkpoints import LAYOUTS, open_checkpoint, open_source, save_safetensors
+from aimv2_np.storage import LAYOUTS, open_checkpoint, open_source, save_safetensors
 from aimv2_np.tasks import convert
 from tests.support.layouts import ALL, APPLE, FILES, folder_of, recorded
 from tests.support.paths import FIXTURES
@@ -131,7 +131,7 @@ def test_biases_and_one_tower_without_head(tmp_path):
 
 
 def test_large_checkpoints_of_transformers_are_sharded_and_others_are_not(tmp_path, monkeypatch):
-    monkeypatch.setattr("aimv2_np.checkpoints.relayout.SHARD_SIZES", {"transformers": 20_000})
+    monkeypatch.setattr("aimv2_np.storage.relayout.SHARD_SIZES", {"transformers": 20_000})
     convert(FIXTURES / "timm", tmp_path / "shards", "transformers")
     assert (tmp_path / "shards" / "model.safetensors.index.json").exists()
     convert(tmp_path / "shards", tmp_path / "one", "timm")
@@ -166,7 +166,7 @@ def test_an_interrupted_conversion_leaves_what_was_there(tmp_path, monkeypatch, 
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    place = "aimv2_np.checkpoints.messagepack_writer" if layout == "flax" else "aimv2_np.checkpoints.lazy.Lazy"
+    place = "aimv2_np.storage.formats.messagepack_writer" if layout == "flax" else "aimv2_np.storage.formats.lazy.Lazy"
     monkeypatch.setattr(f"{place}.{call}", full)
     with pytest.raises(OSError, match="No space left"):
         convert(FIXTURES / "apple-native", tmp_path / "out", layout, overwrite=True)

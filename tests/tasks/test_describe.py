@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from aimv2_np import Aimv2Model, Aimv2VisionModel, CheckpointError, load
-from aimv2_np.checkpoints import save_checkpoint
+from aimv2_np.storage import save_checkpoint
 from aimv2_np.tasks import describe
 from tests.support.layouts import ALL, FILES, folder_of
 from tests.support.two_towers import save_text_tower, save_vision_tower, vision_config
@@ -64,7 +64,7 @@ def test_the_weights_are_not_read(two_towers, monkeypatch):
     def refuse(*_: object) -> None:
         raise AssertionError("a tensor was read")
 
-    monkeypatch.setattr("aimv2_np.checkpoints.SafetensorsFile.read", refuse)
+    monkeypatch.setattr("aimv2_np.storage.SafetensorsFile.read", refuse)
     assert describe(two_towers).parameters > 0
 
 

@@ -1,4 +1,4 @@
-"""Compute the Chebyshev coefficients in `aimv2_np/layers/erf.py` to 40 digits and print them (needs mpmath).
+"""Compute the Chebyshev coefficients in `aimv2_np/network/erf.py` to 40 digits and print them (needs mpmath).
 
     python tests/tools/fit_erf.py
 

@@ -31,9 +31,10 @@ def report(label, since):
 """
 
 OURS = """
-from aimv2_np import Aimv2VisionModel, checkpoints
+from aimv2_np import Aimv2VisionModel
+from aimv2_np import storage
 before, start = memory(), time.perf_counter()
-checkpoint = checkpoints.open_checkpoint(sys.argv[1])
+checkpoint = storage.open_checkpoint(sys.argv[1])
 arrays = {name: checkpoint.read(name) for name in checkpoint.shapes}
 report("open, every tensor as an array", before)
 before, start = memory(), time.perf_counter()
@@ -55,7 +56,7 @@ report("safetensors.numpy.load_file", before)
 def write_checkpoint(folder: Path) -> None:
     """Large's tensors, each filled with the same small pattern, and its config.json."""
     from aimv2_np import Aimv2VisionConfig, Aimv2VisionModel
-    from aimv2_np.checkpoints import save_checkpoint
+    from aimv2_np.storage import save_checkpoint
 
     config = Aimv2VisionConfig(use_head=False)
     shapes = {name: item.shape for name, item in Aimv2VisionModel.skeleton(config).state_dict().items()}

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from transformers import Aimv2VisionConfig, Aimv2VisionModel
 
-from aimv2_np.golden.measure import measure
+from aimv2_np.comparison.measure import measure
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 LAYERS = 24

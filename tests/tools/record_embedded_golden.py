@@ -15,12 +15,12 @@ with warnings.catch_warnings():
     import transformers
 
 from aimv2_np import Aimv2Model
-from aimv2_np.checkpoints.digest import hash_weights
+from aimv2_np.comparison.verify import PICTURES, paths_of
 from aimv2_np.data import sample_pictures, tiny_golden_path, tiny_model_path
-from aimv2_np.golden import Recording
-from aimv2_np.golden.adapters import record_torch
-from aimv2_np.golden.inputs import load_with_inputs
-from aimv2_np.golden.verify import PICTURES, paths_of
+from aimv2_np.recording import Recording
+from aimv2_np.recording.adapters import record_torch
+from aimv2_np.recording.inputs import load_with_inputs
+from aimv2_np.storage.digest import hash_weights
 
 # Kept whole beside the statistics of everything: what goes in, and what comes out at the end.
 WHOLE = ("inputs/*", "*pooler_output", "*_embeds", "logits_per_*")

@@ -33,14 +33,14 @@ SUBJECTS = {
     ),
     "large": ("large, 24 blocks of 1024, in float32", "our float64", "oracle/test_large.py"),
     "large, Transformers' own error": ("… Transformers, on the same", "our float64", "oracle/test_large.py"),
-    "activations": ("21 activations, from -10⁴ to 10⁴ ²", "Transformers", "oracle/layers/test_activations.py"),
-    "native positions": ("native positions of any grid, float64", "Transformers", "oracle/layers/test_positions.py"),
+    "activations": ("21 activations, from -10⁴ to 10⁴ ²", "Transformers", "oracle/network/test_activations.py"),
+    "native positions": ("native positions of any grid, float64", "Transformers", "oracle/network/test_positions.py"),
     "interpolated positions": (
         "interpolated positions, float64",
         "PyTorch's `interpolate`",
-        "oracle/layers/test_positions.py",
+        "oracle/network/test_positions.py",
     ),
-    "masks": ("causal masks with padding", "Transformers", "oracle/layers/test_masks.py"),
+    "masks": ("causal masks with padding", "Transformers", "oracle/network/test_masks.py"),
     "checkpoints": ("saved there, loaded here, and back", "Transformers", "oracle/test_roundtrip.py"),
     "pictures": (
         "pictures of all modes, sizes and settings",
@@ -51,7 +51,7 @@ SUBJECTS = {
     "goldens": ("21 recorded models, every module", "Transformers, recorded", "test_goldens.py"),
     "Apple's code": ("blocks and outputs, from all of Apple's files", "Apple's code, recorded", "test_apple.py"),
     "timm": ("outputs, from timm's file", "timm, recorded", "test_apple.py"),
-    "faster bodies": ("faster bodies of the operations ²", "the equations as written", "kernels/test_cpu.py"),
+    "faster bodies": ("faster bodies of the operations ²", "the equations as written", "kernels/numpy/test_cpu.py"),
 }
 SHARES = {"module alone", "activations", "faster bodies"}  # whose error is a share of a bound, element by element
 

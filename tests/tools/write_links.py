@@ -1,6 +1,6 @@
 """`python -m tests.tools.write_links` brings the links from the docs to lines of code up to date.
 
-A link whose text is a name, [`rms_norm`](../aimv2_np/layers/rms_norm.py#L20), leads to the line that defines it;
+A link whose text is a name, [`rms_norm`](../aimv2_np/network/rms_norm.py#L20), leads to the line that defines it;
 `Class.method` works too. A name that is not there is an error.
 """
 

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aimv2_np.layers.attention import softmax
+from aimv2_np.network.attention import softmax
 from aimv2_np.viz import attention_rollout
 from aimv2_np.viz.atlas import FEWER, HEADS_OF, MEAN, ROLLOUT, Atlas, map_bytes, pack, plan
 from aimv2_np.viz.attention import run_with_attention

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from aimv2_np.layers.positions import sincos_positions
+from aimv2_np.network.positions import sincos_positions
 from aimv2_np.viz import draw_position_similarity, draw_position_waves, position_similarity, position_vectors
 
 

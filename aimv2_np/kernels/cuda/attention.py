@@ -11,11 +11,11 @@ from types import ModuleType
 
 import numpy as np
 
-from aimv2_np.arrays import namespace
+from aimv2_np.backends.arrays import namespace
 from aimv2_np.kernels.cuda.gemm import matmul
 from aimv2_np.kernels.cuda.launch import VECTOR_BYTES, computes, element, launch
-from aimv2_np.layers.attention import attention, packed_attention
-from aimv2_np.layers.pooling_head import pool_packed
+from aimv2_np.network.attention import attention, packed_attention
+from aimv2_np.network.pooling import pool_packed
 from aimv2_np.shapes import Array, Bool, Float
 
 SCORES_BYTES = 64 << 20  # of scores at once, between two products

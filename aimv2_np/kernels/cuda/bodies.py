@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
-from aimv2_np import devices
+from aimv2_np.backends import devices
+from aimv2_np.backends.operation import Operation
 from aimv2_np.kernels.cuda.attention import attention_on_device, packed_attention_on_device, pool_packed_on_device
 from aimv2_np.kernels.cuda.encoder import run_layers_on_device
 from aimv2_np.kernels.cuda.gated import gated_pass
@@ -12,15 +13,14 @@ from aimv2_np.kernels.cuda.linear import linear_rows
 from aimv2_np.kernels.cuda.patches import patch_embed_rows
 from aimv2_np.kernels.cuda.rms_norm import rms_norm_rows
 from aimv2_np.kernels.cuda.tower import run_tower_as_graph
-from aimv2_np.layers.attention import attention, packed_attention
-from aimv2_np.layers.encoder import run_layers
-from aimv2_np.layers.linear import linear
-from aimv2_np.layers.patch_embedding import patch_embed
-from aimv2_np.layers.pooling_head import pool_packed
-from aimv2_np.layers.rms_norm import rms_norm
-from aimv2_np.layers.swiglu import gated
-from aimv2_np.layers.tower import run_tower
-from aimv2_np.operation import Operation
+from aimv2_np.network.attention import attention, packed_attention
+from aimv2_np.network.encoder import run_layers
+from aimv2_np.network.linear import linear
+from aimv2_np.network.patches import patch_embed
+from aimv2_np.network.pooling import pool_packed
+from aimv2_np.network.rms_norm import rms_norm
+from aimv2_np.network.swiglu import gated
+from aimv2_np.network.tower import run_tower
 
 BODIES: dict[Operation[..., Any], Callable[..., Any]] = {
     attention: attention_on_device,

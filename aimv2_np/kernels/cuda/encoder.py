@@ -10,6 +10,8 @@ as a CUDA graph when they come for the second time (`graphs`), because launching
 from itertools import pairwise
 from typing import Any
 
+from aimv2_np.backends.operation import watched
+from aimv2_np.backends.stacking import stacked
 from aimv2_np.kernels.cuda.attention import attention_on_device, packed_attention_on_device
 from aimv2_np.kernels.cuda.gated import ACTIVATIONS, gated_pass
 from aimv2_np.kernels.cuda.gemm import multiply
@@ -17,13 +19,11 @@ from aimv2_np.kernels.cuda.graphs import GRAPHS, TOKENS
 from aimv2_np.kernels.cuda.launch import computes
 from aimv2_np.kernels.cuda.linear import linear_rows
 from aimv2_np.kernels.cuda.rms_norm import add_rms_norm, rms_norm_rows
-from aimv2_np.layers.encoder import EncoderLayer, run_layers
-from aimv2_np.layers.linear import Linear
-from aimv2_np.layers.rms_norm import RMSNorm
-from aimv2_np.operation import watched
+from aimv2_np.network.encoder import EncoderLayer, run_layers
+from aimv2_np.network.linear import Linear
+from aimv2_np.network.rms_norm import RMSNorm
 from aimv2_np.shapes import Array, Bool, Float
-from aimv2_np.stacking import stacked
-from aimv2_np.tracing import tracing
+from aimv2_np.tree.tracing import tracing
 
 
 def run_layers_on_device(

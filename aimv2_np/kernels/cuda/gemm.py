@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from aimv2_np.arrays import namespace
+from aimv2_np.backends.arrays import namespace
 from aimv2_np.shapes import Array
 
 _KINDS = {"float32": 0, "float64": 1, "float16": 2, "bfloat16": 14}  # cudaDataType_t

@@ -12,10 +12,10 @@ from threading import Lock
 from typing import Any
 from weakref import WeakKeyDictionary, ref
 
-from aimv2_np.arrays import namespace
+from aimv2_np.backends.arrays import namespace
 from aimv2_np.kernels.cuda.gemm import uses_tf32
-from aimv2_np.module import Module
 from aimv2_np.shapes import Array
+from aimv2_np.tree.module import Module
 
 KEPT = 8  # graphs per module: of the kinds of input that came last
 TOKENS = 2048  # up to which the kernels of a block take about as long as launching them

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from aimv2_np.arrays import namespace
+from aimv2_np.backends.arrays import namespace
 from aimv2_np.shapes import Array
 
 FOLDER = Path(__file__).parent

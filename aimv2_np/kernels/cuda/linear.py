@@ -1,8 +1,8 @@
 """The linear map on the device: all rows in one product of cuBLAS; the bias is what the sum begins with."""
 
-from aimv2_np.arrays import namespace
+from aimv2_np.backends.arrays import namespace
 from aimv2_np.kernels.cuda.gemm import multiplies, multiply
-from aimv2_np.layers.linear import linear
+from aimv2_np.network.linear import linear
 from aimv2_np.shapes import Array
 
 

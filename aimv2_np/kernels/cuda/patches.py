@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from aimv2_np.arrays import namespace
+from aimv2_np.backends.arrays import namespace
 from aimv2_np.kernels.cuda.launch import ELEMENTS, computes, element, launch
 from aimv2_np.kernels.cuda.linear import linear_rows
-from aimv2_np.layers.patch_embedding import patch_embed
+from aimv2_np.network.patches import patch_embed
 from aimv2_np.shapes import Array, Float
 
 THREADS = 256

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from aimv2_np.arrays import namespace
+from aimv2_np.backends.arrays import namespace
 from aimv2_np.kernels.cuda.launch import computes, element, launch, width
-from aimv2_np.layers.rms_norm import rms_norm
+from aimv2_np.network.rms_norm import rms_norm
 from aimv2_np.shapes import Array
 
 

@@ -2,11 +2,11 @@
 
 from collections.abc import Callable
 
+from aimv2_np.backends.operation import watched
 from aimv2_np.kernels.cuda.graphs import GRAPHS, TOKENS
-from aimv2_np.layers.tower import Outputs
-from aimv2_np.operation import watched
+from aimv2_np.network.tower import Outputs
 from aimv2_np.shapes import Array
-from aimv2_np.tracing import tracing
+from aimv2_np.tree.tracing import tracing
 
 
 def run_tower_as_graph(x: Array, compute: Callable[..., Outputs], tokens: int, *more: Array | None) -> Outputs:

@@ -7,8 +7,8 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from aimv2_np.checkpoints.header import METADATA
-from aimv2_np.checkpoints.save import DTYPES, encode_header, write_array
+from aimv2_np.storage.formats.header import METADATA
+from aimv2_np.storage.save import DTYPES, encode_header, write_array
 
 
 @dataclass(frozen=True)

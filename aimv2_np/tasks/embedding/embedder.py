@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aimv2_np.arrays import beside, check_backend, to_numpy
-from aimv2_np.checkpoints.digest import hash_weights
+from aimv2_np.backends.arrays import beside, check_backend, to_numpy
 from aimv2_np.data import tiny_model_path
-from aimv2_np.layers.contrastive import l2_normalize
 from aimv2_np.models.auto import load
 from aimv2_np.models.packing import warn_untrained
+from aimv2_np.network.contrastive import l2_normalize
 from aimv2_np.processing import Aimv2ImageProcessor
 from aimv2_np.processing.settings import as_count
+from aimv2_np.storage.digest import hash_weights
 from aimv2_np.tasks.embedding.kinds import KINDS, check_kind, check_name, default_kind, vision_of
 
 BATCH = 16  # pictures that go through the model at a time: bounds the memory, gains little beyond

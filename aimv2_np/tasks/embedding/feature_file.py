@@ -26,8 +26,8 @@ from typing import Any, Final, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from aimv2_np.checkpoints import SafetensorsFile
 from aimv2_np.errors import CheckpointError
+from aimv2_np.storage import SafetensorsFile
 from aimv2_np.tasks.embedding import npz, parquet
 
 FORMAT: Final = "aimv2_np.features/1"

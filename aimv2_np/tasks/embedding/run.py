@@ -14,9 +14,9 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from aimv2_np.checkpoints.digest import hash_weights
-from aimv2_np.files import refuse_existing
+from aimv2_np.files.files import refuse_existing
 from aimv2_np.models.packing import warn_untrained
+from aimv2_np.storage.digest import hash_weights
 from aimv2_np.tasks.embedding.assemble import assemble, check_output
 from aimv2_np.tasks.embedding.embedder import BATCH, ImageEmbedder
 from aimv2_np.tasks.embedding.feature_file import FORMAT, open_features

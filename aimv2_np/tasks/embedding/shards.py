@@ -21,9 +21,9 @@ from typing import Any, Final
 
 from numpy.typing import NDArray
 
-from aimv2_np.checkpoints import SafetensorsFile, save_safetensors
 from aimv2_np.errors import CheckpointError
-from aimv2_np.files import make_folder
+from aimv2_np.files.files import make_folder
+from aimv2_np.storage import SafetensorsFile, save_safetensors
 from aimv2_np.tasks.embedding.lock import lock
 
 FORMAT: Final = "aimv2_np.embed/1"

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aimv2_np.kernels.cuda import attention as module
-from aimv2_np.layers.attention import attention
+from aimv2_np.network.attention import attention
 from tests.kernels.cuda.arrays import (
     DTYPES,
     EPS32,

@@ -6,12 +6,12 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
+from aimv2_np.backends.operation import textbook, watching
+from aimv2_np.backends.stacking import Stacker
 from aimv2_np.kernels.cuda import encoder, graphs
 from aimv2_np.kernels.cuda.gemm import tf32
-from aimv2_np.layers.encoder import run_layers
-from aimv2_np.operation import textbook, watching
-from aimv2_np.stacking import Stacker
-from aimv2_np.tracing import trace
+from aimv2_np.network.encoder import run_layers
+from aimv2_np.tree.tracing import trace
 from tests.kernels.cuda.arrays import DTYPES, eps, exact, normal
 from tests.support.models import text_model, vision_model
 

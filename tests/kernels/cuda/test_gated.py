@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aimv2_np.kernels.cuda import gated as module
-from aimv2_np.layers.activations import ACTIVATIONS
-from aimv2_np.layers.swiglu import gated
+from aimv2_np.network.activations import ACTIVATIONS
+from aimv2_np.network.swiglu import gated
 from tests.kernels.cuda.arrays import DTYPES, EPS32, LAYOUTS, assert_within, dtypes, eps, exact, normal
 
 

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aimv2_np.kernels.cuda.gemm import matmul, multiply, tf32, uses_tf32
-from aimv2_np.layers.linear import linear
+from aimv2_np.network.linear import linear
 from tests.kernels.cuda.arrays import DTYPES, EPS32, LAYOUTS, assert_within, dtypes, eps, exact, normal
 
 small = st.integers(0, 5)

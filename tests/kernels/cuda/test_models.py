@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from aimv2_np import Aimv2VisionModel, to_numpy
-from aimv2_np.arrays import move
+from aimv2_np.backends.arrays import move
+from aimv2_np.backends.stacking import Stacker
 from aimv2_np.kernels.cuda import graphs
-from aimv2_np.stacking import Stacker
 from tests.kernels.cuda.arrays import DTYPES, eps, exact
 from tests.support.models import both_config, both_model, pixels, tokens, vision_config, vision_model
 

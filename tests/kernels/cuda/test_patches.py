@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aimv2_np.kernels.cuda.patches import embed_pictures, patch_rows
-from aimv2_np.layers.patch_embedding import patch_embed
+from aimv2_np.network.patches import patch_embed
 from tests.kernels.cuda.arrays import DTYPES, EPS32, LAYOUTS, assert_within, dtypes, eps, exact, normal
 
 

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aimv2_np.kernels.cuda.rms_norm import add_rms_norm
-from aimv2_np.layers.rms_norm import rms_norm
+from aimv2_np.network.rms_norm import rms_norm
 from tests.kernels.cuda.arrays import DTYPES, LAYOUTS, assert_within, dtypes, eps, exact, normal
 
 # The normalised number is rounded, and its product with the gain: half an ε each. Sums of up to 9000 float32 squares,

@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from torch import nn
 
 from aimv2_np import textbook
-from aimv2_np.layers.embedding import Embedding
-from aimv2_np.layers.linear import Linear
-from aimv2_np.layers.patch_embedding import PatchEmbed
-from aimv2_np.layers.rms_norm import RMSNorm
+from aimv2_np.network.embedding import Embedding
+from aimv2_np.network.linear import Linear
+from aimv2_np.network.patches import PatchEmbed
+from aimv2_np.network.rms_norm import RMSNorm
 from tests.support.oracle import counted, hooked, their_model
 from tests.support.strategies import Case, two_tower_cases
 from tests.support.tally import compared

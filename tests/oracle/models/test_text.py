@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from transformers import Aimv2TextModel as TheirTextModel
 
 from aimv2_np import Aimv2TextConfig, Aimv2TextModel
-from aimv2_np.kernels import attention, gate
+from aimv2_np.kernels.numpy import attention, gate
 from tests.support.comparison import relative_error
 from tests.support.oracle import (
     FLOAT64_TOLERANCE,

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch.nn.functional import interpolate
 
 from aimv2_np import Aimv2VisionModel
-from aimv2_np.kernels import attention, gate
+from aimv2_np.kernels.numpy import attention, gate
 from tests.support.comparison import relative_error
 from tests.support.oracle import FLOAT64_TOLERANCE, assert_same, counted, their_model, unrounded
 from tests.support.strategies import Case, vision_cases

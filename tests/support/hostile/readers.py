@@ -15,14 +15,14 @@ from PIL import Image
 
 import aimv2_np
 from aimv2_np import Aimv2Config, Aimv2ImageProcessor, Aimv2TextConfig, Aimv2Tokenizer, Aimv2VisionConfig, compare
-from aimv2_np.checkpoints import SafetensorsFile, open_checkpoint, open_source
-from aimv2_np.checkpoints.convert import STORED
-from aimv2_np.checkpoints.messagepack import MessagePackFile
 from aimv2_np.config import config_from_pretrained
 from aimv2_np.config.base import Config
 from aimv2_np.errors import CheckpointError
-from aimv2_np.golden import Recording
 from aimv2_np.processing.loading import load_pixels
+from aimv2_np.recording import Recording
+from aimv2_np.storage import SafetensorsFile, open_checkpoint, open_source
+from aimv2_np.storage.formats.dtypes import STORED
+from aimv2_np.storage.formats.messagepack import MessagePackFile
 
 CAPTIONS = ("A photo of a cat", "", "  two\n\n½ ﬁ\u0301 <|endoftext|> 🙂 12345", "a" * 200)
 PICTURE = np.arange(12 * 9 * 3, dtype=np.uint8).reshape(12, 9, 3)

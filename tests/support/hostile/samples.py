@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from aimv2_np.golden import record
+from aimv2_np.recording import record
 from tests.support.hostile.mutations import emit
 from tests.support.models import both_config, both_model
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from aimv2_np import CheckpointError
-from aimv2_np.checkpoints import save_safetensors
+from aimv2_np.storage import save_safetensors
 from aimv2_np.tasks import embed, open_features
 from aimv2_np.tasks.embedding.columns import regroup
 from aimv2_np.tasks.embedding.feature_file import FORMAT, Names, decode_name, encode_name

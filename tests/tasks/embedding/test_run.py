@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from aimv2_np import CheckpointError, UntrainedSizeWarning, load
-from aimv2_np.checkpoints.digest import hash_weights
+from aimv2_np.storage.digest import hash_weights
 from aimv2_np.tasks import ImageEmbedder, embed, embed_query, open_features, search
 from aimv2_np.tasks.embedding import shards
 from tests.support.paths import ROOT

@@ -1,0 +1,134 @@
+"""Which library an array belongs to, moving arrays between libraries, and the dtypes each of them computes in."""
+
+import sys
+from contextlib import AbstractContextManager, nullcontext
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from aimv2_np.backends import devices
+from aimv2_np.shapes import Array
+
+BACKENDS = {
+    "numpy": ("float32", "float64", "float16"),
+    "cupy": ("float32", "float64", "float16", "bfloat16"),
+}
+HALF_BYTES = 2  # of float16 and of bfloat16, the floats whose sums are taken in float32
+LARGEST_BFLOAT16 = (2 - 2.0**-7) * 2.0**127
+
+
+def namespace(array: Array) -> ModuleType:
+    """The library (`numpy` or `cupy`) whose functions take `array`."""
+    return sys.modules[type(array).__module__.partition(".")[0]]
+
+
+def backend_of(array: Array) -> str:
+    """`"numpy"` or `"cupy"`."""
+    return namespace(array).__name__
+
+
+def device_of(array: Array) -> int | None:
+    """The number of the GPU that holds `array`; None for an array in host memory."""
+    return int(array.device.id) if backend_of(array) == "cupy" else None
+
+
+def is_array(value: object) -> bool:
+    """Whether `value` is an array of any backend; a picture, which offers itself as one, is not."""
+    kind = type(value)
+    offers = hasattr(kind, "__array_interface__") or hasattr(kind, "__cuda_array_interface__")
+    return offers and kind.__module__.partition(".")[0] in BACKENDS
+
+
+def is_float(array: Array) -> bool:
+    """Whether its numbers are floats; NumPy does not know that bfloat16's are."""
+    return bool(array.dtype.kind == "f" or array.dtype.name == "bfloat16")
+
+
+def widen(array: Array) -> Array:
+    """float16 and bfloat16 as float32, anything else as it is: sums of half-precision numbers are taken in float32."""
+    return array.astype(np.float32) if array.dtype.itemsize == HALF_BYTES and is_float(array) else array
+
+
+def to_numpy(array: Array) -> np.ndarray[Any, Any]:
+    """The array in host memory, bfloat16, which NumPy lacks, as float32; a NumPy array is returned as it is."""
+    values = to_host(array)
+    return values.astype(np.float32) if values.dtype.name == "bfloat16" else values
+
+
+def to_host(array: Array) -> np.ndarray[Any, Any]:
+    """The array in host memory, bit for bit; bfloat16 in ml_dtypes' dtype."""
+    return np.asarray(array if backend_of(array) == "numpy" else array.get())
+
+
+def dtype_of(name: str) -> np.dtype[Any]:
+    """NumPy's dtype of that name; `"bfloat16"` is ml_dtypes'."""
+    if name == "bfloat16":
+        import ml_dtypes  # noqa: F401  # NumPy knows the name from then on
+    return np.dtype(name)
+
+
+def largest(dtype: str) -> float:
+    """The largest finite number of a floating-point dtype."""
+    return LARGEST_BFLOAT16 if dtype == "bfloat16" else float(np.finfo(dtype).max)
+
+
+def check_backend(backend: str, dtype: str | None = None, device: int | None = None) -> None:
+    """Raise unless `backend` exists, computes in `dtype`, and has `device`.
+
+    ValueError for what does not exist; ImportError and RuntimeError, with the command that mends it, when CuPy or what
+    it needs is missing.
+    """
+    if backend not in BACKENDS:
+        raise ValueError(f"backend is {backend!r}; choose one of {', '.join(BACKENDS)}")
+    if dtype is not None and dtype not in BACKENDS[backend]:
+        advice = "; NumPy has no bfloat16, load it as float32, which is exact" if dtype == "bfloat16" else ""
+        dtypes = ", ".join(BACKENDS[backend])
+        raise ValueError(f"dtype is {dtype!r}; the {backend} backend computes in {dtypes}{advice}")
+    if backend == "cupy":
+        devices.find_cupy(dtype)
+        devices.check_device(device)
+    elif device is not None:
+        raise ValueError(f"device is {device!r:.40}, the number of a GPU, but the backend is {backend}; drop it")
+
+
+def move(array: Array, backend: str, device: int | None = None) -> Array:
+    """`array` in the memory of `backend`, without a copy when it is already there.
+
+    Args:
+        array: of any backend.
+        backend: `"numpy"` or `"cupy"`.
+        device: for CuPy the number of a GPU; None: where the array is, or the current device.
+    """
+    if backend == "numpy":
+        return to_numpy(array)
+    if backend_of(array) == backend and device in (None, array.device.id):
+        return array
+    if backend_of(array) == backend:
+        return _from_another_device(array, device)
+    with devices.using(device):
+        return upload(np.asarray(array))
+
+
+def _from_another_device(array: Array, device: int | None) -> Array:
+    cupy: Any = sys.modules["cupy"]
+    with array.device:
+        array = cupy.ascontiguousarray(array).reshape(array.shape)
+        written = cupy.cuda.get_current_stream().record()
+    with devices.using(device):
+        cupy.cuda.get_current_stream().wait_event(written)
+        return array.copy()  # to the current device
+
+
+def upload(array: np.ndarray[Any, Any]) -> Array:
+    """A NumPy array on the current device, copied from where it lies, with no second copy in host memory."""
+    cupy: Any = sys.modules["cupy"]
+    result = cupy.empty(array.shape, array.dtype)
+    result.set(np.ascontiguousarray(array).reshape(array.shape))
+    return result
+
+
+def beside(array: Array) -> AbstractContextManager[Any]:
+    """Compute where `array` is: inside the block its device is the current one, and a full one is told clearly."""
+    device = device_of(array)
+    return nullcontext() if device is None else devices.on_device(device)

@@ -1,0 +1,72 @@
+"""Arrays that lie one after the other in one larger array, so that one matrix product serves them all.
+
+Three products of x with the weights of q, k and v are one product with the weights stacked: (3·D, D). A module names
+such arrays in `stacked`; on a device they are kept as views of the stacked array, under the names and shapes that they
+have anyway, so that nothing is held twice.
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from aimv2_np.backends.arrays import namespace
+from aimv2_np.shapes import Array
+
+if TYPE_CHECKING:
+    from aimv2_np.tree.module import Module
+
+
+class Stacker:
+    """Lays the arrays of a tree out on a device, as they arrive one by one.
+
+    Args:
+        tree: a model, or a skeleton with the shapes of one.
+    """
+
+    def __init__(self, tree: "Module") -> None:
+        self._place: dict[str, tuple[tuple[str, ...], slice]] = {}  # path -> its group's paths, its rows among theirs
+        self._rows: dict[tuple[str, ...], int] = {}
+        self._stacks: dict[tuple[str, ...], Array] = {}
+        self._missing: dict[tuple[str, ...], int] = {}
+        for prefix, module in tree.named_modules():
+            arrays = module.state_dict(prefix)
+            for names in module.stacked:
+                paths = tuple(f"{prefix}.{name}" if prefix else name for name in names)
+                if all(path in arrays for path in paths):
+                    self._add(paths, [arrays[path].shape[0] for path in paths])
+
+    def _add(self, paths: tuple[str, ...], rows: list[int]) -> None:
+        start = 0
+        for path, count in zip(paths, rows, strict=True):
+            self._place[path] = paths, slice(start, start + count)
+            start += count
+        self._rows[paths], self._missing[paths] = start, len(paths)
+
+    def __call__(self, path: str, array: Array) -> Array:
+        """`array`, or where it is to be stacked, a view of the stack that it has been copied to."""
+        if path not in self._place:
+            return array
+        group, rows = self._place[path]
+        if group not in self._stacks:
+            shape = (self._rows[group], *array.shape[1:])
+            self._stacks[group] = namespace(array).empty(shape, array.dtype)
+        view = self._stacks[group][rows]
+        view[...] = array
+        self._missing[group] -= 1
+        if not self._missing[group]:
+            del self._stacks[group]  # the views alone keep it from now on
+        return view
+
+
+def stacked(arrays: Sequence[Array]) -> Array | None:
+    """The arrays as one, (Σ rows, …), without a copy; None where they do not lie one after the other in one stack."""
+    first = arrays[0]
+    if not hasattr(first, "__cuda_array_interface__"):
+        return None
+    end = first.data.ptr
+    for array in arrays:
+        neighbour = array.data.mem is first.data.mem and array.data.ptr == end and array.flags.c_contiguous
+        if not neighbour or array.shape[1:] != first.shape[1:] or array.dtype != first.dtype:
+            return None
+        end += array.nbytes
+    rows = sum(len(array) for array in arrays)
+    return namespace(first).ndarray((rows, *first.shape[1:]), first.dtype, memptr=first.data)

@@ -1,0 +1,196 @@
+"""Comparing two recordings: the first module in order of execution whose outputs differ by more than rounding, and why.
+
+result = compare("reference.safetensors", "other.safetensors", model=model)
+result.equal, result.first.path, result.diagnosis, result.explanation
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from math import inf
+from os import PathLike
+from typing import Any
+
+import numpy as np
+
+from aimv2_np.comparison.comparison import Comparison, Difference
+from aimv2_np.comparison.diagnosis import diagnose
+from aimv2_np.comparison.diagnosis.context import Context
+from aimv2_np.comparison.measure import Measures, measure, measure_statistics
+from aimv2_np.comparison.naming import Naming, rank
+from aimv2_np.comparison.padding import Padding
+from aimv2_np.comparison.report import explain
+from aimv2_np.comparison.sides import as_recording, check_kinds, pair
+from aimv2_np.comparison.tolerances import ROW_FACTOR, Tolerances, coarsest, depths
+from aimv2_np.models.auto import load
+from aimv2_np.models.pretrained import PretrainedModel
+from aimv2_np.recording.recording import INPUTS, Recording
+from aimv2_np.recording.statistics import summarize
+
+Side = str | PathLike[str] | Recording | Mapping[str, Any]
+
+# Statistics tell a relative error to a fifth or so (√(2/64)); twice the tolerance is five of these beyond it.
+ESTIMATE_FACTOR = 2.0
+LOGITS = ("logits_per_image", "logits_per_text", "loss")
+
+
+@np.errstate(all="ignore")  # what is compared may hold anything; what overflows shows in the result
+def compare(
+    reference: Side,
+    other: Side,
+    *,
+    tolerances: Tolerances | Mapping[str, float] | float | None = None,
+    mapping: Mapping[str, str] | Iterable[str] | None = None,
+    model: Any = None,
+) -> Comparison:
+    """Compare what two implementations computed, module by module, and say where they part and why.
+
+    Args:
+        reference, other: each a recording (its path, or a `Recording`), a safetensors file of arrays, or a dict of
+            arrays by dotted path. Recordings of statistics do: then errors are estimates.
+        tolerances: None for those of docs/compare.md; a number: the relative error that counts as rounding; glob →
+            number; or `Tolerances`.
+        mapping: the other side's names → the reference's, `{"blocks.*.mlp": "encoder.layers.*.ffn"}` or texts
+            `"theirs=ours"`. Apple's, timm's and ONNX' names are known without.
+        model: the reference's model, or its folder: most causes can be tested with the weights only.
+
+    Raises:
+        FileNotFoundError, CheckpointError: a file that is not there, or is no recording.
+        ValueError: the sides have no activation in common, or a tolerance or mapping makes no sense.
+    """
+    a, b = as_recording(reference, "reference"), as_recording(other, "other")
+    if isinstance(model, str | PathLike):
+        model = load(model)
+    if model is not None and not isinstance(model, PretrainedModel):
+        raise TypeError(f"model is a {type(model).__name__}; expected one of our models, or the folder of one")
+    matcher = _Matcher(a, b, Tolerances.of(tolerances), mapping)
+    differences = matcher.run()
+    result = Comparison(differences, matcher.missing, matcher.extra, notes=matcher.notes())
+    context = Context(a, b, matcher.names, differences, model)
+    outcome = diagnose(context, matcher.judge)
+    result = replace(result, diagnosis=outcome.diagnosis)
+    return replace(result, explanation=explain(result, outcome))
+
+
+class _Matcher:
+    """Pairs the activations of two recordings and judges each pair."""
+
+    def __init__(
+        self, a: Recording, b: Recording, tolerances: Tolerances, mapping: Mapping[str, str] | Iterable[str] | None
+    ) -> None:
+        self.a, self.b, self.tolerances = a, b, tolerances
+        naming = Naming(a.order, mapping)
+        found = [(naming(theirs), theirs) for theirs in b.order]
+        # Several names may lead to one path, such as the operators of an ONNX graph: a name that is ours already
+        # counts, else the one that ends the module.
+        self.names = {ours: theirs for ours, theirs in sorted(found, key=lambda pair: rank(pair[1])) if ours}
+        self.names |= {name: name for name in b.order if name in a.shapes}
+        self.missing = tuple(path for path in a.order if path not in self.names)
+        self.extra = tuple(theirs for ours, theirs in found if ours is None)
+        self.depths = depths(a.order)
+        self.padding = Padding.of(a)
+        if not self.names:
+            raise ValueError(
+                f"the two sides have no activation in common: the reference has {_some(a.order)}; the other side has "
+                f"{_some(b.order)}. Say which is which with a mapping, 'theirs=ours' (--map)"
+            )
+
+    def run(self) -> tuple[Difference, ...]:
+        """One difference per input and activation that both sides have, in the reference's order."""
+        inputs = [self._input(name) for name in self.a.inputs if name in self.b.inputs]
+        # Outputs are recorded by the order of their fields; logits are made of embeddings.
+        order = sorted(self.a.order, key=lambda path: path.rpartition(".")[2] in LOGITS)
+        return (*inputs, *(self._activation(path) for path in order if path in self.names))
+
+    def notes(self) -> tuple[str, ...]:
+        """What the recordings' metadata say differently."""
+        keys = {"config_hash": "configurations", "weights_hash": "weights"}
+        texts = [
+            f"the {what} of the two recordings differ"
+            for key, what in keys.items()
+            if len({side.metadata[key] for side in (self.a, self.b) if key in side.metadata}) > 1
+        ]
+        return tuple(texts)
+
+    def judge(self, path: str, expected: Any) -> tuple[float, bool]:
+        """The relative error of what the other side recorded for `path` against `expected`; whether it is rounding."""
+        theirs, dtype = self.names.get(path, path), self._dtype(path)
+        tolerance = self.tolerances(path, dtype, self.depths.get(path, 0))
+        if path.startswith(INPUTS):
+            measures = measure(expected, self.b.inputs[path.removeprefix(INPUTS)], dtype)
+        elif theirs in self.b.activations:
+            arrays = pair(Recording.from_arrays({path: expected}), self.b, path, theirs)
+            if arrays is None or isinstance(arrays, str):
+                return inf, False
+            measures = measure(arrays[0], self.padding.without(path, *arrays[:2]), dtype)
+        else:
+            measures = measure_statistics(summarize(theirs, expected), self.b.statistics[theirs])
+            tolerance *= ESTIMATE_FACTOR
+        return measures.relative, self._is_rounding(measures, tolerance)
+
+    def _dtype(self, path: str) -> str:
+        theirs = self.names.get(path, path)
+        return coarsest([self.a.dtypes.get(path, ""), self.b.dtypes.get(theirs, ""), self.tolerances.dtype or ""])
+
+    @staticmethod
+    def _is_rounding(measures: Measures, tolerance: float) -> bool:
+        row = measures.worst_row or 0.0
+        return not measures.nonfinite and measures.relative <= tolerance and row <= ROW_FACTOR * tolerance
+
+    def _input(self, name: str) -> Difference:
+        a, b, path = self.a.inputs[name], self.b.inputs[name], INPUTS + name
+        exact = a.dtype.kind != "f"
+        # A model in half precision rounds what it is given.
+        models = [side.metadata.get("dtype", "") for side in (self.a, self.b)]
+        dtype = coarsest([str(a.dtype), str(b.dtype), *models, self.tolerances.dtype or ""])
+        tolerance = 0.0 if exact else self.tolerances(path, dtype, 0)
+        if a.shape != b.shape:
+            note = f"theirs has the shape {b.shape}"
+            return Difference(path, path, a.shape, dtype, 0, tolerance, None, False, False, note)
+        measures = measure(a, b, dtype)
+        return Difference(
+            path, path, a.shape, dtype, 0, tolerance, measures, False, self._is_rounding(measures, tolerance)
+        )
+
+    def _activation(self, path: str) -> Difference:
+        theirs, dtype, depth = self.names[path], self._dtype(path), self.depths[path]
+        check_kinds(self.a, path)
+        check_kinds(self.b, theirs)
+        tolerance = self.tolerances(path, dtype, depth)
+        arrays = pair(self.a, self.b, path, theirs)
+        fields = (path, theirs, self.a.shapes[path], dtype, depth)
+        if isinstance(arrays, str):
+            return Difference(*fields, tolerance, None, False, False, arrays)
+        if arrays is None:
+            return self._brief(fields, tolerance)
+        a, b, note = arrays
+        measures = measure(a, self.padding.without(path, a, b), dtype)
+        equal = self._is_rounding(measures, tolerance)
+        if not equal and self._only_padding(path, a, b, dtype, tolerance):
+            note = f"{note}; only rows of padding differ, on which no result depends".removeprefix("; ")
+        return Difference(*fields, tolerance, measures, False, equal, note)
+
+    def _only_padding(self, path: str, a: Any, b: Any, dtype: str, tolerance: float) -> bool:
+        kept = self.padding.without(path, a, b, strictly=True)
+        return kept is not b and self._is_rounding(measure(a, kept, dtype), tolerance)
+
+    def _brief(self, fields: tuple[str, str, tuple[int, ...], str, int], tolerance: float) -> Difference:
+        path, theirs = fields[:2]
+        tolerance *= ESTIMATE_FACTOR
+        a, b = self.a.statistics.get(path), self.b.statistics.get(theirs)
+        if a is None or b is None:
+            return Difference(*fields, tolerance, None, True, False, "one side has a part, the other statistics")
+        if np.prod(a.shape, dtype=object) != np.prod(b.shape, dtype=object):
+            return Difference(*fields, tolerance, None, True, False, f"theirs has the shape {b.shape}")
+        # The projection is seeded by the name under which its side recorded it.
+        same = path == theirs
+        if not same and path in self.a.activations and path not in self.a.slices:
+            a, same = summarize(theirs, self.a.activations[path]), True
+        elif not same and theirs in self.b.activations and theirs not in self.b.slices:
+            b, same = summarize(path, self.b.activations[theirs]), True
+        measures = measure_statistics(a, b, same_projection=same)
+        return Difference(*fields, tolerance, measures, True, self._is_rounding(measures, tolerance))
+
+
+def _some(names: Iterable[str]) -> str:
+    names = list(names)
+    return ", ".join(f"{name:.60}" for name in names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")

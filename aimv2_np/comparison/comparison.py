@@ -1,0 +1,154 @@
+"""What a comparison finds: one `Difference` per activation that both sides have, and the `Comparison` of them all."""
+
+from dataclasses import dataclass, field
+from math import inf, isfinite
+from typing import TYPE_CHECKING, Any
+
+from aimv2_np.comparison.measure import Measures
+
+if TYPE_CHECKING:
+    from aimv2_np.comparison.diagnosis import Diagnosis
+
+WORST = 5  # how many are listed as the worst
+
+# What the axes of an activation are called, by the end of its path and its rank.
+AXES = {
+    ("pixel_values", 4): ("picture", "channel", "row", "column"),
+    ("scores", 4): ("batch", "head", "query", "key"),
+    ("probs", 4): ("batch", "head", "query", "key"),
+    ("position_embedding", 2): ("token", "channel"),
+    ("input_ids", 2): ("batch", "token"),
+    ("attention_mask", 2): ("batch", "token"),
+    ("logits_per_image", 2): ("picture", "text"),
+    ("logits_per_text", 2): ("text", "picture"),
+    ("", 4): ("batch", "head", "token", "channel"),
+    ("", 3): ("batch", "token", "channel"),
+    ("", 2): ("batch", "channel"),
+}
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One activation on both sides.
+
+    Attributes:
+        path, theirs: its name in the reference and in the other recording.
+        shape, dtype: of the whole activation in the reference; the coarser dtype of the two.
+        depth: blocks behind it.
+        tolerance: the relative error that counts as rounding here.
+        measures: the errors; None when the shapes do not fit.
+        from_statistics: whether only statistics were compared: then errors are estimates.
+        equal: whether the difference is rounding.
+        note: what else is to be said of it.
+    """
+
+    path: str
+    theirs: str
+    shape: tuple[int, ...]
+    dtype: str
+    depth: int
+    tolerance: float
+    measures: Measures | None
+    from_statistics: bool
+    equal: bool
+    note: str = ""
+
+    @property
+    def relative(self) -> float:
+        """‖theirs - ours‖ / ‖ours‖; infinite for NaN on one side and for another shape."""
+        return inf if self.measures is None else self.measures.relative
+
+    @property
+    def excess(self) -> float:
+        """The relative error in tolerances."""
+        return self.relative / self.tolerance if self.tolerance else (inf if self.relative else 0.0)
+
+    @property
+    def where(self) -> dict[str, int] | None:
+        """Axis → index of the largest error."""
+        if self.measures is None or self.measures.where is None:
+            return None
+        name, index = self.path.rpartition(".")[2].removeprefix("inputs/"), self.measures.where
+        axes = AXES.get((name, len(index))) or AXES.get(("", len(index))) or tuple(f"axis {i}" for i in range(9))
+        return dict(zip(axes, index, strict=False))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, as `--json` prints them; what is infinite or unknown is None."""
+        facts = self.measures
+        return {
+            "path": self.path,
+            "theirs": self.theirs,
+            "shape": list(self.shape),
+            "dtype": self.dtype,
+            "depth": self.depth,
+            "max_abs": _finite(facts.max_abs if facts else None),
+            "relative": _finite(facts.relative if facts else None),
+            "worst_row": _finite(facts.worst_row if facts else None),
+            "ulps": _finite(facts.ulps if facts else None),
+            "cosine": _finite(facts.cosine if facts else None),
+            "nonfinite": facts.nonfinite if facts else 0,
+            "where": self.where,
+            "tolerance": self.tolerance,
+            "estimated": self.from_statistics,
+            "equal": self.equal,
+            "note": self.note,
+        }
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What `compare` found.
+
+    Attributes:
+        differences: all activations that both sides have, in order of execution; inputs first.
+        missing: paths of the reference that the other side lacks.
+        extra: names of the other side that no path of the reference answers to.
+        diagnosis: the fault that explains the first divergence to rounding, or None.
+        explanation: what was found, in sentences.
+        notes: what else differs between the recordings.
+    """
+
+    differences: tuple[Difference, ...] = field(repr=False)
+    missing: tuple[str, ...] = field(default=(), repr=False)
+    extra: tuple[str, ...] = field(default=(), repr=False)
+    diagnosis: "Diagnosis | None" = None
+    explanation: str = ""
+    notes: tuple[str, ...] = field(default=())
+
+    @property
+    def equal(self) -> bool:
+        """Whether all differences are rounding."""
+        return all(difference.equal for difference in self.differences)
+
+    @property
+    def first(self) -> Difference | None:
+        """The first divergence in order of execution, or None."""
+        return next((difference for difference in self.differences if not difference.equal), None)
+
+    @property
+    def worst(self) -> tuple[Difference, ...]:
+        """The largest divergences in units of their tolerances; of equal sides, the largest rounding errors."""
+        several = [difference for difference in self.differences if not difference.equal] or list(self.differences)
+        return tuple(sorted(several, key=lambda difference: -difference.excess)[:WORST])
+
+    def __bool__(self) -> bool:
+        """`if compare(...)`: whether the sides are equal."""
+        return self.equal
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, as `--json` prints them."""
+        return {
+            "equal": self.equal,
+            "compared": len(self.differences),
+            "first": self.first.to_dict() if self.first else None,
+            "worst": [difference.to_dict() for difference in self.worst],
+            "diagnosis": self.diagnosis.identifier if self.diagnosis else None,
+            "explanation": self.explanation,
+            "missing": list(self.missing),
+            "extra": list(self.extra),
+            "notes": list(self.notes),
+        }
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and isfinite(value) else None

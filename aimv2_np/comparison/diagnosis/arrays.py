@@ -1,0 +1,66 @@
+"""What the recorded arrays tell alone, without the model: outputs exchanged, tokens in another order, pixels."""
+
+from collections.abc import Iterator
+from itertools import permutations
+from math import isqrt
+
+import numpy as np
+
+from aimv2_np.comparison.diagnosis.context import Context, NDArray
+from aimv2_np.comparison.diagnosis.embeddings import by_columns, pixel_faults
+from aimv2_np.comparison.diagnosis.half import ADVICE, overflowed
+from aimv2_np.recording.recording import INPUTS
+
+# (identifier, sentence, path → what the other side would have recorded)
+Predictions = Iterator[tuple[str, str, dict[str, NDArray]]]
+
+EXCHANGED = (
+    ("qkv_order", ("q_proj", "k_proj", "v_proj")),
+    ("qkv_order", ("q", "k", "v")),
+    ("gate_up_swapped", ("gate_proj", "up_proj")),
+)
+
+
+def predictions(context: Context, path: str) -> Predictions:
+    """All that could explain a first divergence at `path`."""
+    if path == INPUTS + "pixel_values":
+        pixels = context.input("pixel_values")
+        assert pixels is not None
+        for identifier, sentence, changed in pixel_faults(pixels):
+            yield identifier, sentence, {path: changed}
+        return
+    array = context.ours(path)
+    if array is None:
+        return
+    yield from _exchanged(context, path)
+    if path.endswith("patch_embed") and array.ndim == 3:
+        for rows, columns in _grids(array.shape[1]):
+            sentence = f"{path} gives the patches column by column; they run row by row"
+            yield "patches_column_order", sentence, {path: by_columns(array, rows, columns)}
+    if (np.abs(array) > 0).any() and not np.array_equal(overflowed(array), array):
+        yield "float16_overflow", f"the output of {path} overflows: {ADVICE}", {path: overflowed(array)}
+
+
+def _exchanged(context: Context, path: str) -> Predictions:
+    """The outputs of several projections under each other's names."""
+    parent, _, name = path.rpartition(".")
+    for identifier, names in EXCHANGED:
+        several = [f"{parent}.{part}" for part in names]
+        arrays = [context.ours(part) for part in several]
+        # All of them, as two alone could not tell which order it is.
+        if name not in names or any(array is None for array in arrays) or not all(map(context.has, several)):
+            continue
+        for order in permutations(range(len(names))):
+            if order != tuple(range(len(names))):
+                found = ", ".join(names[i] for i in order)
+                sentence = f"{parent} exchanges its projections: what it calls {', '.join(names)} is {found}"
+                yield identifier, sentence, {several[j]: arrays[i] for j, i in enumerate(order)}  # type: ignore[misc]
+
+
+def _grids(tokens: int) -> Iterator[tuple[int, int]]:
+    """All grids of so many patches, but for those of one row or column."""
+    for rows in range(2, isqrt(tokens) + 1):
+        if tokens % rows == 0:
+            yield rows, tokens // rows
+            if rows * rows != tokens:
+                yield tokens // rows, rows

@@ -1,0 +1,125 @@
+"""How far two arrays are apart: the numbers of a comparison, from whole arrays or from their statistics."""
+
+from dataclasses import dataclass
+from math import inf, nan
+from typing import Any
+
+import numpy as np
+
+from aimv2_np.recording.statistics import Statistics
+
+NDArray = np.ndarray[Any, np.dtype[Any]]
+
+# Distance from 1 to the next number, and the smallest normal number. NumPy has no bfloat16.
+EPS = {"float64": 2.0**-52, "float32": 2.0**-23, "float16": 2.0**-10, "bfloat16": 2.0**-7}
+TINY = {"float64": 2.0**-1022, "float32": 2.0**-126, "float16": 2.0**-14, "bfloat16": 2.0**-126}
+# A row that is small beside the others is judged by this part of their size: what cancels has no digits left.
+ROW_FLOOR = 0.1
+
+
+@dataclass(frozen=True)
+class Measures:
+    """Attributes:
+    max_abs: the largest |b - a|; from statistics alone a lower bound of it.
+    relative: ‖b - a‖ / ‖a‖ (Frobenius); from statistics an estimate, to a fifth or so.
+    worst_row: the same for the worst row (vector along the last axis), rows taken as at least a tenth as large as
+        the average one; None from statistics.
+    ulps: the largest |b - a| / ulp, of the dtype at a or at the average (rms) size, whichever is larger: a small
+        number beside large ones carries their rounding. None from statistics.
+    cosine: of the two flattened arrays.
+    where: index of the largest error; None from statistics.
+    nonfinite: how many elements are NaN or infinite in b and finite in a, or the other way round.
+    """
+
+    max_abs: float
+    relative: float
+    worst_row: float | None
+    ulps: float | None
+    cosine: float
+    where: tuple[int, ...] | None
+    nonfinite: int = 0
+
+
+def measure(a: NDArray, b: NDArray, dtype: str) -> Measures:
+    """`b` against the reference `a` of the same shape; errors in ulps are of `dtype`.
+
+    Elements that are not finite in both (the same infinity, or NaN) count as equal; in one alone, as an infinite error.
+    """
+    if a.size == 0:
+        return Measures(0.0, 0.0, 0.0, 0.0, 1.0, None)
+    with np.errstate(invalid="ignore"):  # of NaNs that signal
+        a, b = a.astype(np.float64), b.astype(np.float64)
+        bad = np.isfinite(a) != np.isfinite(b)
+        bad |= np.isinf(a) & np.isinf(b) & (a != b)
+    nonfinite = int(bad.sum())
+    both = np.isfinite(a) & np.isfinite(b)
+    a, b = np.where(both, a, 0.0), np.where(both, b, 0.0)
+    error = np.abs(b - a)
+    if nonfinite:
+        where = np.unravel_index(int(bad.argmax()), a.shape)
+        return Measures(inf, inf, inf, inf, _cosine(a, b), tuple(map(int, where)), nonfinite)
+    size = _rms(a)
+    where = np.unravel_index(int(error.argmax()), a.shape)
+    return Measures(
+        max_abs=float(error.max()),
+        relative=_ratio(_rms(error), size),
+        worst_row=_worst_row(a, error, size),
+        ulps=float((error / _ulp(np.maximum(np.abs(a), size), dtype)).max()),
+        cosine=_cosine(a, b),
+        where=tuple(map(int, where)),
+    )
+
+
+def measure_statistics(a: Statistics, b: Statistics, *, same_projection: bool = True) -> Measures:
+    """Like `measure`, from what statistics still tell; without comparable projections the moments alone must do."""
+    summary = np.array([[s.mean, s.std, s.min, s.max, s.rms] for s in (a, b)])
+    if not np.isfinite(summary).all():
+        same = np.array_equal(np.isfinite(summary[0]), np.isfinite(summary[1]))
+        error = 0.0 if same else inf
+        return Measures(error, error, None, None, 1.0 if same else nan, None, int(not same))
+    count = min(len(a.first), len(b.first))
+    rest = [np.concatenate([s.first[:count], s.projection[: len(s.projection) * same_projection]]) for s in (a, b)]
+    if not np.isfinite(rest).all():  # overflowed float32, or a damaged file: no number to subtract
+        same = np.array_equal(rest[0], rest[1], equal_nan=True)
+        error = 0.0 if same else inf
+        return Measures(error, error, None, None, 1.0 if same else nan, None, int(not same))
+    moments = np.abs(summary[1] - summary[0])
+    first = np.abs(b.first[:count].astype(np.float64) - a.first[:count])
+    max_abs = float(max(moments[2:4].max(), first.max(initial=0.0)))
+    if not same_projection:
+        relative = max(float(moments[[0, 1, 4]].max()), _rms(first) if count else 0.0)
+        return Measures(max_abs, _ratio(relative, a.rms), None, None, nan, None)
+    pa, pb = a.projection.astype(np.float64), b.projection.astype(np.float64)
+    # The bound on the left costs no estimate: |rms(b) - rms(a)| ≤ rms(b - a).
+    error = max(_rms(pb - pa), float(moments[4]))
+    return Measures(max_abs, _ratio(error, a.rms), None, None, _cosine(pa, pb), None)
+
+
+def _ratio(error: float, size: float) -> float:
+    return 0.0 if error == 0 else (error / size if size else inf)
+
+
+def _rms(x: NDArray) -> float:
+    """Scaled by its largest element first, so that no square overflows."""
+    largest = float(np.abs(x).max()) if x.size else 0.0
+    return largest * float(np.sqrt(np.mean(np.square(x / largest)))) if largest else 0.0
+
+
+def _worst_row(a: NDArray, error: NDArray, size: float) -> float:
+    if a.ndim == 0 or size == 0:
+        return _ratio(_rms(error), size)
+    rows = np.sqrt(np.mean(np.square(error / size), axis=-1))
+    sizes = np.sqrt(np.mean(np.square(a / size), axis=-1))
+    return float((rows / np.maximum(sizes, ROW_FLOOR)).max())
+
+
+def _ulp(size: NDArray, dtype: str) -> NDArray:
+    """The distance between neighbouring numbers of `dtype` around `size`."""
+    exponent = np.floor(np.log2(np.maximum(size, TINY[dtype])))
+    ulp: NDArray = np.exp2(exponent) * EPS[dtype]
+    return ulp
+
+
+def _cosine(a: NDArray, b: NDArray) -> float:
+    length = _rms(a) * _rms(b)
+    return float(np.mean((a / _rms(a)) * (b / _rms(b)))) if length else (1.0 if _rms(a) == _rms(b) else 0.0)

@@ -1,0 +1,57 @@
+"""What a comparison found, in sentences."""
+
+from math import isfinite
+
+from aimv2_np.comparison.comparison import Comparison, Difference
+from aimv2_np.comparison.diagnosis import Outcome
+
+
+def explain(result: Comparison, outcome: Outcome) -> str:
+    """What was compared, where the sides part, and why."""
+    first, compared = result.first, len(result.differences)
+    if first is None:
+        worst = result.worst[0]
+        return (
+            f"The {compared} activations that both sides have differ by no more than rounding; "
+            f"the largest relative error for its place is {number(worst.relative)} in {worst.path}."
+        )
+    apart = sum(not difference.equal for difference in result.differences)
+    sentences = [f"{apart} of {compared} activations differ by more than rounding, {first.path} first: {told(first)}."]
+    index = result.differences.index(first)
+    if index:
+        sentences.append(f"All before it agree, the last of them {result.differences[index - 1].path}.")
+    if outcome.diagnosis:
+        sentences.append(f"The cause: {outcome.diagnosis.sentence}.")
+        sentences.append(f"With this fault planted, an error of {number(outcome.diagnosis.relative)} is left.")
+    if outcome.reason:
+        sentences.append(outcome.reason)
+    return " ".join(sentences)
+
+
+def told(difference: Difference) -> str:
+    """One divergence in a few words."""
+    facts = difference.measures
+    if facts is None:
+        return difference.note
+    if facts.nonfinite:
+        count = "some numbers are" if difference.from_statistics else f"{facts.nonfinite:,} numbers are"
+        return f"{count} infinite or NaN on one side only{place(difference)}"
+    text = f"relative error {number(facts.relative)}, where {number(difference.tolerance)} would be rounding"
+    largest = f"; the largest, {number(facts.max_abs)}, lies{place(difference)}" if facts.where else ""
+    return text + largest + (f" ({difference.note})" if difference.note else "")
+
+
+def place(difference: Difference) -> str:
+    """at batch 0, token 3, channel 17"""
+    if not difference.where:
+        return ""
+    return " at " + ", ".join(f"{axis} {index}" for axis, index in difference.where.items())
+
+
+def number(value: float | None) -> str:
+    """Two digits: 1.2e-07, 0.034, 12; a dash for what is not known."""
+    if value is None:
+        return "-"
+    if not isfinite(value):
+        return "inf" if value > 0 else str(value)
+    return f"{value:.2g}" if value == 0 or 1e-3 <= abs(value) < 1e5 else f"{value:.1e}"

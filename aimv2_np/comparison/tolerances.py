@@ -1,0 +1,86 @@
+"""How far rounding alone may drive two computations of the same network apart; docs/compare.md has the measurements.
+
+    tolerance(dtype, depth) = c · ε · √(1 + depth)        depth: how many blocks the activation has behind it
+
+Roundings of different blocks are independent, so their squares add up: errors grow with the root of the depth.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+
+from aimv2_np.comparison.measure import EPS
+
+# c: four times what was measured, which stays below 6 ε√(1 + depth) in float32 and float64, where every product sums
+# in the dtype itself, and about 1 ε√(1 + depth) in the half precisions, whose products are summed in float32.
+FACTOR = {"float64": 24.0, "float32": 24.0, "float16": 4.0, "bfloat16": 4.0}
+# The worst row may be this much worse than all together.
+ROW_FACTOR = 4.0
+# Glob → factor, for what amplifies errors that came before: e^x in the softmax turns the absolute error of a score
+# into a relative one; a logit is a cosine, whose error is relative to 1 and not to itself.
+AMPLIFIED = {"*probs": 4.0, "*logits_per_*": 8.0}
+PRECISIONS = ("float64", "float32", "float16", "bfloat16")  # from fine to coarse
+
+
+@dataclass(frozen=True)
+class Tolerances:
+    """Relative tolerances of a comparison.
+
+    Attributes:
+        rtol: one tolerance for everything, in place of the formula.
+        rules: glob → tolerance for the paths that match; the last one that does counts.
+        dtype: what the other side computed in, where its arrays do not show it ("bfloat16" saved as float32, say).
+    """
+
+    rtol: float | None = None
+    rules: Mapping[str, float] = field(default_factory=dict)
+    dtype: str | None = None
+
+    def __post_init__(self) -> None:
+        for value in ([] if self.rtol is None else [self.rtol]) + list(self.rules.values()):
+            if not 0 <= value < float("inf"):
+                raise ValueError(f"the tolerance is {value}; expected a relative error, 0 or more")
+        if self.dtype is not None and self.dtype not in EPS:
+            raise ValueError(f"the tolerances' dtype is {self.dtype!r}; expected one of {', '.join(EPS)}")
+
+    @classmethod
+    def of(cls, value: "Tolerances | Mapping[str, float] | float | None") -> "Tolerances":
+        """Tolerances from what `compare` takes: themselves, glob → number, one number, or None."""
+        if isinstance(value, Tolerances):
+            return value
+        if isinstance(value, Mapping):
+            return cls(rules=dict(value))
+        return cls(rtol=None if value is None else float(value))
+
+    def __call__(self, path: str, dtype: str, depth: int) -> float:
+        """The largest relative error of the activation `path` that counts as rounding."""
+        for pattern in reversed(list(self.rules)):
+            if fnmatchcase(path, pattern):
+                return self.rules[pattern]
+        if self.rtol is not None:
+            return self.rtol
+        factor = next((factor for pattern, factor in AMPLIFIED.items() if fnmatchcase(path, pattern)), 1.0)
+        return float(factor * FACTOR[dtype] * EPS[dtype] * (1 + depth) ** 0.5)
+
+
+def coarsest(dtypes: Iterable[str]) -> str:
+    """The least precise of the floating-point dtypes among `dtypes`; float32 if there is none."""
+    known = [PRECISIONS.index(dtype) for dtype in dtypes if dtype in PRECISIONS]
+    return PRECISIONS[max(known)] if known else "float32"
+
+
+def depths(order: Iterable[str]) -> dict[str, int]:
+    """Path → number of blocks behind it, for paths in order of execution; above the towers, that of the deeper one."""
+    deepest: dict[str, int] = {}
+    result = {}
+    for path in order:
+        first = path.partition(".")[0]
+        tower = first if first.endswith("_model") else ""
+        block = re.search(r"(?:^|\.)layers\.(\d{1,6})(?:\.|$)", path)
+        if block:
+            deepest[tower] = max(deepest.get(tower, 0), int(block[1]) + 1)
+        elif not tower:
+            deepest[""] = max(deepest.values(), default=0)
+        result[path] = int(block[1]) + 1 if block else deepest.get(tower, 0)
+    return result

@@ -1,0 +1,139 @@
+"""Does it compute the right thing here? The model on this machine against what Transformers computes.
+
+`verify_embedded` needs nothing but this package: it carries a small model and, recorded from Transformers, what every
+module of it computes. `verify_against_transformers` runs Transformers beside it. `published.py` has the third way.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from aimv2_np import storage
+from aimv2_np.comparison.compare import compare
+from aimv2_np.comparison.comparison import Comparison
+from aimv2_np.data import sample_pictures, tiny_golden_path, tiny_model_path
+from aimv2_np.errors import CheckpointError
+from aimv2_np.files.locate import PROCESSOR_FILES
+from aimv2_np.models.auto import load
+from aimv2_np.recording.adapters import record_torch
+from aimv2_np.recording.inputs import load_with_inputs
+from aimv2_np.recording.record import record, versions
+from aimv2_np.recording.recording import Recording
+from aimv2_np.storage.digest import hash_weights
+
+# Windows removes no file that is still mapped: hence ignore_cleanup_errors below.
+PICTURES = 2  # of the sample pictures, with their captions
+
+
+@dataclass(frozen=True)
+class Verified:
+    """A comparison, with what computed on either side.
+
+    Attributes:
+        comparison: what `compare` found.
+        here, there: library → version.
+    """
+
+    comparison: Comparison
+    here: dict[str, str]
+    there: dict[str, str]
+
+
+def verify_embedded(
+    *,
+    backend: str = "numpy",
+    dtype: str = "float32",
+    device: int | None = None,
+    model: str | PathLike[str] | None = None,
+    golden: str | PathLike[str] | None = None,
+) -> Verified:
+    """Run the embedded model on this machine and compare every module with what Transformers computed.
+
+    Args:
+        backend, dtype, device: where and in what to compute it, as for `from_pretrained`.
+        model, golden: another checkpoint and a recording of it from Transformers, in place of the embedded ones.
+
+    Raises:
+        CheckpointError: the golden was recorded with other weights.
+        FileNotFoundError: there is no such model or golden.
+    """
+    network = load(model or tiny_model_path())
+    reference = Recording.load(golden or tiny_golden_path())
+    expected = reference.metadata.get("weights_hash")
+    if expected is not None and expected != hash_weights(network.state_dict()):
+        raise CheckpointError(
+            f"the golden was recorded with other weights than those of {model or tiny_model_path()}; record it anew: "
+            "python -m tests.tools.record_embedded_golden"
+        )
+    return _verified(network.to(backend, dtype, device), reference)
+
+
+def verify_against_transformers(
+    model: str | PathLike[str] | None = None,
+    images: Sequence[Any] = (),
+    texts: Sequence[str] = (),
+    *,
+    backend: str = "numpy",
+    dtype: str = "float32",
+    device: int | None = None,
+    **hub_options: Any,
+) -> Verified:
+    """Run a checkpoint here and in Transformers (eager attention, float32) and compare module by module.
+
+    Args:
+        model: a folder or a hub id; None for the embedded model.
+        images, texts: what to look at; none at all for two of the sample pictures and their captions.
+        backend, dtype, device: where and in what to compute it here, as for `from_pretrained`.
+
+    Raises:
+        ImportError: PyTorch or Transformers is not installed.
+        ValueError, FileNotFoundError, CheckpointError: a checkpoint or inputs that do not fit.
+    """
+    transformers = _transformers()
+    place = storage.fetch(model or tiny_model_path(), extra=PROCESSOR_FILES, **hub_options)
+    if not images and not texts:
+        kind = type(load(place)).__name__
+        samples = sample_pictures()[-PICTURES:]
+        images = [] if kind == "Aimv2TextModel" else [sample.picture for sample in samples]
+        texts = [] if kind == "Aimv2VisionModel" else [sample.caption for sample in samples]
+    network, inputs = load_with_inputs(place, images, texts)
+    if isinstance(inputs.get("pixel_values"), list):
+        raise ValueError("Transformers takes pictures of one size at a time; verify with pictures of one size")
+    theirs = getattr(transformers, type(network).__name__)
+    module = theirs.from_pretrained(place, attn_implementation="eager", dtype="float32").eval()
+    with TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        other = record_torch(module, inputs, Path(folder) / "theirs.safetensors", paths_of(network))
+        there = json.loads(other.metadata["versions"]) | {"transformers": transformers.__version__}
+        ours = record(network.to(backend, dtype, device), inputs, Path(folder) / "ours.safetensors")
+        return Verified(compare(ours, other, model=network), versions(backend), there)
+
+
+def paths_of(network: Any) -> list[str]:
+    """Globs for what both Transformers' modules and ours compute, by path."""
+    outputs = ("last_hidden_state", "pooler_output", "logits_per_*", "*_embeds")
+    towers = [path for path, module in network.named_modules() if hasattr(module, "config")]
+    named = [f"{path}.{name}".lstrip(".") for path in towers for name in outputs]
+    tables = [f"{path}.position_embedding" for path, _ in network.named_modules() if path.endswith("embeddings")]
+    return [*(path for path, _ in network.named_modules() if path), *named, *tables]
+
+
+def _verified(network: Any, reference: Recording) -> Verified:
+    there = json.loads(reference.metadata.get("versions", "{}"))
+    with TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        ours = record(network, reference.inputs, Path(folder) / "ours.safetensors")
+        return Verified(compare(reference, ours), versions(network.backend), there)
+
+
+def _transformers() -> Any:
+    try:
+        import torch  # noqa: F401
+        import transformers
+    except ImportError as error:
+        raise ImportError(
+            f"comparing with Transformers needs PyTorch and Transformers: pip install 'aimv2-np[oracle]' ({error})"
+        ) from error
+    return transformers

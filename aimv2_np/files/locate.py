@@ -1,0 +1,93 @@
+"""From what a user calls a model, a folder or a repository on the hub, to a folder of files on this machine."""
+
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from aimv2_np.errors import CheckpointError
+from aimv2_np.files.hub import download
+
+CONFIG_FILES = ("config.json",)
+WEIGHT_FILES = ("model.safetensors", "model.safetensors.index.json", "model-*-of-*.safetensors")
+MODEL_FILES = CONFIG_FILES + WEIGHT_FILES
+# The same weights in the layouts of other frameworks; one set is enough, the first that a repository has.
+ALTERNATIVES = (WEIGHT_FILES, ("mlx_model.safetensors",), ("flax_model.msgpack",))
+TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "vocab.json",
+    "merges.txt",
+    "special_tokens_map.json",
+    "added_tokens.json",
+)
+IMAGE_PROCESSOR_FILES = ("preprocessor_config.json", "processor_config.json")
+PROCESSOR_FILES = CONFIG_FILES + IMAGE_PROCESSOR_FILES + TOKENIZER_FILES
+
+SHARED_BLOB = re.compile(r"[0-9a-f]{64}")
+HUB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9._-]+")
+
+
+def resolve(
+    path_or_hub_id: str | os.PathLike[str],
+    *,
+    revision: str | None = None,
+    cache_dir: str | os.PathLike[str] | None = None,
+    token: str | bool | None = None,
+    local_files_only: bool = False,
+    files: Sequence[str] = MODEL_FILES,
+) -> Path:
+    """The folder that `path_or_hub_id` names: an existing folder, or the local copy of a hub repository "org/name".
+
+    Of a repository only the files that match `files` (shell patterns) are downloaded, at `revision`, into `cache_dir`
+    (None: the cache that all of Hugging Face's libraries share). An existing folder wins over a repository of the same
+    name; its content is not checked here. Raises FileNotFoundError for a path where nothing is, NotADirectoryError for
+    a file, and what `hub.download` raises when a download fails.
+    """
+    if not isinstance(path_or_hub_id, str | os.PathLike):
+        raise TypeError(f"found {path_or_hub_id!r:.80}; expected the path of a folder, or a hub repository's name")
+    path = Path(path_or_hub_id)
+    if path_or_hub_id != "" and path.is_dir():
+        return path
+    if path.is_file():
+        raise NotADirectoryError(f"{path} is a file; expected a folder: pass the folder that holds it, {path.parent}")
+    name = path_or_hub_id if isinstance(path_or_hub_id, str) else None
+    if name is None or not HUB_ID.fullmatch(name):
+        raise FileNotFoundError(
+            f"there is no folder {str(path_or_hub_id)!r}; expected an existing folder, or a hub repository like "
+            "'apple/aimv2-large-patch14-224'"
+        )
+    return download(name, files, revision=revision, cache_dir=cache_dir, token=token, local_files_only=local_files_only)
+
+
+def check_link(path: Path, folder: Path) -> None:
+    """CheckpointError when `path`, in `folder`, is a link that leads out of it.
+
+    A checkpoint that somebody sent must not make us read files of its choice elsewhere on this machine. Links inside
+    the folder do no harm. The hub's cache is the one exception, because it consists of links: its folders are
+    <cache>/models--<org>--<name>/snapshots/<commit>/ and every file in them leads to models--<org>--<name>/blobs/. In
+    huggingface_hub 2 that may be a link too, to <cache>/blobs/<two digits>/<64 digits>, which repositories share. So a
+    link may also end in these two places, seen from a folder with such names above it; the whole chain of links is
+    followed first, so a blob that is itself a link to elsewhere is refused.
+    """
+    try:
+        target, home = path.resolve(), folder.resolve()
+    except (OSError, RuntimeError):
+        raise CheckpointError(
+            f"{path} is a link that leads nowhere; expected a file of the checkpoint itself"
+        ) from None
+    if target.is_relative_to(home):
+        return
+    repository = home.parent.parent
+    in_hub_cache = home.parent.name == "snapshots" and repository.name.startswith("models--")
+    if in_hub_cache and (target.parent == repository / "blobs" or _in_shared_store(target, repository.parent)):
+        return
+    raise CheckpointError(
+        f"{path} is a link that leads out of its folder, to {target}; expected a file of the checkpoint itself: "
+        "copy the file into the folder if you trust it"
+    )
+
+
+def _in_shared_store(target: Path, cache: Path) -> bool:
+    digits = target.name
+    return bool(SHARED_BLOB.fullmatch(digits)) and target.parent == cache / "blobs" / digits[:2]

@@ -1,0 +1,42 @@
+"""RMSNorm: scale each token to unit root mean square, then by a learned gain.
+
+    y_i = g_i · x_i / sqrt(mean_j x_j² + ε)
+
+Zhang & Sennrich 2019, "Root Mean Square Layer Normalization" (arXiv:1910.07467), eq. 4. AIMv2 uses it right after the
+patch embedding, before attention, before the MLP, and at the end of each tower.
+"""
+
+from dataclasses import dataclass
+
+from aimv2_np.backends.arrays import namespace, widen
+from aimv2_np.backends.operation import operation
+from aimv2_np.shapes import Array, Float
+from aimv2_np.tree.module import Module, Parameter
+
+
+@operation
+def rms_norm(x: Float[Array, "*batch D"], weight: Float[Array, "D"], eps: float) -> Float[Array, "*batch D"]:
+    """The equation above over the last axis, in the dtype of `x`; that of half precision is computed in float32.
+
+    See docs/equations.md, (3).
+    """
+    xp = namespace(x)
+    wide = widen(x)
+    normalised = wide / xp.sqrt(xp.mean(wide * wide, axis=-1, keepdims=True) + eps)  # (..., D) / (..., 1)
+    return weight * normalised.astype(x.dtype, copy=False)
+
+
+@dataclass(repr=False, eq=False)
+class RMSNorm(Module):
+    """RMSNorm with its gain `weight` (D,) and ε `eps`."""
+
+    weight: Float[Array, "D"]
+    eps: float
+
+    @classmethod
+    def skeleton(cls, size: int, eps: float) -> "RMSNorm":
+        """A place for the gain, which starts at one."""
+        return cls(Parameter((size,), fill=1.0), eps)
+
+    def forward(self, x: Float[Array, "*batch D"]) -> Float[Array, "*batch D"]:
+        return rms_norm(x, self.weight, self.eps)

@@ -1,0 +1,118 @@
+"""An ONNX graph, run by ONNX Runtime with its intermediate tensors exposed as outputs."""
+
+import json
+import os
+from collections.abc import Iterable, Mapping
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from aimv2_np.recording.recording import Recording
+from aimv2_np.recording.writer import RecordingWriter
+
+AT_A_TIME = 32  # outputs that are fetched by one run of the graph: bounds the memory, and each run costs a forward
+
+
+def record_onnx(
+    model: Any,
+    inputs: Mapping[str, Any],
+    path: str | os.PathLike[str],
+    include: str | Iterable[str] = "*",
+    **options: Any,
+) -> Recording:
+    """Run an ONNX model and write the floating-point tensors of its graph to `path`, by their names in the graph.
+
+    Exporters name a tensor after its module and operator, `/encoder/layers.0/ffn/down_proj/MatMul_output_0`, all but
+    the graph's outputs, which have names of their own. From a file, these are recorded under both.
+
+    Args:
+        model: the path of an .onnx file, all of whose tensors are exposed (this needs the `onnx` package); or an
+            `onnxruntime.InferenceSession`, whose outputs are recorded.
+        inputs: input of the graph → array; floats are brought to the dtype that the graph expects.
+        path: the safetensors file to write.
+        include: a glob or several; only matching names are recorded, and computed.
+        options: statistics, slices, overwrite and metadata of `RecordingWriter`.
+
+    Raises:
+        ImportError: onnxruntime (or onnx, for a path) is not installed.
+        FileNotFoundError: there is no such model.
+        ValueError: inputs that the graph does not have, or no name matches `include`.
+        FileExistsError: `path` is there and `overwrite` is not set.
+    """
+    session, second = _expose(Path(model)) if isinstance(model, str | os.PathLike) else (model, {})
+    patterns = (include,) if isinstance(include, str) else tuple(include)
+    names = [out.name for out in session.get_outputs() if "float" in out.type or "double" in out.type]
+
+    def wanted(name: str) -> bool:
+        return any(fnmatchcase(name, pattern) for pattern in patterns)
+
+    names = [name for name in names if wanted(name) or wanted(second.get(name, name))]
+    if not names:
+        raise ValueError(
+            f"include is {', '.join(patterns)!r:.200}, which no floating-point tensor of the graph matches"
+        )
+    arrays = _inputs(session, inputs)
+    metadata = {"backend": "onnxruntime", "versions": json.dumps(_versions())}
+    metadata |= dict(options.pop("metadata", None) or {})
+    with RecordingWriter(path, source="onnxruntime", metadata=metadata, **options) as writer:
+        for name, array in arrays.items():
+            writer.add_input(name, array)
+        for start in range(0, len(names), AT_A_TIME):
+            group = names[start : start + AT_A_TIME]
+            for name, array in zip(group, session.run(group, arrays), strict=True):
+                for recorded in filter(wanted, dict.fromkeys((second.get(name, name), name))):
+                    writer.add(recorded, np.asarray(array))
+    return Recording.load(path)
+
+
+def _expose(path: Path) -> tuple[Any, dict[str, str]]:
+    """A session of the graph in a file with every node's outputs added to its outputs, in order of execution.
+
+    And the second names of what were outputs before: by the node that computes them.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no file {path}; expected an .onnx model")
+    try:
+        import onnx
+        import onnxruntime
+    except ImportError as error:
+        raise ImportError(f"recording an ONNX file needs onnx and onnxruntime: pip install both ({error})") from error
+    graph = onnx.load(str(path), load_external_data=False)
+    final = {out.name: out for out in graph.graph.output}
+    second = {}
+    del graph.graph.output[:]
+    for node in graph.graph.node:
+        for i, name in enumerate(node.output):
+            if name and node.op_type != "Constant":
+                graph.graph.output.append(final.get(name) or onnx.ValueInfoProto(name=name))
+            if name in final and node.name:
+                second[name] = f"{node.name}_output_{i}"
+    settings = onnxruntime.SessionOptions()
+    # As written: a fused node has no intermediate tensors.
+    settings.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    settings.log_severity_level = 3
+    settings.add_session_config_entry(
+        "session.model_external_initializers_file_folder_path", str(path.parent.absolute())
+    )
+    providers = onnxruntime.get_available_providers()
+    return onnxruntime.InferenceSession(graph.SerializeToString(), settings, providers=providers), second
+
+
+def _inputs(session: Any, inputs: Mapping[str, Any]) -> dict[str, Any]:
+    wanted = {node.name: node.type for node in session.get_inputs()}
+    if wanted.keys() != inputs.keys():
+        raise ValueError(f"inputs are {', '.join(sorted(inputs))}; the graph expects {', '.join(sorted(wanted))}")
+    kinds = {"tensor(float)": np.float32, "tensor(double)": np.float64, "tensor(float16)": np.float16}
+    arrays = {name: np.asarray(value) for name, value in inputs.items()}
+    return {
+        name: array.astype(kinds.get(wanted[name], array.dtype), copy=False) if array.dtype.kind == "f" else array
+        for name, array in arrays.items()
+    }
+
+
+def _versions() -> dict[str, str]:
+    import onnxruntime
+
+    return {"onnxruntime": onnxruntime.__version__}

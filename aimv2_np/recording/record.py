@@ -1,0 +1,134 @@
+"""Running the reference and recording what every module computes."""
+
+import json
+import os
+import platform
+from collections.abc import Iterable, Mapping
+from hashlib import sha256
+from typing import Any
+
+import numpy as np
+
+from aimv2_np.backends.arrays import is_array
+from aimv2_np.models.packing import is_pack
+from aimv2_np.recording.recording import Recording
+from aimv2_np.recording.writer import RecordingWriter
+from aimv2_np.shapes import Array
+from aimv2_np.storage.digest import hash_weights
+from aimv2_np.tree.tracing import trace
+
+HEADS = {"q", "k", "v"}  # a trace sees them anyway: their projections' outputs once more, split into heads
+
+
+def record(
+    model: Any,
+    inputs: Mapping[str, Any],
+    path: str | os.PathLike[str],
+    include: str | Iterable[str] = "*",
+    *,
+    inner: bool = False,
+    statistics: bool = False,
+    whole: Iterable[str] = (),
+    slices: Mapping[str, str] | None = None,
+    overwrite: bool = False,
+    **options: Any,
+) -> Recording:
+    """Run `model(**inputs)` and write what it computed to `path`; docs/golden.md describes the file.
+
+    Activations go to disk as they are computed: memory stays bounded however many there are.
+
+    Args:
+        model: an Aimv2Model, Aimv2VisionModel or Aimv2TextModel.
+        inputs: its arguments by name: pixel_values (B, C, H, W), input_ids (B, T), attention_mask (B, T). Pictures of
+            several sizes, a list of (C, h, w), are recorded as the pack (1, ΣN, D) that they go through the layers as.
+        path: the safetensors file to write.
+        include: a glob or several; only matching paths are recorded ("vision_model.encoder.layers.*.ffn").
+        inner: also what lies inside attention, as in `aimv2_np.trace`; operations then run as written.
+        statistics: shape, moments, first numbers and a random projection of each activation instead of itself.
+        whole: globs; with `statistics`, what matches is kept whole as well ("*_embeds", "inputs/*").
+        slices: glob → part of the activations to keep, as NumPy writes it ("0, :16").
+        overwrite: replace a file that is there.
+        options: further arguments of the model that are no arrays, such as causal=False; the recording holds them.
+
+    Raises:
+        FileExistsError: `path` is there and `overwrite` is False.
+        ValueError: inputs that do not fit the model, a slice that does not fit, or globs that match no activation.
+    """
+    patterns = (include,) if isinstance(include, str) else tuple(include)
+    arrays = {name: value if is_array(value) or is_pack(value) else np.asarray(value) for name, value in inputs.items()}
+    facts = describe(model) | ({"options": json.dumps(options)} if options else {})
+    pictures = arrays.get("pixel_values")
+    if isinstance(pictures, list | tuple):
+        facts["packed"] = str(len(pictures))
+    with RecordingWriter(
+        path,
+        source="aimv2_np",
+        statistics=statistics,
+        whole=whole,
+        slices=slices,
+        overwrite=overwrite,
+        metadata=facts,
+    ) as writer:
+        _run(model, arrays, options, writer, patterns, inner)
+    return Recording.load(path)
+
+
+def _run(
+    model: Any,
+    arrays: Mapping[str, Array | list[Array]],
+    options: Mapping[str, Any],
+    writer: RecordingWriter,
+    patterns: tuple[str, ...],
+    inner: bool,
+) -> None:
+    def store(name: str, array: Array) -> None:
+        if inner or name.rpartition(".")[2] not in HEADS:
+            writer.add(name, array)
+
+    for name, array in arrays.items():
+        if isinstance(array, list | tuple):
+            for i, one in enumerate(array):
+                writer.add_input(f"{name}.{i}", one)
+        else:
+            writer.add_input(name, array)
+    with trace(model, patterns, inner=inner, store=store):
+        model(**arrays, **options)
+    if not writer.order:
+        raise ValueError(
+            f"include is {', '.join(patterns)!r:.200}, which asks for q, k or v: pass inner=True (--inner)"
+        )
+
+
+def describe(model: Any) -> dict[str, str]:
+    """What a recording says of the model that made it."""
+    config = json.dumps(model.config.to_dict(), sort_keys=True)
+    return {
+        "config": config,
+        "config_hash": sha256(config.encode()).hexdigest(),
+        "weights_hash": hash_weights(model.state_dict()),
+        "versions": json.dumps(versions(model.backend)),
+        "dtype": model.dtype,
+        "backend": model.backend,
+        "seed": "crc32(path)",  # what the random projection of each activation is drawn from
+        **({"model": json.dumps(model.origin)} if model.origin else {}),  # where `compare` finds its weights
+    }
+
+
+def versions(backend: str = "numpy") -> dict[str, str]:
+    """What computes here: this package, Python, NumPy with its BLAS, and CuPy if that is the backend."""
+    import aimv2_np
+
+    blas = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
+    result = {
+        "aimv2_np": aimv2_np.__version__,
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "blas": f"{blas.get('name', 'unknown')} {blas.get('version', '')}".strip(),
+    }
+    return result if backend == "numpy" else result | {backend: _version_of(backend)}
+
+
+def _version_of(backend: str) -> str:
+    from importlib import import_module
+
+    return str(import_module(backend).__version__)

@@ -1,0 +1,193 @@
+"""A folder of weights: one safetensors file, several with an index, or one MessagePack file."""
+
+import os
+import re
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from aimv2_np.errors import CheckpointError, plain
+from aimv2_np.files.files import read_json, telling_cache
+from aimv2_np.files.locate import check_link
+from aimv2_np.storage.formats.dtypes import STORED
+from aimv2_np.storage.formats.mapped import MappedFile
+from aimv2_np.storage.formats.messagepack import MessagePackFile
+from aimv2_np.storage.formats.safetensors_file import SafetensorsFile
+
+SINGLE = "model.safetensors"
+INDEX = "model.safetensors.index.json"
+# Where Apple's other releases keep the same weights; looked for when there is neither of the two above.
+OTHERS: dict[str, type[SafetensorsFile] | type[MessagePackFile]] = {
+    "mlx_model.safetensors": SafetensorsFile,
+    "flax_model.msgpack": MessagePackFile,
+}
+PICKLES = {".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle"}
+# A plain file name on every operating system: no separator, no drive, no way up, nothing hidden.
+SHARD_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,200}\.safetensors")
+
+
+class Tensors(Protocol):
+    """What is asked of the weights of a model, in whichever layout they are stored."""
+
+    folder: Path
+    shapes: dict[str, tuple[int, ...]]
+    dtypes: dict[str, str]
+    metadata: dict[str, str]
+
+    def read(self, name: str, dtype: str = "float32") -> np.ndarray[Any, Any]:
+        """A tensor in a dtype that models compute in."""
+
+    def stored(self, name: str) -> np.ndarray[Any, Any]:
+        """A tensor's numbers as they are stored, a view."""
+
+    def release(self) -> None:
+        """Let go of the memory that reading has taken so far."""
+
+
+class Checkpoint:
+    """The tensors of a folder, by name. Headers have been read and checked, tensors are read when asked for."""
+
+    def __init__(self, folder: Path, files: Mapping[str, MappedFile]) -> None:
+        self.folder = folder
+        self._files = dict(files)
+        entries = {name: file.entries[name] for name, file in self._files.items()}
+        self.shapes: dict[str, tuple[int, ...]] = {name: entry.shape for name, entry in entries.items()}
+        self.dtypes: dict[str, str] = {name: entry.dtype for name, entry in entries.items()}
+        self.metadata: dict[str, str] = {}
+        for file in dict.fromkeys(self._files.values()):
+            self.metadata.update(file.metadata)
+        self.nbytes: int = sum(entry.stop - entry.start for entry in entries.values())
+
+    def __repr__(self) -> str:
+        return f"Checkpoint({str(self.folder)!r}: {len(self.shapes)} tensors, {self.nbytes} bytes)"
+
+    def read(self, name: str, dtype: str = "float32") -> np.ndarray[Any, Any]:
+        """Tensor `name` as a read-only array of `dtype` ("float32", "float64", "float16").
+
+        Stored in that dtype it is a view of the mapped file: nothing is copied or even read yet. Otherwise it is
+        converted (bfloat16 and float16 to float32 exactly), and CheckpointError is raised for values that are not
+        finite or too large for `dtype`, as it is for a tensor that holds no floating-point numbers.
+        """
+        return self._file(name).read(name, dtype)
+
+    def stored(self, name: str) -> np.ndarray[Any, Any]:
+        """Tensor `name` as it is stored, bfloat16 as its bits: a view of the mapped file (see `MappedFile.stored`)."""
+        return self._file(name).stored(name)
+
+    def release(self) -> None:
+        """Let go of the memory that reading has taken so far; the system fetches what is read again."""
+        for file in dict.fromkeys(self._files.values()):
+            file.release()
+
+    def _file(self, name: str) -> MappedFile:
+        if name not in self._files:
+            raise KeyError(f"{self.folder} has no tensor {name!r}")
+        return self._files[name]
+
+    def find_non_finite(self) -> list[str]:
+        """The names of the tensors that hold inf or NaN.
+
+        Reads every byte, seconds for a large checkpoint from disk, which is why opening does not do it: mapped weights
+        are not touched before they are used. (Weights that are converted on reading are checked then.)
+        """
+        floats = (name for name in self._files if self.dtypes[name] in STORED)
+        return [name for name in floats if not self._files[name].is_finite(name)]
+
+
+def open_checkpoint(folder: str | os.PathLike[str]) -> Checkpoint:
+    """The checkpoint in `folder`, its tensors under the names that they are stored by.
+
+    That is `model.safetensors`, or else the files that `model.safetensors.index.json` names, or else one of `OTHERS`.
+
+    Raises FileNotFoundError when there are no weights or a file of the index is missing, and CheckpointError for files
+    that are damaged, do not agree with the index, lie outside the folder, or are pickles, which are never opened.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        problem = "is a file" if folder.exists() else "does not exist"
+        raise FileNotFoundError(f"{folder} {problem}; expected a folder with {SINGLE}")
+    if os.path.lexists(folder / SINGLE):
+        file = _open(folder, SINGLE)
+        return Checkpoint(folder, dict.fromkeys(file.entries, file))
+    if os.path.lexists(folder / INDEX):
+        return Checkpoint(folder, _open_shards(folder))
+    for name, kind in OTHERS.items():
+        if os.path.lexists(folder / name):
+            other = _open(folder, name, kind)
+            return Checkpoint(folder, dict.fromkeys(other.entries, other))
+    raise _no_weights(folder)
+
+
+def _open(folder: Path, name: str, kind: type[SafetensorsFile] | type[MessagePackFile] = SafetensorsFile) -> MappedFile:
+    path = folder / name
+    check_link(path, folder)
+    if not path.exists():  # a link whose target is gone: a hub cache that was copied or pruned in part
+        raise FileNotFoundError(f"{path} is a link to a file that is not there; fetch the checkpoint again")
+    with telling_cache(path):
+        return kind(path)
+
+
+def shard_names(folder: Path) -> list[str]:
+    """The plain names of the files that the index of `folder` names; CheckpointError when it makes no sense."""
+    return sorted(set(_read_index(folder).values()))
+
+
+def _open_shards(folder: Path) -> dict[str, MappedFile]:
+    listed = _read_index(folder)
+    names = sorted(set(listed.values()))
+    missing = [name for name in names if not os.path.lexists(folder / name)]
+    if missing:
+        raise FileNotFoundError(
+            f"{folder / INDEX} names {len(missing)} files that are not there: {first_ten(missing)}; fetch them too"
+        )
+    files = {name: _open(folder, name) for name in names}
+    held = [(tensor, name) for name, file in files.items() for tensor in sorted(file.entries)]
+    problems = []
+    if absent := [tensor for tensor, name in listed.items() if tensor not in files[name].entries]:
+        problems.append(f"{len(absent)} tensors are not in the file it names for them: {first_ten(absent)}")
+    if unlisted := [f"{tensor} in {name}" for tensor, name in held if listed.get(tensor) != name]:
+        problems.append(f"{len(unlisted)} tensors are in files it does not name for them: {first_ten(unlisted)}")
+    if problems:
+        raise CheckpointError(
+            f"{folder / INDEX} does not describe the files beside it: {'; '.join(problems)}. They come from different "
+            "checkpoints, or from a save that was interrupted; fetch or save them again"
+        )
+    return {tensor: files[name] for tensor, name in listed.items()}
+
+
+def _read_index(folder: Path) -> dict[str, str]:
+    """The name of the file of every tensor."""
+    path = folder / INDEX
+    check_link(path, folder)
+    weight_map = read_json(path).get("weight_map")
+    if not isinstance(weight_map, dict) or not weight_map:
+        raise CheckpointError(f"{path}: weight_map is {weight_map!r:.80}; expected an object, tensor name to file name")
+    for tensor, name in weight_map.items():
+        if not isinstance(name, str) or not SHARD_NAME.fullmatch(name):
+            raise CheckpointError(
+                f"{path} places tensor {tensor!r:.200} in {name!r:.200}; expected the plain name of a .safetensors "
+                "file in the same folder"
+            )
+    return weight_map
+
+
+def _no_weights(folder: Path) -> Exception:
+    names = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
+    pickles = [name for name in names if Path(name).suffix in PICKLES]
+    if pickles:
+        return CheckpointError(
+            f"{folder} has its weights in pickles only ({first_ten(pickles)}), which can run any code when they are "
+            f"opened and are never read here; expected {SINGLE}. Convert them where you trust them, with Transformers: "
+            "AutoModel.from_pretrained(folder).save_pretrained(new_folder), or with safetensors.torch.save_file"
+        )
+    return FileNotFoundError(
+        f"{folder} holds no weights: looked for {SINGLE}, {INDEX}, {' and '.join(OTHERS)}, "
+        f"found {first_ten(names) or 'nothing'}"
+    )
+
+
+def first_ten(names: Collection[str]) -> str:
+    """The first ten of some names, each cut to 100 characters, separated by commas, with a mark when there are more."""
+    return ", ".join(map(plain, list(names)[:10])) + (", ..." if len(names) > 10 else "")

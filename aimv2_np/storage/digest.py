@@ -1,0 +1,43 @@
+"""One number for all weights of a model: by it results are told to be of the same network."""
+
+from collections.abc import Mapping
+from hashlib import sha256
+from typing import Any
+
+import numpy as np
+
+from aimv2_np.backends.arrays import beside, to_host
+from aimv2_np.shapes import Array
+from aimv2_np.storage.formats.dtypes import to_bfloat16
+from aimv2_np.storage.formats.lazy import NAMES
+
+PIECE = 2**20  # elements of a weight that are hashed at a time
+
+
+def hash_weights(state: Mapping[str, Array], dtype: str | None = None) -> str:
+    """SHA-256 over name, dtype, shape and bytes of every array, by name: what the model computes with.
+
+    With `dtype`, what it would be if the weights were rounded to that.
+    """
+    digest = sha256()
+    for name in sorted(state):
+        array = state[name]
+        target = dtype or array.dtype.name
+        digest.update(f"{name}\n{target}\n{tuple(array.shape)}\n".encode())
+        with beside(array):
+            flat = array.reshape(-1)
+            for start in range(0, flat.size, PIECE):
+                digest.update(_rounded(to_host(flat[start : start + PIECE]), target, name).view(np.uint8).data)
+    return digest.hexdigest()
+
+
+def _rounded(piece: np.ndarray[Any, Any], dtype: str, name: str) -> np.ndarray[Any, Any]:
+    """The numbers as they are stored in a dtype; bfloat16 as its bits."""
+    if piece.dtype.name == dtype == "bfloat16":
+        piece = piece.view(np.uint16)
+    elif dtype == "bfloat16":
+        piece = to_bfloat16(piece, NAMES[piece.dtype.name], name)
+    else:
+        with np.errstate(over="ignore"):  # another model's, which is what the hash will say
+            piece = piece.astype(dtype, copy=False)
+    return np.ascontiguousarray(piece, piece.dtype.newbyteorder("<"))

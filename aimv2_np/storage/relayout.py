@@ -1,0 +1,128 @@
+"""From one layout to another: each tensor is made, written and let go of before the next one is read."""
+
+import os
+from collections import Counter
+from collections.abc import Callable, Mapping
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from aimv2_np.config import CONFIG_FILE
+from aimv2_np.files.files import make_folder, refuse_existing, write_json
+from aimv2_np.storage.checkpoint import INDEX, OTHERS, SINGLE, Tensors
+from aimv2_np.storage.dialects import AnyConfig, write_apple, write_timm, write_transformers
+from aimv2_np.storage.formats.lazy import NAMES, Lazy, recast
+from aimv2_np.storage.formats.messagepack_writer import save_messagepack
+from aimv2_np.storage.layouts.detect import LAYOUTS
+from aimv2_np.storage.layouts.table import Form, Layout
+from aimv2_np.storage.save import SHARD, save_checkpoint, save_safetensors
+
+SAME = "same"
+DTYPES = ("float32", "float16", "bfloat16", SAME)
+# (configuration, dtype, our model class) → config.json
+DIALECTS: dict[str, Callable[[AnyConfig, str, str], dict[str, Any]]] = {
+    "transformers": write_transformers,
+    "apple": write_apple,
+    "mlx": write_apple,
+    "flax": write_apple,
+    "timm": write_timm,
+}
+# Only Transformers looks for shards; the others' loaders want one file, whatever its size.
+SHARD_SIZES: dict[str, int | str] = {"transformers": "5GB"}
+ONE_FILE = 2**62
+# Apple's Flax files have the running statistics of a norm that no released network uses, and its loader asks for them.
+FLAX_STATISTICS = {"batch_stats/head/bn/mean": 0.0, "batch_stats/head/bn/var": 1.0}
+
+
+def check_choice(layout: str, dtype: str) -> Layout:
+    """The layout of that name; ValueError when there is none, or no such dtype."""
+    if layout not in LAYOUTS:
+        raise ValueError(f"layout is {layout!r}; expected one of {', '.join(LAYOUTS)}")
+    if dtype not in DTYPES:
+        raise ValueError(f"dtype is {dtype!r}; expected one of {', '.join(DTYPES)}")
+    return LAYOUTS[layout]
+
+
+def arranged(tensors: Tensors, names: Mapping[str, str], layout: Layout, dtype: str) -> dict[str, Lazy]:
+    """A model's tensors as `layout` stores them, in `dtype` ("same": as they are stored now), none of them read yet.
+
+    `names` are the model's, each with the one that `tensors` has for it. Raises ValueError when the layout has no place
+    for one of them, or when tensors of different dtypes would have to be stacked.
+    """
+    state: dict[str, Lazy] = {}
+    for theirs, (form, ours) in layout.arrange(names).items():
+        parts = [names[name] for name in ours]
+        dtypes = sorted({tensors.dtypes[part] for part in parts})
+        if dtype == SAME and len(dtypes) > 1:
+            raise ValueError(f"{' and '.join(dtypes)} would be stacked in {theirs}; choose one dtype for all tensors")
+        stored_as = dtypes[0] if dtype == SAME else NAMES[dtype]
+        shape = form.shape([tensors.shapes[part] for part in parts])
+        state[theirs] = Lazy(stored_as, shape, _maker(tensors, parts, form, stored_as))
+    if layout.name == "flax":
+        state.update({name: Lazy("F64", (), _constant(value)) for name, value in FLAX_STATISTICS.items()})
+    return state
+
+
+def _maker(tensors: Tensors, parts: list[str], form: Form, target: str) -> Callable[[], np.ndarray[Any, Any]]:
+    def make() -> np.ndarray[Any, Any]:
+        tensors.release()  # of what the tensors before this one took
+        return form.stored([
+            recast(tensors.stored(part), tensors.dtypes[part], target, f"{tensors.folder}: tensor {part!r}")
+            for part in parts
+        ])  # fmt: skip
+
+    return make
+
+
+def _constant(value: float) -> Callable[[], np.ndarray[Any, Any]]:
+    return lambda: np.array(value)
+
+
+def common_dtype(tensors: Tensors, names: Mapping[str, str], dtype: str) -> str:
+    """What config.json calls the dtype of a converted checkpoint: of most numbers, where each tensor keeps its own."""
+    if dtype != SAME:
+        return dtype
+    numbers: Counter[str] = Counter()
+    for name in names.values():
+        numbers[tensors.dtypes[name]] += prod(tensors.shapes[name])
+    (code, _), *_ = numbers.most_common(1)
+    return next((name for name, stored in NAMES.items() if stored == code), "float32")
+
+
+def write_layout(
+    folder: str | os.PathLike[str],
+    state: Mapping[str, Lazy],
+    layout: Layout,
+    config: Mapping[str, Any],
+    overwrite: bool = False,
+) -> None:
+    """Write tensors, arranged as `layout` has them, and a config.json into `folder`, which is made where missing.
+
+    With `overwrite` an older checkpoint there is replaced, whatever its layout, and its files are removed when the new
+    one is complete; without, FileExistsError is raised before anything is written.
+    """
+    folder = make_folder(folder)
+    old = sorted(
+        path for path in folder.iterdir() if path.name in (SINGLE, INDEX, *OTHERS) or SHARD.fullmatch(path.name)
+    )
+    for path in (*old, folder / CONFIG_FILE):
+        refuse_existing(path, overwrite)
+    if layout.file == SINGLE:
+        save_checkpoint(folder, state, SHARD_SIZES.get(layout.name, ONE_FILE), overwrite)
+        stale = [path for path in old if path.name in OTHERS]
+    else:
+        _write_other(folder / layout.file, state, layout, overwrite)
+        stale = [path for path in old if path.name != layout.file]
+    # A reader takes model.safetensors where there is one: the new checkpoint is the one that is read from here on.
+    for path in stale:
+        path.unlink(missing_ok=True)
+    write_json(folder / CONFIG_FILE, config, overwrite)
+
+
+def _write_other(path: Path, state: Mapping[str, Lazy], layout: Layout, overwrite: bool) -> None:
+    if layout.name == "flax":
+        save_messagepack(path, state, overwrite)
+    else:
+        save_safetensors(path, state, layout.metadata, overwrite)

@@ -1,0 +1,116 @@
+"""A folder as a model's source: its weights under our names, whatever their layout, and its configuration."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from aimv2_np.config import read_config
+from aimv2_np.config.base import naming_file
+from aimv2_np.errors import CheckpointError
+from aimv2_np.files.locate import CONFIG_FILES, resolve
+from aimv2_np.storage.checkpoint import INDEX, OTHERS, SINGLE, Checkpoint, Tensors, open_checkpoint, shard_names
+from aimv2_np.storage.dialects import from_timm, is_timm
+from aimv2_np.storage.infer import complete
+from aimv2_np.storage.layouts import transformers
+from aimv2_np.storage.layouts.detect import detect
+from aimv2_np.storage.layouts.foreign import FILES, looks_like
+from aimv2_np.storage.layouts.table import Layout
+from aimv2_np.storage.translated import Translated
+
+
+@dataclass(frozen=True)
+class Source:
+    """What `open_source` found in a folder.
+
+    Attributes:
+        folder: where it is.
+        values: its config.json under Transformers' keys, completed from the shapes of the weights.
+        layout: how the weights are stored.
+        tensors: the weights under our names.
+        checkpoint: the weights under their own.
+    """
+
+    folder: Path
+    values: dict[str, Any]
+    layout: Layout
+    tensors: Tensors
+    checkpoint: Checkpoint
+
+
+def fetch(path_or_hub_id: str | os.PathLike[str], extra: tuple[str, ...] = (), **hub_options: Any) -> Path:
+    """The folder of a model, with its configuration, its weights and the files `extra` (patterns).
+
+    Of a repository that holds the same weights several times one set is downloaded: `model.safetensors`, or else the
+    files that an index names, or else the first of the other layouts. Raises what `locate.resolve` raises, and
+    CheckpointError for an index that makes no sense.
+    """
+    files = (*CONFIG_FILES, *extra)
+    folder = resolve(path_or_hub_id, files=(*files, SINGLE, INDEX), **hub_options)
+    if folder == Path(path_or_hub_id) or os.path.lexists(folder / SINGLE):
+        return folder
+    if (folder / INDEX).exists():
+        return resolve(path_or_hub_id, files=(*files, INDEX, *shard_names(folder)), **hub_options)
+    for other in OTHERS:
+        folder = resolve(path_or_hub_id, files=(*files, other), **hub_options)
+        if os.path.lexists(folder / other):
+            break
+    return folder
+
+
+def open_source(folder: str | os.PathLike[str]) -> Source:
+    """The weights and the configuration in a folder.
+
+    Raises FileNotFoundError when either is missing, and CheckpointError for damaged files, for weights that are known
+    to be another model's, and for a configuration that lacks what the weights do not tell.
+    """
+    folder = Path(folder)
+    problem: FileNotFoundError | CheckpointError | None = None
+    checkpoint = None
+    try:
+        checkpoint = open_checkpoint(folder)
+        refuse_foreign(checkpoint)
+    except (FileNotFoundError, CheckpointError) as error:
+        problem = error
+    if problem is not None and checkpoint is None:
+        _refuse_adapters(folder)
+    elif problem is not None:
+        raise problem
+    values = read_config(folder)
+    if checkpoint is None:
+        assert problem is not None
+        raise problem
+    return source_of(folder, values, checkpoint)
+
+
+def source_of(folder: Path, values: dict[str, Any], checkpoint: Checkpoint) -> Source:
+    """The source that a parsed config.json and open weights make; raises what `open_source` raises of them."""
+    with naming_file(folder):
+        values = from_timm(values, by_name=False) if is_timm(values) else values
+    layout = detect(checkpoint, _channels(values))
+    ours = layout is transformers.LAYOUT
+    tensors: Tensors = checkpoint if ours else Translated(checkpoint, layout)
+    with naming_file(folder):
+        values = complete(values, tensors.shapes, default_heads=ours)
+    return Source(folder, values, layout, tensors, checkpoint)
+
+
+def refuse_foreign(checkpoint: Tensors) -> None:
+    """CheckpointError when the names of the tensors are those of a model that is known and not AIMv2."""
+    if what := looks_like(checkpoint.shapes):
+        raise CheckpointError(
+            f"{checkpoint.folder} is no AIMv2: it looks like {what}; expected the weights of an AIMv2, "
+            "such as 'apple/aimv2-large-patch14-224'"
+        )
+
+
+def _refuse_adapters(folder: Path) -> None:
+    for name, what in FILES.items():
+        if (folder / name).exists():
+            raise CheckpointError(f"{folder} is no AIMv2: it looks like {what} (it has {name})")
+
+
+def _channels(values: dict[str, Any]) -> int:
+    vision = values.get("vision_config")
+    channels = (vision if isinstance(vision, dict) else values).get("num_channels")
+    return channels if type(channels) is int else 3

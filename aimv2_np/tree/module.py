@@ -1,0 +1,184 @@
+"""A model is a tree of arrays whose names are the checkpoint's names.
+
+A `Module` is a plain dataclass whose fields are arrays, other modules, lists of modules, or settings. The path of field
+names down to an array, `encoder.layers.3.ffn.gate_proj.weight`, is the array's key in a checkpoint.
+"""
+
+import copy
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, fields
+from math import isfinite, prod
+from typing import Any, ClassVar, NamedTuple, Self
+
+import numpy as np
+
+from aimv2_np.backends import devices
+from aimv2_np.backends.arrays import backend_of, beside, check_backend, device_of, dtype_of, is_array, largest, move
+from aimv2_np.backends.stacking import Stacker
+from aimv2_np.shapes import Array
+from aimv2_np.tree.tracing import call
+
+
+class Parameter(NamedTuple):
+    """The place of an array in a tree that has no arrays yet: its shape, and its value in a new model.
+
+    `fill` is the constant that every element starts from; with `std` > 0 elements are drawn from normal(fill, std²).
+    """
+
+    shape: tuple[int, ...]
+    fill: float = 0.0
+    std: float = 0.0
+
+    @property
+    def dtype(self) -> np.dtype[np.float32]:
+        return np.dtype(np.float32)
+
+
+def _join(prefix: str, name: str) -> str:
+    return f"{prefix}.{name}" if prefix else name
+
+
+@dataclass(repr=False, eq=False)
+class Module:
+    """Base of all layers and models: walking the tree, moving it, calling it."""
+
+    # Groups of arrays that a device keeps one after the other in memory, so that one product serves them all.
+    stacked: ClassVar[tuple[tuple[str, ...], ...]] = ()
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """Compute this module's output; never mutates the module."""
+        raise NotImplementedError(f"{type(self).__name__} defines no forward")
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Run `forward`, and record its output when somebody traces."""
+        return call(self, args, kwargs)
+
+    def _nodes(self) -> Iterator[tuple[str, Any]]:
+        """(name, array or module) of this module's own fields, in order; of a list, `layers.0`, `layers.1`, …"""
+        for f in fields(self):
+            value = getattr(self, f.name)
+            if isinstance(value, list):
+                yield from ((f"{f.name}.{i}", item) for i, item in enumerate(value))
+            elif isinstance(value, (Module, Parameter)) or is_array(value):
+                yield f.name, value
+
+    def named_modules(self, prefix: str = "") -> Iterator[tuple[str, "Module"]]:
+        """(dotted path, module) of this module (path `prefix`) and all below it, in order of definition."""
+        yield prefix, self
+        for name, node in self._nodes():
+            if isinstance(node, Module):
+                yield from node.named_modules(_join(prefix, name))
+
+    def state_dict(self, prefix: str = "") -> dict[str, Array]:
+        """Dotted path → array, for all arrays of the tree: the keys and values of its checkpoint. Nothing is copied."""
+        state: dict[str, Array] = {}
+        for name, node in self._nodes():
+            path = _join(prefix, name)
+            state.update(node.state_dict(path) if isinstance(node, Module) else {path: node})
+        return state
+
+    def map(self, function: Callable[[str, Array], Array], prefix: str = "") -> Self:
+        """A tree of the same modules and settings whose arrays are `function(path, array)`."""
+        clone = copy.copy(self)
+        for f in fields(self):
+            value, path = getattr(self, f.name), _join(prefix, f.name)
+            if isinstance(value, Module):
+                setattr(clone, f.name, value.map(function, path))
+            elif isinstance(value, list):
+                setattr(clone, f.name, [m.map(function, _join(path, str(i))) for i, m in enumerate(value)])
+            elif isinstance(value, Parameter) or is_array(value):
+                setattr(clone, f.name, function(path, value))
+        return clone
+
+    def to(self, backend: str | None = None, dtype: str | None = None, device: int | None = None) -> Self:
+        """This tree on another backend, `"numpy"` or `"cupy"`, on another GPU, or in another dtype.
+
+        Returns a new tree; arrays that need no conversion are shared with this one.
+
+        Args:
+            backend: None: the one that it is on.
+            dtype: `"float32"`, `"float64"` or `"float16"`, with CuPy `"bfloat16"` too; None: the one that it has.
+            device: the number of a GPU; None: the one that it is on, or the current one.
+
+        Raises:
+            ValueError: unknown backend, a dtype it does not compute in, or float16 where a weight would overflow.
+            ImportError, RuntimeError: CuPy is not installed; there is no GPU that it can use.
+            MemoryError: the GPU has no room for it.
+        """
+        backend = backend or self.backend
+        dtype = dtype or self.dtype
+        check_backend(backend, dtype, device)
+        kind = dtype_of(dtype)
+
+        stack = Stacker(self) if backend == "cupy" else None
+
+        def convert(path: str, array: Array) -> Array:
+            moved = move(array, backend, device)
+            moved = moved if moved.dtype == kind else cast(path, moved, dtype)
+            return moved if stack is None or moved is array else stack(path, moved)
+
+        with self._on_the_way(backend, device, kind.itemsize):
+            return self.map(convert)
+
+    def _on_the_way(self, backend: str, device: int | None, itemsize: int) -> AbstractContextManager[Any]:
+        """Where arrays are converted on their way to `backend`, where each number takes `itemsize` bytes."""
+        if backend == "numpy":
+            return beside(self.some_array())
+        if self.backend == "numpy":
+            devices.check_room(itemsize * self.num_parameters(), device)
+        here = self.device if device is None else device
+        return devices.on_device(devices.current() if here is None else here)
+
+    def some_array(self) -> Array:
+        """The first array of this tree, found without a walk through all of it."""
+        return next(self._arrays())
+
+    def _arrays(self) -> Iterator[Array]:
+        for _, node in self._nodes():
+            if isinstance(node, Module):
+                yield from node._arrays()
+            else:
+                yield node
+
+    @property
+    def backend(self) -> str:
+        """The library that holds this tree's arrays: `"numpy"` or `"cupy"`."""
+        return backend_of(self.some_array())
+
+    @property
+    def dtype(self) -> str:
+        """The dtype of this tree's arrays: `"float32"`, `"float64"`, `"float16"` or `"bfloat16"`."""
+        return str(self.some_array().dtype)
+
+    @property
+    def device(self) -> int | None:
+        """The number of the GPU that holds this tree's arrays; None in host memory."""
+        return device_of(self.some_array())
+
+    def num_parameters(self) -> int:
+        """How many numbers the arrays of this tree hold."""
+        return sum(prod(array.shape) for array in self.state_dict().values())
+
+    def __repr__(self) -> str:
+        return "\n".join(_lines("", self))
+
+
+def cast(path: str, array: Array, dtype: str) -> Array:
+    """The array at `path` in another dtype; ValueError when that cannot hold its largest number."""
+    size = float(abs(array).max()) if array.size else 0.0
+    if isfinite(size) and size > largest(dtype):
+        raise ValueError(f"{path} does not fit {dtype}: its largest value is {size:.3g}; keep {array.dtype}")
+    return array.astype(dtype_of(dtype))
+
+
+def _lines(label: str, module: Module) -> Iterator[str]:
+    """One line per module: name, class, parameter count, arrays' shapes; equal layers of a list share one line."""
+    arrays = [f"{name} {tuple(node.shape)}" for name, node in module._nodes() if not isinstance(node, Module)]
+    yield f"{label}{type(module).__name__}  {module.num_parameters():,}" + (f"  {', '.join(arrays)}" if arrays else "")
+    for f in fields(module):
+        value = getattr(module, f.name)
+        if isinstance(value, Module):
+            yield from (f"  {line}" for line in _lines(f"{f.name}: ", value))
+        elif isinstance(value, list) and value:
+            yield from (f"  {line}" for line in _lines(f"{f.name}: {len(value)} × ", value[0]))

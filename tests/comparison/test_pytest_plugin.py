@@ -1,0 +1,132 @@
+"""The pytest plugin, in test runs of its own."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from aimv2_np import trace
+from aimv2_np.recording import Recording, record
+from tests.support.models import pixels, vision_model
+
+pytest_plugins = ["pytester"]
+
+ROOT = Path(__file__).parents[2]
+PATH = "encoder.layers.1.ffn"
+TEST = f"""
+    import numpy as np
+
+    def test_block(aimv2_golden, assert_matches_golden):
+        x = np.load("mine.npy")
+        assert aimv2_golden.inputs["pixel_values"].shape == (2, 3, 12, 12)
+        assert_matches_golden({PATH!r}, x)
+"""
+
+
+@pytest.fixture
+def project(pytester, monkeypatch):
+    """A folder with a golden, an array that agrees with it, and a test of it."""
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    model, inputs = vision_model(), {"pixel_values": pixels()}
+    record(model, inputs, pytester.path / "golden.safetensors")
+    with trace(model) as activations:
+        model(**inputs)
+    np.save(pytester.path / "mine.npy", activations[PATH])
+    pytester.makeini("[pytest]\naimv2_golden = golden.safetensors\n")
+    pytester.makepyfile(TEST)
+    return pytester
+
+
+def run(project, *arguments):
+    # By module, whether or not the package's entry point is installed here, and once.
+    plugins = ("-p", "no:aimv2_np", "-p", "aimv2_np.comparison.pytest_plugin", "-p", "no:cacheprovider")
+    return project.runpytest_subprocess(*plugins, *arguments)
+
+
+def change(project, function):
+    path = project.path / "mine.npy"
+    np.save(path, function(np.load(path)))
+
+
+def test_what_agrees_passes(project):
+    run(project).assert_outcomes(passed=1)
+    change(project, lambda x: x * np.float32(1 + 1e-7))  # rounding
+    run(project).assert_outcomes(passed=1)
+
+
+def test_what_differs_fails_and_says_where(project):
+    def spoil(x):
+        x[1, 4, 7] += 0.5
+        return x
+
+    change(project, spoil)
+    result = run(project)
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines([f"*{PATH} differs from the golden: relative error *'token': 4, 'channel': 7*"])
+
+
+def test_another_shape_or_path(project):
+    change(project, lambda x: x[:, :5])
+    result = run(project)
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines([f"*{PATH}*shape*(2, 5, 16)*"])
+    project.makepyfile(TEST.replace(PATH, "encoder.layers.1.mlp"))
+    result = run(project)
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*no activation 'encoder.layers.1.mlp'; did you mean encoder.layers.1*"])
+
+
+def test_update_writes_what_tests_pass_and_keeps_the_rest(project):
+    before = Recording.load(project.path / "golden.safetensors")
+    change(project, lambda x: x + 1)
+    run(project).assert_outcomes(failed=1)
+    run(project, "--golden-update").assert_outcomes(passed=1)
+    run(project).assert_outcomes(passed=1)
+    after = Recording.load(project.path / "golden.safetensors")
+    assert after.order == before.order
+    assert after.metadata["weights_hash"] == before.metadata["weights_hash"]
+    np.testing.assert_array_equal(after.activations[PATH], np.load(project.path / "mine.npy"))
+    for path in set(before.order) - {PATH}:
+        np.testing.assert_array_equal(after.activations[path], before.activations[path])
+
+
+def test_update_makes_a_new_file(project):
+    project.makepyfile(TEST.replace("assert aimv2_golden", "# assert aimv2_golden"))
+    run(project, "--golden", "new.safetensors", "--golden-update").assert_outcomes(passed=1)
+    assert Recording.load(project.path / "new.safetensors").order == (PATH,)
+    run(project, "--golden", "new.safetensors").assert_outcomes(passed=1)
+
+
+def test_update_refuses_what_it_cannot_write(project):
+    inputs = {"pixel_values": pixels()}
+    record(vision_model(), inputs, project.path / "golden.safetensors", statistics=True, overwrite=True)
+    result = run(project, "--golden-update")
+    result.stdout.fnmatch_lines(["*holds statistics or parts of arrays*"])
+    project.makeini("[pytest]\n")
+    result = run(project, "--golden-update")
+    result.stdout.fnmatch_lines(["*has no file to write*"])
+
+
+def test_tensors_of_pytorch_are_taken_without_importing_it(project):
+    project.makepyfile(
+        TEST.replace("x = np.load", "x = Tensor(np.load").replace('.npy")', '.npy"))')
+        + """
+    class Tensor:
+        dtype = "torch.float32"
+        def __init__(self, array): self.array = array
+        def detach(self): return self
+        def cpu(self): return self
+        def __array__(self, dtype=None, copy=None): return self.array
+    """
+    )
+    run(project).assert_outcomes(passed=1)
+
+
+def test_statistics_are_compared_too(project):
+    model, inputs = vision_model(), {"pixel_values": pixels()}
+    path = project.path / "golden.safetensors"
+    record(model, inputs, path, statistics=True, overwrite=True)
+    project.makepyfile(TEST.replace("assert aimv2_golden", "# assert aimv2_golden"))
+    run(project).assert_outcomes(passed=1)
+    change(project, lambda x: x[..., ::-1])  # the same moments, other numbers
+    run(project).assert_outcomes(failed=1)
