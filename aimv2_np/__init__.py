@@ -13,7 +13,7 @@ from aimv2_np.models.auto import load
 from aimv2_np.models.text import Aimv2TextModel
 from aimv2_np.models.vision import Aimv2VisionModel
 from aimv2_np.processing import Aimv2ImageProcessor, Aimv2Processor, Aimv2Tokenizer
-from aimv2_np.tree.tracing import trace
+from aimv2_np.tree.trace import trace
 
 if TYPE_CHECKING:
     from aimv2_np.comparison import compare

@@ -1,9 +1,9 @@
 """Operations: functions whose body is the textbook equation, and whose speed is somebody else's business.
 
-`@operation` turns a function into an `Operation`. A backend registers a faster body for its own array type; the call
-picks it by the type of the first argument. Bodies for a library that may not be installed, or takes long to import, are
-registered when the first of its arrays comes (`provide`). `textbook()` switches all faster bodies off. `watching()`
-lets somebody look at every call, whatever the thread, to time it.
+`@operation` turns a function into an `Operation`, `@composite` one whose body calls modules. A backend registers a
+faster body for its own array type; the call picks it by the type of the first argument. Bodies for a library that may
+not be installed, or takes long to import, are registered when the first of its arrays comes (`provide`). `textbook()`
+switches all faster bodies off. `watching()` lets somebody look at every call, whatever the thread, to time it.
 """
 
 from collections.abc import Callable, Iterator
@@ -22,43 +22,55 @@ Watcher = Callable[["Operation[..., Any]", Callable[..., Any], tuple[Any, ...], 
 _providers: dict[str, Callable[[type], object]] = {}
 _provided: set[type] = set()
 
-_as_written: ContextVar[bool] = ContextVar("textbook", default=False)
+_FASTEST, _COMPOSITES_AS_WRITTEN, _ALL_AS_WRITTEN = range(3)
+_mode: ContextVar[int] = ContextVar("mode", default=_FASTEST)
 _watcher: Watcher | None = None
 
 
 class Operation(Generic[P, R]):
-    """A function with one textbook body and, per array type, at most one faster body for the same equation."""
+    """A function with one textbook body and, per array type, at most one faster body for the same equation.
 
-    def __init__(self, body: Callable[P, R]) -> None:
+    Attributes:
+        bodies: array type -> faster body.
+        skipped: array type -> dtypes for which its faster body is no use, and the textbook runs.
+        composite: whether the textbook calls modules. It then runs as written while somebody traces or watches, so that
+            each of them is seen.
+    """
+
+    def __init__(self, body: Callable[P, R], *, composite: bool = False) -> None:
         update_wrapper(self, body)
         self.textbook = body
         self.bodies: dict[type, Callable[P, R]] = {}
+        self.skipped: dict[type, tuple[str, ...]] = {}
+        self.composite = composite
 
-    def register(self, array_type: type) -> Callable[[Callable[P, R]], Callable[P, R]]:
-        """Use the decorated function whenever the first argument is exactly of `array_type`."""
+    def register(self, array_type: type, *, skip: tuple[str, ...] = ()) -> Callable[[Callable[P, R]], Callable[P, R]]:
+        """Use the decorated function whenever the first argument is exactly of `array_type`, dtypes `skip` excepted."""
 
         def add(body: Callable[P, R]) -> Callable[P, R]:
-            self.bodies[array_type] = body
+            self.bodies[array_type], self.skipped[array_type] = body, skip
             return body
 
         return add
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
-        body: Callable[..., Any] = self.textbook
-        if not _as_written.get() and args:
-            body = self.bodies.get(type(args[0])) or self._body_for(type(args[0]))
+        mode = _COMPOSITES_AS_WRITTEN if _watcher is not None and not _mode.get() else _mode.get()
+        as_written = mode == _ALL_AS_WRITTEN or (mode == _COMPOSITES_AS_WRITTEN and self.composite)
+        body: Callable[..., Any] = self.textbook if as_written or not args else self._fastest(args[0])
         if _watcher is not None:
             return _watcher(self, body, args, kwargs)  # type: ignore[no-any-return]
         return body(*args, **kwargs)  # type: ignore[no-any-return]
 
-    def _body_for(self, array_type: type) -> Callable[..., Any]:
-        """The body for a type that is not registered here, once its library's provider has had its say."""
-        if array_type not in _provided:
-            provider = _providers.get(array_type.__module__.partition(".")[0])
+    def _fastest(self, first: Any) -> Callable[..., Any]:
+        """The body for the type and dtype of the first argument."""
+        kind = type(first)
+        if kind not in self.bodies and kind not in _provided:
+            provider = _providers.get(kind.__module__.partition(".")[0])
             if provider is not None:
-                provider(array_type)
-            _provided.add(array_type)
-        return self.bodies.get(array_type, self.textbook)
+                provider(kind)
+            _provided.add(kind)
+        skipped = self.skipped.get(kind)
+        return self.textbook if skipped and first.dtype.name in skipped else self.bodies.get(kind, self.textbook)
 
     def __repr__(self) -> str:
         fast = ", ".join(sorted(f"{t.__module__}.{t.__qualname__}" for t in self.bodies)) or "none"
@@ -70,9 +82,9 @@ def operation(body: Callable[P, R]) -> Operation[P, R]:
     return Operation(body)
 
 
-def watched() -> bool:
-    """Whether somebody watches operations: a body that does the work of several then leaves it to them."""
-    return _watcher is not None
+def composite(body: Callable[P, R]) -> Operation[P, R]:
+    """Decorator: an operation whose textbook calls modules, and which a backend may compute in one go."""
+    return Operation(body, composite=True)
 
 
 def provide(library: str, register: Callable[[type], object]) -> None:
@@ -81,13 +93,26 @@ def provide(library: str, register: Callable[[type], object]) -> None:
 
 
 @contextmanager
-def textbook() -> Iterator[None]:
-    """Run every operation's own body, the equation as written, inside the `with` block (in this thread or task)."""
-    token = _as_written.set(True)
+def _in_mode(mode: int) -> Iterator[None]:
+    token = _mode.set(max(mode, _mode.get()))
     try:
         yield
     finally:
-        _as_written.reset(token)
+        _mode.reset(token)
+
+
+@contextmanager
+def textbook() -> Iterator[None]:
+    """Run every operation's own body, the equation as written, inside the `with` block (in this thread or task)."""
+    with _in_mode(_ALL_AS_WRITTEN):
+        yield
+
+
+@contextmanager
+def looking_inside() -> Iterator[None]:
+    """Run composite operations as written inside the block (in this thread or task), so that all modules are called."""
+    with _in_mode(_COMPOSITES_AS_WRITTEN):
+        yield
 
 
 @contextmanager

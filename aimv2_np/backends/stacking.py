@@ -1,38 +1,42 @@
 """Arrays that lie one after the other in one larger array, so that one matrix product serves them all.
 
-Three products of x with the weights of q, k and v are one product with the weights stacked: (3·D, D). A module names
-such arrays in `stacked`; on a device they are kept as views of the stacked array, under the names and shapes that they
-have anyway, so that nothing is held twice.
+Three products of x with the weights of q, k and v are one product with the weights stacked: (3·D, D). Kernels name such
+neighbours by `keep_together`; on a device they are kept as views of the stacked array, under the names and shapes that
+they have anyway, so that nothing is held twice.
 """
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
 
 from aimv2_np.backends.arrays import namespace
 from aimv2_np.shapes import Array
 
-if TYPE_CHECKING:
-    from aimv2_np.tree.module import Module
+_groups: list[tuple[str, ...]] = []  # ends of paths: "q_proj.weight", …
+
+
+def keep_together(*names: str) -> None:
+    """Stack arrays of one module that have these names, `"q_proj.weight"` and others, on a device, in this order."""
+    if names not in _groups:
+        _groups.append(names)
 
 
 class Stacker:
     """Lays the arrays of a tree out on a device, as they arrive one by one.
 
     Args:
-        tree: a model, or a skeleton with the shapes of one.
+        shapes: path -> shape of every array of the tree.
     """
 
-    def __init__(self, tree: "Module") -> None:
+    def __init__(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
         self._place: dict[str, tuple[tuple[str, ...], slice]] = {}  # path -> its group's paths, its rows among theirs
         self._rows: dict[tuple[str, ...], int] = {}
         self._stacks: dict[tuple[str, ...], Array] = {}
         self._missing: dict[tuple[str, ...], int] = {}
-        for prefix, module in tree.named_modules():
-            arrays = module.state_dict(prefix)
-            for names in module.stacked:
-                paths = tuple(f"{prefix}.{name}" if prefix else name for name in names)
-                if all(path in arrays for path in paths):
-                    self._add(paths, [arrays[path].shape[0] for path in paths])
+        for names in _groups:
+            for path in shapes:
+                prefix = path.removesuffix(names[0])
+                group = tuple(prefix + name for name in names)
+                if path == group[0] and prefix[-1:] in ("", ".") and all(other in shapes for other in group):
+                    self._add(group, [shapes[other][0] for other in group])
 
     def _add(self, paths: tuple[str, ...], rows: list[int]) -> None:
         start = 0

@@ -1,6 +1,7 @@
 """Faster bodies for the layers' operations. Importing this package registers them."""
 
 from aimv2_np.backends.operation import provide
+from aimv2_np.backends.stacking import keep_together
 from aimv2_np.kernels.numpy import cpu
 
 __all__ = ["cpu"]
@@ -13,3 +14,6 @@ def _register_cuda(array_type: type) -> None:
 
 
 provide("cupy", _register_cuda)
+for end in ("weight", "bias"):  # one product each serves these
+    keep_together(*(f"{name}.{end}" for name in ("q_proj", "k_proj", "v_proj")))
+    keep_together(*(f"{name}.{end}" for name in ("gate_proj", "up_proj")))

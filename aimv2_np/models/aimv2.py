@@ -1,58 +1,49 @@
-"""The two-tower model: pictures and texts as unit vectors in one space, where their dot product says how well they fit.
-
-    image_embeds = normalise(W_v · head(vision(pixels))),    text_embeds = normalise(W_t · pool(text(ids)))
-    logits_per_text = exp(clip(logit_scale, 0, ln max_logit_scale)) · text_embeds image_embedsᵀ
-
-Locked-image tuning, Zhai et al. 2021 (arXiv:2111.07991): the text tower is trained against the frozen vision tower.
-"""
+"""The two-tower model: pictures and texts are checked, go through both towers of `network`, and come out compared."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from aimv2_np.config import Aimv2Config
-from aimv2_np.models.outputs import Aimv2Output
+from aimv2_np.models import skeleton
+from aimv2_np.models.outputs import Aimv2Output, BaseModelOutputWithPooling, PackedOutput
 from aimv2_np.models.packing import MAX_TOKENS
-from aimv2_np.models.pretrained import PretrainedModel
+from aimv2_np.models.pretrained import Part, PretrainedModel
 from aimv2_np.models.running import check_finite, running
 from aimv2_np.models.text import Aimv2TextModel
 from aimv2_np.models.vision import Aimv2VisionModel
-from aimv2_np.network.contrastive import contrastive_logits, contrastive_loss, l2_normalize
+from aimv2_np.network.aimv2 import Aimv2
+from aimv2_np.network.contrastive import contrastive_loss
 from aimv2_np.network.linear import Linear
 from aimv2_np.shapes import Array, Float, Int
-from aimv2_np.tree.module import Parameter
-from aimv2_np.tree.tracing import call
+from aimv2_np.tree.recorder import recorded
 
 
 @dataclass(init=False, repr=False, eq=False)
 class Aimv2Model(PretrainedModel):
     """AIMv2's vision and text towers with a projection each and a temperature."""
 
-    vision_model: Aimv2VisionModel
-    text_model: Aimv2TextModel
-    visual_projection: Linear
-    text_projection: Linear
-    logit_scale: Float[Array, ""]
+    config: Aimv2Config
+    network: Aimv2
 
     config_class = Aimv2Config
+    visual_projection = Part[Linear]()
+    text_projection = Part[Linear]()
+    logit_scale = Part[Float[Array, ""]]()
 
-    def _build(self) -> None:
-        config: Aimv2Config = self.config
-        vision, text = config.vision_config, config.text_config
-        if not vision.use_head:
-            raise ValueError(
-                "vision_config.use_head is False, but the two-tower model compares the pooling head's vectors; "
-                "set it to True, or use Aimv2VisionModel"
-            )
-        self.vision_model = Aimv2VisionModel.skeleton(vision)
-        self.text_model = Aimv2TextModel.skeleton(text)
-        self.visual_projection = Linear.skeleton(
-            vision.hidden_size, config.projection_dim, bias=False, std=vision.initializer_range
-        )
-        self.text_projection = Linear.skeleton(
-            text.hidden_size, config.projection_dim, bias=False, std=text.initializer_range
-        )
-        self.logit_scale = Parameter((), fill=config.logit_scale_init_value)
+    @classmethod
+    def _skeleton(cls, config: Aimv2Config) -> Aimv2:
+        return skeleton.aimv2(config)
+
+    @property
+    def vision_model(self) -> Aimv2VisionModel:
+        """The vision tower as a model of its own; arrays are shared."""
+        return Aimv2VisionModel.around(self.config.vision_config, self.network.vision_model)
+
+    @property
+    def text_model(self) -> Aimv2TextModel:
+        """The text tower as a model of its own; arrays are shared."""
+        return Aimv2TextModel.around(self.config.text_config, self.network.text_model)
 
     def forward(
         self,
@@ -88,7 +79,7 @@ class Aimv2Model(PretrainedModel):
         if pixel_values is None and pixel_attention_mask is not None:
             raise ValueError("pixel_attention_mask was given without pixel_values; pass both or neither")
         extras = {"output_hidden_states": output_hidden_states, "output_attentions": output_attentions}
-        output = Aimv2Output()
+        vision = text = None
         if pixel_values is not None:
             vision = self.vision_model(
                 pixel_values,
@@ -96,18 +87,23 @@ class Aimv2Model(PretrainedModel):
                 interpolate_pos_encoding=interpolate_pos_encoding,
                 **extras,
             )
-            output.vision_model_output = vision
-            output.image_embeds = l2_normalize(self.project(vision.pooler_output))
         if input_ids is not None:
             text = self.text_model(input_ids, attention_mask, causal=causal, **extras)
-            output.text_model_output = text
-            output.text_embeds = l2_normalize(self._project(self.text_projection, text.pooler_output))
-        if output.image_embeds is not None and output.text_embeds is not None:
-            output.logits_per_text = self.logits(output.text_embeds, output.image_embeds)
-            output.logits_per_image = output.logits_per_text.T
+        output = self._compare(text, vision)
         if return_loss:
             output.loss = self._loss(output.logits_per_text)
         return output if return_dict else output.to_tuple()
+
+    def _compare(
+        self, text: BaseModelOutputWithPooling | None, vision: BaseModelOutputWithPooling | PackedOutput | None
+    ) -> Aimv2Output:
+        """What the network makes of what both towers, or one of them, returned."""
+        pooled = (None if output is None else output.pooler_output for output in (text, vision))
+        found = recorded(self.network, self.network.compare, *pooled)
+        for array in found:
+            if array is not None:
+                check_finite(self, array)
+        return Aimv2Output(None, *found, text, vision)
 
     @running
     def encode_images(
@@ -119,29 +115,21 @@ class Aimv2Model(PretrainedModel):
         warn: bool = True,
     ) -> Aimv2Output:
         """`image_embeds` and `vision_model_output` of pictures of any mix of sizes; see `Aimv2VisionModel`."""
-        options = {"max_tokens": max_tokens, "interpolate_pos_encoding": interpolate_pos_encoding, "warn": warn}
-        return call(self, (images,), options, self._encode)  # type: ignore[no-any-return]
-
-    def _encode(self, images: Any, **options: Any) -> Aimv2Output:
-        vision = self.vision_model.encode_images(images, **options)
-        embeds = l2_normalize(self.project(vision.pooler_output))
-        return Aimv2Output(image_embeds=embeds, vision_model_output=vision)
+        vision = self.vision_model.encode_images(
+            images, max_tokens=max_tokens, interpolate_pos_encoding=interpolate_pos_encoding, warn=warn
+        )
+        return self._compare(None, vision)
 
     @running
     def logits(self, text_embeds: Float[Array, "L E"], image_embeds: Float[Array, "B E"]) -> Float[Array, "L B"]:
         """`logits_per_text` of embeddings of length one: their cosines times the temperature."""
-        return check_finite(
-            self, contrastive_logits(text_embeds, image_embeds, self.logit_scale, self.config.max_logit_scale)
-        )
+        return check_finite(self, self.network.logits(text_embeds, image_embeds))
 
     def _loss(self, logits_per_text: Float[Array, "L B"] | None) -> Float[Array, ""]:
         if logits_per_text is None or logits_per_text.shape[0] != logits_per_text.shape[1] or not logits_per_text.size:
             found = "only one of the two" if logits_per_text is None else "{} and {}".format(*logits_per_text.shape)
             raise ValueError(f"return_loss needs as many texts as pictures, text i describing picture i; got {found}")
         return contrastive_loss(logits_per_text)
-
-    def _project(self, projection: Linear, pooled: Float[Array, "B D"]) -> Float[Array, "B E"]:
-        return check_finite(self, projection(pooled))
 
     @running
     def get_image_features(
@@ -153,7 +141,7 @@ class Aimv2Model(PretrainedModel):
 
     def project(self, pooler_output: Float[Array, "B D"]) -> Float[Array, "B E"]:
         """Pooled vectors of pictures in the space that they share with texts, before they are normalised."""
-        return self._project(self.visual_projection, pooler_output)
+        return check_finite(self, self.visual_projection(pooler_output))
 
     @running
     def get_text_features(
@@ -163,4 +151,5 @@ class Aimv2Model(PretrainedModel):
 
         Padding at the end costs no time, as `Aimv2TextModel.features` explains.
         """
-        return self._project(self.text_projection, self.text_model.features(input_ids, attention_mask, causal=causal))
+        pooled = self.text_model.features(input_ids, attention_mask, causal=causal)
+        return check_finite(self, self.text_projection(pooled))

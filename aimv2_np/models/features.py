@@ -9,20 +9,18 @@ what `last_hidden_state` is. `norm=False` leaves it out.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from aimv2_np.backends.arrays import namespace, widen
+from aimv2_np.config import Aimv2VisionConfig
 from aimv2_np.models.inputs import check_patch_mask, check_pixel_values
 from aimv2_np.models.outputs import feature_map
-from aimv2_np.models.packing import check_pictures, packs, warn_untrained
+from aimv2_np.models.packing import check_pictures, count, embed, packs, warn_untrained
 from aimv2_np.models.running import check_finite
-from aimv2_np.network.attention import runs
 from aimv2_np.network.encoder import run_layers
-from aimv2_np.network.masks import make_mask
-from aimv2_np.shapes import Array, Bool, Float
-
-if TYPE_CHECKING:
-    from aimv2_np.models.vision import Aimv2VisionModel
+from aimv2_np.network.view import EVERYONE, Packed, Padded, View
+from aimv2_np.network.vision import VisionTower
+from aimv2_np.shapes import Array, Float
 
 FEATURES: Final = ("tokens", "mean", "head")
 
@@ -48,12 +46,13 @@ class Features:
         if first.ndim != (2 if isinstance(self.values[0], list) else 3):
             raise ValueError("a feature map is made of one vector per patch; ask for features='tokens'")
         if isinstance(self.values[0], list):
-            return tuple([feature_map(x, g) for x, g in zip(it, self.grid, strict=True)] for it in self.values)
-        return tuple(feature_map(it, self.grid) for it in self.values)
+            return tuple([feature_map(x, g) for x, g in zip(each, self.grid, strict=True)] for each in self.values)
+        return tuple(feature_map(each, self.grid) for each in self.values)
 
 
 def extract_features(
-    model: "Aimv2VisionModel",
+    tower: VisionTower,
+    config: Aimv2VisionConfig,
     pixel_values: Any,
     layers: Sequence[int],
     features: str,
@@ -63,20 +62,21 @@ def extract_features(
     max_tokens: int | None,
 ) -> Features:
     """See `Aimv2VisionModel.extract_features`."""
-    wanted = check_layers(layers, len(model.encoder.layers))
-    check_features(features, model, norm)
-    like, config = model.rms_norm.weight, model.config
+    wanted = check_layers(layers, len(tower.encoder.layers))
+    check_features(features, tower, norm)
+    like = tower.rms_norm.weight
     if isinstance(pixel_values, list | tuple):
         if attention_mask is not None:
             raise ValueError("attention_mask belongs to a batch of one size, and pixel_values is a list of pictures")
         pictures = check_pictures(pixel_values, config, like, interpolate=interpolate)
-        return _of_a_list(model, pictures, wanted, features, norm, max_tokens)
+        warn_untrained([count(tower, picture) for picture in pictures], config, stacklevel=5)
+        return _of_a_list(tower, pictures, wanted, features, norm, max_tokens)
     pixels = check_pixel_values(pixel_values, config, like, interpolate=interpolate)
-    grid = model.embeddings.grid_of(pixels)
-    padding = check_patch_mask(attention_mask, len(pixels), grid, like)
-    mask = make_mask(namespace(like), grid[0] * grid[1], padding, causal=False)
-    states = _states(model, model.embeddings(pixels), wanted, norm, mask, None)
-    return Features(tuple(_pooled(model, states[i], features, mask) for i in wanted), wanted, grid)
+    grid = tower.embeddings.grid_of(pixels)
+    mask = check_patch_mask(attention_mask, len(pixels), grid, like)
+    view = EVERYONE if mask is None else Padded(mask)
+    states = _states(tower, tower.embeddings(pixels), wanted, norm, view)
+    return Features(tuple(_pooled(tower, states[i], features, view) for i in wanted), wanted, grid)
 
 
 def check_layers(layers: Sequence[int], count: int) -> tuple[int, ...]:
@@ -92,65 +92,64 @@ def check_layers(layers: Sequence[int], count: int) -> tuple[int, ...]:
     return tuple(layer % (count + 1) for layer in layers)
 
 
-def check_features(features: str, model: "Aimv2VisionModel", norm: bool) -> None:
-    """A ValueError for features that there are not, or that this model does not have."""
+def check_features(features: str, tower: VisionTower, norm: bool) -> None:
+    """A ValueError for features that there are not, or that this tower does not have."""
     if features not in FEATURES:
         raise ValueError(f"features is {features!r:.80}; expected one of {', '.join(FEATURES)}")
-    if features == "head" and model.head is None:
+    if features == "head" and tower.head is None:
         raise ValueError("'head' features come from a pooling head, which this model does not have: choose mean")
     if features == "head" and not norm:
         raise ValueError("the pooling head was trained on normalised tokens; leave norm on")
 
 
 def _states(
-    model: "Aimv2VisionModel",
-    x: Float[Array, "_ N D"],
-    wanted: tuple[int, ...],
-    norm: bool,
-    mask: Bool[Array, "#B 1 1 N"] | None,
-    lengths: tuple[int, ...] | None,
+    tower: VisionTower, x: Float[Array, "_ N D"], wanted: tuple[int, ...], norm: bool, view: View
 ) -> dict[int, Float[Array, "_ N D"]]:
-    """Layer → state. Only those that are wanted are kept, and blocks behind the last of them do not run."""
+    """Layer → state. Only those that are wanted are kept, and layers behind the last of them do not run."""
     states, done = {}, 0
     for layer in sorted(set(wanted)):
         if layer > done:
-            x = run_layers(x, model.encoder.layers[done:layer], mask, lengths)
+            x = run_layers(x, tower.encoder.layers[done:layer], view)
         done = layer
-        states[layer] = check_finite(model, model.rms_norm(x) if norm else x)
+        states[layer] = check_finite(tower, tower.rms_norm(x) if norm else x)
     return states
 
 
-def _pooled(
-    model: "Aimv2VisionModel", x: Float[Array, "B N D"], features: str, mask: Bool[Array, "#B 1 1 N"] | None
-) -> Array:
-    if features == "tokens":
-        return x
+def _pooled(tower: VisionTower, x: Float[Array, "_ N D"], features: str, view: View) -> Array:
+    """Of a batch (B, N, D): the tokens themselves, or one vector per picture, (B, D); of a pack likewise."""
     if features == "head":
-        assert model.head is not None
-        return check_finite(model, model.head(x, mask))
-    if mask is None:
-        return widen(x).mean(axis=1).astype(x.dtype, copy=False)
-    kept = mask[:, 0, 0, :, None]  # (B, N, 1)
+        assert tower.head is not None
+        return check_finite(tower, tower.head(x, view))
+    if isinstance(view, Packed):
+        tokens = [x[0, keys] for _, keys in view.slices()]
+        return tokens if features == "tokens" else namespace(x).stack([_mean(each, None) for each in tokens])
+    return x if features == "tokens" else _mean(x, view.padding)
+
+
+def _mean(x: Float[Array, "*batch N D"], padding: Array | None) -> Float[Array, "*batch D"]:
+    """The mean of the tokens that are not padding."""
+    if padding is None:
+        return widen(x).mean(axis=-2).astype(x.dtype, copy=False)
+    kept = padding[:, :, None] != 0  # (B, N, 1)
     return (namespace(x).where(kept, widen(x), 0).sum(axis=1) / kept.sum(axis=1)).astype(x.dtype, copy=False)
 
 
 def _of_a_list(
-    model: "Aimv2VisionModel",
+    tower: VisionTower,
     pictures: list[Float[Array, "C _ _"]],
     wanted: tuple[int, ...],
     features: str,
     norm: bool,
     max_tokens: int | None,
 ) -> Features:
-    grids = tuple(model.embeddings.grid_of(picture) for picture in pictures)
-    lengths = tuple(rows * columns for rows, columns in grids)
-    warn_untrained(lengths, model.config, stacklevel=6)
+    """Features of pictures of any sizes, in packs of at most `max_tokens` patches."""
     found: dict[int, list[Array]] = {layer: [] for layer in wanted}
-    for pack in packs(lengths, max_tokens):
-        states = _states(model, model.embeddings(pictures[pack]), wanted, norm, None, lengths[pack])
-        for layer, x in states.items():
-            found[layer] += [_pooled(model, x[:, run], features, None)[0] for run in runs(lengths[pack])]
+    for pack in packs([count(tower, picture) for picture in pictures], max_tokens):
+        x, view = embed(tower, pictures[pack])
+        for layer, state in _states(tower, x, wanted, norm, view).items():
+            found[layer].extend(_pooled(tower, state, features, view))
+    grids = tuple(tower.embeddings.grid_of(picture) for picture in pictures)
     values = (found[layer] for layer in wanted)
     if features != "tokens":
-        return Features(tuple(namespace(it[0]).stack(it) for it in values), wanted, grids)
+        return Features(tuple(namespace(each[0]).stack(each) for each in values), wanted, grids)
     return Features(tuple(values), wanted, grids)

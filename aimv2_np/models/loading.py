@@ -58,7 +58,8 @@ def fill(skeleton: M, tensors: Tensors, stored: Mapping[str, str], place: Place,
         return skeleton.map(read)
 
     devices.check_room(total, place.device)
-    send, stack = _Sender(tensors, place.dtype), Stacker(skeleton)
+    send = _Sender(tensors, place.dtype)
+    stack = Stacker({path: parameter.shape for path, parameter in skeleton.state_dict().items()})
 
     def sent(path: str, parameter: Parameter) -> Array:
         array = stack(path, send(stored[path]))
@@ -85,7 +86,7 @@ class _Sender:
     def _send_bfloat16(self, bits: np.ndarray[Any, Any]) -> Array:
         if self.dtype == "bfloat16":
             return self._sent(bits.view(dtype_of("bfloat16")))
-        sent = self._sent(bits)  # as in checkpoints/convert.py: the upper half of a float32
+        sent = self._sent(bits)  # as in storage/formats/dtypes.py: the upper half of a float32
         return (sent.astype(np.uint32) << np.uint32(16)).view(np.float32)
 
     def _sent(self, values: np.ndarray[Any, Any]) -> Array:

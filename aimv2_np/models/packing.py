@@ -1,14 +1,18 @@
-"""Pictures of many sizes as one row block: which go into a pack together, and which the network was not trained for."""
+"""Pictures of many sizes in one row of tokens: which go into a pack together, and which are of untrained sizes."""
 
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
-from aimv2_np.backends.arrays import is_array
+from aimv2_np.backends.arrays import is_array, namespace
 from aimv2_np.config import Aimv2VisionConfig
 from aimv2_np.errors import UntrainedSizeWarning
 from aimv2_np.models.inputs import check_pixel_values
+from aimv2_np.models.outputs import PackedOutput
+from aimv2_np.network.view import Packed
+from aimv2_np.network.vision import VisionTower
 from aimv2_np.shapes import Array, Float
+from aimv2_np.tree.recorder import numbered, recording
 
 MAX_TOKENS: Final = 16384  # of a pack: 64 MiB for each array (T, 1024) in float32
 TRAINED: Final = (112, 4096)  # patches of a picture that the native checkpoint has seen; arXiv:2411.14402, section 2.2
@@ -80,3 +84,36 @@ def warn_untrained(
         stacklevel=stacklevel,
     )
     return True
+
+
+def count(tower: VisionTower, picture: Float[Array, "C height width"]) -> int:
+    """How many patches a picture has."""
+    rows, columns = tower.embeddings.grid_of(picture)
+    return rows * columns
+
+
+def embed(tower: VisionTower, pictures: Sequence[Float[Array, "C _ _"]]) -> tuple[Float[Array, "1 T D"], Packed]:
+    """The embedded patches of all pictures in one row, and the view by which each picture sees itself."""
+    rows = []
+    for i, picture in enumerate(pictures):
+        with numbered(i):
+            rows.append(tower.embeddings(picture[None]))
+    return namespace(rows[0]).concatenate(rows, axis=1), Packed(tuple(x.shape[1] for x in rows))
+
+
+def encode(tower: VisionTower, pictures: Sequence[Float[Array, "C _ _"]], max_tokens: int | None) -> PackedOutput:
+    """What the tower makes of pictures (C, height, width) of any sizes, at most `max_tokens` patches at a time.
+
+    While somebody records, all go together: a recording keeps one output of each module.
+    """
+    lengths = [count(tower, picture) for picture in pictures]
+    tokens: list[Array] = []
+    pooled: list[Array] = []
+    for pack in packs(lengths, None if recording() else max_tokens):
+        x, view = embed(tower, pictures[pack])
+        output = tower.encode(x, view)
+        tokens += [output.last_hidden_state[0, keys] for _, keys in view.slices()]
+        if output.pooler_output is not None:
+            pooled.append(output.pooler_output)
+    grids = tuple(tower.embeddings.grid_of(picture) for picture in pictures)
+    return PackedOutput(tokens, namespace(tokens[0]).concatenate(pooled) if pooled else None, grid=grids)

@@ -1,10 +1,10 @@
-"""What the three models share: a new one with random weights, one from a checkpoint, and writing a checkpoint."""
+"""What the three models share: a network behind a door. New ones, ones from a checkpoint, and writing a checkpoint."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from os import PathLike, fspath
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Generic, Self, TypeVar
 from zlib import crc32
 
 import numpy as np
@@ -18,12 +18,29 @@ from aimv2_np.models.loading import Place, Progress, fill
 from aimv2_np.models.running import running
 from aimv2_np.shapes import Array
 from aimv2_np.tree.module import Module, Parameter
-from aimv2_np.tree.tracing import trace
+from aimv2_np.tree.trace import trace
+
+T = TypeVar("T")
+
+
+class Part(Generic[T]):
+    """An attribute of a model that is the attribute of that name of its network."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    def __get__(self, model: "PretrainedModel", owner: type) -> T:
+        return getattr(model.network, self.name)  # type: ignore[no-any-return]
+
+    def __set__(self, model: "PretrainedModel", value: T) -> None:
+        setattr(model.network, self.name, value)
 
 
 @dataclass(init=False, repr=False, eq=False)
 class PretrainedModel(Module):
-    """A module tree that belongs to a configuration.
+    """A network with its configuration. Calling it checks the input, runs the network, and looks at what comes out.
+
+    The paths of its modules and arrays are those of the network, which are the checkpoint's.
 
     Args:
         config: the model's configuration; None for the defaults.
@@ -33,34 +50,41 @@ class PretrainedModel(Module):
     """
 
     config: Any
+    network: Any
     origin: tuple[str, str | None] | None  # of from_pretrained: folder or id, revision
     config_class: ClassVar[type[Aimv2Config] | type[Aimv2VisionConfig] | type[Aimv2TextConfig]]
+    transparent = "network"
 
     def __init__(self, config: Any = None, seed: int = 0) -> None:
         config = self.config_class() if config is None else config
         if not isinstance(config, self.config_class):
             raise TypeError(
-                f"{type(self).__name__} got a {type(config).__name__}; expected an {self.config_class.__name__}"
+                f"config is a {type(config).__name__}; expected an {self.config_class.__name__} "
+                f"for {type(self).__name__}"
             )
         filled = self.skeleton(config).map(lambda path, parameter: initial(path, parameter, seed))
         vars(self).update(vars(filled))
 
     @classmethod
-    def skeleton(cls, config: Any) -> Self:
-        """The tree that `config` describes, with a Parameter in the place of every array."""
+    def around(cls, config: Any, network: Any) -> Self:
+        """The model with this configuration and network; arrays are shared."""
         model = cls.__new__(cls)
-        model.config, model.origin = config, None
-        model._build()
+        model.config, model.network, model.origin = config, network, None
         return model
+
+    @classmethod
+    def skeleton(cls, config: Any) -> Self:
+        """The model that `config` describes, with a Parameter in the place of every array."""
+        return cls.around(config, cls._skeleton(config))
+
+    @classmethod
+    def _skeleton(cls, config: Any) -> Module:
+        raise NotImplementedError
 
     @running
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Run `forward` where the model is, and record its output when somebody traces."""
-        return super().__call__(*args, **kwargs)
-
-    def _build(self) -> None:
-        """Set the modules that `self.config` describes, with a Parameter in the place of every array."""
-        raise NotImplementedError
+        """Run `forward` where the model is. Whoever traces sees the network's modules."""
+        return self.forward(*args, **kwargs)
 
     @classmethod
     def from_pretrained(

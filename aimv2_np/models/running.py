@@ -30,17 +30,18 @@ def running(method: Callable[Concatenate[M, P], R]) -> Callable[Concatenate[M, P
     return run  # type: ignore[return-value]
 
 
-def check_finite(model: Module, output: Array) -> Array:
-    """`output`, unless it holds NaN or infinity: then a ValueError that says which weight, or which dtype, did it.
+def check_finite(model: Module, output: Array, *more: Array | None) -> Array:
+    """`output`, unless it or one of `more` holds NaN or infinity: a ValueError then says which weight or dtype did it.
 
     Looking at an array of a GPU means waiting for it; inside a running model that is done once, when all has been
     started.
     """
+    outputs = [(model, array) for array in (output, *more) if array is not None]
     unchecked = _unchecked.get()
     if unchecked is None or backend_of(output) == "numpy":
-        _check([(model, output)])
+        _check(outputs)
     else:
-        unchecked.append((model, output))
+        unchecked.extend(outputs)
     return output
 
 

@@ -6,20 +6,20 @@ Windows begin at multiples of the stride, and at the far edge, so that every pat
 picture, the result is the plain one.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from aimv2_np.backends.arrays import namespace, widen
+from aimv2_np.config import Aimv2VisionConfig
 from aimv2_np.models.features import Features, check_layers, extract_features
 from aimv2_np.models.inputs import check_pixel_values
 from aimv2_np.models.packing import packs
+from aimv2_np.network.vision import VisionTower
 from aimv2_np.shapes import Array, Float
-
-if TYPE_CHECKING:
-    from aimv2_np.models.vision import Aimv2VisionModel
 
 
 def extract_windows(
-    model: "Aimv2VisionModel",
+    tower: VisionTower,
+    config: Aimv2VisionConfig,
     pixel_values: Any,
     layers: Any,
     window: int | tuple[int, int] | None,
@@ -28,11 +28,11 @@ def extract_windows(
     max_tokens: int | None,
 ) -> Features:
     """See `Aimv2VisionModel.extract_windows`."""
-    wanted = check_layers(layers, len(model.encoder.layers))
-    like, config = model.rms_norm.weight, model.config
+    wanted = check_layers(layers, len(tower.encoder.layers))
+    like = tower.rms_norm.weight
     pixels = check_pixel_values(pixel_values, config, like, interpolate=True)
     ph, pw = config.patch_shape
-    grid = model.embeddings.grid_of(pixels)
+    grid = tower.embeddings.grid_of(pixels)
     size = _window(window, grid, config)
     step = _pair(stride, "stride") if stride is not None else (-(-size[0] // 2), -(-size[1] // 2))
     if step[0] > size[0] or step[1] > size[1]:
@@ -47,7 +47,7 @@ def extract_windows(
         some = corners[pack]
         cut = [pixels[:, :, r * ph : (r + size[0]) * ph, c * pw : (c + size[1]) * pw] for r, c in some]
         found = extract_features(
-            model, xp.concatenate(cut), wanted, "tokens", norm, None, interpolate=True, max_tokens=None
+            tower, config, xp.concatenate(cut), wanted, "tokens", norm, None, interpolate=True, max_tokens=None
         )
         for total, values in zip(sums, found.values, strict=True):
             for i, (r, c) in enumerate(some):
@@ -62,7 +62,7 @@ def _tokens(cube: Float[Array, "B r c D"], like: Array) -> Float[Array, "B N D"]
     return cube.reshape(cube.shape[0], -1, cube.shape[3]).astype(like.dtype, copy=False)
 
 
-def _window(window: int | tuple[int, int] | None, grid: tuple[int, int], config: Any) -> tuple[int, int]:
+def _window(window: int | tuple[int, int] | None, grid: tuple[int, int], config: Aimv2VisionConfig) -> tuple[int, int]:
     """In patches; the model's own grid, where none is given. Larger ones end at the picture's edges."""
     size = config.grid if window is None else _pair(window, "window")
     smaller = (min(size[0], grid[0]), min(size[1], grid[1]))
@@ -81,7 +81,9 @@ def _window(window: int | tuple[int, int] | None, grid: tuple[int, int], config:
 
 def _pair(value: Any, name: str) -> tuple[int, int]:
     pair = (value, value) if isinstance(value, int) else value
-    if not (isinstance(pair, tuple | list) and len(pair) == 2 and all(type(it) is int and it > 0 for it in pair)):
+    if not (
+        isinstance(pair, tuple | list) and len(pair) == 2 and all(type(number) is int and number > 0 for number in pair)
+    ):
         raise ValueError(f"{name} is {value!r:.80}; expected a number of patches from 1 up, or (rows, columns)")
     return pair[0], pair[1]
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from aimv2_np.shapes import Array, Float, Int
-from aimv2_np.tree.module import Module, Parameter
+from aimv2_np.tree.module import Module
 
 
 @dataclass(repr=False, eq=False)
@@ -11,11 +11,6 @@ class Embedding(Module):
     """A table `weight` (V, D), looked up by index."""
 
     weight: Float[Array, "V D"]
-
-    @classmethod
-    def skeleton(cls, rows: int, size: int, *, std: float) -> "Embedding":
-        """A place for a table drawn from normal(0, std²)."""
-        return cls(Parameter((rows, size), std=std))
 
     def forward(self, ids: Int[Array, "*batch"]) -> Float[Array, "*batch D"]:
         return self.weight[ids]

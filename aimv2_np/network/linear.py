@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from aimv2_np.backends.arrays import widen
 from aimv2_np.backends.operation import operation
 from aimv2_np.shapes import Array, Float
-from aimv2_np.tree.module import Module, Parameter
+from aimv2_np.tree.module import Module
 
 
 @operation
@@ -30,11 +30,6 @@ class Linear(Module):
 
     weight: Float[Array, "O I"]
     bias: Float[Array, "O"] | None
-
-    @classmethod
-    def skeleton(cls, inputs: int, outputs: int, *, bias: bool, std: float) -> "Linear":
-        """Places for the arrays: weight from normal(0, std²), bias zero."""
-        return cls(Parameter((outputs, inputs), std=std), Parameter((outputs,)) if bias else None)
 
     def forward(self, x: Float[Array, "*batch I"]) -> Float[Array, "*batch O"]:
         return linear(x, self.weight, self.bias)

@@ -1,4 +1,4 @@
-"""Attention pooling: one learned query looks at all tokens and returns one vector per picture.
+"""Attention pooling: one learned query looks at all tokens and returns one vector per image.
 
     y = W_out · concat_h(softmax(q_h K_hᵀ / √d) V_h) + b,    K = W_k X,  V = W_v X
 
@@ -9,32 +9,12 @@ of Touvron et al. 2021 (arXiv:2103.17239), section 2; AIMv2 keeps a single layer
 from dataclasses import dataclass
 
 from aimv2_np.backends.arrays import namespace
-from aimv2_np.backends.operation import operation
-from aimv2_np.config import Aimv2VisionConfig
-from aimv2_np.network.attention import attention, merge_heads, runs, split_heads
+from aimv2_np.network.attention import attention, merge_heads, split_heads
 from aimv2_np.network.linear import Linear
-from aimv2_np.shapes import Array, Bool, Float
-from aimv2_np.tree.module import Module, Parameter
-from aimv2_np.tree.tracing import numbered, record
-
-
-@operation
-def pool_packed(
-    q: Float[Array, "1 H 1 d"],
-    k: Float[Array, "1 H T d"],
-    v: Float[Array, "1 H T d"],
-    scale: float,
-    lengths: tuple[int, ...],
-) -> Float[Array, "B H 1 d"]:
-    """`attention` of the one query to the tokens of each picture of a pack, of which the first has `lengths[0]`.
-
-    See docs/equations.md, (14).
-    """
-    outputs = []
-    for i, run in enumerate(runs(lengths)):
-        with numbered(i):
-            outputs.append(attention(q, k[:, :, run], v[:, :, run], scale))
-    return namespace(q).concatenate(outputs)
+from aimv2_np.network.view import EVERYONE, View
+from aimv2_np.shapes import Array, Float
+from aimv2_np.tree.module import Module
+from aimv2_np.tree.recorder import observe
 
 
 @dataclass(repr=False, eq=False)
@@ -50,45 +30,14 @@ class AttentionPoolingHead(Module):
     output_proj: Linear
     heads: int
 
-    @classmethod
-    def skeleton(cls, config: Aimv2VisionConfig) -> "AttentionPoolingHead":
-        """Places for the arrays; `output_proj` has a bias whatever `qkv_bias` says of the other two."""
-        size, bias, std = config.hidden_size, config.qkv_bias, config.initializer_range
-        return cls(
-            k_proj=Linear.skeleton(size, size, bias=bias, std=std),
-            v_proj=Linear.skeleton(size, size, bias=bias, std=std),
-            cls_token=Parameter((1, 1, size), std=std),
-            output_proj=Linear.skeleton(size, size, bias=True, std=std),
-            heads=config.num_attention_heads,
-        )
+    def forward(self, x: Float[Array, "_ N D"], view: View = EVERYONE) -> Float[Array, "B D"]:
+        return self.output_proj(self.gather(x, view))
 
-    def forward(
-        self,
-        x: Float[Array, "_ N D"],
-        mask: Bool[Array, "#B 1 1 N"] | None = None,
-        lengths: tuple[int, ...] | None = None,
-    ) -> Float[Array, "B D"]:
-        return self.output_proj(self.gather(x, mask, lengths))
-
-    def gather(
-        self,
-        x: Float[Array, "_ N D"],
-        mask: Bool[Array, "#B 1 1 N"] | None = None,
-        lengths: tuple[int, ...] | None = None,
-    ) -> Float[Array, "B D"]:
-        """What the class token collects from the tokens, before the output projection.
-
-        Where `mask` is False it does not look. `lengths` makes `x` (1, T, D) a pack: so many tokens of each of B
-        pictures, from each of which it collects.
-        """
-        xp = namespace(x)
-        query = xp.broadcast_to(self.cls_token, (x.shape[0], 1, x.shape[2]))
-        q = split_heads(query, self.heads)  # (B, 1, D) -> (B, H, 1, d)
-        k = split_heads(self.k_proj(x), self.heads)
-        v = split_heads(self.v_proj(x), self.heads)
+    def gather(self, x: Float[Array, "_ N D"], view: View = EVERYONE) -> Float[Array, "B D"]:
+        """What the class token collects from the tokens of each image, before the output projection."""
+        query = namespace(x).broadcast_to(self.cls_token, (len(x), view.sequences, x.shape[2]))
+        q, k, v = (split_heads(y, self.heads) for y in (query, self.k_proj(x), self.v_proj(x)))
         for name, value in (("q", q), ("k", k), ("v", v)):
-            record(name, value)
-        scale = q.shape[-1] ** -0.5
-        if lengths is None:
-            return merge_heads(attention(q, k, v, scale, mask))[:, 0]  # (B, 1, D) -> (B, D)
-        return merge_heads(pool_packed(q, k, v, scale, lengths))[:, 0]
+            observe(name, value)
+        gathered = attention(q, k, v, q.shape[-1] ** -0.5, view.pooled())  # (rows, H, images in a row, d)
+        return merge_heads(gathered).reshape(-1, x.shape[2])

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from aimv2_np.backends.arrays import namespace, widen
 from aimv2_np.backends.operation import operation
 from aimv2_np.shapes import Array, Float
-from aimv2_np.tree.module import Module, Parameter
+from aimv2_np.tree.module import Module
 
 
 @operation
@@ -32,11 +32,6 @@ class RMSNorm(Module):
 
     weight: Float[Array, "D"]
     eps: float
-
-    @classmethod
-    def skeleton(cls, size: int, eps: float) -> "RMSNorm":
-        """A place for the gain, which starts at one."""
-        return cls(Parameter((size,), fill=1.0), eps)
 
     def forward(self, x: Float[Array, "*batch D"]) -> Float[Array, "*batch D"]:
         return rms_norm(x, self.weight, self.eps)

@@ -6,7 +6,6 @@ Shazeer 2020, "GLU Variants Improve Transformer" (arXiv:2002.05202), eq. 6, wher
 """
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 from aimv2_np.backends.arrays import widen
 from aimv2_np.backends.operation import operation
@@ -33,18 +32,6 @@ class SwiGLU(Module):
     up_proj: Linear
     down_proj: Linear
     hidden_act: str
-
-    stacked: ClassVar = (("gate_proj.weight", "up_proj.weight"), ("gate_proj.bias", "up_proj.bias"))
-
-    @classmethod
-    def skeleton(cls, size: int, intermediate: int, *, bias: bool, hidden_act: str, std: float) -> "SwiGLU":
-        """Places for the arrays of a (D → F → D) MLP."""
-        return cls(
-            gate_proj=Linear.skeleton(size, intermediate, bias=bias, std=std),
-            up_proj=Linear.skeleton(size, intermediate, bias=bias, std=std),
-            down_proj=Linear.skeleton(intermediate, size, bias=bias, std=std),
-            hidden_act=hidden_act,
-        )
 
     def forward(self, x: Float[Array, "*batch D"]) -> Float[Array, "*batch D"]:
         return self.down_proj(gated(self.gate_proj(x), self.up_proj(x), self.hidden_act))

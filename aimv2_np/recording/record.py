@@ -15,7 +15,7 @@ from aimv2_np.recording.recording import Recording
 from aimv2_np.recording.writer import RecordingWriter
 from aimv2_np.shapes import Array
 from aimv2_np.storage.digest import hash_weights
-from aimv2_np.tree.tracing import trace
+from aimv2_np.tree.trace import trace
 
 HEADS = {"q", "k", "v"}  # a trace sees them anyway: their projections' outputs once more, split into heads
 

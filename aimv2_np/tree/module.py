@@ -17,7 +17,7 @@ from aimv2_np.backends import devices
 from aimv2_np.backends.arrays import backend_of, beside, check_backend, device_of, dtype_of, is_array, largest, move
 from aimv2_np.backends.stacking import Stacker
 from aimv2_np.shapes import Array
-from aimv2_np.tree.tracing import call
+from aimv2_np.tree.recorder import RECORDERS, join, recorded
 
 
 class Parameter(NamedTuple):
@@ -35,16 +35,12 @@ class Parameter(NamedTuple):
         return np.dtype(np.float32)
 
 
-def _join(prefix: str, name: str) -> str:
-    return f"{prefix}.{name}" if prefix else name
-
-
 @dataclass(repr=False, eq=False)
 class Module:
     """Base of all layers and models: walking the tree, moving it, calling it."""
 
-    # Groups of arrays that a device keeps one after the other in memory, so that one product serves them all.
-    stacked: ClassVar[tuple[tuple[str, ...], ...]] = ()
+    # A field that adds nothing to the paths of what is below it: a model's `network`.
+    transparent: ClassVar[str] = ""
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Compute this module's output; never mutates the module."""
@@ -52,29 +48,29 @@ class Module:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run `forward`, and record its output when somebody traces."""
-        return call(self, args, kwargs)
+        return recorded(self, self.forward, *args, **kwargs) if RECORDERS.get() else self.forward(*args, **kwargs)
 
     def _nodes(self) -> Iterator[tuple[str, Any]]:
         """(name, array or module) of this module's own fields, in order; of a list, `layers.0`, `layers.1`, …"""
         for f in fields(self):
-            value = getattr(self, f.name)
+            value, name = getattr(self, f.name), "" if f.name == self.transparent else f.name
             if isinstance(value, list):
-                yield from ((f"{f.name}.{i}", item) for i, item in enumerate(value))
+                yield from ((f"{name}.{i}", item) for i, item in enumerate(value))
             elif isinstance(value, (Module, Parameter)) or is_array(value):
-                yield f.name, value
+                yield name, value
 
     def named_modules(self, prefix: str = "") -> Iterator[tuple[str, "Module"]]:
         """(dotted path, module) of this module (path `prefix`) and all below it, in order of definition."""
         yield prefix, self
         for name, node in self._nodes():
             if isinstance(node, Module):
-                yield from node.named_modules(_join(prefix, name))
+                yield from node.named_modules(join(prefix, name))
 
     def state_dict(self, prefix: str = "") -> dict[str, Array]:
         """Dotted path → array, for all arrays of the tree: the keys and values of its checkpoint. Nothing is copied."""
         state: dict[str, Array] = {}
         for name, node in self._nodes():
-            path = _join(prefix, name)
+            path = join(prefix, name)
             state.update(node.state_dict(path) if isinstance(node, Module) else {path: node})
         return state
 
@@ -82,11 +78,11 @@ class Module:
         """A tree of the same modules and settings whose arrays are `function(path, array)`."""
         clone = copy.copy(self)
         for f in fields(self):
-            value, path = getattr(self, f.name), _join(prefix, f.name)
+            value, path = getattr(self, f.name), join(prefix, "" if f.name == self.transparent else f.name)
             if isinstance(value, Module):
                 setattr(clone, f.name, value.map(function, path))
             elif isinstance(value, list):
-                setattr(clone, f.name, [m.map(function, _join(path, str(i))) for i, m in enumerate(value)])
+                setattr(clone, f.name, [m.map(function, join(path, str(i))) for i, m in enumerate(value)])
             elif isinstance(value, Parameter) or is_array(value):
                 setattr(clone, f.name, function(path, value))
         return clone
@@ -111,7 +107,7 @@ class Module:
         check_backend(backend, dtype, device)
         kind = dtype_of(dtype)
 
-        stack = Stacker(self) if backend == "cupy" else None
+        stack = Stacker({path: array.shape for path, array in self.state_dict().items()}) if backend == "cupy" else None
 
         def convert(path: str, array: Array) -> Array:
             moved = move(array, backend, device)
@@ -178,7 +174,9 @@ def _lines(label: str, module: Module) -> Iterator[str]:
     yield f"{label}{type(module).__name__}  {module.num_parameters():,}" + (f"  {', '.join(arrays)}" if arrays else "")
     for f in fields(module):
         value = getattr(module, f.name)
-        if isinstance(value, Module):
+        if f.name == module.transparent:
+            yield from list(_lines("", value))[1:]
+        elif isinstance(value, Module):
             yield from (f"  {line}" for line in _lines(f"{f.name}: ", value))
         elif isinstance(value, list) and value:
             yield from (f"  {line}" for line in _lines(f"{f.name}: {len(value)} × ", value[0]))

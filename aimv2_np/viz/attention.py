@@ -18,7 +18,7 @@ from aimv2_np.models.vision import Aimv2VisionModel
 from aimv2_np.network.attention import softmax
 from aimv2_np.processing import Aimv2ImageProcessor, Aimv2Processor
 from aimv2_np.shapes import Array, Float
-from aimv2_np.tree.tracing import trace
+from aimv2_np.tree.trace import trace
 from aimv2_np.viz.drawing import Drawing, color_scale, mark_patch, need_matplotlib, panels, show_map, show_picture
 from aimv2_np.viz.seen import see
 from aimv2_np.viz.towers import check_head, check_layer, check_patch, grid_of, vision_tower

@@ -19,7 +19,7 @@ from aimv2_np.models.vision import Aimv2VisionModel
 from aimv2_np.network.attention import softmax
 from aimv2_np.network.contrastive import l2_normalize
 from aimv2_np.shapes import Array, Float
-from aimv2_np.tree.tracing import trace
+from aimv2_np.tree.trace import trace
 from aimv2_np.viz.captions import shortened
 from aimv2_np.viz.drawing import SERIES, SMALL, Drawing, line_axes, need_matplotlib, panels
 from aimv2_np.viz.seen import see

@@ -18,7 +18,7 @@ from aimv2_np.models.aimv2 import Aimv2Model
 from aimv2_np.models.vision import Aimv2VisionModel
 from aimv2_np.processing import Aimv2ImageProcessor, Aimv2Processor
 from aimv2_np.shapes import Array, Float
-from aimv2_np.tree.tracing import trace
+from aimv2_np.tree.trace import trace
 from aimv2_np.viz.drawing import Drawing, need_matplotlib
 from aimv2_np.viz.seen import see
 from aimv2_np.viz.towers import grid_of, pooling_head, vision_tower

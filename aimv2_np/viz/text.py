@@ -12,7 +12,7 @@ from aimv2_np.backends.arrays import to_numpy, widen
 from aimv2_np.models.aimv2 import Aimv2Model
 from aimv2_np.models.text import Aimv2TextModel
 from aimv2_np.processing import Aimv2Processor
-from aimv2_np.tree.tracing import trace
+from aimv2_np.tree.trace import trace
 from aimv2_np.viz.attention import by_head
 from aimv2_np.viz.drawing import LARGE, MAP, SMALL, Drawing, color_scale, need_matplotlib, panels
 from aimv2_np.viz.towers import check_layer, text_tower

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from aimv2_np.network.masks import make_mask
 
 from aimv2_np import textbook, to_numpy
 from aimv2_np.backends.arrays import dtype_of, move, to_host
@@ -14,7 +15,6 @@ from aimv2_np.network.activations import ACTIVATIONS
 from aimv2_np.network.attention import attention
 from aimv2_np.network.contrastive import contrastive_logits, contrastive_loss, l2_normalize
 from aimv2_np.network.linear import linear
-from aimv2_np.network.masks import make_mask
 from aimv2_np.network.patches import patch_embed
 from aimv2_np.network.positions import interpolate_positions, sincos_positions
 from aimv2_np.network.rms_norm import rms_norm

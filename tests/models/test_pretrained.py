@@ -91,7 +91,9 @@ def test_no_range_means_zeros():
     (Aimv2VisionModel, "apple/aimv2-large-patch14-224", "Aimv2VisionConfig"),
 ])  # fmt: skip
 def test_the_wrong_configuration(model, wrong, expected):
-    with pytest.raises(TypeError, match=rf"{model.__name__} got a {type(wrong).__name__}; expected an {expected}"):
+    with pytest.raises(
+        TypeError, match=rf"config is a {type(wrong).__name__}; expected an {expected} for {model.__name__}"
+    ):
         model(wrong)
 
 

@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from aimv2_np import textbook
-from aimv2_np.network.attention import Attention, attention, merge_heads, packed_attention, softmax, split_heads
+from aimv2_np.network.attention import Attention, attention, merge_heads, softmax, split_heads
 from aimv2_np.network.linear import Linear
+from aimv2_np.network.view import CAUSAL, EVERYONE, Mask, Packed
 from tests.support.models import assert_close
 
 SIZES = st.tuples(*(st.integers(1, 4) for _ in range(5)))  # B, H, N, M, d
@@ -48,9 +49,9 @@ def test_equals_one_query_at_a_time(sizes, masked, seed, dtype, as_written):
     expected = by_hand(q, k, v, 0.7, mask)
     if as_written:
         with textbook():
-            result = attention(q, k, v, 0.7, mask)
+            result = attention(q, k, v, 0.7, EVERYONE if mask is None else Mask(mask))
     else:
-        result = attention(q, k, v, 0.7, mask)
+        result = attention(q, k, v, 0.7, EVERYONE if mask is None else Mask(mask))
     assert result.dtype == dtype
     # Weights err by |score| ε, scores are at most ~10 here; values average. Measured in the largest value, not result.
     error = np.abs(result.astype(np.float64) - expected).max()
@@ -94,9 +95,9 @@ def test_attention_with_extreme_scores(masked, as_written):
     mask = np.array([[[[False, True, False], [True, False, False]]]]) if masked else None
     if as_written:
         with textbook():
-            result = attention(q, k, v, 1.0, mask)
+            result = attention(q, k, v, 1.0, EVERYONE if mask is None else Mask(mask))
     else:
-        result = attention(q, k, v, 1.0, mask)
+        result = attention(q, k, v, 1.0, EVERYONE if mask is None else Mask(mask))
     np.testing.assert_array_equal(result, [[[[3, 4], [1, 2]]]] if masked else [[[[1, 2], [3, 4]]]])
 
 
@@ -136,10 +137,10 @@ def test_rows_that_see_nothing_are_finite_and_others_unharmed(as_written):
     mask[1, 0, 0] = False
     if as_written:
         with textbook():
-            result = attention(q, k, v, 0.5, mask)
+            result = attention(q, k, v, 0.5, Mask(mask))
             free = attention(q, k, v, 0.5)
     else:
-        result, free = attention(q, k, v, 0.5, mask), attention(q, k, v, 0.5)
+        result, free = attention(q, k, v, 0.5, Mask(mask)), attention(q, k, v, 0.5)
     assert np.isfinite(result).all()
     np.testing.assert_array_equal(result[0], free[0])
     np.testing.assert_array_equal(result[1, :, 1:], free[1, :, 1:])
@@ -148,10 +149,10 @@ def test_rows_that_see_nothing_are_finite_and_others_unharmed(as_written):
 def test_values_that_may_not_be_seen_do_not_matter():
     q, k, v = qkv((1, 2, 3, 4, 4))
     mask = np.array([True, False, True, False]).reshape(1, 1, 1, 4)
-    before = attention(q, k, v, 0.5, mask)
+    before = attention(q, k, v, 0.5, Mask(mask))
     k[:, :, 1::2] = 1e6
     v[:, :, 1::2] = -1e6
-    np.testing.assert_array_equal(attention(q, k, v, 0.5, mask), before)
+    np.testing.assert_array_equal(attention(q, k, v, 0.5, Mask(mask)), before)
 
 
 @given(batch=st.integers(0, 3), tokens=st.integers(1, 4), heads=st.integers(1, 4), size=st.integers(1, 4))
@@ -178,17 +179,8 @@ def test_module_equals_the_paper():
         joined[part] = by_hand(*heads, 1 / math.sqrt(2))[:, 0]
     expected = np.einsum("bni,oi->bno", joined, weights[3]) + biases[3]
     assert_close(module(x), expected, ulps=64)
-    causal = np.tril(np.ones((5, 5), bool))[None, None]
-    alone = module(x[:, :2], causal[..., :2, :2])
-    np.testing.assert_allclose(module(x, causal)[:, :2], alone, atol=1e-12)
-
-
-def test_skeleton_names_and_shapes():
-    module = Attention.skeleton(8, 2, bias=True, std=0.1)
-    names = [f"{p}_proj.{kind}" for p in ("q", "k", "v", "out") for kind in ("weight", "bias")]
-    assert list(module.state_dict()) == names
-    assert {place.shape for place in module.state_dict().values()} == {(8, 8), (8,)}
-    assert len(Attention.skeleton(8, 2, bias=False, std=0.1).state_dict()) == 4
+    alone = module(x[:, :2], CAUSAL)
+    np.testing.assert_allclose(module(x, CAUSAL)[:, :2], alone, atol=1e-12)
 
 
 @settings(max_examples=50)
@@ -199,5 +191,5 @@ def test_a_pack_is_attention_with_a_mask_of_blocks(lengths, heads, size, as_writ
     of = np.repeat(np.arange(len(lengths)), lengths)  # which picture a token is of
     mask = (of[:, None] == of)[None, None]
     with textbook() if as_written else nullcontext():
-        packed = packed_attention(q, k, v, 0.5, lengths)
+        packed = attention(q, k, v, 0.5, Packed(lengths))
     np.testing.assert_allclose(packed, by_hand(q, k, v, 0.5, mask), atol=1e-13)

@@ -14,8 +14,3 @@ def test_the_result_is_not_the_table():
     table = np.zeros((4, 3))
     Embedding(table)(np.array([1, 2]))[:] = 1
     assert not table.any()
-
-
-def test_skeleton():
-    place = Embedding.skeleton(7, 3, std=0.5).weight
-    assert (place.shape, place.fill, place.std) == ((7, 3), 0.0, 0.5)

@@ -53,15 +53,6 @@ def test_absent_bias_is_no_parameter():
     assert list(Linear(weight, np.zeros(2)).state_dict()) == ["weight", "bias"]
 
 
-def test_skeleton():
-    module = Linear.skeleton(3, 5, bias=True, std=0.5)
-    assert module.weight.shape == (5, 3)
-    assert module.weight.std == 0.5
-    assert module.bias.shape == (5,)
-    assert (module.bias.fill, module.bias.std) == (0.0, 0.0)
-    assert Linear.skeleton(3, 5, bias=False, std=0.5).bias is None
-
-
 def test_linearity():
     rng = np.random.default_rng(1)
     a, b, weight = rng.standard_normal((2, 4)), rng.standard_normal((2, 4)), rng.standard_normal((3, 4))

@@ -2,8 +2,10 @@ import math
 
 import numpy as np
 
+from aimv2_np.models import skeleton
 from aimv2_np.network.linear import Linear
 from aimv2_np.network.pooling import AttentionPoolingHead
+from aimv2_np.network.view import Packed, Padded
 from tests.support.models import vision_config
 
 
@@ -59,22 +61,22 @@ def test_one_token_is_projected_whatever_the_query():
 def test_parameters():
     """`output_proj` has a bias whatever `qkv_bias` says of the other two."""
     names = ["k_proj.weight", "v_proj.weight", "cls_token", "output_proj.weight", "output_proj.bias"]
-    skeleton = AttentionPoolingHead.skeleton(vision_config(qkv_bias=False))
-    assert list(skeleton.state_dict()) == names
-    assert skeleton.cls_token.shape == (1, 1, 16)
-    assert skeleton.heads == 2
-    assert len(AttentionPoolingHead.skeleton(vision_config(qkv_bias=True)).state_dict()) == 7
+    head = skeleton.pooling_head(vision_config(qkv_bias=False))
+    assert list(head.state_dict()) == names
+    assert head.cls_token.shape == (1, 1, 16)
+    assert head.heads == 2
+    assert len(skeleton.pooling_head(vision_config(qkv_bias=True)).state_dict()) == 7
 
 
 def test_a_pack_is_pooled_picture_by_picture():
     rng, module = np.random.default_rng(2), head()
     pictures = [rng.standard_normal((1, n, 4)) for n in (3, 1, 5)]
-    packed = module(np.concatenate(pictures, axis=1), None, (3, 1, 5))
+    packed = module(np.concatenate(pictures, axis=1), Packed((3, 1, 5)))
     np.testing.assert_allclose(packed, np.concatenate([by_hand(module, x) for x in pictures]), atol=1e-12)
 
 
 def test_masked_tokens_are_not_looked_at():
     x, module = np.random.default_rng(3).standard_normal((2, 5, 4)), head()
-    mask = np.array([[1, 1, 1, 0, 0], [0, 1, 0, 1, 1]], bool)
-    seen = np.concatenate([by_hand(module, x[b : b + 1, mask[b]]) for b in range(2)])
-    np.testing.assert_allclose(module(x, mask[:, None, None]), seen, atol=1e-12)
+    keys = np.array([[1, 1, 1, 0, 0], [0, 1, 0, 1, 1]])
+    seen = np.concatenate([by_hand(module, x[b : b + 1, keys[b] == 1]) for b in range(2)])
+    np.testing.assert_allclose(module(x, Padded(keys)), seen, atol=1e-12)

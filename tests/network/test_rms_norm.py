@@ -93,8 +93,3 @@ def test_module_uses_its_gain_and_eps():
     x = np.array([[1.0, 1.0]])
     np.testing.assert_allclose(RMSNorm(weight, 3.0)(x), [[1.0, 1.5]], rtol=1e-15)
     assert list(RMSNorm(weight, 3.0).state_dict()) == ["weight"]
-
-
-def test_skeleton_starts_at_one():
-    place = RMSNorm.skeleton(7, 1e-5).weight
-    assert (place.shape, place.fill, place.std) == ((7,), 1.0, 0.0)

@@ -223,7 +223,7 @@ def test_repr_is_a_readable_tree():
     assert len(lines) < 60  # equal blocks share their lines
     assert lines[0].startswith("Aimv2Model")
     assert f"{model.num_parameters():,}" in lines[0]
-    assert any(re.search(r"vision_model: Aimv2VisionModel +[\d,]{11}", line) for line in lines)
+    assert any(re.search(r"vision_model: VisionTower +[\d,]{11}", line) for line in lines)
     assert any("24 × EncoderLayer" in line for line in lines)
     assert any("12 × EncoderLayer" in line for line in lines)
     assert any("gate_proj: Linear" in line and "(2816, 1024)" in line for line in lines)

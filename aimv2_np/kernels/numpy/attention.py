@@ -11,14 +11,11 @@ the product with the keys itself, and the sum of e^x comes with the product with
 feature, keys and values a one. Of the passes over the scores there remain a glance at the largest and e^x.
 """
 
-from typing import Any
-
 import numpy as np
 
 from aimv2_np.backends.parallel import parts, pieces
 from aimv2_np.kernels.numpy.scratch import empty
-
-NDArray = np.ndarray[Any, np.dtype[Any]]
+from aimv2_np.shapes import NDArray
 
 SCORES_BYTES = 4 << 20  # one tile of attention scores at most: a core's share of the last cache
 STACK_BYTES = 1 << 20  # several heads or pictures in a tile at most: a core's L2 cache

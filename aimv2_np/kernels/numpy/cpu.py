@@ -8,48 +8,35 @@ strides say that the tokens of one feature are neighbours. BLAS then multiplies 
 of a picture is up to a tenth faster than X Wᵀ. The bodies follow the layout of what they are given.
 """
 
-from collections.abc import Callable
-from functools import partial, wraps
-from typing import Any
+from functools import partial
 
 import numpy as np
 
-from aimv2_np.backends.operation import Operation
 from aimv2_np.backends.parallel import cores, one_blas_thread, parts, pieces, run
+from aimv2_np.kernels.ends import vectors_of_ends
 from aimv2_np.kernels.numpy.attention import attend, merging_heads
 from aimv2_np.kernels.numpy.gate import gated_into
 from aimv2_np.kernels.numpy.norm import rms_factor, scale_features, squares_of_tokens
 from aimv2_np.kernels.numpy.packed import run_packed
 from aimv2_np.kernels.numpy.scratch import empty, empty_like, scratch
 from aimv2_np.kernels.numpy.split import run_split
-from aimv2_np.network.attention import attention, packed_attention, runs
+from aimv2_np.network.attention import attention
 from aimv2_np.network.encoder import EncoderLayer, run_layers
 from aimv2_np.network.linear import linear
 from aimv2_np.network.rms_norm import rms_norm
 from aimv2_np.network.swiglu import gated
-from aimv2_np.tree.tracing import tracing
-
-NDArray = np.ndarray[Any, np.dtype[Any]]
+from aimv2_np.network.text import TextTower, text_vectors
+from aimv2_np.network.view import EVERYONE, Mask, Packed, View
+from aimv2_np.shapes import NDArray
 
 JOB_TOKENS = 512  # that a core takes through the blocks together: enough for BLAS, little enough for its caches
 WORTH_A_THREAD = 1 << 24  # multiplications; with fewer, starting a thread (a tenth of a millisecond) gains nothing
 
 
-def _body_of(op: Operation[..., Any]) -> Callable[[Callable[..., NDArray]], Callable[..., NDArray]]:
-    """Register the decorated function as the NumPy body of `op` for every dtype but float16."""
-
-    def add(body: Callable[..., NDArray]) -> Callable[..., NDArray]:
-        @op.register(np.ndarray)
-        @wraps(body)
-        def choose(x: NDArray, *args: Any, **kwargs: Any) -> NDArray:
-            return (op.textbook if x.dtype == np.float16 else body)(x, *args, **kwargs)
-
-        return choose
-
-    return add
+FLOAT16 = ("float16",)  # which NumPy computes slowly and only through float32: left to the textbook
 
 
-@_body_of(linear)
+@linear.register(np.ndarray, skip=FLOAT16)
 def linear_rows(x: NDArray, weight: NDArray, bias: NDArray | None = None) -> NDArray:
     """All rows of all batch items in one matrix product, a slice of them on each core."""
     rows, outputs = x.reshape(-1, x.shape[-1]), len(weight)
@@ -66,11 +53,12 @@ def linear_rows(x: NDArray, weight: NDArray, bias: NDArray | None = None) -> NDA
         if bias is not None:
             y[part] += bias
 
-    _share_out(multiply, len(rows), cost=weight.size)
+    workers = cores() if rows.shape[0] * weight.size > WORTH_A_THREAD else 1
+    run([partial(multiply, part) for part in parts(len(rows), workers)], workers)
     return y.reshape(*x.shape[:-1], outputs)
 
 
-@_body_of(rms_norm)
+@rms_norm.register(np.ndarray, skip=FLOAT16)
 def rms_norm_rows(x: NDArray, weight: NDArray, eps: float) -> NDArray:
     """Two passes: a dot product of each row with itself, then the row times its factor times the gain."""
     rows = x.reshape(-1, x.shape[-1])
@@ -84,7 +72,7 @@ def rms_norm_rows(x: NDArray, weight: NDArray, eps: float) -> NDArray:
     return y
 
 
-@_body_of(gated)
+@gated.register(np.ndarray, skip=FLOAT16)
 def gated_blocks(gate: NDArray, up: NDArray, hidden_act: str) -> NDArray:
     """In pieces that fit a core's cache, into an array that lies as `gate` does."""
     y = empty_like(gate)
@@ -94,53 +82,49 @@ def gated_blocks(gate: NDArray, up: NDArray, hidden_act: str) -> NDArray:
     return y
 
 
-@_body_of(attention)
-def attention_tiles(q: NDArray, k: NDArray, v: NDArray, scale: float, mask: NDArray | None = None) -> NDArray:
-    """In tiles of scores, into an array whose heads merge without a copy."""
+@attention.register(np.ndarray, skip=FLOAT16)
+def attention_tiles(q: NDArray, k: NDArray, v: NDArray, scale: float, view: View = EVERYONE) -> NDArray:
+    """In tiles of scores, into an array whose heads merge without a copy; of a pack, one image after the other."""
     out = merging_heads(q)
     with one_blas_thread():
-        attend(q, k, v, scale, mask, out)
+        if isinstance(view, Packed):
+            for n, m in view.slices():
+                attend(q[:, :, n], k[:, :, m], v[:, :, m], scale, None, out[:, :, n])
+        else:
+            attend(q, k, v, scale, view.allowed(np, q.shape[2], k.shape[2]), out)
     return out
 
 
-@_body_of(packed_attention)
-def packed_attention_tiles(q: NDArray, k: NDArray, v: NDArray, scale: float, lengths: tuple[int, ...]) -> NDArray:
-    """One picture after the other, into one such array."""
-    out = merging_heads(q)
-    with one_blas_thread():
-        for n in runs(lengths):
-            attend(q[:, :, n], k[:, :, n], v[:, :, n], scale, None, out[:, :, n])
-    return out
-
-
-@_body_of(run_layers)
-def run_layers_in_slices(
-    x: NDArray, layers: list[EncoderLayer], mask: NDArray | None = None, lengths: tuple[int, ...] | None = None
-) -> NDArray:
-    """Each core takes some of the pictures through all blocks; on what is left over they work together."""
-    if tracing() or not layers or not x.size:
-        return run_layers.textbook(x, layers, mask, lengths)  # type: ignore[no-any-return]
+@run_layers.register(np.ndarray, skip=FLOAT16)
+def run_layers_in_slices(x: NDArray, layers: list[EncoderLayer], view: View = EVERYONE) -> NDArray:
+    """Each core takes some of the images through all layers; on what is left over they work together."""
+    if not layers or not x.size:
+        return run_layers.textbook(x, layers, view)  # type: ignore[no-any-return]
     batch, tokens, size = x.shape
     workers = cores() if x.size * layers[0].ffn.gate_proj.weight.size // size > WORTH_A_THREAD else 1
-    if lengths is not None:
-        through = partial(_through, layers=layers, mask=None)
-        return run_packed(x, layers, lengths, through, workers, JOB_TOKENS)
+    if isinstance(view, Packed):
+        return run_packed(x, layers, view.lengths, partial(_through, layers=layers), workers, JOB_TOKENS)
+    allowed = view.allowed(np, tokens, tokens)  # once for all layers
+    view = EVERYONE if allowed is None else Mask(allowed)
     out = np.empty(x.shape, x.dtype)
-
-    def some(b: slice) -> NDArray | None:
-        return None if mask is None else mask[b if len(mask) > 1 else slice(None)]
 
     def work(b: slice) -> None:
         with scratch():
-            out[b] = _through(x[b], layers, some(b))
+            out[b] = _through(x[b], view.of(b), layers)
 
     each = batch // workers
     run([partial(work, b) for b in _rounds(each, workers, tokens)], workers)
     if rest := batch - each * workers:
         b = slice(batch - rest, batch)
         with scratch():
-            out[b] = run_split(x[b], layers, some(b), workers, JOB_TOKENS * workers)
+            out[b] = run_split(x[b], layers, view.of(b), workers, JOB_TOKENS * workers)
     return out
+
+
+@text_vectors.register(np.ndarray)
+def text_vectors_of_ends(ids: NDArray, tower: TextTower, view: View) -> NDArray:
+    """In the last layer all tokens but the ends are keys and values only."""
+    return vectors_of_ends(ids, tower, view)  # type: ignore[no-any-return]
 
 
 def _rounds(pictures: int, workers: int, tokens: int) -> list[slice]:
@@ -149,14 +133,12 @@ def _rounds(pictures: int, workers: int, tokens: int) -> list[slice]:
     return [slice(w * pictures + b.start, w * pictures + b.stop) for b in rounds for w in range(workers)]
 
 
-def _through(
-    x: NDArray, layers: list[EncoderLayer], mask: NDArray | None, lengths: tuple[int, ...] | None = None
-) -> NDArray:
-    """The blocks, adding in place to a copy of `x` that lies feature by feature; the MLP in blocks of tokens."""
+def _through(x: NDArray, view: View, layers: list[EncoderLayer]) -> NDArray:
+    """The layers, adding in place to a copy of `x` that lies feature by feature; the MLP in blocks of tokens."""
     x = np.array(x.transpose(2, 0, 1), order="C").transpose(1, 2, 0)  # (B, N, D)
     rows = x.reshape(-1, x.shape[-1])
     for layer in layers:
-        x += layer.attention(layer.rms_norm1(x), mask, lengths)
+        x += layer.attention(layer.rms_norm1(x), view)
         for n in pieces(len(rows), JOB_TOKENS):
             rows[n] += layer.ffn(layer.rms_norm2(rows[n]))
     return x
@@ -165,9 +147,3 @@ def _through(
 def _by_feature(rows: NDArray) -> bool:
     """Whether the rows of one feature are neighbours in memory, and not the features of one row."""
     return rows.strides[0] == rows.itemsize != rows.strides[1]
-
-
-def _share_out(work: Callable[[slice], None], rows: int, cost: int) -> None:
-    """`work` on all rows, a slice of them on each core where that is worth it."""
-    workers = cores() if rows * cost > WORTH_A_THREAD else 1
-    run([partial(work, part) for part in parts(rows, workers)], workers)

@@ -1,13 +1,10 @@
 """SwiGLU's gate in pieces that fit a core's cache."""
 
-from typing import Any
-
 import numpy as np
 
 from aimv2_np.kernels.numpy.scratch import empty
 from aimv2_np.network.swiglu import gated
-
-NDArray = np.ndarray[Any, np.dtype[Any]]
+from aimv2_np.shapes import NDArray
 
 BLOCK_ELEMENTS = 1 << 17  # of work between two visits to main memory: 256 KiB of float32, a quarter of an L2 cache
 

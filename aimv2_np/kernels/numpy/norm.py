@@ -1,10 +1,8 @@
 """RMSNorm of activations that lie feature by feature: x is (D, N), and N tokens of one feature are neighbours."""
 
-from typing import Any
-
 import numpy as np
 
-NDArray = np.ndarray[Any, np.dtype[Any]]
+from aimv2_np.shapes import NDArray
 
 GROUP = 32  # features whose squares are summed at once
 SCALED = 1 << 17  # numbers that are scaled while they are in a core's cache. In few calls: two threads in NumPy's short

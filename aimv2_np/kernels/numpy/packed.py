@@ -10,17 +10,15 @@ from dataclasses import dataclass
 from functools import partial
 from heapq import heapify, heapreplace
 from math import ceil
-from typing import Any
 
 import numpy as np
 
 from aimv2_np.backends.parallel import run
 from aimv2_np.kernels.numpy.scratch import scratch
 from aimv2_np.kernels.numpy.split import run_split
-from aimv2_np.network.attention import runs
 from aimv2_np.network.encoder import EncoderLayer
-
-NDArray = np.ndarray[Any, np.dtype[Any]]
+from aimv2_np.network.view import EVERYONE, Packed
+from aimv2_np.shapes import NDArray
 
 SLOWER_TOGETHER = 1.1  # a picture on all cores: their meetings, and products with less to do each
 SLOWER_ATTENTION = 1.5  # a multiplication inside attention, with its softmax, against one with a weight: measured
@@ -50,22 +48,23 @@ def run_packed(
     workers: int,
     step: int,
 ) -> NDArray:
-    """All blocks on a pack x (1, T, D); `through(x, lengths=…)` takes a smaller one through them, on one core."""
+    """All blocks on a pack x (1, T, D); `through(x, view)` takes a smaller one through them, on one core."""
     out = np.empty(x.shape, x.dtype)
-    places = list(runs(lengths))
+    places = [keys for _, keys in Packed(lengths).slices()]
 
     def work(job: list[int]) -> None:
         with scratch():
             here = np.concatenate([x[:, places[i]] for i in job], axis=1)
-            done = through(here, lengths=tuple(lengths[i] for i in job))
-            for i, n in zip(job, runs(tuple(lengths[i] for i in job)), strict=True):
+            view = Packed(tuple(lengths[i] for i in job))
+            done = through(here, view)
+            for i, (n, _) in zip(job, view.slices(), strict=True):
                 out[:, places[i]] = done[:, n]
 
     plan = make_plan(lengths, block_costs(layers[0], lengths), workers, step)
     run([partial(work, job) for job in plan.jobs], workers)
     for i in plan.together:
         with scratch():
-            out[:, places[i]] = run_split(x[:, places[i]], layers, None, workers, step * workers)
+            out[:, places[i]] = run_split(x[:, places[i]], layers, EVERYONE, workers, step * workers)
     return out
 
 

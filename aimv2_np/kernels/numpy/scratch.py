@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-NDArray = np.ndarray[Any, np.dtype[Any]]
+from aimv2_np.shapes import NDArray
 
 KEPT_BYTES = 64 << 20  # at most, of all scratches together, from one call to the next
 

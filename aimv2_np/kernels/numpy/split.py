@@ -20,12 +20,15 @@ from aimv2_np.network.attention import attention, merge_heads, split_heads
 from aimv2_np.network.encoder import EncoderLayer
 from aimv2_np.network.linear import Linear, linear
 from aimv2_np.network.rms_norm import RMSNorm
+from aimv2_np.network.view import Mask, View
+from aimv2_np.shapes import NDArray
 
-NDArray = np.ndarray[Any, np.dtype[Any]]
 
+def run_split(x: NDArray, layers: list[EncoderLayer], view: View, workers: int, step: int) -> NDArray:
+    """All layers on x (B, N, D), with `workers` cores; the MLP takes `step` tokens at once.
 
-def run_split(x: NDArray, layers: list[EncoderLayer], mask: NDArray | None, workers: int, step: int) -> NDArray:
-    """All blocks on x (B, N, D), with `workers` cores; the MLP takes `step` tokens at once."""
+    `view` is Everyone or a Mask.
+    """
     batch, tokens, size = x.shape
     stream = _by_feature((batch, tokens, size), x.dtype)
     stream[...] = x
@@ -34,7 +37,7 @@ def run_split(x: NDArray, layers: list[EncoderLayer], mask: NDArray | None, work
     def work(i: int, meet: Callable[[], object]) -> None:
         with scratch():
             for layer in layers:
-                _attention(layer, shared, mask, i, meet)
+                _attention(layer, shared, view, i, meet)
                 _mlp(layer, shared, i, meet)
 
     together(work, workers)
@@ -63,7 +66,7 @@ class _Shared:
         return self.memory.reshape(-1)[: width * count].reshape(width, count).T
 
 
-def _attention(layer: EncoderLayer, shared: _Shared, mask: NDArray | None, i: int, meet: Callable[[], object]) -> None:
+def _attention(layer: EncoderLayer, shared: _Shared, view: View, i: int, meet: Callable[[], object]) -> None:
     """x ← x + attention(rms_norm1(x)).
 
     A core attends with its own heads if their features are its own; or else, after one more meeting, with all heads of
@@ -80,9 +83,9 @@ def _attention(layer: EncoderLayer, shared: _Shared, mask: NDArray | None, i: in
         meet()
         n, d, qkv = shared.tokens[i], slice(None), shared.qkv
     q, k, v = (split_heads(y, heads) for y in qkv)
-    if mask is not None and mask.shape[2] > 1:
-        mask = mask[:, :, n]
-    shared.heads[:, n, d] = merge_heads(attention(q[:, :, n], k, v, q.shape[-1] ** -0.5, mask))
+    if isinstance(view, Mask) and view.mask.shape[2] > 1:
+        view = Mask(view.mask[:, :, n])
+    shared.heads[:, n, d] = merge_heads(attention(q[:, :, n], k, v, q.shape[-1] ** -0.5, view))
     meet()
     shared.stream[..., own] += _features(block.out_proj, shared.heads, own)
 

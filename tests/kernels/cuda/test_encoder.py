@@ -11,7 +11,7 @@ from aimv2_np.backends.stacking import Stacker
 from aimv2_np.kernels.cuda import encoder, graphs
 from aimv2_np.kernels.cuda.gemm import tf32
 from aimv2_np.network.encoder import run_layers
-from aimv2_np.tree.tracing import trace
+from aimv2_np.tree.trace import trace
 from tests.kernels.cuda.arrays import DTYPES, eps, exact, normal
 from tests.support.models import text_model, vision_model
 

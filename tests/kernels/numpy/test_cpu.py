@@ -10,14 +10,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aimv2_np.backends import parallel
-from aimv2_np.config.fields import ACTIVATIONS
 from aimv2_np.kernels.numpy import attention as attention_kernels
 from aimv2_np.kernels.numpy import cpu, gate
+from aimv2_np.network.activations import ACTIVATIONS
 from aimv2_np.network.attention import attention
 from aimv2_np.network.encoder import run_layers
 from aimv2_np.network.linear import linear
 from aimv2_np.network.rms_norm import rms_norm
 from aimv2_np.network.swiglu import gated
+from aimv2_np.network.view import Mask
 from tests.support.models import assert_close, both_model, pixels, text_model, tokens, vision_config, vision_model
 from tests.support.tally import compared
 
@@ -166,12 +167,12 @@ def test_attention(tile, kind, sizes, dtype, seed, layouts, scale):
     b, h, n, m, d = sizes
     inputs = arrays(seed, dtype, (b, h, n, d), (b, h, m, d), (b, h, m, d))
     q, k, v = (layout(x) for layout, x in zip(layouts, inputs, strict=True))
-    mask = [] if kind == "none" else [mask_of(kind, b, n, m, seed)]
+    view = [] if kind == "none" else [Mask(mask_of(kind, b, n, m, seed))]
     with tiles(SCORES_BYTES=tile):
-        kept = [x.copy() for x in mask]
+        kept = [each.mask.copy() for each in view]
         # Scores reach about 5 · 30 = 150: their rounding is that of the exponents. Values are of size one to four.
-        check(attention, [q, k, v], scale, *mask, ulps=8 + 40 * scale, size=4)
-        assert all((x == y).all() for x, y in zip(mask, kept, strict=True))
+        check(attention, [q, k, v], scale, *view, ulps=8 + 40 * scale, size=4)
+        assert all((x.mask == y).all() for x, y in zip(view, kept, strict=True))
 
 
 @settings(max_examples=200)
@@ -208,7 +209,7 @@ def test_tiles_at_every_boundary(tile):
             mask = np.tril(np.ones((queries, 5), bool))[None, None]
             with tiles(SCORES_BYTES=tile):
                 check(attention, [q, k, v], 0.5, ulps=16)
-                check(attention, [q, k, v], 0.5, mask, ulps=16)
+                check(attention, [q, k, v], 0.5, Mask(mask), ulps=16)
 
 
 def test_tiles_are_what_bounds_the_memory(monkeypatch):
@@ -271,11 +272,11 @@ def test_blocks_in_slices(sizes, workers, job, kind, dtype, layout, seed):
     batch, count = sizes
     layers = text_model().to(dtype=dtype).encoder.layers
     (x,) = arrays(seed, dtype, (batch, count, 12))
-    mask = [] if kind == "none" else [mask_of(kind, batch, count, count, seed)]
+    view = [] if kind == "none" else [Mask(mask_of(kind, batch, count, count, seed))]
     with tiles(WORTH_A_THREAD=0, JOB_TOKENS=job, cores=lambda: workers):
         x = layout(x)
         kept = x.copy()
-        fast, slow = run_layers(x, layers, *mask), run_layers.textbook(x, layers, *mask)
+        fast, slow = run_layers(x, layers, *view), run_layers.textbook(x, layers, *view)
     np.testing.assert_array_equal(x, kept)
     assert fast.dtype == slow.dtype == x.dtype
     assert fast.shape == slow.shape

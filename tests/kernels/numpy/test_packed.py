@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 
 from aimv2_np import textbook
 from aimv2_np.kernels.numpy.packed import SLOWER_TOGETHER, block_costs, make_plan
-from aimv2_np.network.attention import attention, packed_attention
+from aimv2_np.network.attention import attention
 from aimv2_np.network.encoder import run_layers
+from aimv2_np.network.view import Packed
 from tests.kernels.numpy.test_cpu import DTYPES, LAYOUTS, TILES, arrays, check, tiles
 from tests.support.models import assert_close, vision_model
 
@@ -23,16 +24,16 @@ def test_packed_attention(tile, lengths, heads, size, dtype, layouts):
     shape = (1, heads, sum(lengths), size)
     q, k, v = (layout(x) for layout, x in zip(layouts, arrays(0, dtype, shape, shape, shape), strict=True))
     with tiles(SCORES_BYTES=tile):
-        check(packed_attention, [q, k, v], 0.35, lengths, ulps=24, size=4)
+        check(attention, [q, k, v], 0.35, Packed(lengths), ulps=24, size=4)
 
 
 def test_packed_attention_is_attention_on_each_picture():
     q, k, v = arrays(0, "float64", *[(1, 2, 9, 3)] * 3)
     with textbook():
-        together = packed_attention(q, k, v, 0.5, (2, 3, 4))
+        together = attention(q, k, v, 0.5, Packed((2, 3, 4)))
         for part in (slice(0, 2), slice(2, 5), slice(5, 9)):
             alone = attention(q[:, :, part], k[:, :, part], v[:, :, part], 0.5)
-            np.testing.assert_array_equal(together[:, :, part], alone)
+            np.testing.assert_allclose(together[:, :, part], alone, rtol=1e-13)
 
 
 @settings(max_examples=100)
@@ -43,7 +44,7 @@ def test_blocks_of_a_pack(lengths, workers, job, dtype, layout):
     with tiles(WORTH_A_THREAD=0, JOB_TOKENS=job, cores=lambda: workers):
         x = layout(x)
         kept = x.copy()
-        fast, slow = run_layers(x, layers, None, lengths), run_layers.textbook(x, layers, None, lengths)
+        fast, slow = run_layers(x, layers, Packed(lengths)), run_layers.textbook(x, layers, Packed(lengths))
     np.testing.assert_array_equal(x, kept)
     assert fast.dtype == slow.dtype == x.dtype
     assert_close(fast, slow, ulps=100)

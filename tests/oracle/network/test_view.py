@@ -1,4 +1,4 @@
-"""The attention mask against the one that Transformers makes for its eager attention."""
+"""The view of padded texts against the one that Transformers makes for its eager attention."""
 
 import numpy as np
 import torch
@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from transformers.masking_utils import create_causal_mask
 
 from aimv2_np import Aimv2TextConfig
-from aimv2_np.network.masks import make_mask
+from aimv2_np.network.view import CAUSAL, Padded
 from tests.support.oracle import counted, their_config
 from tests.support.strategies import masks_for
 from tests.support.tally import compared
@@ -29,6 +29,6 @@ def test_causal_mask_with_padding(mask: np.ndarray) -> None:
         past_key_values=None,
         position_ids=torch.arange(tokens)[None].expand(batch, -1),
     )
-    ours = make_mask(np, tokens, mask, causal=True)
+    ours = (CAUSAL & Padded(mask)).allowed(np, tokens, tokens)
     assert np.array_equal(np.broadcast_to(ours, (batch, 1, tokens, tokens)), (theirs == 0).numpy())
     compared("masks", 0.0)

@@ -1,0 +1,94 @@
+"""Who wants to know what modules compute, and telling them. `trace` in trace.py begins a recording.
+
+A recorder knows paths by the identity of what is called, and nothing about modules. Outside a recording nothing is
+kept, and a module's call goes straight through.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from typing import Any
+
+from aimv2_np.backends.arrays import is_array
+from aimv2_np.shapes import Array
+
+
+def join(prefix: str, name: str) -> str:
+    """`encoder.layers` and `3` make `encoder.layers.3`; an empty part adds nothing."""
+    return f"{prefix}.{name}" if prefix and name else prefix or name
+
+
+@dataclass
+class Recorder:
+    """One recording: which paths are wanted, and where their arrays go.
+
+    Attributes:
+        paths: id of a module -> its dotted path.
+        include: globs; a path that matches one of them is wanted.
+        store: called with the path and the array as soon as it is computed.
+    """
+
+    paths: dict[int, str]
+    include: tuple[str, ...]
+    store: Callable[[str, Array], None]
+    running: list[str] = field(default_factory=list)  # paths of the modules being called, outermost first
+    offered: set[str] = field(default_factory=set)
+    stored: bool = False
+
+    def wants(self, path: str) -> bool:
+        return any(fnmatchcase(path, pattern) for pattern in self.include)
+
+    def keep(self, path: str, value: Any) -> None:
+        """Store an array, or the arrays of a named tuple or output, each under its field's name, if they are wanted."""
+        if is_array(value):
+            self.offered.add(path)
+            if self.wants(path):
+                self.stored = True
+                self.store(path + _number.get(), value)
+        elif hasattr(value, "_asdict") or isinstance(value, Mapping):
+            for name, part in (value if isinstance(value, Mapping) else value._asdict()).items():
+                if is_array(part):
+                    self.keep(join(path, name), part)
+
+
+_number: ContextVar[str] = ContextVar("number", default="")
+RECORDERS: ContextVar[tuple[Recorder, ...]] = ContextVar("recorders", default=())
+
+
+def recording() -> bool:
+    """Whether somebody is recording in this thread or task."""
+    return bool(RECORDERS.get())
+
+
+def observe(name: str, value: Array) -> None:
+    """Offer an inner activation of the module that is running to whoever is recording."""
+    for recorder in RECORDERS.get():
+        if recorder.running:
+            recorder.keep(join(recorder.running[-1], name), value)
+
+
+@contextmanager
+def numbered(i: int) -> Iterator[None]:
+    """What is recorded inside the block belongs to image i of a pack: `embeddings` becomes `embeddings.0`, …"""
+    token = _number.set(f".{i}")
+    try:
+        yield
+    finally:
+        _number.reset(token)
+
+
+def recorded(module: object, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """`function(*args, **kwargs)` as what `module` computes: its result is offered under the module's path."""
+    recorders = [recorder for recorder in RECORDERS.get() if id(module) in recorder.paths]
+    for recorder in recorders:
+        recorder.running.append(recorder.paths[id(module)])
+    try:
+        output = function(*args, **kwargs)
+    finally:
+        for recorder in recorders:
+            recorder.running.pop()
+    for recorder in recorders:
+        recorder.keep(recorder.paths[id(module)], output)
+    return output
