@@ -8,7 +8,7 @@ have anyway, so that nothing is held twice.
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from aimv2_np.arrays import namespace
+from aimv2_np.arrays import backend_of, namespace
 from aimv2_np.shapes import Array
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class Stacker:
 def stacked(arrays: Sequence[Array]) -> Array | None:
     """The arrays as one, (Σ rows, …), without a copy; None where they do not lie one after the other in one stack."""
     first = arrays[0]
-    if not hasattr(first, "__cuda_array_interface__"):
+    if backend_of(first) == "numpy":
         return None
     end = first.data.ptr
     for array in arrays:
