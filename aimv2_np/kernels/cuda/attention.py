@@ -54,7 +54,7 @@ def packed_attention_on_device(
         return packed_attention.textbook(q, k, v, scale, lengths)
     q, k, v = (_inner(it) for it in (q, k, v))
     out = _empty(q)
-    starts = _starts(namespace(q), lengths, q.device.id)
+    starts = _starts(namespace(q), lengths)
     kernel = "attention_tensor_cores" if _tensor_cores(out, q, k, v) else "attention_tiles"
     _tiled(kernel, out, q, k, v, scale, None, starts, max(lengths))
     return out
@@ -69,7 +69,7 @@ def pool_packed_on_device(
     xp = namespace(q)
     q, k, v = (_inner(it) for it in (xp.broadcast_to(q, (len(lengths), *q.shape[1:])), k, v))
     out = _empty(q)
-    _one_query(out, q, k, v, scale, _starts(xp, lengths, q.device.id))
+    _one_query(out, q, k, v, scale, _starts(xp, lengths))
     return out
 
 
@@ -171,9 +171,14 @@ def _products(a: Array, b: Array, out: Array) -> None:
             matmul(a[:, i], b[:, i], out[:, i])
 
 
-@lru_cache(64)  # copied to the device for the first block of a pack, not for the others
-def _starts(xp: ModuleType, lengths: tuple[int, ...], device: int) -> Array:
+def _starts(xp: ModuleType, lengths: tuple[int, ...]) -> Array:
     """Where each sequence begins, and where the last one ends, (S + 1,) on the device."""
+    return _uploaded_starts(xp, lengths, xp.cuda.Device().id, xp.cuda.get_current_stream().ptr)
+
+
+@lru_cache(64)  # copied to the device for the first block of a pack, not for the others
+def _uploaded_starts(xp: ModuleType, lengths: tuple[int, ...], device: int, stream: int) -> Array:
+    """For one stream: on another the copy may not have arrived yet."""
     ends = np.cumsum((0, *lengths), dtype=np.int32)
     return xp.asarray(ends)
 
