@@ -8,6 +8,7 @@ from aimv2_np.arrays import is_array
 from aimv2_np.config import Aimv2VisionConfig
 from aimv2_np.errors import UntrainedSizeWarning
 from aimv2_np.models.inputs import check_pixel_values
+from aimv2_np.models.running import naming
 from aimv2_np.shapes import Array, Float
 
 MAX_TOKENS: Final = 16384  # of a pack: 64 MiB for each array (T, 1024) in float32
@@ -38,10 +39,8 @@ def check_pictures(
                 f"image {i} {found}; expected an array ({config.num_channels}, height, width), "
                 "as Aimv2ImageProcessor makes them"
             )
-        try:
+        with naming(f"image {i}"):
             pictures.append(check_pixel_values(image[None], config, like, interpolate=interpolate)[0])
-        except ValueError as error:
-            raise ValueError(f"image {i}: {error}") from error
     if not pictures:
         raise ValueError("images is empty; expected at least one picture")
     return pictures
