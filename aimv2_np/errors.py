@@ -1,4 +1,4 @@
-"""The one exception and the one warning of our own, and how messages quote what a file holds."""
+"""The one exception and the two warnings of our own, and how messages quote what a file holds."""
 
 
 class CheckpointError(ValueError):
@@ -7,6 +7,10 @@ class CheckpointError(ValueError):
 
 class UntrainedSizeWarning(UserWarning):
     """A picture has fewer or more patches than the native model was trained for."""
+
+
+class NoGraphWarning(UserWarning):
+    """A GPU computes as it should, but kernel by kernel where a CUDA graph was expected, which takes longer."""
 
 
 def quoted(value: object, limit: int = 60) -> str:

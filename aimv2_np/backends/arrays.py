@@ -128,6 +128,15 @@ def upload(array: np.ndarray[Any, Any]) -> Array:
     return result
 
 
+def settle(backend: str) -> None:
+    """Wait for the current stream of the current device: what it has been told to write may be read on any stream.
+
+    Copies to a GPU, and conversions there, go on after the call that began them has returned.
+    """
+    if backend == "cupy":
+        sys.modules["cupy"].cuda.get_current_stream().synchronize()
+
+
 def beside(array: Array) -> AbstractContextManager[Any]:
     """Compute where `array` is: inside the block its device is the current one, and a full one is told clearly."""
     device = device_of(array)

@@ -7,7 +7,7 @@ they have anyway, so that nothing is held twice.
 
 from collections.abc import Mapping, Sequence
 
-from aimv2_np.backends.arrays import namespace
+from aimv2_np.backends.arrays import backend_of, namespace
 from aimv2_np.shapes import Array
 
 _groups: list[tuple[str, ...]] = []  # ends of paths: "q_proj.weight", …
@@ -64,7 +64,7 @@ class Stacker:
 def stacked(arrays: Sequence[Array]) -> Array | None:
     """The arrays as one, (Σ rows, …), without a copy; None where they do not lie one after the other in one stack."""
     first = arrays[0]
-    if not hasattr(first, "__cuda_array_interface__"):
+    if backend_of(first) == "numpy":
         return None
     end = first.data.ptr
     for array in arrays:

@@ -1,6 +1,7 @@
 """What can compute here: Python, NumPy with its matrix library, and CuPy with its GPUs or what keeps it from them."""
 
 import platform
+import warnings
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from typing import Any
@@ -10,6 +11,9 @@ import numpy as np
 from aimv2_np.backends import devices
 from aimv2_np.backends.arrays import BACKENDS
 from aimv2_np.bench.blas import NAMES, describe_blas
+from aimv2_np.errors import NoGraphWarning
+from aimv2_np.network.linear import Linear
+from aimv2_np.shapes import Array
 
 
 def describe_backends() -> dict[str, Any]:
@@ -30,6 +34,23 @@ def describe_backends() -> dict[str, Any]:
         },
         "cupy": _describe_cupy(),
     }  # fmt: skip
+
+
+def try_graphs() -> dict[str, Any]:
+    """Record a small product as a CUDA graph on the current GPU and replay it twice; what `Graphs.counts` says then."""
+    from aimv2_np.kernels.cuda.graphs import Graphs
+
+    cupy, graphs = devices.find_cupy(), Graphs()
+    layer, x = Linear(cupy.ones((8, 8), np.float32), None), cupy.ones((1, 8), np.float32)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NoGraphWarning)  # whose reason is among the counts
+        for _ in range(3):  # as it is, recorded and replayed, replayed
+            graphs.run(_multiply, layer, (x,))
+    return graphs.counts()
+
+
+def _multiply(linear: Linear, x: Array) -> tuple[Array]:
+    return (linear(x),)
 
 
 def _describe_cupy() -> dict[str, Any]:

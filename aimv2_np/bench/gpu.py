@@ -85,6 +85,8 @@ def measure(
     folder: str, given: dict[str, Any], batch: int, seconds: float, dtype: str, device: int | None
 ) -> dict[str, Any]:
     """Speed and memory of a model on one input that lies on the device, and the rates that the device reaches."""
+    from aimv2_np.kernels.cuda.graphs import GRAPHS
+
     cupy = devices.find_cupy(dtype)
     with devices.on_device(devices.current() if device is None else device):
         before = _taken(cupy)
@@ -107,7 +109,7 @@ def measure(
         "seconds": times["model"].to_dict(), "per_second": batch / median, "flops": done,
         "tflops": done / median / 1e12, "gemm_tflops": rate / 1e12, "gemm_fraction": done / median / rate,
         "gemm_shapes": [{**asdict(it), "tflops": it.flops / times[str(it)].median / 1e12} for it in by_shape],
-        "copy_gb_per_second": bandwidth / 1e9, "loading_seconds": subject.loading,
+        "graphs": GRAPHS.counts(), "copy_gb_per_second": bandwidth / 1e9, "loading_seconds": subject.loading,
         "memory": {"weights": loaded - before, "peak": peak - before},
     }  # fmt: skip
 

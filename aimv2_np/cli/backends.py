@@ -6,10 +6,12 @@ from aimv2_np.cli import output
 
 
 def tell_backends(as_json: bool) -> None:
-    """Print what `describe_backends` finds."""
-    from aimv2_np.bench.backends import describe_backends
+    """Print what `describe_backends` finds, and whether a GPU records CUDA graphs."""
+    from aimv2_np.bench.backends import describe_backends, try_graphs
 
     found = describe_backends()
+    if found["cupy"]["usable"]:
+        found["cupy"]["graphs"] = try_graphs()
     if as_json:
         output.print_json(found)
         return
@@ -25,9 +27,19 @@ def tell_backends(as_json: bool) -> None:
     else:
         dtypes = ", ".join(cupy["dtypes"])
         table.add_row("cupy", f"{cupy['version']} for CUDA {cupy['runtime']}, driver for {cupy['driver']}; {dtypes}")
+        table.add_row("graphs", output.printable(graphs_line(cupy["graphs"])))
     for number, device in enumerate(cupy["devices"]):
         table.add_row(f"device {number}", _line(device))
     output.console().print(table)
+
+
+def graphs_line(counts: dict[str, Any]) -> str:
+    """What was recorded and replayed, and why not more, as one sentence."""
+    recorded, replayed = output.plural(counts["recorded"], "CUDA graph"), output.plural(counts["replayed"], "time")
+    line = f"{recorded} recorded, replayed {replayed}"
+    if counts["failed"]:
+        line += f"; {output.plural(counts['failed'], 'recording')} failed: {'; '.join(counts['reasons'])}"
+    return line
 
 
 def _line(device: dict[str, Any]) -> str:

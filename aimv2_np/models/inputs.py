@@ -6,6 +6,7 @@ import numpy as np
 
 from aimv2_np.backends.arrays import backend_of, device_of, is_array, is_float, largest, move, namespace, widen
 from aimv2_np.config import Aimv2TextConfig, Aimv2VisionConfig
+from aimv2_np.models.running import check
 from aimv2_np.shapes import Array, Float, Int
 
 # Far above every picture, and far below 1e19, where float32 squares overflow and RMSNorm would quietly give zeros.
@@ -46,15 +47,16 @@ def check_pixel_values(
 
 
 def _check_values(pixels: Array, dtype: str) -> None:
-    size = abs(widen(pixels))
-    if (size <= min(MAX_PIXEL, largest(dtype))).all():
-        return
-    if not namespace(size).isfinite(size).all() or float(size.max()) > largest(dtype):
-        raise ValueError(f"pixel_values hold NaN or infinity (as {dtype}); expected finite numbers")
-    raise ValueError(
-        f"pixel_values reach beyond ±{MAX_PIXEL:g}; expected normalised numbers, about -3 to 3, "
-        "as Aimv2ImageProcessor makes them"
-    )
+    def problem() -> ValueError:
+        size = abs(widen(pixels))
+        if not namespace(size).isfinite(size).all() or float(size.max()) > largest(dtype):
+            return ValueError(f"pixel_values hold NaN or infinity (as {dtype}); expected finite numbers")
+        return ValueError(
+            f"pixel_values reach beyond ±{MAX_PIXEL:g}; expected normalised numbers, about -3 to 3, "
+            "as Aimv2ImageProcessor makes them"
+        )
+
+    check((abs(widen(pixels)) <= min(MAX_PIXEL, largest(dtype))).all(), problem)
 
 
 def check_input_ids(input_ids: Any, config: Aimv2TextConfig, like: Array) -> Int[Array, "B T"]:
@@ -69,12 +71,14 @@ def check_input_ids(input_ids: Any, config: Aimv2TextConfig, like: Array) -> Int
             f"input_ids hold {ids.shape[1]} tokens, but the model has positions for {config.max_position_embeddings}; "
             "shorten the text, or pass truncation=True to the tokenizer"
         )
-    outside = ids[(ids < 0) | (ids >= config.vocab_size)]
-    if outside.size:
-        raise ValueError(
-            f"input_ids hold {int(outside[0])}, outside the vocabulary (0 to {config.vocab_size - 1}); "
+    inside = (ids >= 0) & (ids < config.vocab_size)
+    check(
+        inside.all(),
+        lambda: ValueError(
+            f"input_ids hold {int(ids[~inside][0])}, outside the vocabulary (0 to {config.vocab_size - 1}); "
             "use the tokenizer that belongs to this checkpoint"
-        )
+        ),
+    )
     return move(ids.astype(np.int64, copy=False), backend_of(like), device_of(like))
 
 
@@ -85,8 +89,10 @@ def check_attention_mask(attention_mask: Any, input_ids: Int[Array, "B T"]) -> I
     mask = _beside(input_ids, _as_array(attention_mask, "attention_mask"))
     if mask.shape != input_ids.shape:
         raise ValueError(f"attention_mask has shape {mask.shape}; expected that of input_ids, {input_ids.shape}")
-    if not ((mask == 0) | (mask == 1)).all():
-        raise ValueError("attention_mask holds values other than 0 and 1; expected 1 for a token, 0 for padding")
+    check(
+        ((mask == 0) | (mask == 1)).all(),
+        lambda: ValueError("attention_mask holds values other than 0 and 1; expected 1 for a token, 0 for padding"),
+    )
     return move(mask.astype(np.int64), backend_of(input_ids), device_of(input_ids))
 
 
@@ -105,10 +111,14 @@ def check_patch_mask(attention_mask: Any, batch: int, grid: tuple[int, int], lik
             f"attention_mask has shape {mask.shape}; expected {shape}: one number for each of {grid[0]}x{grid[1]} "
             f"patches of {batch} pictures, row by row"
         )
-    if not ((mask == 0) | (mask == 1)).all():
-        raise ValueError("attention_mask holds values other than 0 and 1; expected 1 for a patch, 0 for padding")
-    if not mask.any(axis=1).all():
-        raise ValueError("attention_mask hides all patches of a picture; expected at least one 1 in every row")
+    check(
+        ((mask == 0) | (mask == 1)).all(),
+        lambda: ValueError("attention_mask holds values other than 0 and 1; expected 1 for a patch, 0 for padding"),
+    )
+    check(
+        mask.any(axis=1).all(),
+        lambda: ValueError("attention_mask hides all patches of a picture; expected at least one 1 in every row"),
+    )
     return move(mask.astype(np.int64), backend_of(like))
 
 

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from aimv2_np.backends import devices
-from aimv2_np.backends.arrays import dtype_of, is_float, largest, namespace, upload, widen
+from aimv2_np.backends.arrays import dtype_of, is_float, largest, namespace, settle, upload, widen
 from aimv2_np.backends.stacking import Stacker
 from aimv2_np.errors import CheckpointError
 from aimv2_np.shapes import Array
@@ -67,7 +67,9 @@ def fill(skeleton: M, tensors: Tensors, stored: Mapping[str, str], place: Place,
         return array
 
     with devices.on_device(devices.current() if place.device is None else place.device):
-        return skeleton.map(sent)
+        model = skeleton.map(sent)
+        settle(place.backend)
+        return model
 
 
 class _Sender:

@@ -9,6 +9,7 @@ from aimv2_np.config import Aimv2VisionConfig
 from aimv2_np.errors import UntrainedSizeWarning
 from aimv2_np.models.inputs import check_pixel_values
 from aimv2_np.models.outputs import PackedOutput
+from aimv2_np.models.running import naming
 from aimv2_np.network.view import Packed
 from aimv2_np.network.vision import VisionTower
 from aimv2_np.shapes import Array, Float
@@ -42,10 +43,8 @@ def check_pictures(
                 f"image {i} {found}; expected an array ({config.num_channels}, height, width), "
                 "as Aimv2ImageProcessor makes them"
             )
-        try:
+        with naming(f"image {i}"):
             pictures.append(check_pixel_values(image[None], config, like, interpolate=interpolate)[0])
-        except ValueError as error:
-            raise ValueError(f"image {i}: {error}") from error
     if not pictures:
         raise ValueError("images is empty; expected at least one picture")
     return pictures

@@ -1,12 +1,13 @@
-"""What surrounds a call of a model: its GPU is the current one, and what came out is checked once, at the end."""
+"""What surrounds a call of a model: its GPU is the current one, and its inputs and outputs are checked at the end."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from functools import wraps
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from functools import reduce, wraps
+from operator import and_
+from typing import Concatenate, ParamSpec, TypeVar
 
-from aimv2_np.backends.arrays import backend_of, beside, namespace
+from aimv2_np.backends.arrays import backend_of, beside, is_array, namespace
 from aimv2_np.shapes import Array
 from aimv2_np.tree.module import Module
 
@@ -14,9 +15,9 @@ M = TypeVar("M", bound=Module)
 P = ParamSpec("P")
 R = TypeVar("R")
 
-Outputs = list[tuple[Module, Array]]
+Checks = list[tuple[Array, Callable[[], ValueError]]]  # what is to hold, () on a GPU; what to raise where it does not
 
-_unchecked: ContextVar[Outputs | None] = ContextVar("unchecked", default=None)
+_unchecked: ContextVar[Checks | None] = ContextVar("unchecked", default=None)
 
 
 def running(method: Callable[Concatenate[M, P], R]) -> Callable[Concatenate[M, P], R]:
@@ -30,18 +31,42 @@ def running(method: Callable[Concatenate[M, P], R]) -> Callable[Concatenate[M, P
     return run  # type: ignore[return-value]
 
 
-def check_finite(model: Module, output: Array, *more: Array | None) -> Array:
-    """`output`, unless it or one of `more` holds NaN or infinity: a ValueError then says which weight or dtype did it.
+def check(holds: Array, problem: Callable[[], ValueError]) -> None:
+    """Raise `problem()` unless `holds`, (), is true.
 
-    Looking at an array of a GPU means waiting for it; inside a running model that is done once, when all has been
-    started.
+    Looking at a number on a GPU means waiting for it; inside a running model that is done once, when all has been
+    started, for all its checks together.
     """
-    outputs = [(model, array) for array in (output, *more) if array is not None]
     unchecked = _unchecked.get()
-    if unchecked is None or backend_of(output) == "numpy":
-        _check(outputs)
-    else:
-        unchecked.extend(outputs)
+    if unchecked is not None and is_array(holds) and backend_of(holds) != "numpy":
+        unchecked.append((holds, problem))
+    elif not holds:
+        raise problem()
+
+
+@contextmanager
+def naming(what: str) -> Iterator[None]:
+    """Errors of what is checked inside the block begin with `what`, whenever they come."""
+    unchecked = _unchecked.get()
+    before = len(unchecked or ())
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"{what}: {error}") from error
+    if unchecked is not None:
+        unchecked[before:] = [(holds, _named(what, problem)) for holds, problem in unchecked[before:]]
+
+
+def _named(what: str, problem: Callable[[], ValueError]) -> Callable[[], ValueError]:
+    return lambda: ValueError(f"{what}: {problem()}")
+
+
+def check_finite(model: Module, output: Array, *more: Array | None) -> Array:
+    """`output`, unless it or one of `more` holds NaN or infinity: a ValueError says which weight or dtype it was."""
+    for array in (output, *more):
+        if array is not None:
+            finite = namespace(array).isfinite(array).all()
+            check(finite, lambda: ValueError(_cause(model, str(output.dtype))))
     return output
 
 
@@ -50,23 +75,14 @@ def _checked_at_the_end() -> Iterator[None]:
     if _unchecked.get() is not None:  # inside another model, which will see to it
         yield
         return
-    outputs: Outputs = []
-    token = _unchecked.set(outputs)
+    checks: Checks = []
+    token = _unchecked.set(checks)
     try:
         yield
     finally:
         _unchecked.reset(token)
-    _check(outputs)
-
-
-def _check(outputs: Outputs) -> None:
-    finite: Any = True
-    for _, output in outputs:
-        finite = namespace(output).isfinite(output).all() & finite
-    if not finite:
-        for model, output in outputs:
-            if not namespace(output).isfinite(output).all():
-                raise ValueError(_cause(model, str(output.dtype)))
+    if checks and not reduce(and_, (holds for holds, _ in checks)):
+        raise next(problem for holds, problem in checks if not holds)()
 
 
 def _cause(model: Module, dtype: str) -> str:

@@ -6,6 +6,7 @@ from types import ModuleType
 import numpy as np
 
 from aimv2_np.backends.arrays import namespace, widen
+from aimv2_np.backends.operation import operation
 from aimv2_np.shapes import Array, Float
 
 
@@ -26,6 +27,7 @@ def sincos_positions(xp: ModuleType, rows: int, columns: int, size: int) -> Floa
     return xp.concatenate(both, axis=2).reshape(rows * columns, size)
 
 
+@operation
 def interpolate_positions(
     table: Float[Array, "N D"], grid: tuple[int, int], new_grid: tuple[int, int]
 ) -> Float[Array, "M D"]:

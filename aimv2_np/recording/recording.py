@@ -33,7 +33,7 @@ from aimv2_np.storage import SafetensorsFile
 from aimv2_np.storage.formats.header import MAX_DIMENSIONS
 from aimv2_np.storage.save import DTYPES
 
-FORMAT = "aimv2_np.golden/1"
+FORMAT = "aimv2_np.comparison/1"
 SOURCES = ("aimv2_np", "torch", "onnxruntime", "arrays")
 INPUTS, ACTIVATIONS = "inputs/", "activations/"
 NAMES = {stored: name for name, stored in DTYPES.items()}

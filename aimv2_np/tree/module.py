@@ -14,7 +14,17 @@ from typing import Any, ClassVar, NamedTuple, Self
 import numpy as np
 
 from aimv2_np.backends import devices
-from aimv2_np.backends.arrays import backend_of, beside, check_backend, device_of, dtype_of, is_array, largest, move
+from aimv2_np.backends.arrays import (
+    backend_of,
+    beside,
+    check_backend,
+    device_of,
+    dtype_of,
+    is_array,
+    largest,
+    move,
+    settle,
+)
 from aimv2_np.backends.stacking import Stacker
 from aimv2_np.shapes import Array
 from aimv2_np.tree.recorder import RECORDERS, join, recorded
@@ -115,7 +125,9 @@ class Module:
             return moved if stack is None or moved is array else stack(path, moved)
 
         with self._on_the_way(backend, device, kind.itemsize):
-            return self.map(convert)
+            moved = self.map(convert)
+            settle(backend)
+            return moved
 
     def _on_the_way(self, backend: str, device: int | None, itemsize: int) -> AbstractContextManager[Any]:
         """Where arrays are converted on their way to `backend`, where each number takes `itemsize` bytes."""

@@ -179,6 +179,8 @@ def test_info_lists_the_devices() -> None:
         found = json.loads(CliRunner().invoke(app, ["info", "--backends", "--json"]).stdout)
     assert "device 1" in plain
     assert "bfloat16" in plain
+    assert "1 CUDA graph recorded, replayed 2 times" in plain
+    assert found["cupy"]["graphs"] == {"recorded": 1, "replayed": 2, "failed": 0, "reasons": []}
     assert found["cupy"]["usable"]
     assert [it["compute_capability"] for it in found["cupy"]["devices"]] == ["9.0", "9.0"]
     assert CliRunner().invoke(app, ["info", "tiny", "--backends"]).exit_code == 2

@@ -54,3 +54,12 @@ def test_what_is_no_neighbour(cupy):
     assert stacked([whole[:2], whole[2:4, :2]]) is None
     np.testing.assert_array_equal(stacked([whole[1:2], whole[2:6]]).get(), whole[1:6].get())
     assert stacked([np.zeros((2, 3)), np.zeros((2, 3))]) is None
+
+
+def test_nobody_asks_for_the_whole_interface(cupy, monkeypatch):
+    """CuPy makes a dictionary of it each time."""
+    asked = []
+    monkeypatch.setattr(cupy.ndarray, "__cuda_array_interface__", property(lambda self: asked.append(self)))
+    whole = cupy.asarray(np.arange(24, dtype=np.float32).reshape(8, 3))
+    assert stacked([whole[:2], whole[2:4]]).shape == (4, 3)
+    assert asked == []

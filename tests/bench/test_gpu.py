@@ -47,6 +47,8 @@ def test_benchmark() -> None:
     for case in model["cases"]:
         assert case["per_second"] == pytest.approx(case["batch"] / case["seconds"]["median"])
         assert case["gemm_fraction"] == pytest.approx(case["tflops"] / case["gemm_tflops"])
+        assert case["graphs"]["recorded"] >= 1
+        assert case["graphs"]["replayed"] >= 2
         assert 0 <= case["memory"]["weights"] <= case["memory"]["peak"]
     assert model["cold"]["seconds"]["median"] == 1.5
     screen = console()
@@ -54,6 +56,11 @@ def test_benchmark() -> None:
         print_gpu(screen, result)
     assert "bfloat16" in captured.get()
     assert "28x28" in captured.get()
+    assert "recording" not in captured.get()
+    model["cases"][0]["graphs"] |= {"failed": 2, "reasons": ["something in it waits"]}
+    with screen.capture() as captured:
+        print_gpu(screen, result | {"models": [model]})
+    assert "2 recordings failed: something in it waits" in " ".join(captured.get().split())
     assert "first feature 1.50 s after the start" in captured.get()
 
 

@@ -1,5 +1,6 @@
 """The predictions on the GPU page are what its formulas give; none of them was measured."""
 
+from aimv2_np.kernels.cuda.graphs import TOKENS as LIMIT
 from tests.support.paths import ROOT
 
 BANDWIDTH, RATE = 4.8e12, 790e12  # of an H200: bytes and dense bfloat16 operations per second, by its data sheet
@@ -40,3 +41,16 @@ def test_predictions() -> None:
         f"{1e3 * 618e6 / BANDWIDTH:.2f} ms",
     ):
         assert number in text
+
+
+def test_the_limit_of_graphs() -> None:
+    """Where the products of large alone take the GPU longer than the slowest estimate of what launching takes."""
+    text = (ROOT / "docs" / "gpu.md").read_text(encoding="utf-8")
+    calls = {"kernels": 4 * LAYERS, "products": 4 * LAYERS}  # q k v, out, gate and up, down
+    assert f"{sum(calls.values())} calls, {calls['kernels']} kernels and {calls['products']} products" in text
+    full = 165e9 * BATCH / RATE  # seconds of the products of `ROWS` tokens
+    assert f"products of {LIMIT:,}" in text.replace("\n", " ")
+    assert f"take {1e3 * full * LIMIT / ROWS / 0.6:.1f} ms" in text.replace("\n", " ")
+    assert full * LIMIT / ROWS / 0.6 > 10e-3
+    memory = 2 * LIMIT * (3 * INNER + 4 * SIZE) + (32 << 20)
+    assert f"some {memory / 1e9:.1f} GB a graph" in text.replace("\n", " ")

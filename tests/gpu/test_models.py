@@ -11,6 +11,7 @@ from aimv2_np import Aimv2Model, Aimv2VisionModel, CheckpointError, load, to_num
 from aimv2_np.backends.arrays import dtype_of
 from aimv2_np.storage.digest import hash_weights
 from tests.support.gpu import emulated_cupy, release
+from tests.support.graphs import counted
 from tests.support.models import both_model, pixels, text_model, tokens, vision_model
 
 DTYPES = ("float32", "float16", "bfloat16")
@@ -63,8 +64,14 @@ def test_bad_input_is_named(cupy: ModuleType) -> None:
             model(pixel_values=make(bad))
         with pytest.raises(ValueError, match=r"beyond ±1e\+06"):
             model(pixel_values=make(pixels() * np.float32(1e8)))
-        with pytest.raises(ValueError, match="outside the vocabulary"):
+        with pytest.raises(ValueError, match=r"outside the vocabulary \(0 to \d+\)"):
             model(input_ids=make(tokens() + 1000))
+        with pytest.raises(ValueError, match="values other than 0 and 1; expected 1 for a token"):
+            model(input_ids=make(tokens()), attention_mask=make(2 * np.ones_like(tokens())))
+        with pytest.raises(ValueError, match="hides all patches of a picture"):
+            model(pixel_values=make(pixels(2)), pixel_attention_mask=make(np.zeros((2, 9), np.int64)))
+        with pytest.raises(ValueError, match=r"^image 1: pixel_values hold NaN or infinity \(as float32\)"):
+            model.encode_images([make(pixels()[1]), make(bad[0])])
     with pytest.raises(ValueError, match="cannot be made an array"):
         model(pixel_values=[cupy.asarray(pixels()[0])] * 2)
 
@@ -79,15 +86,31 @@ def test_a_damaged_weight_is_named(cupy: ModuleType) -> None:
 
 
 def test_a_pass_waits_once(cupy: ModuleType, request: pytest.FixtureRequest) -> None:
+    """At its end, for all its checks together: are the inputs good, are the outputs finite?"""
     if "gpu" in request.node.name:
         pytest.skip("only the stand-in counts how often the host waits")
     from tests.support.fake_cupy import devices
 
-    model, given = both_model().to("cupy"), cupy.asarray(pixels())
-    model(pixel_values=given)
-    devices.waits.clear()
-    model(pixel_values=given)
-    assert devices.waits == ["bool"] * 2  # are the pixels good? are the outputs finite?
+    model, mask, patches = both_model().to("cupy"), np.ones_like(tokens()), np.ones((2, 9), np.int64)
+    vision, text = {"pixel_values": pixels(2)}, {"input_ids": tokens(), "attention_mask": mask}
+    for given in (vision, text, vision | text, vision | {"pixel_attention_mask": patches}):
+        there = {name: cupy.asarray(array) for name, array in given.items()}
+        for inputs in (given, there):
+            for _ in range(3):  # launched one by one, recorded, replayed
+                devices.waits.clear()
+                model(**inputs)
+                assert devices.waits == ["bool"]
+
+
+def test_graphs_are_replayed(cupy: ModuleType) -> None:
+    """There is one for each tower, and what it computes is what was computed without."""
+    model, inputs = both_model().to("cupy"), {"pixel_values": pixels(), "input_ids": tokens()}
+    plain = model(**inputs).logits_per_image
+    with counted() as graphs:
+        for _ in range(3):
+            replayed = model(**inputs).logits_per_image
+            assert relative(to_numpy(replayed), to_numpy(plain)) <= 64 * EPS["float32"]
+    assert graphs == {"recorded": 2, "replayed": 6, "failed": 0}
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -241,6 +264,38 @@ def test_a_stream_of_ones_own(cupy: ModuleType) -> None:
             assert cupy.cuda.get_current_stream().ptr == stream.ptr
         stream.synchronize()
         np.testing.assert_array_equal(to_numpy(found), expected)
+
+
+def test_weights_are_there_for_every_stream(cupy: ModuleType, folder: Path) -> None:
+    """Whoever moves a model waits until it has arrived; nobody else has to."""
+    source = load(folder)
+    with_pictures = [pixels(1)[0], pixels(1, 8, 16)[0]]
+    expected = source.encode_images(with_pictures, interpolate_pos_encoding=True).image_embeds
+    for make in (
+        lambda: load(folder, backend="cupy"), lambda: source.to("cupy"), lambda: source.to("cupy").to(dtype="float64"),
+    ):  # fmt: skip
+        model = make()
+        for _ in range(2):  # of the second pack, what was copied for the first is at hand
+            with cupy.cuda.Stream(non_blocking=True) as stream:
+                model(pixel_values=pixels(), input_ids=tokens())
+                found = model.encode_images(with_pictures, interpolate_pos_encoding=True).image_embeds
+                stream.synchronize()
+            assert relative(to_numpy(found), expected) <= 64 * EPS["float32"]
+
+
+def test_a_graph_serves_several_streams(cupy: ModuleType) -> None:
+    model, given = vision_model().to("cupy"), pixels()
+    expected = [to_numpy(model(given).last_hidden_state) for _ in range(3)][-1]
+    streams = [cupy.cuda.Stream(non_blocking=True) for _ in range(3)]
+    with counted() as graphs:
+        found = []
+        for stream in streams:
+            with stream:
+                found.append(model(given).last_hidden_state)
+        for stream, array in zip(streams, found, strict=True):
+            stream.synchronize()
+            np.testing.assert_array_equal(to_numpy(array), expected)
+    assert graphs == {"recorded": 0, "replayed": 3, "failed": 0}
 
 
 def check_two_devices(cupy: ModuleType) -> None:

@@ -14,8 +14,8 @@ import numpy as np
 from aimv2_np.backends.arrays import namespace
 from aimv2_np.kernels.cuda.gemm import matmul
 from aimv2_np.kernels.cuda.launch import VECTOR_BYTES, computes, element, launch
-from aimv2_np.network.attention import attention, packed_attention
-from aimv2_np.network.pooling import pool_packed
+from aimv2_np.network.attention import attention
+from aimv2_np.network.view import EVERYONE, Packed, View
 from aimv2_np.shapes import Array, Bool, Float
 
 SCORES_BYTES = 64 << 20  # of scores at once, between two products
@@ -25,12 +25,24 @@ WARPS, KEYS = 4, 64  # of attention_tensor_cores.cu
 ROWS, TILE_KEYS, PAD = 64, 32, 4  # of attention_tiles.cu
 
 
-def attention_on_device(
-    q: Array, k: Array, v: Array, scale: float, mask: Bool[Array, "#B 1 #N M"] | None = None
-) -> Array:
+def attend(q: Array, k: Array, v: Array, scale: float, view: View = EVERYONE) -> Float[Array, "B H N d"]:
     """softmax(scale · q kᵀ) v, with memory for tokens one after the other: merging the heads copies nothing."""
     if not computes(q, k, v) or not q.size or not k.size:
-        return attention.textbook(q, k, v, scale, mask)
+        return attention.textbook(q, k, v, scale, view)
+    if not isinstance(view, Packed):
+        mask = view.allowed(namespace(q), q.shape[2], k.shape[2])
+        return attention_on_device(q, k, v, scale, mask)
+    if view.queries is None and q.shape[3] <= TILE_HEAD:
+        return packed_attention_on_device(q, k, v, scale, view.lengths)
+    if view == view.pooled() and q.shape[3] <= ONE_QUERY_HEAD:
+        return pool_packed_on_device(q, k, v, scale, view.lengths)
+    return attention.textbook(q, k, v, scale, view)
+
+
+def attention_on_device(
+    q: Array, k: Array, v: Array, scale: float, mask: Bool[Array, "#B 1 #N M"] | None
+) -> Float[Array, "B H N d"]:
+    """Attention of all queries to all keys that the mask allows."""
     q, k, v = (_inner(it) for it in (q, k, v))
     if mask is not None and mask.strides[3] != 1:
         mask = namespace(q).ascontiguousarray(mask)
@@ -50,27 +62,22 @@ def packed_attention_on_device(
     q: Float[Array, "1 H T d"], k: Array, v: Array, scale: float, lengths: tuple[int, ...]
 ) -> Float[Array, "1 H T d"]:
     """Attention within each of several sequences that lie one after the other; `lengths` says how long each is."""
-    if not computes(q, k, v) or not q.size or q.shape[3] > TILE_HEAD:
-        return packed_attention.textbook(q, k, v, scale, lengths)
     q, k, v = (_inner(it) for it in (q, k, v))
     out = _empty(q)
-    starts = _starts(namespace(q), lengths, q.device.id)
+    starts = _starts(namespace(q), lengths)
     kernel = "attention_tensor_cores" if _tensor_cores(out, q, k, v) else "attention_tiles"
     _tiled(kernel, out, q, k, v, scale, None, starts, max(lengths))
     return out
 
 
 def pool_packed_on_device(
-    q: Float[Array, "1 H 1 d"], k: Float[Array, "1 H T d"], v: Array, scale: float, lengths: tuple[int, ...]
-) -> Float[Array, "S H 1 d"]:
-    """Attention of the one query to each of several sequences that lie one after the other."""
-    if not computes(q, k, v) or not q.size or q.shape[3] > ONE_QUERY_HEAD:
-        return pool_packed.textbook(q, k, v, scale, lengths)
-    xp = namespace(q)
-    q, k, v = (_inner(it) for it in (xp.broadcast_to(q, (len(lengths), *q.shape[1:])), k, v))
+    q: Float[Array, "1 H S d"], k: Float[Array, "1 H T d"], v: Array, scale: float, lengths: tuple[int, ...]
+) -> Float[Array, "1 H S d"]:
+    """Attention of one query each to several sequences that lie one after the other."""
+    q, k, v = (_inner(it) for it in (q.transpose(2, 1, 0, 3), k, v))  # (S, H, 1, d)
     out = _empty(q)
-    _one_query(out, q, k, v, scale, _starts(xp, lengths, q.device.id))
-    return out
+    _one_query(out, q, k, v, scale, _starts(namespace(q), lengths))
+    return out.transpose(2, 1, 0, 3)
 
 
 def _tensor_cores(*arrays: Array) -> bool:
@@ -171,9 +178,14 @@ def _products(a: Array, b: Array, out: Array) -> None:
             matmul(a[:, i], b[:, i], out[:, i])
 
 
-@lru_cache(64)  # copied to the device for the first block of a pack, not for the others
-def _starts(xp: ModuleType, lengths: tuple[int, ...], device: int) -> Array:
+def _starts(xp: ModuleType, lengths: tuple[int, ...]) -> Array:
     """Where each sequence begins, and where the last one ends, (S + 1,) on the device."""
+    return _uploaded_starts(xp, lengths, xp.cuda.Device().id, xp.cuda.get_current_stream().ptr)
+
+
+@lru_cache(64)  # copied to the device for the first block of a pack, not for the others
+def _uploaded_starts(xp: ModuleType, lengths: tuple[int, ...], device: int, stream: int) -> Array:
+    """For one stream: on another the copy may not have arrived yet."""
     ends = np.cumsum((0, *lengths), dtype=np.int32)
     return xp.asarray(ends)
 

@@ -5,33 +5,36 @@ from typing import Any
 
 from aimv2_np.backends import devices
 from aimv2_np.backends.operation import Operation
-from aimv2_np.kernels.cuda.attention import attention_on_device, packed_attention_on_device, pool_packed_on_device
+from aimv2_np.kernels.cuda.attention import attend
 from aimv2_np.kernels.cuda.encoder import run_layers_on_device
 from aimv2_np.kernels.cuda.gated import gated_pass
 from aimv2_np.kernels.cuda.graphs import GRAPHS
 from aimv2_np.kernels.cuda.linear import linear_rows
 from aimv2_np.kernels.cuda.patches import patch_embed_rows
+from aimv2_np.kernels.cuda.positions import interpolate_on_device
 from aimv2_np.kernels.cuda.rms_norm import rms_norm_rows
-from aimv2_np.kernels.cuda.tower import run_tower_as_graph
-from aimv2_np.network.attention import attention, packed_attention
+from aimv2_np.kernels.cuda.tower import text_tower_on_device, text_vectors_on_device, vision_tower_on_device
+from aimv2_np.network.attention import attention
 from aimv2_np.network.encoder import run_layers
 from aimv2_np.network.linear import linear
 from aimv2_np.network.patches import patch_embed
-from aimv2_np.network.pooling import pool_packed
+from aimv2_np.network.positions import interpolate_positions
 from aimv2_np.network.rms_norm import rms_norm
 from aimv2_np.network.swiglu import gated
-from aimv2_np.network.tower import run_tower
+from aimv2_np.network.text import text_tower, text_vectors
+from aimv2_np.network.vision import vision_tower
 
 BODIES: dict[Operation[..., Any], Callable[..., Any]] = {
-    attention: attention_on_device,
+    attention: attend,
     gated: gated_pass,
+    interpolate_positions: interpolate_on_device,
     linear: linear_rows,
-    packed_attention: packed_attention_on_device,
     patch_embed: patch_embed_rows,
-    pool_packed: pool_packed_on_device,
     rms_norm: rms_norm_rows,
     run_layers: run_layers_on_device,
-    run_tower: run_tower_as_graph,
+    text_tower: text_tower_on_device,
+    text_vectors: text_vectors_on_device,
+    vision_tower: vision_tower_on_device,
 }
 
 

@@ -7,12 +7,14 @@ Biases of the two products that add to x wait for the next norm, which adds them
 as a CUDA graph when they come for the second time (`graphs`), because launching would take longer than computing.
 """
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from weakref import WeakKeyDictionary
 
-from aimv2_np.backends.operation import watched
+from aimv2_np.backends.arrays import namespace
 from aimv2_np.backends.stacking import stacked
-from aimv2_np.kernels.cuda.attention import attention_on_device, packed_attention_on_device
+from aimv2_np.kernels.cuda.attention import attend
 from aimv2_np.kernels.cuda.gated import ACTIVATIONS, gated_pass
 from aimv2_np.kernels.cuda.gemm import multiply
 from aimv2_np.kernels.cuda.graphs import GRAPHS, TOKENS
@@ -22,51 +24,93 @@ from aimv2_np.kernels.cuda.rms_norm import add_rms_norm, rms_norm_rows
 from aimv2_np.network.encoder import EncoderLayer, run_layers
 from aimv2_np.network.linear import Linear
 from aimv2_np.network.rms_norm import RMSNorm
-from aimv2_np.shapes import Array, Bool, Float
-from aimv2_np.tree.tracing import tracing
+from aimv2_np.network.view import EVERYONE, Mask, Packed, View
+from aimv2_np.shapes import Array, Float
 
 
 def run_layers_on_device(
-    x: Float[Array, "B N D"],
-    layers: list[EncoderLayer],
-    mask: Bool[Array, "#B 1 #N N"] | None = None,
-    lengths: tuple[int, ...] | None = None,
+    x: Float[Array, "B N D"], layers: list[EncoderLayer], view: View = EVERYONE
 ) -> Float[Array, "B N D"]:
-    """One block after the other, as a graph where that pays; while somebody traces or watches, module by module."""
-    if tracing() or watched() or not layers or not x.size or not _computed_here(x, layers):
-        return run_layers.textbook(x, layers, mask, lengths)
-    if lengths is not None:  # each pack has lengths of its own: a graph would hardly be used again
-        return run_blocks(layers, _own(x), lengths=lengths)
+    """One layer after the other, as a graph where that pays."""
+    if not layers or not x.size or not _computed_here(x, layers):
+        return run_layers.textbook(x, layers, view)
+    if isinstance(view, Packed):  # each pack has lengths of its own: a graph would hardly be used again
+        return run_blocks(layers, _own(x), view)
+    allowed = view.allowed(namespace(x), x.shape[1], x.shape[1])  # once for all layers
     if x.shape[0] * x.shape[1] > TOKENS:
-        return run_blocks(layers, _own(x), mask)
-    (result,) = GRAPHS.run(_run_blocks, layers, (x, mask))
+        return run_blocks(layers, _own(x), _masked(allowed))
+    (result,) = GRAPHS.run(_run_blocks, layers, (x, allowed))
     return result
 
 
-def weights(layer: EncoderLayer) -> list[Array]:
-    """What a block computes with, in a fixed order."""
+@dataclass
+class Maps:
+    """Linear maps of one input: of the products that they are, one where weights, and biases, lie in one stack."""
+
+    products: list[tuple[Array, Array | None]]  # weight (Σ O, I), bias (Σ O,)
+    ends: list[int]  # rows of the weights before each map, and in all, where there is one product
+
+    def __call__(self, h: Float[Array, "B N I"]) -> Iterator[Array]:
+        """(B, N, O) of each."""
+        outputs = [linear_rows(h, weight, bias) for weight, bias in self.products]
+        if len(outputs) > 1:
+            yield from outputs
+        else:
+            yield from (outputs[0][..., start:stop] for start, stop in pairwise(self.ends))
+
+
+@dataclass
+class Prepared:
+    """What the host would otherwise find out about a block in every pass: 24 times the same."""
+
+    arrays: list[Array | None]  # of the block, when this was found out
+    computed: bool  # by the kernels: all of one type that they are written for
+    attention: Maps  # q, k, v
+    ffn: Maps  # gate, up
+
+
+_PREPARED: WeakKeyDictionary[EncoderLayer, Prepared] = WeakKeyDictionary()
+
+
+def prepare(layer: EncoderLayer) -> Prepared:
+    """Found out once for each block, and again when one of its arrays has been replaced."""
+    arrays, known = weights(layer), _PREPARED.get(layer)
+    if known is not None and all(a is b for a, b in zip(arrays, known.arrays, strict=True)):
+        return known
+    projections = _projections(layer)
+    found = Prepared(arrays, computes(*arrays), _maps(projections[:3]), _maps(projections[3:]))
+    _PREPARED[layer] = found
+    return found
+
+
+def weights(layer: EncoderLayer) -> list[Array | None]:
+    """What a block computes with, in a fixed order; None for a bias that it does not have."""
     linears = (*_projections(layer), layer.attention.out_proj, layer.ffn.down_proj)
     arrays = [layer.rms_norm1.weight, layer.rms_norm2.weight]
-    return arrays + [it.weight for it in linears] + [it.bias for it in linears if it.bias is not None]
+    return arrays + [it.weight for it in linears] + [it.bias for it in linears]
 
 
-def run_blocks(
-    layers: list[EncoderLayer], x: Array, mask: Array | None = None, lengths: tuple[int, ...] | None = None
-) -> Float[Array, "B N D"]:
+def run_blocks(layers: list[EncoderLayer], x: Float[Array, "B N D"], view: View) -> Float[Array, "B N D"]:
     """The blocks, adding to `x` in place. Launches kernels and products, and nothing that waits for the device."""
     owed = None  # the bias of the latest product that added to x
     for layer in layers:
+        maps = prepare(layer)
         h, owed = _norm(layer.rms_norm1, x, owed), layer.attention.out_proj.bias
-        _add_product(x, _attend(layer, h, mask, lengths), layer.attention.out_proj)
+        _add_product(x, _attend(maps.attention, layer.attention.heads, h, view), layer.attention.out_proj)
         h, owed = _norm(layer.rms_norm2, x, owed), layer.ffn.down_proj.bias
-        _add_product(x, _gate(layer, h), layer.ffn.down_proj)
+        gate, up = maps.ffn(h)
+        _add_product(x, gated_pass(gate, up, layer.ffn.hidden_act), layer.ffn.down_proj)
     if owed is not None:
         x += owed
     return x
 
 
-def _run_blocks(layers: list[EncoderLayer], x: Array, mask: Array | None) -> tuple[Array]:
-    return (run_blocks(layers, _own(x), mask),)
+def _run_blocks(layers: list[EncoderLayer], x: Array, allowed: Array | None) -> tuple[Array]:
+    return (run_blocks(layers, _own(x), _masked(allowed)),)
+
+
+def _masked(allowed: Array | None) -> View:
+    return EVERYONE if allowed is None else Mask(allowed)
 
 
 def _own(x: Array) -> Array:
@@ -75,8 +119,8 @@ def _own(x: Array) -> Array:
 
 
 def _computed_here(x: Array, layers: list[EncoderLayer]) -> bool:
-    known = all(layer.ffn.hidden_act in ACTIVATIONS for layer in layers)
-    return known and computes(x, *(array for layer in layers for array in weights(layer)))
+    known = all(layer.ffn.hidden_act in ACTIVATIONS and prepare(layer).computed for layer in layers)
+    return known and computes(x, *(layer.rms_norm1.weight for layer in layers))
 
 
 def _projections(layer: EncoderLayer) -> list[Linear]:
@@ -93,34 +137,21 @@ def _add_product(x: Float[Array, "B N D"], y: Float[Array, "B N I"], linear: Lin
     multiply(y.reshape(-1, y.shape[-1]), linear.weight, x.reshape(-1, x.shape[-1]), add=True)
 
 
-def _attend(
-    layer: EncoderLayer, h: Float[Array, "B N D"], mask: Array | None, lengths: tuple[int, ...] | None
-) -> Float[Array, "B N D"]:
-    (batch, tokens, size), heads = h.shape, layer.attention.heads
-    projections = _projections(layer)[:3]
-    q, k, v = (it.reshape(batch, tokens, heads, -1).swapaxes(1, 2) for it in _together(h, projections))
-    scale = q.shape[-1] ** -0.5
-    if lengths is None:
-        out = attention_on_device(q, k, v, scale, mask)  # (B, H, N, d) in the memory order (B, N, H, d)
-    else:
-        out = packed_attention_on_device(q, k, v, scale, lengths)
+def _attend(project: Maps, heads: int, h: Float[Array, "B N D"], view: View) -> Float[Array, "B N D"]:
+    batch, tokens, size = h.shape
+    q, k, v = (it.reshape(batch, tokens, heads, -1).swapaxes(1, 2) for it in project(h))
+    out = attend(q, k, v, q.shape[-1] ** -0.5, view)  # (B, H, N, d) in the memory order (B, N, H, d)
     return out.swapaxes(1, 2).reshape(batch, tokens, size)
 
 
-def _gate(layer: EncoderLayer, h: Float[Array, "B N D"]) -> Float[Array, "B N F"]:
-    gate, up = _together(h, _projections(layer)[3:])
-    return gated_pass(gate, up, layer.ffn.hidden_act)
-
-
-def _together(h: Array, linears: list[Linear]) -> list[Any]:
-    """The outputs of several linear maps: views of one product where their weights are stacked."""
+def _maps(linears: list[Linear]) -> Maps:
+    """One product, if weights and biases are stacked."""
     weight = stacked([it.weight for it in linears])
     biases = [it.bias for it in linears if it.bias is not None]
     bias = stacked(biases) if biases else None
     if weight is None or len(biases) not in (0, len(linears)) or (biases and bias is None):
-        return [linear_rows(h, it.weight, it.bias) for it in linears]
-    y = linear_rows(h, weight, bias)
+        return Maps([(it.weight, it.bias) for it in linears], [])
     ends = [0]
     for linear in linears:
         ends.append(ends[-1] + len(linear.weight))
-    return [y[..., start:stop] for start, stop in pairwise(ends)]
+    return Maps([(weight, bias)], ends)

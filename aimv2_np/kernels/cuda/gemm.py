@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from aimv2_np.backends.arrays import namespace
+from aimv2_np.kernels.cuda.cublas import call_captured
 from aimv2_np.shapes import Array
 
 _KINDS = {"float32": 0, "float64": 1, "float16": 2, "bfloat16": 14}  # cudaDataType_t
@@ -67,18 +68,17 @@ def matmul(a: Array, b: Array, out: Array, *, beta: int = 0) -> None:
     ld_b = _leading(b, 2 if transposed else 1, inner if transposed else columns)
     compute = _64F if a.dtype == np.float64 else _32F_FAST_TF32 if _tf32.get() and a.dtype == np.float32 else _32F
     factor = "float64" if compute == _64F else "float32"
-    cublas, handle = _cublas(namespace(a))
-    shape = (handle, _TRANSPOSE if transposed else _NO_TRANSPOSE, _NO_TRANSPOSE, columns, rows, inner)
+    shape = (_TRANSPOSE if transposed else _NO_TRANSPOSE, _NO_TRANSPOSE, columns, rows, inner)
     one, kept = (_FACTORS[it, factor].ctypes.data for it in (1, beta))
     b_lies = (b.data.ptr, _KINDS[b.dtype.name], ld_b)
     a_lies = (a.data.ptr, _KINDS[a.dtype.name], _leading(a, 1, inner))
     out_lies = (out.data.ptr, _KINDS[out.dtype.name], _leading(out, 1, columns))
     if batch == 1:  # which may share the sum out over the device, as a stack may not
-        cublas.gemmEx(*shape, one, *b_lies, *a_lies, kept, *out_lies, compute, _DEFAULT_ALGORITHM)
+        _call("gemmEx", namespace(a), *shape, one, *b_lies, *a_lies, kept, *out_lies, compute, _DEFAULT_ALGORITHM)
         return
     b_step, a_step, out_step = (it.strides[0] // it.itemsize for it in (b, a, out))
-    cublas.gemmStridedBatchedEx(*shape, one, *b_lies, b_step, *a_lies, a_step, kept, *out_lies, out_step, batch,
-                                compute, _DEFAULT_ALGORITHM)  # fmt: skip
+    _call("gemmStridedBatchedEx", namespace(a), *shape, one, *b_lies, b_step, *a_lies, a_step, kept, *out_lies,
+          out_step, batch, compute, _DEFAULT_ALGORITHM)  # fmt: skip
 
 
 def multiply(x: Array, weight: Array, out: Array | None = None, *, add: bool = False) -> Array:
@@ -101,9 +101,14 @@ def _leading(x: Array, axis: int, least: int) -> int:
     return int(x.strides[axis] // x.itemsize) if x.shape[axis] > 1 else least
 
 
-def _cublas(xp: Any) -> tuple[Any, int]:
+def _call(name: str, xp: Any, *args: Any) -> None:
+    """A product by CuPy's handle of this thread and device; while the stream is captured by the library itself."""
     from cupy_backends.cuda.libs import cublas
 
-    handle = xp.cuda.device.get_cublas_handle()  # of this thread and device
+    handle = xp.cuda.device.get_cublas_handle()
     cublas.setMathMode(handle, _FULL_PRECISION_SUMS)
-    return cublas, handle
+    stream = xp.cuda.get_current_stream()
+    if stream.ptr and stream.is_capturing():
+        call_captured(f"cublas{name[0].upper()}{name[1:]}", xp, cublas, stream.ptr, handle, *args)
+    else:
+        getattr(cublas, name)(handle, *args)

@@ -1,26 +1,35 @@
 """CUDA graphs: what a function launched once, launched again as a whole.
 
-Launching a kernel takes the host some microseconds; a picture's 24 blocks are 170 launches. A graph is one. It computes
-where it was recorded: its inputs are copied to its own memory, its results from there. Few graphs are kept, and none
-longer than the module it belongs to.
+Launching a kernel or a product takes the host some microseconds; a picture's 24 blocks are 192 of them. A graph is one.
+It computes where it was recorded: its inputs are copied to its own memory, its results from there. Few graphs are kept,
+and none longer than the module it belongs to. `GRAPHS.counts()` says how many there were, and how often they were used.
 """
 
+import sys
+import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from threading import Lock
+from traceback import clear_frames
 from typing import Any
 from weakref import WeakKeyDictionary, ref
 
 from aimv2_np.backends.arrays import namespace
+from aimv2_np.errors import NoGraphWarning, plain
+from aimv2_np.kernels.cuda import cublas
 from aimv2_np.kernels.cuda.gemm import uses_tf32
 from aimv2_np.shapes import Array
 from aimv2_np.tree.module import Module
 
 KEPT = 8  # graphs per module: of the kinds of input that came last
-TOKENS = 2048  # up to which the kernels of a block take about as long as launching them
+TOKENS = 8192  # up to which launching the kernels of a block may take longer than running them: docs/gpu.md
 
 Arrays = tuple[Array | None, ...]
+
+_to_be_recorded: ContextVar[bool] = ContextVar("to_be_recorded", default=False)  # what runs, when it comes again
 
 
 @dataclass
@@ -46,6 +55,11 @@ class Graph:
             outputs = tuple(None if own is None else own.copy() for own in self.outputs)
             self.last.record(stream)
         return outputs
+
+    def __del__(self) -> None:
+        if not sys.is_finalizing():
+            self.graph, self.inputs, self.outputs = None, (), ()
+            self.pool.free_all_blocks()  # which CuPy's pools do not do by themselves when they go
 
 
 @dataclass
@@ -76,9 +90,19 @@ class Graphs:
     def __init__(self) -> None:
         self._lock = Lock()
         self._entries: WeakKeyDictionary[Any, OrderedDict[Any, _Entry]] = WeakKeyDictionary()
+        self._recorded = self._replayed = self._failed = 0
+        self._reasons: dict[str, None] = {}  # in the order they came
+
+    def counts(self) -> dict[str, Any]:
+        """So far: graphs "recorded", how often they were "replayed", recordings that "failed", and their "reasons"."""
+        with self._lock:
+            return {
+                "recorded": self._recorded, "replayed": self._replayed, "failed": self._failed,
+                "reasons": list(self._reasons),
+            }  # fmt: skip
 
     def run(self, function: Callable[..., Arrays], owner: Any, inputs: Arrays) -> Arrays:
-        """`function(owner, *inputs)`.
+        """`function(owner, *inputs)`. NoGraphWarning, once for each reason, when that cannot be recorded.
 
         Args:
             function: reads no arrays but its inputs and those of `owner`, and changes none of them.
@@ -88,16 +112,56 @@ class Graphs:
         stream = namespace(inputs[0]).cuda.get_current_stream()
         if stream.ptr and stream.is_capturing():  # by the user, or by a recording around this one: none within another
             return function(owner, *inputs)
+        if _to_be_recorded.get():  # a part of what will be recorded as a whole
+            return function(owner, *inputs)
         entry = self._entry(function, owner, inputs)
-        if entry is None or not entry.recordable:
+        if entry is None:
+            token = _to_be_recorded.set(True)
+            try:
+                return function(owner, *inputs)
+            finally:
+                _to_be_recorded.reset(token)
+        if not entry.recordable:
             return function(owner, *inputs)
         if entry.graph is None:
-            try:
-                entry.graph = record(lambda *own: function(owner, *own), inputs)
-            except Exception:  # something in it waits for the device, or fails: launched one by one, it says what
+            entry.graph, reason = self._record(lambda *own: function(owner, *own), inputs)
+            if entry.graph is None:
+                result = function(owner, *inputs)  # whose own error, if it has one, says more
                 entry.recordable = False
-                return function(owner, *inputs)
+                self._tell(reason)
+                return result
+        with self._lock:
+            self._replayed += 1
         return entry.graph.run(inputs)
+
+    def _record(self, function: Callable[..., Arrays], inputs: Arrays) -> tuple[Graph | None, str]:
+        """The graph; or None, and why there is none."""
+        pool = private_pool(namespace(inputs[0]))
+        try:
+            graph = record(function, inputs, pool)
+        except Exception as error:  # something in it waits for the device, or fails
+            reason = f"{type(error).__name__}: {plain(' '.join(str(error).split()), 200)}"
+            clear_frames(error.__traceback__)  # whose variables hold arrays of the pool
+        else:
+            with self._lock:
+                self._recorded += 1
+            return graph, ""
+        pool.free_all_blocks()
+        with self._lock:
+            self._failed += 1
+        return None, reason
+
+    def _tell(self, reason: str) -> None:
+        with self._lock:
+            known = reason in self._reasons
+            self._reasons[reason] = None
+        if not known:
+            warnings.warn(
+                f"no CUDA graph could be recorded ({reason}): kernels are launched one by one, which takes longer for "
+                "small inputs; results are the same",
+                NoGraphWarning,
+                stacklevel=3,
+            )
 
     def _entry(self, function: Callable[..., Arrays], owner: Any, inputs: Arrays) -> _Entry | None:
         """The entry of this kind; None when it comes for the first time, or the module is not what it was then."""
@@ -141,13 +205,34 @@ def _kind(function: Callable[..., Arrays], inputs: tuple[Any, ...]) -> tuple[Any
     return function, shapes, inputs[0].device.id, uses_tf32()
 
 
-def record(function: Callable[..., Arrays], inputs: Sequence[Array | None]) -> Graph:
-    """What `function(*inputs)` launches, on copies of the inputs, recorded and not run.
+def private_pool(xp: Any) -> Any:
+    """A pool from which nobody else gets anything.
 
-    Memory of a pool of its own, which nobody else gets anything from while the graph lives.
+    When a pool of CuPy's runs out of memory it frees what lies unused in it, and tries again. In the middle of a
+    recording that would be memory that earlier kernels of the graph work in. So another error is raised than CUDA's,
+    on which the pool gives up at once.
     """
+
+    def allocate(size: int) -> Any:
+        try:
+            return xp.cuda.MemoryPointer(xp.cuda.Memory(size), 0)
+        except xp.cuda.runtime.CUDARuntimeError as error:
+            raise MemoryError(f"the device has no {size:,} bytes for the graph") from error
+
+    pool = xp.cuda.MemoryPool(allocate)
+    pool.set_limit(size=0)  # CUPY_GPU_MEMORY_LIMIT, which is the default pool's, is for CuPy each pool's
+    return pool
+
+
+def record(function: Callable[..., Arrays], inputs: Sequence[Array | None], pool: Any) -> Graph:
+    """What `function(*inputs)` launches, on copies of the inputs, recorded and not run, in memory of `pool`.
+
+    Raises what `function` raises, and RuntimeError where cuBLAS cannot be recorded.
+    """
+    from cupy_backends.cuda.libs import cublas as wrappers
+
     xp = namespace(inputs[0])
-    pool = xp.cuda.MemoryPool()
+    cublas.library(wrappers)
     xp.cuda.device.get_cublas_handle()  # made here, not while recording
     stream = xp.cuda.Stream(non_blocking=True)
     with xp.cuda.using_allocator(pool.malloc), stream:
@@ -155,8 +240,11 @@ def record(function: Callable[..., Arrays], inputs: Sequence[Array | None]) -> G
         stream.begin_capture()
         try:
             outputs = function(*own)
-        finally:
-            graph = stream.end_capture()
+        except BaseException:
+            with suppress(Exception):  # what has gone wrong is said by the first error
+                stream.end_capture()
+            raise
+        graph = stream.end_capture()
     return Graph(graph, own, outputs, pool, xp.cuda.Event(disable_timing=True))
 
 

@@ -1,17 +1,89 @@
-"""A whole tower on the device: a CUDA graph for small inputs, where launching takes longer than computing."""
+"""A whole tower on the device: a CUDA graph for small inputs, where launching takes longer than computing.
 
-from collections.abc import Callable
+A graph is recorded when the same kind of input comes for the second time. In float64, which has no kernels, equations
+run as written, by products that CuPy does not let record.
+"""
 
-from aimv2_np.backends.operation import watched
-from aimv2_np.kernels.cuda.graphs import GRAPHS, TOKENS
-from aimv2_np.network.tower import Outputs
-from aimv2_np.shapes import Array
-from aimv2_np.tree.tracing import tracing
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields
+from typing import Any
+
+from aimv2_np.backends.arrays import is_array
+from aimv2_np.kernels.cuda.graphs import GRAPHS, TOKENS, Arrays
+from aimv2_np.kernels.cuda.launch import computes
+from aimv2_np.kernels.ends import vectors_of_ends
+from aimv2_np.network.text import TextTower, text_tower
+from aimv2_np.network.view import View
+from aimv2_np.network.vision import TowerOutput, VisionTower, vision_tower
+from aimv2_np.shapes import Array, Float, Int
+
+_ARRAY = object()  # in the place of an array
 
 
-def run_tower_as_graph(x: Array, compute: Callable[..., Outputs], tokens: int, *more: Array | None) -> Outputs:
-    """Recorded when the same kind of input comes for the second time; while somebody traces or watches, as written."""
-    owner = getattr(compute, "__self__", None)
-    if tracing() or watched() or owner is None or not x.size or tokens > TOKENS:
-        return compute(x, *more)
-    return GRAPHS.run(compute.__func__, owner, (x, *more))  # type: ignore[attr-defined]
+def vision_tower_on_device(pixels: Float[Array, "B C height width"], tower: VisionTower, view: View) -> TowerOutput:
+    """Embeddings, layers, norm and head."""
+    rows, columns = tower.embeddings.grid_of(pixels)
+    return TowerOutput(*_as_graph(vision_tower.textbook, pixels, tower, view, len(pixels) * rows * columns))
+
+
+def text_tower_on_device(ids: Int[Array, "B T"], tower: TextTower, view: View) -> TowerOutput:
+    """Embeddings, layers and norm, and the ends of the texts."""
+    return TowerOutput(*_as_graph(text_tower.textbook, ids, tower, view, ids.size))
+
+
+def text_vectors_on_device(ids: Int[Array, "B T"], tower: TextTower, view: View) -> Float[Array, "B D"]:
+    """The ends of the texts alone."""
+    (vectors,) = _as_graph(_vectors, ids, tower, view, ids.size)
+    return vectors
+
+
+def _vectors(ids: Array, tower: TextTower, view: View) -> Arrays:
+    return (vectors_of_ends(ids, tower, view),)
+
+
+def _as_graph(compute: Callable[..., Any], x: Array, tower: Any, view: View, tokens: int) -> Arrays:
+    """`compute(x, tower, view)`, as a graph where that pays."""
+    if not x.size or tokens > TOKENS or not computes(tower.some_array()):
+        return compute(x, tower, view)  # type: ignore[no-any-return]
+    arrays: list[Array] = []
+    return GRAPHS.run(_Call(compute, _take_apart(view, arrays)), tower, (x, *arrays))
+
+
+@dataclass(frozen=True)
+class _Call:
+    """`compute` as a function of arrays alone, equal to another one of the same kind.
+
+    Attributes:
+        view: its type and fields, with `_ARRAY` in the place of each array.
+    """
+
+    compute: Callable[..., Any]
+    view: tuple[Any, ...]
+
+    def __call__(self, tower: Any, x: Array, *arrays: Array) -> Arrays:
+        return tuple(self.compute(x, tower, _put_together(self.view, iter(arrays))))
+
+
+def _take_apart(view: View, arrays: list[Array]) -> tuple[Any, ...]:
+    """(type, fields …) of a view; its arrays are appended to `arrays`."""
+    parts: list[Any] = [type(view)]
+    for f in fields(view):  # type: ignore[arg-type]
+        value = getattr(view, f.name)
+        if isinstance(value, View):
+            value = _take_apart(value, arrays)
+        elif is_array(value):
+            arrays.append(value)
+            value = _ARRAY
+        parts.append(value)
+    return tuple(parts)
+
+
+def _put_together(parts: tuple[Any, ...], arrays: Iterator[Array]) -> View:
+    """The view that `_take_apart` took apart, with other arrays."""
+    kind, *values = parts
+    for i, value in enumerate(values):
+        if value is _ARRAY:
+            values[i] = next(arrays)
+        elif isinstance(value, tuple) and value and isinstance(value[0], type):
+            values[i] = _put_together(value, arrays)
+    return kind(*values)  # type: ignore[no-any-return]

@@ -13,6 +13,7 @@ from aimv2_np.kernels.cuda.gemm import tf32
 from aimv2_np.network.encoder import run_layers
 from aimv2_np.tree.trace import trace
 from tests.kernels.cuda.arrays import DTYPES, eps, exact, normal
+from tests.support.graphs import counted
 from tests.support.models import text_model, vision_model
 
 BIASES = {"qkv_bias": True, "mlp_bias": True}
@@ -98,6 +99,27 @@ def test_stacked_weights_are_one_product(cupy, changes, monkeypatch):
     np.testing.assert_allclose(*results, atol=1e-5)
 
 
+def test_stacks_are_looked_for_once(cupy, monkeypatch):
+    """And again in the block one of whose arrays was replaced."""
+    looked = []
+    stacked = encoder.stacked
+    monkeypatch.setattr(encoder, "stacked", lambda arrays: looked.append(len(arrays)) or stacked(arrays))
+    monkeypatch.setattr(encoder, "TOKENS", 0)
+    host, device = blocks(cupy, **BIASES)
+    x = cupy.asarray(normal(0, "float32", (1, 9, 16))[0])
+    for _ in range(3):
+        run_layers(x, device)
+    assert looked == [3, 3, 2, 2] * 2
+    looked.clear()
+    for name, shape in (("weight", (16, 16)), ("bias", (16,))):
+        new = normal(5, "float32", shape, scale=0.2)[0]
+        setattr(host[1].attention.k_proj, name, exact(new))
+        setattr(device[1].attention.k_proj, name, cupy.asarray(new))
+        for _ in range(2):
+            assert error(run_layers(x, device), run_layers.textbook(exact(x), host)) < 1e-5
+    assert looked == [3, 3, 2, 2] * 2
+
+
 def test_other_types_and_no_layers_are_the_textbook(cupy):
     layers = vision_model().to(dtype="float64").encoder.map(lambda _, array: cupy.asarray(array)).layers
     x = np.random.default_rng(0).standard_normal((1, 9, 16))
@@ -105,6 +127,9 @@ def test_other_types_and_no_layers_are_the_textbook(cupy):
     np.testing.assert_allclose(run_layers(cupy.asarray(x), layers).get(), expected, atol=1e-12)
     given = cupy.asarray(x)
     np.testing.assert_array_equal(run_layers(given, []).get(), x)
+    mixed = [blocks(cupy)[1][0], layers[1]]
+    x32 = cupy.asarray(x.astype(np.float32))
+    np.testing.assert_allclose(run_layers(x32, mixed).get(), expected, atol=1e-5)
 
 
 def test_traced_blocks_are_recorded_one_by_one(cupy):
@@ -142,16 +167,23 @@ def recordings(monkeypatch):
     """The inputs' shapes of each recording made."""
     made = []
     record = graphs.record
-    monkeypatch.setattr(graphs, "record", lambda f, inputs: made.append(inputs[0].shape) or record(f, inputs))
+
+    def noted(function, inputs, pool):
+        made.append(inputs[0].shape)
+        return record(function, inputs, pool)
+
+    monkeypatch.setattr(graphs, "record", noted)
     return made
 
 
 def test_a_graph_is_made_once_per_kind_of_input(cupy, recordings):
     _, device = blocks(cupy)
-    for shape in [(1, 9, 16), (2, 9, 16), (1, 4, 16)]:
-        for _ in range(4):
-            run_layers(cupy.asarray(normal(0, "float32", shape)[0]), device)
+    with counted() as found:
+        for shape in [(1, 9, 16), (2, 9, 16), (1, 4, 16)]:
+            for _ in range(4):
+                run_layers(cupy.asarray(normal(0, "float32", shape)[0]), device)
     assert recordings == [(1, 9, 16), (2, 9, 16), (1, 4, 16)]
+    assert found == {"recorded": 3, "replayed": 9, "failed": 0}
     with tf32():
         for _ in range(3):
             run_layers(cupy.asarray(normal(0, "float32", (1, 4, 16))[0]), device)
@@ -227,6 +259,7 @@ def test_many_threads_may_use_one_graph(cupy):
     host, device = blocks(cupy)
     inputs = [normal(seed, "float32", (1, 9, 16))[0] for seed in range(16)]
     given = [cupy.asarray(x) for x in inputs]
+    cupy.cuda.get_current_stream().synchronize()  # weights and inputs are copied there, and read on other streams
 
     def work(x):
         with cupy.cuda.Stream(non_blocking=True) as stream:
@@ -234,8 +267,11 @@ def test_many_threads_may_use_one_graph(cupy):
             stream.synchronize()
             return result
 
-    with ThreadPoolExecutor(4) as pool:
+    with counted() as found, ThreadPoolExecutor(4) as pool:
         results = list(pool.map(work, given))
+    assert found["recorded"] >= 1
+    assert found["replayed"] >= 8  # the first of each thread may have come before there was a graph
+    assert found["failed"] == 0
     for x, result in zip(inputs, results, strict=True):
         assert error(result, run_layers.textbook(exact(x), host)) < 1e-5
 
@@ -245,15 +281,19 @@ def test_within_the_users_own_recording(cupy):
     _, device = blocks(cupy)
     x = cupy.asarray(normal(0, "float32", (1, 9, 16))[0])
     expected = run_layers(x, device).get()
+    pool = cupy.cuda.MemoryPool()  # as whoever records has to: what the graph works in is nobody else's
     with cupy.cuda.Stream(non_blocking=True) as stream:
         stream.begin_capture()
         try:
-            result = run_layers(x, device)
+            with cupy.cuda.using_allocator(pool.malloc):
+                result = run_layers(x, device)
         finally:
             graph = stream.end_capture()
         graph.launch()
         stream.synchronize()
     np.testing.assert_array_equal(result.get(), expected)
+    del result, graph
+    pool.free_all_blocks()
 
 
 def test_an_error_while_recording_leaves_no_half_graph(cupy, monkeypatch):

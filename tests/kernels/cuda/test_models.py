@@ -6,8 +6,8 @@ import pytest
 from aimv2_np import Aimv2VisionModel, to_numpy
 from aimv2_np.backends.arrays import move
 from aimv2_np.backends.stacking import Stacker
-from aimv2_np.kernels.cuda import graphs
 from tests.kernels.cuda.arrays import DTYPES, eps, exact
+from tests.support.graphs import counted
 from tests.support.models import both_config, both_model, pixels, tokens, vision_config, vision_model
 
 CONFIGS = {
@@ -42,30 +42,80 @@ def test_both_towers(cupy, config, dtype):
             assert np.linalg.norm(found - expected[name], axis=-1).max() < 40 * eps(dtype)
 
 
-def test_a_tower_is_recorded_as_a_whole(cupy, monkeypatch):
-    """Once per kind of input; what cannot be recorded, as stretched positions cannot, is computed as it is."""
-    made = []
-    record = graphs.record
-    monkeypatch.setattr(graphs, "record", lambda f, inputs: made.append(inputs[0].shape) or record(f, inputs))
+def test_a_tower_is_recorded_as_a_whole(cupy):
+    """Once per kind of input, and then replayed."""
     model = both_model()
     device = on_device(cupy, model)
-    for _ in range(4):
-        device.vision_model(pixels(2))
-        device.text_model(tokens(3, 7))
-    assert made == [(2, 3, 12, 12), (3, 7)]
-    for causal in (True, False):
-        for _ in range(3):
-            found = device.text_model(tokens(3, 7), causal=causal).last_hidden_state
-            expected = model.text_model(tokens(3, 7), causal=causal).last_hidden_state
-            np.testing.assert_allclose(to_numpy(found), expected, atol=1e-5)
-    assert made[2:] == [(3, 7)]
+    with counted() as graphs:
+        for _ in range(4):
+            device.vision_model(pixels(2))
+            device.text_model(tokens(3, 7))
+    assert graphs == {"recorded": 2, "replayed": 6, "failed": 0}
+    with counted() as graphs:
+        for causal in (True, False):
+            for _ in range(3):
+                found = device.text_model(tokens(3, 7), causal=causal).last_hidden_state
+                expected = model.text_model(tokens(3, 7), causal=causal).last_hidden_state
+                np.testing.assert_allclose(to_numpy(found), expected, atol=1e-5)
+    assert graphs == {"recorded": 1, "replayed": 5, "failed": 0}
+
+
+def test_stretched_positions_are_recorded(cupy):
+    """From the table as it is, not as it was: replaced, or changed in place."""
+    model = both_model().vision_model
+    device = on_device(cupy, model)
     larger = pixels(1, 16, 20)
-    for _ in range(4):
-        found = device.vision_model(larger, interpolate_pos_encoding=True).pooler_output
-        expected = model.vision_model(larger, interpolate_pos_encoding=True).pooler_output
-        np.testing.assert_allclose(to_numpy(found), expected, atol=1e-5)
-    entry = [it for it in graphs.GRAPHS._entries[device.vision_model].values() if not it.recordable]
-    assert len(entry) == 1
+
+    def check():
+        for _ in range(3):
+            found = device(larger, interpolate_pos_encoding=True).pooler_output
+            expected = model(larger, interpolate_pos_encoding=True).pooler_output
+            np.testing.assert_allclose(to_numpy(found), expected, atol=1e-5)
+
+    with counted() as graphs:
+        check()
+    assert graphs == {"recorded": 1, "replayed": 2, "failed": 0}
+    table = model.embeddings.position_embedding.weight
+    model.embeddings.position_embedding.weight = 2 * table
+    device.embeddings.position_embedding.weight *= 2
+    check()
+    model.embeddings.position_embedding.weight = table[::-1].copy()
+    device.embeddings.position_embedding.weight = cupy.asarray(table[::-1].copy())
+    with counted() as graphs:
+        check()
+    assert graphs == {"recorded": 1, "replayed": 2, "failed": 0}
+
+
+@pytest.mark.parametrize("changes", [{}, {"vision_config": vision_config(is_native=True)}], ids=["learned", "native"])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_everything_that_runs_often_is_recorded(cupy, dtype, changes):
+    """Each way through the towers that takes a graph gets one; a recording that fails would raise a warning here."""
+    device = on_device(cupy, both_model(**changes), dtype)
+    padding, patches = np.ones((3, 7), np.int64), np.ones((2, 9), np.int64)
+    padding[1, 4:], patches[0, 5:] = 0, 0
+    calls = [
+        lambda: device.vision_model(pixels(2)),
+        lambda: device.vision_model(pixels(2), attention_mask=patches),
+        lambda: device.vision_model(pixels(1, 16, 20), interpolate_pos_encoding=True),
+        lambda: device.text_model(tokens(3, 7), padding),
+        lambda: device.text_model(tokens(3, 7), padding, causal=False),
+        lambda: device.get_text_features(tokens(1, 7)),
+        lambda: device.vision_model.extract_features(pixels(2), layers=(-1,)),
+    ]
+    for call in calls:
+        call()
+        with counted() as graphs:
+            call()
+            call()
+        assert graphs == {"recorded": 1, "replayed": 2, "failed": 0}
+
+
+def test_float64_is_not_recorded(cupy):
+    device = both_model().vision_model.to("cupy", "float64")
+    with counted() as graphs:
+        for _ in range(3):
+            device(pixels(2))
+    assert graphs == {"recorded": 0, "replayed": 0, "failed": 0}
 
 
 def test_a_recorded_tower_sees_other_weights(cupy):

@@ -6,10 +6,11 @@ no waiting, kernels must get exactly the types they declare, memory is NaN until
 an array is noticed.
 """
 
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
+from functools import cached_property, partial
 from types import ModuleType
 from typing import Any
 
@@ -17,7 +18,7 @@ import ml_dtypes  # noqa: F401
 import numpy as np
 
 from tests.support.cuda_emulator import emulator
-from tests.support.fake_cupy import cublas, devices, memory
+from tests.support.fake_cupy import cublas, devices, libcublas, memory
 from tests.support.fake_cupy.array import ndarray, run, wrap
 from tests.support.fake_cupy.memory import block_of
 
@@ -41,6 +42,9 @@ class RawKernel:
         for arg in args:
             if arg is not None and not isinstance(arg, ndarray | np.generic):
                 raise TypeError(f"Unsupported type {type(arg)}: arrays of the device and NumPy scalars are taken")
+        blocks = [block_of(arg._array) if isinstance(arg, ndarray) else None for arg in args]
+        declared = zip(blocks, self.parameters, strict=False)  # numbers, which come last, may hide in a macro
+        writes = [block for block, it in declared if block is not None and "const" not in it]
         values = [arg.data.ptr if isinstance(arg, ndarray) else 0 if arg is None else arg for arg in args]
         launches.append(self.name)
         launched.add(self.name)
@@ -53,7 +57,14 @@ class RawKernel:
                 if home is None or not home.intact():
                     raise emulator.EmulatorError(f"{self.name} wrote outside of one of its arrays")
 
-        devices.execute(work)
+        devices.execute(work, [block for block in blocks if block is not None], writes)
+
+    @cached_property
+    def parameters(self) -> list[str]:
+        """As they are declared; a pointer to what the kernel only reads is one to `const`."""
+        name = re.escape(self.name.partition("<")[0])
+        (found,) = re.findall(rf"__global__[^;{{}}]*?\b{name}\s*\(([^{{}}]*)\)\s*{{", self.source)
+        return str(found).split(",")
 
 
 class RawModule:
@@ -71,9 +82,12 @@ class RawModule:
 def _asarray(value: Any, dtype: Any = None, order: Any = None, *, copy: bool = False, **_: Any) -> ndarray:
     if isinstance(value, ndarray):
         return value.astype(value.dtype if dtype is None else dtype, copy=copy)
-    if not isinstance(value, np.generic | int | float | bool):
-        devices.wait_for_device("asarray")
-    return wrap(np.array(value, dtype))
+    array = wrap(np.array(value, dtype))
+    if isinstance(value, np.generic | int | float | bool):  # goes along with a kernel that fills the array
+        devices.execute(lambda: None, writes=[block_of(array._array)])
+    else:
+        devices.upload(block_of(array._array))
+    return array
 
 
 def _empty(shape: Any, dtype: Any = float, order: str = "C") -> ndarray:
@@ -103,6 +117,14 @@ class _Cupy(ModuleType):
         return partial(run, value) if callable(value) and not isinstance(value, type) else value
 
 
+class _Extension(ModuleType):
+    """A module of C that is linked to cuBLAS."""
+
+    @property
+    def __file__(self) -> str:  # type: ignore[override]
+        return libcublas.path()
+
+
 def _module(name: str, **contents: Any) -> ModuleType:
     module = ModuleType(name)
     vars(module).update(contents)
@@ -116,7 +138,7 @@ def _cuda() -> dict[str, ModuleType]:
         getDeviceCount=devices.get_device_count,
         getDevice=devices.current,
         setDevice=lambda i: devices.Device(i).use(),
-        deviceSynchronize=lambda: devices.wait_for_device("deviceSynchronize"),
+        deviceSynchronize=lambda: devices.wait_for_all("deviceSynchronize"),
         getDeviceProperties=lambda i: {"name": b"Emulated on the CPU", "totalGlobalMem": 80 << 30},
         memGetInfo=lambda: devices.Device().mem_info,
         runtimeGetVersion=lambda: 12090,
@@ -124,14 +146,15 @@ def _cuda() -> dict[str, ModuleType]:
         is_hip=False,
     )  # fmt: skip
     pools = _module("cupy.cuda.memory", OutOfMemoryError=memory.OutOfMemoryError, MemoryPool=memory.MemoryPool)
-    handles = _module("cupy.cuda.device", get_cublas_handle=lambda: 1, Device=devices.Device,
+    handles = _module("cupy.cuda.device", get_cublas_handle=cublas.handle, Device=devices.Device,
                       get_compute_capability=lambda: devices.settings["compute_capability"])  # fmt: skip
     cuda = _module(
         "cupy.cuda", runtime=runtime, memory=pools, device=handles, Device=devices.Device, Stream=devices.Stream,
         Event=devices.Event, Graph=devices.Graph, get_current_stream=devices.stream,
-        get_elapsed_time=devices.get_elapsed_time, MemoryPool=memory.MemoryPool,
+        get_elapsed_time=devices.get_elapsed_time, MemoryPool=memory.MemoryPool, Memory=memory.Memory,
+        MemoryPointer=memory.MemoryPointer,
         using_allocator=memory.using_allocator, is_available=lambda: devices.settings["devices"] > 0,
-        get_cublas_handle=lambda: 1, get_local_runtime_version=lambda: 12090,
+        get_cublas_handle=cublas.handle, get_local_runtime_version=lambda: 12090,
         nvrtc=_module("cupy.cuda.nvrtc", getVersion=lambda: (12, 9)),
     )  # fmt: skip
     return {"cupy.cuda": cuda, "cupy.cuda.runtime": runtime, "cupy.cuda.memory": pools, "cupy.cuda.device": handles}
@@ -149,12 +172,14 @@ def make() -> dict[str, ModuleType]:
         get_array_module=lambda *args: cupy if any(isinstance(a, ndarray) for a in args) else np,
         matmul=lambda a, b: a @ b, get_default_pinned_memory_pool=lambda: memory.MemoryPool(),
     )  # fmt: skip
-    libs = _module("cupy_backends.cuda.libs", cublas=cublas, __path__=[])
+    wrappers = _Extension("cupy_backends.cuda.libs.cublas")
+    vars(wrappers).update({name: value for name, value in vars(cublas).items() if not name.startswith("__")})
+    libs = _module("cupy_backends.cuda.libs", cublas=wrappers, __path__=[])
     backends_cuda = _module("cupy_backends.cuda", libs=libs, __path__=[])
     backends = _module("cupy_backends", cuda=backends_cuda, __path__=[])
     return {
         "cupy": cupy, **parts, "cupy_backends": backends, "cupy_backends.cuda": backends_cuda,
-        "cupy_backends.cuda.libs": libs, "cupy_backends.cuda.libs.cublas": cublas,
+        "cupy_backends.cuda.libs": libs, "cupy_backends.cuda.libs.cublas": wrappers,
     }  # fmt: skip
 
 

@@ -15,6 +15,9 @@ METHODS = {
     "mean", "min", "nonzero", "prod", "ravel", "repeat", "reshape", "round", "squeeze", "std", "sum", "swapaxes",
     "take", "trace", "transpose", "var",
 }  # fmt: skip
+PRODUCTS = {"dot", "einsum", "inner", "matmul", "tensordot", "vdot"}  # which CuPy leaves to cuBLAS
+COUNTING = {"argwhere", "flatnonzero", "nonzero", "unique"}  # whose results are as long as the values say
+JOINING, MANY = {"concatenate", "stack"}, 8  # more arrays go through one kernel, to which their addresses are copied
 PROPERTIES = {"dtype", "flags", "itemsize", "nbytes", "ndim", "shape", "size", "strides"}
 
 
@@ -49,12 +52,14 @@ class ndarray(NDArrayOperatorsMixin):  # noqa: N801
         raise AttributeError(f"fake cupy.ndarray has no {name!r}; add it to METHODS if CuPy's has it")
 
     # What only the host can know takes a copy to the host, which waits for the device.
+    def _on_the_host(self, reason: str) -> np.ndarray:
+        devices.wait_for_device(reason, reads=[block_of(self._array)])
+        return self._array
+
     def get(self, *args: Any, **kwargs: Any) -> np.ndarray:
-        devices.wait_for_device("get")
-        return self._array.copy()
+        return self._on_the_host("get").copy()
 
     def set(self, values: np.ndarray, stream: Any = None) -> None:
-        devices.wait_for_device("set")
         if not isinstance(values, np.ndarray):
             raise TypeError("Only numpy.ndarray can be set to cupy.ndarray")
         if values.dtype != self.dtype or values.shape != self.shape:
@@ -63,35 +68,30 @@ class ndarray(NDArrayOperatorsMixin):  # noqa: N801
             )
         if not (self.flags.c_contiguous or self.flags.f_contiguous):
             raise RuntimeError("Cannot set to non-contiguous array")
+        devices.upload(block_of(self._array))
         self._array[...] = values
 
     def item(self, *args: Any) -> Any:
-        devices.wait_for_device("item")
-        return self._array.item(*args)
+        return self._on_the_host("item").item(*args)
 
     def tolist(self) -> Any:
-        devices.wait_for_device("tolist")
-        return self._array.tolist()
+        return self._on_the_host("tolist").tolist()
 
     def __bool__(self) -> bool:
-        devices.wait_for_device("bool")
-        return bool(self._array)
+        return bool(self._on_the_host("bool"))
 
     def __float__(self) -> float:
-        devices.wait_for_device("float")
-        return float(self._array)
+        return float(self._on_the_host("float"))
 
     def __int__(self) -> int:
-        devices.wait_for_device("int")
-        return int(self._array)
+        return int(self._on_the_host("int"))
 
     def __index__(self) -> int:
-        devices.wait_for_device("index")
-        return self._array.__index__()
+        return self._on_the_host("index").__index__()
 
     def __format__(self, spec: str) -> str:
-        devices.wait_for_device("format")
-        return format(self._array if self.ndim else self._array[()], spec)
+        array = self._on_the_host("format")
+        return format(array if self.ndim else array[()], spec)
 
     def __repr__(self) -> str:
         return repr(self._array).replace("array", "cupy.array", 1)
@@ -139,17 +139,22 @@ class ndarray(NDArrayOperatorsMixin):  # noqa: N801
         self[...] = value
 
     def __getitem__(self, index: Any) -> "ndarray":
-        return run(lambda a, i: a[i], self, index)
+        if any(isinstance(it, ndarray) and it.dtype == bool for it in (index if isinstance(index, tuple) else [index])):
+            devices.wait_for_device("how many a mask selects")
+        return run(_take, self, index)
 
     def __setitem__(self, index: Any, value: Any) -> None:
-        array, index, value = self._array, unwrap(index), unwrap(value)
-        devices.execute(lambda: array.__setitem__(index, value))
+        array, reads = self._array, blocks_of([index, value])
+        index, value = unwrap(index), unwrap(value)
+        devices.execute(lambda: array.__setitem__(index, value), reads, [block_of(array)])
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, out: Any = None, **kwargs: Any) -> Any:
         if out is not None:
             (target,) = out if isinstance(out, tuple) else (out,)
-            inputs, destination = unwrap(inputs), unwrap(target)
-            devices.execute(lambda: getattr(ufunc, method)(*inputs, out=destination, **kwargs))
+            reads, inputs, destination = blocks_of(inputs), unwrap(inputs), unwrap(target)
+            devices.execute(
+                lambda: getattr(ufunc, method)(*inputs, out=destination, **kwargs), reads, [block_of(destination)]
+            )
             return target
         if ufunc is np.matmul:
             return matmul(*inputs)
@@ -168,6 +173,7 @@ def matmul(a: Any, b: Any) -> ndarray:
     if dtype.name == "bfloat16" and max(a.ndim, b.ndim) > 2:
         raise TypeError("CuPy 14 has no product of stacks of bfloat16 matrices")
     if dtype.itemsize == 2:
+        devices.call_cublas()
         return run(lambda a, b: np.matmul(a.astype(np.float32), b.astype(np.float32)).astype(dtype), a, b)
     return run(np.matmul, a, b)
 
@@ -203,15 +209,42 @@ def wrap(value: Any) -> Any:
 def run(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     """`function` of NumPy on arrays of the device; while a stream is captured, again whenever the graph is launched."""
     devices.check_same_device(args)
-    args, kwargs = unwrap(args), unwrap(kwargs)
+    name = getattr(function, "__name__", "")
+    if name in PRODUCTS:
+        devices.call_cublas()
+    if name in COUNTING:
+        devices.wait_for_device(name)
+    if name in JOINING and len(args[0]) > MANY:
+        devices.check_upload()
+    reads, args, kwargs = blocks_of([args, kwargs]), unwrap(args), unwrap(kwargs)
     with np.errstate(all="ignore"):  # a device warns of nothing
         result = wrap(function(*args, **kwargs))
+    made = [it._array for it in (result if isinstance(result, tuple | list) else [result]) if isinstance(it, ndarray)]
+    made = [it for it in made if all(block_of(it) is not block for block in reads)]  # others are views
     if devices.capturing():
-        for it in result if isinstance(result, tuple | list) else [result]:
-            if isinstance(it, ndarray) and not any(_shares(it._array, arg) for arg in args):
-                devices.record(lambda it=it._array: np.copyto(it, function(*args, **kwargs)))
+        for it in made:
+            devices.record(lambda it=it: np.copyto(it, function(*args, **kwargs)), reads, [block_of(it)])
+    elif made:
+        devices.execute(lambda: None, reads, [block_of(it) for it in made])
     return result
 
 
-def _shares(array: np.ndarray, other: Any) -> bool:
-    return isinstance(other, np.ndarray) and block_of(array) is block_of(other)
+def _take(array: np.ndarray, index: Any) -> np.ndarray:
+    """As CuPy: an index beyond the end of an axis is counted on from its beginning."""
+    try:
+        return array[index]
+    except IndexError:
+        parts = index if isinstance(index, tuple) else (index,)
+        if not all(isinstance(it, np.ndarray | slice) for it in parts):
+            raise
+        sizes = zip(parts, array.shape, strict=False)
+        return array[tuple(it if isinstance(it, slice) or it.dtype == bool else it % size for it, size in sizes)]
+
+
+def blocks_of(value: Any) -> list[Any]:
+    """The memory of all arrays of the device in there."""
+    if isinstance(value, ndarray):
+        return [block_of(value._array)]
+    if isinstance(value, dict):
+        value = list(value.values())
+    return [block for it in value for block in blocks_of(it)] if isinstance(value, tuple | list) else []

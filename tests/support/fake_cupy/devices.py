@@ -1,9 +1,15 @@
-"""Devices, streams, events and graphs: everything happens at once, except while a stream is captured."""
+"""Devices, streams, events and graphs: everything happens at once, except while a stream is captured.
 
-from collections.abc import Callable
+`order` knows which of it a device would do at the same time.
+"""
+
+from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from threading import local
 from time import perf_counter
 from typing import Any
+
+from tests.support.fake_cupy import order
 
 
 class CUDARuntimeError(RuntimeError):
@@ -33,26 +39,56 @@ def stream() -> "Stream":
     return [Stream.null, *getattr(state, "streams", [])][-1]
 
 
+_current_stream = stream  # where an argument has that name
+
+
 def capturing() -> bool:
     return stream().captured is not None
 
 
-def record(work: Callable[[], object]) -> None:
-    stream().captured.append(work)
+def record(work: Callable[[], object], reads: Iterable[Any] = (), writes: Iterable[Any] = ()) -> None:
+    stream().captured.append((work, list(reads), list(writes)))
 
 
-def execute(work: Callable[[], object]) -> None:
-    """Now, or when the graph that is being captured is launched."""
+def execute(work: Callable[[], object], reads: Iterable[Any] = (), writes: Iterable[Any] = ()) -> None:
+    """Now, or when the graph that is being captured is launched. `reads` and `writes` are blocks of memory."""
     if capturing():
-        record(work)
+        record(work, reads, writes)
     else:
+        order.work(stream().key, reads, writes)
         work()
 
 
-def wait_for_device(reason: str) -> None:
+def wait_for_device(reason: str, reads: Iterable[Any] = (), seen: order.Clock | None = None) -> None:
+    """The host waits: for the current stream, which may first copy something to the host, or for what was `seen`."""
     if capturing():
         raise CUDARuntimeError("cudaErrorStreamCaptureUnsupported: operation not permitted when stream is capturing")
     waits.append(reason)
+    order.work(stream().key, reads)
+    order.host_waits(order.seen_by(stream().key) if seen is None else seen)
+
+
+def wait_for_all(reason: str) -> None:
+    """The host waits for all streams of the current device."""
+    wait_for_device(reason)
+    order.host_waits_for_all(current())
+
+
+def check_upload() -> None:
+    if capturing():
+        raise RuntimeError("the current stream is capturing, so H2D transfers are disallowed")
+
+
+def upload(block: Any) -> None:
+    """A copy from the host to a block begins; nobody waits for it."""
+    check_upload()
+    order.work(stream().key, writes=[block])
+
+
+def call_cublas() -> None:
+    """What CuPy's wrappers do first of all: they set the stream, and refuse one that is being captured."""
+    if capturing():
+        raise NotImplementedError("calling cuBLAS API during stream capture is currently unsupported")
 
 
 def check_same_device(args: Any) -> None:
@@ -91,7 +127,7 @@ class Device:
         state.device = self.id
 
     def synchronize(self) -> None:
-        wait_for_device("Device.synchronize")
+        wait_for_all("Device.synchronize")
 
     def __enter__(self) -> "Device":
         before = [*getattr(state, "before", []), current()]
@@ -118,14 +154,15 @@ class Device:
 class Graph:
     """`cupy.cuda.Graph`."""
 
-    def __init__(self, work: list[Callable[[], object]]) -> None:
+    def __init__(self, work: list[tuple[Callable[[], object], list[Any], list[Any]]]) -> None:
         self.work = work
         self.launches = 0
 
     def launch(self, stream: Any = None) -> None:
         self.launches += 1
-        for step in self.work:
-            step()
+        with stream or nullcontext():
+            for step in self.work:
+                execute(*step)
 
     def upload(self, stream: Any = None) -> None:
         pass
@@ -140,7 +177,14 @@ class Stream:
     def __init__(self, null: bool = False, non_blocking: bool = False, ptds: bool = False) -> None:
         Stream.count += not null
         self.ptr = 0 if null else 0x1000 + Stream.count
-        self.captured: list[Callable[[], object]] | None = None
+        self.device_id = -1 if null else current()
+        self.captured: list[Any] | None = None
+        if not null and not non_blocking:
+            order.add_blocking(self.key)
+
+    @property
+    def key(self) -> order.Key:
+        return (current() if self.device_id < 0 else self.device_id), self.ptr
 
     def __enter__(self) -> "Stream":
         state.streams = [*getattr(state, "streams", []), self]
@@ -168,7 +212,7 @@ class Stream:
         return self.captured is not None
 
     def synchronize(self) -> None:
-        wait_for_device("Stream.synchronize")
+        wait_for_device("Stream.synchronize", seen=order.seen_by(self.key))
 
     def record(self, event: Any = None) -> "Event":
         event = event or Event()
@@ -176,7 +220,7 @@ class Stream:
         return event
 
     def wait_event(self, event: "Event") -> None:
-        pass
+        order.wait(self.key, event.seen)
 
 
 Stream.null = Stream(null=True)
@@ -187,12 +231,13 @@ class Event:
 
     def __init__(self, block: bool = False, disable_timing: bool = False, interprocess: bool = False) -> None:
         self.time = 0.0
+        self.seen: order.Clock = {}
 
     def record(self, stream: Any = None) -> None:
-        self.time = perf_counter()
+        self.time, self.seen = perf_counter(), order.seen_by((stream or _current_stream()).key)
 
     def synchronize(self) -> None:
-        wait_for_device("Event.synchronize")
+        wait_for_device("Event.synchronize", seen=self.seen)
 
     @property
     def done(self) -> bool:

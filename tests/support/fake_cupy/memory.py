@@ -23,25 +23,67 @@ class OutOfMemoryError(MemoryError):
         super().__init__(text + (f", limit set to: {limit:,} bytes)" if limit else ")."))
 
 
+class Memory:
+    """`cupy.cuda.Memory`: bytes of the device itself, of which `limit` can be had."""
+
+    limit = 80 << 30
+
+    def __init__(self, size: int) -> None:
+        if size > Memory.limit:
+            raise devices.CUDARuntimeError("cudaErrorMemoryAllocation: out of memory")
+        self.size = size
+
+
+class MemoryPointer:
+    """`cupy.cuda.MemoryPointer`."""
+
+    def __init__(self, mem: Memory, offset: int) -> None:
+        self.mem, self.offset = mem, offset
+
+
+lost: list[int] = []  # bytes, of every pool that has gone
+
+
 class MemoryPool:
-    """Counts what is in use. Free blocks go back to the host at once, but count as held until `free_all_blocks`."""
+    """Counts what is in use. Free blocks go back to the host at once, but count as held until `free_all_blocks`.
+
+    As in CuPy 14, what a pool still holds when it goes itself is lost to everybody: `lost` says how much that was.
+    """
 
     def __init__(self, allocator: Any = None) -> None:
         self.used = self.held = self.limit = self.peak = 0
+        self.allocator = allocator
+
+    def __del__(self, lost: list[int] = lost) -> None:
+        lost.append(self.held - self.used)
 
     def malloc(self, size: int) -> "Block":
         """A block of at least `size` bytes, rounded up to 512 as CuPy does."""
         size = -(-size // GUARD) * GUARD
         if self.limit and self.used + size > self.limit:
             raise OutOfMemoryError(size, self.used, self.limit)
+        if self.allocator is not None and self.used + size > self.held:
+            self._allocate(size)
         block = Block(size + 3 * GUARD, np.uint8)  # owns its memory: views of it lead back here
         block.view(np.ndarray)[...] = PATTERN
         block.start = GUARD + -(block.ctypes.data + GUARD) % GUARD
-        block.size_in_use = size
+        block.size_in_use, block.pool = size, self
+        block.written, block.read = {}, {}
+        live[block.ctypes.data] = block
         self.used += size
         self.held, self.peak = max(self.held, self.used), max(self.peak, self.used)
         weakref.finalize(block, self._free, size)
         return block
+
+    def _allocate(self, size: int) -> None:
+        try:
+            self.allocator(size)
+        except devices.CUDARuntimeError:  # as CuPy does, which helps nobody in the middle of a recording
+            self.free_all_blocks()
+            try:
+                self.allocator(size)
+            except devices.CUDARuntimeError:
+                raise OutOfMemoryError(size, self.held) from None
 
     def _free(self, size: int) -> None:
         self.used -= size
@@ -56,6 +98,8 @@ class MemoryPool:
         return self.held - self.used
 
     def free_all_blocks(self, stream: Any = None) -> None:
+        if devices.capturing() and getattr(allocator(), "__self__", None) is self:
+            raise AssertionError("a pool frees blocks that the graph which is being captured works in")
         self.held = self.used
 
     def set_limit(self, size: int | None = None, fraction: float | None = None) -> None:
@@ -70,6 +114,9 @@ class Block(np.ndarray):
 
     start = 0
     size_in_use = 0
+    pool: Any = None
+    written: dict[Any, int]  # by which stream, and when: see `order`
+    read: dict[Any, int]
 
     def intact(self) -> bool:
         """Whether nobody wrote before or behind."""
@@ -78,6 +125,7 @@ class Block(np.ndarray):
         return bool((plain[: self.start] == PATTERN).all() and (behind == PATTERN).all())
 
 
+live: "weakref.WeakValueDictionary[int, Block]" = weakref.WeakValueDictionary()
 default_pool = MemoryPool()
 _thread = local()
 
@@ -112,3 +160,11 @@ def block_of(array: np.ndarray) -> Block | None:
     while node is not None and not isinstance(node, Block):
         node = node.obj if isinstance(node, memoryview) else getattr(node, "base", None)
     return node
+
+
+def block_at(address: int) -> Block:
+    """The allocation that holds an address."""
+    for start, block in list(live.items()):
+        if start + block.start <= address < start + block.start + max(1, block.size_in_use):
+            return block
+    raise ValueError(f"{address:#x} is in no array of the device")
