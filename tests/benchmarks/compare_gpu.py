@@ -28,7 +28,7 @@ from aimv2_np.bench import cores
 from aimv2_np.bench.backends import describe_backends
 from aimv2_np.bench.ceilings import combined_rate, shapes
 from aimv2_np.bench.flops import products, total_flops
-from aimv2_np.bench.gpu import copy_bandwidth, product, stopwatch
+from aimv2_np.bench.gpu import copy_bandwidth, product
 from aimv2_np.bench.machine import PACKAGES, describe_machine, describe_versions
 from aimv2_np.bench.models import draw_picture, vision_of, write_random
 from aimv2_np.bench.run import summarise_cold, time_cold
@@ -174,7 +174,7 @@ def gemm_rate(multiplied: Sequence[Any], dtype: str) -> float:
     cupy = sys.modules["cupy"]
     by_shape, rates = shapes(multiplied), {}
     for shape in by_shape:
-        clock = stopwatch(cupy, product(cupy, shape, dtype))
+        clock = product(cupy, shape, dtype)
         rates[shape] = shape.flops / sorted(clock() for _ in range(9))[4]
     cupy.get_default_memory_pool().free_all_blocks()
     return combined_rate(by_shape, rates)
