@@ -1,10 +1,12 @@
 """The same checkpoints on one GPU through this package, Transformers, torch.compile and timm, in turns.
 
-    python -m tests.benchmarks.compare_gpu --write      # measures, writes docs/benchmarks/<device>.{json,md}
+    python -m tests.benchmarks.compare_gpu --results docs/benchmarks      # writes <device>.json and .md there
     python -m tests.benchmarks.compare_gpu --cases '*large*' --dtypes bfloat16 --peers 'Transformers, sdpa'
 
 Needs the extras `cuda12` (or `cuda13`) and `oracle` with a PyTorch for CUDA, for timm that too; nobody else may use the
-GPU. What was measured before on the same device with the same versions is kept, so that a run can be done in parts.
+GPU. Results are written after every case. What was measured before on the same device with the same versions is kept,
+so that a run can be done in parts; results of other versions are kept in a file with their date in its name. Exits with
+1 when this package could not be timed in one of the cases.
 """
 
 import argparse
@@ -34,7 +36,7 @@ from aimv2_np.bench.models import draw_picture, vision_of, write_random
 from aimv2_np.bench.run import summarise_cold, time_cold
 from aimv2_np.bench.talk import Worker
 from aimv2_np.bench.timing import in_turns
-from aimv2_np.files import write_json
+from aimv2_np.files import atomic_write, write_json
 from aimv2_np.golden.measure import EPS
 from aimv2_np.golden.tolerances import FACTOR
 from tests.benchmarks.gpu_peer import OURS, PEERS
@@ -66,15 +68,19 @@ def command(peer: str, *arguments: object) -> list[str]:
     return [sys.executable, "-m", "tests.benchmarks.gpu_peer", peer, *map(str, arguments)]
 
 
-def measure(args: argparse.Namespace, cases: Sequence[Case], tell: Callable[[str], None]) -> dict[str, Any]:
-    """Everything that the report shows, as JSON."""
+def measure(
+    args: argparse.Namespace,
+    cases: Sequence[Case],
+    tell: Callable[[str], None],
+    keep: Callable[[dict[str, Any]], None] = lambda _: None,
+) -> dict[str, Any]:
+    """Everything that the report shows, as JSON; `keep` gets what there is of it after every case."""
     cupy = devices.find_cupy()
     found = describe_backends()["cupy"]
     data: dict[str, Any] = {
         "date": time.strftime("%Y-%m-%d"), "device": found["devices"][0], "driver": found["driver"],
         "runtime": found["runtime"], "machine": describe_machine(), "versions": describe_versions(LIBRARIES),
-        "seconds": args.seconds, "layers": args.layers, "copy_gb_per_second": copy_bandwidth(cupy) / 1e9,
-        "cases": [], "cold": None,
+        "copy_gb_per_second": copy_bandwidth(cupy) / 1e9, "cases": [], "cold": None,
     }  # fmt: skip
     for model in dict.fromkeys(case.model for case in cases):
         mine = [case for case in cases if case.model == model]
@@ -85,8 +91,10 @@ def measure(args: argparse.Namespace, cases: Sequence[Case], tell: Callable[[str
             for case in mine:
                 for dtype in args.dtypes:
                     data["cases"].append(compare(case, dtype, folder, args, tell))
+                    keep(data)
             if model == COLD[0] and args.cold:
                 data["cold"] = compare_cold(folder, mine[0].config(args.layers), args, tell)
+                keep(data)
     return data
 
 
@@ -117,7 +125,8 @@ def compare(
             peer["per_second"] = case.batch / peer["seconds"]["median"]
     multiplied = products(config, case.given, case.batch)
     return {
-        "name": case.name, "dtype": dtype, "batch": case.batch, "input": case.given, "flops": total_flops(multiplied),
+        "name": case.name, "dtype": dtype, "batch": case.batch, "input": case.given, "layers": args.layers,
+        "seconds": args.seconds, "flops": total_flops(multiplied),
         "gemm_tflops": gemm_rate(multiplied, dtype) / 1e12, "peers": found,
     }  # fmt: skip
 
@@ -138,7 +147,7 @@ def _together(
                     features=str(folder / "features.npy"),
                 )  # fmt: skip
             except RuntimeError as error:
-                found[name] = {"failed": " ".join(str(error).split())[:300]}
+                found[name] = {"failed": _said(error)}
                 continue
             error = _error(folder)
             found[name] = {"error": error, "opening": opened["seconds"], "memory": opened["taken"] - before}
@@ -146,10 +155,17 @@ def _together(
                 workers[name] = worker
             else:
                 found[name]["failed"] = f"computes something else: relative error {error:.2g}, expected {within:.2g}"
-        times = in_turns({name: _pass_of(worker) for name, worker in workers.items()}, seconds) if workers else {}
+        try:
+            times = in_turns({name: _pass_of(worker) for name, worker in workers.items()}, seconds) if workers else {}
+        except RuntimeError as error:  # one of them died; the times of none are complete
+            return {name: {"failed": _said(error)} if name in workers else it for name, it in found.items()}
         for name, taken in times.items():
             found[name]["seconds"] = taken.to_dict()
     return found
+
+
+def _said(error: Exception) -> str:
+    return " ".join(str(error).split())[:300]
 
 
 def _error(folder: Path) -> float:
@@ -194,28 +210,64 @@ def compare_cold(folder: Path, config: Any, args: argparse.Namespace, tell: Call
                 line = command(name, folder, COLD[1], folder / "picture.png", vision.image_shape[0])
                 runs[name].append(time_cold(line, cores.available()))
             except RuntimeError as error:
-                failed[name] = {"failed": " ".join(str(error).split())[:300]}
+                failed[name] = {"failed": _said(error)}
     return {name: failed.get(name) or summarise_cold(found) for name, found in runs.items()}
 
 
 def joined(old: dict[str, Any] | None, new: dict[str, Any]) -> dict[str, Any]:
-    """What was measured now, and of `old` what was not, if it was measured in the same way."""
-    same = ("versions", "driver", "seconds", "layers")
-    if old is None or any(old[key] != new[key] for key in same) or old["device"]["name"] != new["device"]["name"]:
-        return new
-    found = {(case["name"], case["dtype"]): case for case in old["cases"]}
-    for case in new["cases"]:
-        key = case["name"], case["dtype"]
-        found[key] = case if OURS in case["peers"] else found.get(key, case)
-    order = [case.name for case in CASES]
-    cases = sorted(found.values(), key=lambda it: (order.index(it["name"]), DTYPES.index(it["dtype"])))
-    return new | {"cases": cases, "cold": new["cold"] or old["cold"]}
+    """What was measured now, and of `old`, where it may stand beside it, what was not."""
+    kept = old if old is not None and comparable(old, new) else {"cases": [], "cold": None}
+    found = {_key(case): case for case in [*kept["cases"], *new["cases"]]}
+    return new | {"cases": sorted(found.values(), key=_place), "cold": new["cold"] or kept["cold"]}
+
+
+def comparable(old: dict[str, Any], new: dict[str, Any]) -> bool:
+    """Whether both are of one device and the same versions."""
+    return old["device"]["name"] == new["device"]["name"] and all(old[it] == new[it] for it in ("versions", "driver"))
+
+
+def _key(case: dict[str, Any]) -> tuple[Any, ...]:
+    return case["name"], case["dtype"], case["layers"]
+
+
+def _place(case: dict[str, Any]) -> tuple[int, ...]:
+    names = [it.name for it in CASES]
+    return names.index(case["name"]), DTYPES.index(case["dtype"]), case["layers"] or 1000
+
+
+class Results:
+    """`<device>.json` and the page of it in a folder. Begins with what is there, else with what docs/benchmarks has."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._before: dict[str, Any] | None = None
+        self._begun = False
+
+    def keep(self, data: dict[str, Any]) -> None:
+        """Write what was measured before and now: all of it or, when that is interrupted, what was there."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        path = self.folder / file_of(data["device"]["name"])
+        if not self._begun:
+            self._before, self._begun = self._read(path, data), True
+        both = joined(self._before, data)
+        write_json(path, both, overwrite=True)
+        with atomic_write(path.with_suffix(".md"), overwrite=True) as file:
+            file.write(render(both).encode())
+
+    def _read(self, path: Path, data: dict[str, Any]) -> dict[str, Any] | None:
+        source = path if path.exists() else RESULTS / path.name
+        if not source.exists():
+            return None
+        old: dict[str, Any] = json.loads(source.read_text(encoding="utf-8"))
+        if source == path and not comparable(old, data):
+            path.rename(path.with_stem(f"{path.stem}-{old['date']}"))
+        return old
 
 
 def parse(arguments: Sequence[str] | None = None) -> tuple[argparse.Namespace, list[Case]]:
     """The options, and the cases that they choose."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--write", action="store_true", help="write docs/benchmarks/<device>.*")
+    parser.add_argument("--results", metavar="DIR", type=Path, help="write <device>.json and .md there, case by case")
     parser.add_argument("--render", metavar="FILE", help="measure nothing; write the page of this JSON file")
     parser.add_argument("--cases", nargs="+", metavar="GLOB", default=["*"], help="by name: '3B-224*'")
     parser.add_argument("--dtypes", nargs="+", choices=DTYPES, default=list(DTYPES))
@@ -234,9 +286,9 @@ def parse(arguments: Sequence[str] | None = None) -> tuple[argparse.Namespace, l
     return args, cases
 
 
-def place_of(device: str) -> Path:
-    """docs/benchmarks/nvidia-h200.json"""
-    return RESULTS / (re.sub(r"[^a-z0-9]+", "-", device.lower()).strip("-") + ".json")
+def file_of(device: str) -> str:
+    """nvidia-h200.json"""
+    return re.sub(r"[^a-z0-9]+", "-", device.lower()).strip("-") + ".json"
 
 
 def main() -> None:
@@ -245,16 +297,11 @@ def main() -> None:
         path = Path(args.render)
         path.with_suffix(".md").write_text(render(json.loads(path.read_text(encoding="utf-8"))), encoding="utf-8")
         return
-    data = measure(args, cases, lambda what: print(what, file=sys.stderr, flush=True))
-    if not args.write:
-        sys.stdout.write(render(data))
-        return
-    path = place_of(data["device"]["name"])
-    path.parent.mkdir(parents=True, exist_ok=True)
-    old = json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
-    data = joined(old, data)
-    write_json(path, data, overwrite=True)
-    path.with_suffix(".md").write_text(render(data), encoding="utf-8")
+    keep = Results(args.results).keep if args.results else lambda _: None
+    data = measure(args, cases, lambda what: print(what, file=sys.stderr, flush=True), keep)
+    sys.stdout.write(render(data))
+    if any("seconds" not in case["peers"][OURS] for case in data["cases"]):
+        sys.exit(f"{OURS} could not be timed in every case")
 
 
 if __name__ == "__main__":
