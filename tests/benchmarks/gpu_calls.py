@@ -113,10 +113,7 @@ def again(plan: Plan) -> list[Step | Row]:
 def failed_tests(plan: Plan) -> list[str] | None:
     """The ids that the latest run of tests wrote, or those that were brought; None where nobody says."""
     named = os.environ.get("FAILED")
-    places = (
-        [Path(named)] if named else [plan.logs / "failed.txt", ROOT / "docs" / "benchmarks" / "logs" / "failed.txt"]
-    )
-    for place in places:
+    for place in [Path(named)] if named else [plan.logs / "failed.txt", LOGS / "failed.txt"]:
         if place.is_file():
             return place.read_text(encoding="utf-8").splitlines()
     return None

@@ -1,9 +1,6 @@
-"""The comparison on a GPU, without one: options, peers, what is kept, the page, and the script."""
+"""The comparison on a GPU, without one: options, peers, what is kept, and the page."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -14,9 +11,7 @@ import pytest
 from tests.benchmarks import compare_gpu, gpu_peer, gpu_report
 from tests.benchmarks.gpu_peer import OURS, PEERS
 from tests.benchmarks.measure import Case
-from tests.support.gpu import why_no_gpu
 
-SCRIPT = Path(compare_gpu.__file__).with_name("run_gpu.sh")
 COMPILED = "torch.compile, reduce-overhead"
 
 
@@ -256,19 +251,3 @@ def test_the_rate_of_products(cupy: ModuleType, monkeypatch: pytest.MonkeyPatch)
     from aimv2_np.bench.flops import Product
 
     assert compare_gpu.gemm_rate([Product("a", 4, 8, 3), Product("b", 4, 3, 8, 2)], "float16") > 0
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="a script for bash")
-def test_the_script_is_sound() -> None:
-    subprocess.run(["bash", "-n", SCRIPT], check=True)
-    assert os.access(SCRIPT, os.X_OK)
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="a script for bash")
-@pytest.mark.skipif(why_no_gpu() is None, reason="there is a GPU, and the script would use it")
-def test_the_script_says_what_is_missing(tmp_path: Path) -> None:
-    environment = {**os.environ, "PYTHON": sys.executable, "LOGS": str(tmp_path)}
-    done = subprocess.run([SCRIPT], env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 2
-    assert "cannot run: " in done.stderr
-    assert (tmp_path / "backends.txt").read_text().startswith("python")
