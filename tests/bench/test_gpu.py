@@ -127,8 +127,12 @@ def test_enough_calls_lie_between_two_events(cupy: ModuleType, monkeypatch: pyte
     assert made.count(0) == pytest.approx(made.count(1), abs=1)
 
 
-def test_the_device_is_busy_while_calls_are_queued(cupy: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_device_is_busy_while_calls_are_queued(
+    cupy: ModuleType, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The copies come before the first event, not between the two."""
+    if "gpu" in request.node.name.partition("[")[2]:
+        pytest.skip("only the stand-in's methods can be replaced")
     order: list[str] = []
     monkeypatch.setattr(gpu, "BUSY_BYTES", 64)
     monkeypatch.setattr(gpu, "MIN_SECONDS", 1e-9)

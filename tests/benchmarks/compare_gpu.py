@@ -11,7 +11,6 @@ so that a run can be done in parts; results of other versions are kept in a file
 
 import argparse
 import json
-import re
 import sys
 import tempfile
 import time
@@ -36,31 +35,16 @@ from aimv2_np.bench.models import draw_picture, vision_of, write_random
 from aimv2_np.bench.run import summarise_cold, time_cold
 from aimv2_np.bench.talk import Worker
 from aimv2_np.bench.timing import in_turns
-from aimv2_np.files import atomic_write, write_json
 from aimv2_np.golden.measure import EPS
 from aimv2_np.golden.tolerances import FACTOR
+from tests.benchmarks.gpu_cases import CASES, DTYPES
 from tests.benchmarks.gpu_peer import OURS, PEERS
 from tests.benchmarks.gpu_report import render
-from tests.benchmarks.measure import Case, make_inputs, pictures, relative_error
+from tests.benchmarks.gpu_results import Results
+from tests.benchmarks.measure import Case, make_inputs, relative_error
 
-RESULTS = Path(__file__).parents[2] / "docs" / "benchmarks"
 LIBRARIES = (*PACKAGES, "cupy-cuda12x", "cupy-cuda13x", "ml_dtypes", "torch", "transformers", "timm", "triton")
-DTYPES = ("float32", "float16", "bfloat16")
-BATCHES = (1, 8, 64, 256)
-MODELS = [f"{size}-{pixels}" for size in ("large", "huge", "1B", "3B") for pixels in (224, 448)]
 COLD = ("large-224", "bfloat16")  # of which cold starts are timed
-
-
-def _cases() -> tuple[Case, ...]:
-    found = [
-        pictures(f"{model}, batch {batch}", model, int(model.rpartition("-")[2]), batch)
-        for model in MODELS
-        for batch in BATCHES
-    ]
-    return (*found, *(pictures(f"large-native, 4096 tokens, batch {it}", "large-native", 896, it) for it in BATCHES))
-
-
-CASES = _cases()
 
 
 def command(peer: str, *arguments: object) -> list[str]:
@@ -214,56 +198,6 @@ def compare_cold(folder: Path, config: Any, args: argparse.Namespace, tell: Call
     return {name: failed.get(name) or summarise_cold(found) for name, found in runs.items()}
 
 
-def joined(old: dict[str, Any] | None, new: dict[str, Any]) -> dict[str, Any]:
-    """What was measured now, and of `old`, where it may stand beside it, what was not."""
-    kept = old if old is not None and comparable(old, new) else {"cases": [], "cold": None}
-    found = {_key(case): case for case in [*kept["cases"], *new["cases"]]}
-    return new | {"cases": sorted(found.values(), key=_place), "cold": new["cold"] or kept["cold"]}
-
-
-def comparable(old: dict[str, Any], new: dict[str, Any]) -> bool:
-    """Whether both are of one device and the same versions."""
-    return old["device"]["name"] == new["device"]["name"] and all(old[it] == new[it] for it in ("versions", "driver"))
-
-
-def _key(case: dict[str, Any]) -> tuple[Any, ...]:
-    return case["name"], case["dtype"], case["layers"]
-
-
-def _place(case: dict[str, Any]) -> tuple[int, ...]:
-    names = [it.name for it in CASES]
-    return names.index(case["name"]), DTYPES.index(case["dtype"]), case["layers"] or 1000
-
-
-class Results:
-    """`<device>.json` and the page of it in a folder. Begins with what is there, else with what docs/benchmarks has."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self._before: dict[str, Any] | None = None
-        self._begun = False
-
-    def keep(self, data: dict[str, Any]) -> None:
-        """Write what was measured before and now: all of it or, when that is interrupted, what was there."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        path = self.folder / file_of(data["device"]["name"])
-        if not self._begun:
-            self._before, self._begun = self._read(path, data), True
-        both = joined(self._before, data)
-        write_json(path, both, overwrite=True)
-        with atomic_write(path.with_suffix(".md"), overwrite=True) as file:
-            file.write(render(both).encode())
-
-    def _read(self, path: Path, data: dict[str, Any]) -> dict[str, Any] | None:
-        source = path if path.exists() else RESULTS / path.name
-        if not source.exists():
-            return None
-        old: dict[str, Any] = json.loads(source.read_text(encoding="utf-8"))
-        if source == path and not comparable(old, data):
-            path.rename(path.with_stem(f"{path.stem}-{old['date']}"))
-        return old
-
-
 def parse(arguments: Sequence[str] | None = None) -> tuple[argparse.Namespace, list[Case]]:
     """The options, and the cases that they choose."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -284,11 +218,6 @@ def parse(arguments: Sequence[str] | None = None) -> tuple[argparse.Namespace, l
     args.peers = [OURS, *(it for it in args.peers if it != OURS)]
     assert set(args.dtypes) <= set(BACKENDS["cupy"])
     return args, cases
-
-
-def file_of(device: str) -> str:
-    """nvidia-h200.json"""
-    return re.sub(r"[^a-z0-9]+", "-", device.lower()).strip("-") + ".json"
 
 
 def main() -> None:

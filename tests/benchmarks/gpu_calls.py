@@ -53,11 +53,11 @@ def correctness(plan: Plan) -> list[Step | Row]:
     """Graphs; tests; every kernel under compute-sanitizer."""
     sanitizer = os.environ.get("COMPUTE_SANITIZER", "compute-sanitizer")
     kernels = ["python", "-m", "tests.benchmarks.gpu_smoke", "kernels"]
-    where = ["-n", str(WORKERS), *FOLDERS] if plan.quick else ["tests"]
+    tests = [*pytest(plan, WORKERS), *FOLDERS] if plan.quick else [*pytest(plan), "tests"]
     return [
         Step("graphs", ["python", "-m", "tests.benchmarks.gpu_smoke", "graphs"], 120),
         Step("kernels", kernels, 120),
-        Step("tests", [*pytest(plan), *where], 300),
+        Step("tests", tests, 300),
         *(
             Step(tool, [sanitizer, "--tool", tool, "--error-exitcode", "9", *kernels], 120)
             for tool in ("memcheck", "racecheck")
@@ -65,12 +65,16 @@ def correctness(plan: Plan) -> list[Step | Row]:
     ]
 
 
-def pytest(plan: Plan) -> list[str]:
+def pytest(plan: Plan, workers: int = 0) -> list[str]:
     """The tests for a GPU, whose failures are written down. Machines have plugins that warn of each other."""
-    return [
+    command = [
         "python", "-m", "pytest", "-q", "--tb=short", "-p", "no:benchmark", "-p", "no:cacheprovider",
         "-p", "tests.support.failures", "--failures", str(plan.logs / "failed.txt"), "-m", "gpu", "--require-gpu",
     ]  # fmt: skip
+    if not workers:
+        return command
+    # What they compare with is computed on the host, by all of them at once.
+    return ["env", "OPENBLAS_NUM_THREADS=1", "OMP_NUM_THREADS=1", *command, "-n", str(workers)]
 
 
 def benchmark(plan: Plan) -> list[Step | Row]:
@@ -105,8 +109,7 @@ def again(plan: Plan) -> list[Step | Row]:
     elif not ids:
         found.append(Row("failed tests", "passed", 0, "none had failed"))
     else:
-        workers = ["-n", str(min(WORKERS, len(ids)))]
-        found.append(Step("failed tests", [*pytest(plan), *workers, *ids], 280))
+        found.append(Step("failed tests", [*pytest(plan, min(WORKERS, len(ids))), *ids], 280))
     return [*found, compare(plan, plan.options or AGAIN, 280)]
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.benchmarks import compare_gpu, gpu_peer, gpu_report
+from tests.benchmarks import compare_gpu, gpu_peer, gpu_report, gpu_results
 from tests.benchmarks.gpu_peer import OURS, PEERS
 from tests.benchmarks.measure import Case
 
@@ -63,7 +63,7 @@ def test_options(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_the_file_of_a_report() -> None:
-    assert compare_gpu.file_of("NVIDIA H200") == "nvidia-h200.json"
+    assert gpu_results.file_of("NVIDIA H200") == "nvidia-h200.json"
 
 
 def test_what_was_measured_before_is_kept() -> None:
@@ -71,13 +71,13 @@ def test_what_was_measured_before_is_kept() -> None:
         case("large-224, batch 1", 1, ours=timed(9)), case("large-224, batch 8", 8, ours=timed(9)), cold={"a": 1}
     )
     new = data(case("large-224, batch 8", 8, ours=timed(5)))
-    both = compare_gpu.joined(old, new)
+    both = gpu_results.joined(old, new)
     assert [it["peers"][OURS]["seconds"]["median"] for it in both["cases"]] == [9e-3, 5e-3]
     assert both["cold"] == {"a": 1}
-    assert compare_gpu.joined(old | {"versions": {}}, new) == new
+    assert gpu_results.joined(old | {"versions": {}}, new) == new
     short = data(case("large-224, batch 8", 8, ours=timed(1)) | {"layers": 4})
-    assert [it["layers"] for it in compare_gpu.joined(old, short)["cases"]] == [None, 4, None]
-    assert compare_gpu.joined(None, new) == new
+    assert [it["layers"] for it in gpu_results.joined(old, short)["cases"]] == [None, 4, None]
+    assert gpu_results.joined(None, new) == new
 
 
 def test_the_page() -> None:
@@ -122,40 +122,40 @@ def names(results: dict[str, Any]) -> list[str]:
 @pytest.fixture
 def published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """docs/benchmarks, as it were."""
-    monkeypatch.setattr(compare_gpu, "RESULTS", tmp_path / "published")
+    monkeypatch.setattr(gpu_results, "RESULTS", tmp_path / "published")
     return tmp_path / "published"
 
 
 @pytest.mark.usefixtures("published")
 def test_a_second_run_adds_to_the_first(tmp_path: Path) -> None:
-    first = compare_gpu.Results(tmp_path)
+    first = gpu_results.Results(tmp_path)
     first.keep(data(case("large-224, batch 1", 1, ours=timed(3))))
     first.keep(data(case("large-224, batch 1", 1, ours=timed(3)), case("large-224, batch 8", 8, ours=timed(4))))
     assert names(read(tmp_path)) == ["large-224, batch 1", "large-224, batch 8"]
-    compare_gpu.Results(tmp_path).keep(data(case("large-224, batch 64", 64, ours=timed(5))))
+    gpu_results.Results(tmp_path).keep(data(case("large-224, batch 64", 64, ours=timed(5))))
     assert names(read(tmp_path)) == ["large-224, batch 1", "large-224, batch 8", "large-224, batch 64"]
     assert "| large-224, batch 64 | 5 |" in (tmp_path / "made-up.md").read_text()
     assert sorted(it.name for it in tmp_path.iterdir()) == ["made-up.json", "made-up.md"]
 
 
 def test_an_empty_folder_begins_with_what_is_published(tmp_path: Path, published: Path) -> None:
-    compare_gpu.Results(published).keep(data(case("large-224, batch 1", 1, ours=timed(3))))
-    compare_gpu.Results(tmp_path / "new").keep(data(case("large-224, batch 8", 8, ours=timed(4))))
+    gpu_results.Results(published).keep(data(case("large-224, batch 1", 1, ours=timed(3))))
+    gpu_results.Results(tmp_path / "new").keep(data(case("large-224, batch 8", 8, ours=timed(4))))
     assert names(read(tmp_path / "new")) == ["large-224, batch 1", "large-224, batch 8"]
     assert names(read(published)) == ["large-224, batch 1"]
 
 
 @pytest.mark.usefixtures("published")
 def test_results_of_other_versions_are_put_aside(tmp_path: Path) -> None:
-    compare_gpu.Results(tmp_path).keep(data(case("large-224, batch 1", 1, ours=timed(3)), versions={"numpy": "1"}))
-    compare_gpu.Results(tmp_path).keep(data(case("large-224, batch 8", 8, ours=timed(4))))
+    gpu_results.Results(tmp_path).keep(data(case("large-224, batch 1", 1, ours=timed(3)), versions={"numpy": "1"}))
+    gpu_results.Results(tmp_path).keep(data(case("large-224, batch 8", 8, ours=timed(4))))
     assert names(read(tmp_path)) == ["large-224, batch 8"]
     assert names(json.loads((tmp_path / "made-up-2026-01-01.json").read_text())) == ["large-224, batch 1"]
 
 
 @pytest.mark.usefixtures("published")
 def test_an_interrupted_write_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    results, one = compare_gpu.Results(tmp_path), case("large-224, batch 1", 1, ours=timed(3))
+    results, one = gpu_results.Results(tmp_path), case("large-224, batch 1", 1, ours=timed(3))
     results.keep(data(one))
 
     def interrupted(*_: object) -> None:
@@ -221,7 +221,7 @@ def test_every_case_is_kept_when_it_is_done(cupy: ModuleType, tmp_path: Path, mo
     monkeypatch.setattr(compare_gpu, "copy_bandwidth", lambda _: 1e12)
     args, cases = compare_gpu.parse(["--cases", "large-224*", "--dtypes", "float16", "float32", "--cold", "0"])
     with pytest.raises(KeyboardInterrupt):
-        compare_gpu.measure(args, cases, lambda _: None, compare_gpu.Results(tmp_path).keep)
+        compare_gpu.measure(args, cases, lambda _: None, gpu_results.Results(tmp_path).keep)
     (written,) = tmp_path.glob("*.json")
     found = json.loads(written.read_text())["cases"]
     assert [(it["name"], it["dtype"]) for it in found] == [
