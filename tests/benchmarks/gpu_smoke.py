@@ -30,6 +30,7 @@ from tests.benchmarks.measure import relative_error
 
 DTYPES = ("float32", "float16", "bfloat16")
 CASES = (("large-224", 1), ("large-224", 8), ("large-448", 1))  # those that graphs are for
+MANY = (9, 16, 129, 64)  # q, k, v of more blocks than a device has multiprocessors: another variant may take these
 PASSES = 30  # of which the median is told
 
 
@@ -157,6 +158,8 @@ def _calls(cupy: Any, dtype: str) -> Iterator[tuple[str, Callable[[], Any]]]:
         yield f"pooling, heads of {size}", lambda q=q, k=k, v=v: pool_packed(q[:, :, :1], k, v, 0.1, (3, 67))
     long = [normal(1, 1, n, 32) for n in (65, 1100, 1100)]
     yield "attention, long", lambda: attention(*long, 0.1)
+    many = [normal(*MANY) for _ in range(3)]
+    yield "attention, many blocks", lambda: attention(*many, 0.1)
 
 
 def main() -> None:

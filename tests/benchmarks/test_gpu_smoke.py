@@ -46,6 +46,7 @@ def test_graphs_that_do_not_work(
 
 def test_every_kernel_is_run(cupy: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cupy.cuda, "set_allocator", lambda _: None, raising=False)
+    monkeypatch.setattr(gpu_smoke, "MANY", (1, 2, 9, 64))  # the emulator has no time for more
     launched: set[str] = set()
     from aimv2_np.kernels.cuda import launch
 
