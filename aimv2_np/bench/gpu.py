@@ -4,9 +4,15 @@
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from functools import cache, partial
+from itertools import cycle
+from math import ceil, prod
+from time import perf_counter
 from typing import Any
+
+import numpy as np
 
 from aimv2_np.backends import devices
 from aimv2_np.backends.arrays import dtype_of, is_float, move
@@ -26,6 +32,11 @@ WORKER, COLD = "aimv2_np.bench.gpu", "aimv2_np.bench.gpu_cold"
 LIBRARIES = (*PACKAGES, "cupy-cuda12x", "cupy-cuda13x", "ml_dtypes")
 WARM_UP = 3  # passes: kernels are compiled in the first, graphs recorded in the second
 COPY_BYTES = 1 << 30  # beyond every cache
+CACHE_BYTES = 256 << 20  # more than any device's cache holds
+SETS = 64  # at most, of one product's factors: where they are smaller still, launching is what takes the time
+MIN_SECONDS = 5e-3  # between two events, whose own precision is about a microsecond
+BUSY_BYTES = 64 << 20  # copying them takes the device longer than queueing the copy takes the host
+STRETCH = (1 << 20) - 3  # random numbers before they come again; odd, so that rows of a matrix differ
 
 
 def benchmark_gpu(plan: Plan, where: dict[str, Any], tell: Callable[[str], None] = lambda _: None) -> dict[str, Any]:
@@ -97,10 +108,8 @@ def measure(
         peak = _taken(cupy)
         multiplied = products(subject.model.config, given, batch)
         by_shape = shapes(multiplied)
-        contestants = {"model": subject.run} | {str(shape): product(cupy, shape, dtype) for shape in by_shape}
-        clocks = {name: stopwatch(cupy, function) for name, function in contestants.items()}
-        for clock in clocks.values():
-            clock()
+        clocks = {"model": stopwatch(cupy, subject.run)}
+        clocks |= {str(shape): product(cupy, shape, dtype) for shape in by_shape}
         times = in_turns(clocks, seconds)
         rate = combined_rate(by_shape, {shape: shape.flops / times[str(shape)].median for shape in by_shape})
         bandwidth = copy_bandwidth(cupy)
@@ -138,25 +147,89 @@ def stopwatch(cupy: Any, function: Callable[[], object]) -> Callable[[], float]:
     return run
 
 
-def product(cupy: Any, shape: Shape, dtype: str) -> Callable[[], object]:
-    """A product of that shape by cuBLAS, as the model calls it."""
+def product(cupy: Any, shape: Shape, dtype: str) -> Callable[[], float]:
+    """A function that returns the seconds of one product of that shape by cuBLAS, called as the model calls it.
+
+    Factors and results come from memory, not from the cache: there are several of each where one is small.
+    """
     from aimv2_np.kernels.cuda.gemm import multiply
 
     kind = dtype_of(dtype)
-    x, weight = (cupy.ones(size, dtype=kind) for size in ((shape.m, shape.k), (shape.n, shape.k)))
-    out = cupy.empty((shape.m, shape.n), dtype=kind)
-    return lambda: multiply(x, weight, out)
+    sizes = (shape.m, shape.k), (shape.n, shape.k), (shape.m, shape.n)
+    sets = min(SETS, 1 + CACHE_BYTES // (kind.itemsize * sum(rows * columns for rows, columns in sizes)))
+    calls = []
+    for i in range(sets):
+        x, weight = (random_array(cupy, size, kind, seed) for seed, size in enumerate(sizes[:2], start=2 * i))
+        calls.append(partial(multiply, x, weight, cupy.empty(sizes[2], dtype=kind)))
+    return steady(cupy, calls)
 
 
 def copy_bandwidth(cupy: Any, size: int = COPY_BYTES) -> float:
     """Bytes per second that copying moves within the device, read and written ones together."""
-    source, target = (cupy.zeros(size, dtype="uint8") for _ in range(2))
+    source, target = random_array(cupy, (size,), np.dtype(np.uint8)), cupy.empty(size, dtype="uint8")
 
     def copy() -> None:
         target[...] = source
 
-    clock = stopwatch(cupy, copy)
+    clock = steady(cupy, [copy])
     return 2 * size / min(clock() for _ in range(5))
+
+
+def random_array(cupy: Any, shape: tuple[int, ...], dtype: np.dtype[Any], seed: int = 0) -> Any:
+    """Normal numbers, or any bytes: a stretch of them again and again, since CuPy's generator needs cuRAND.
+
+    Zeros and ones would be multiplied faster, as they take less power.
+    """
+    host = _random_bytes() if dtype == np.uint8 else _random_numbers()
+    stretch = cupy.asarray(np.roll(host, 997 * seed)).astype(dtype)  # another stretch takes the host ten times as long
+    array = cupy.empty(prod(shape), dtype=dtype)
+    for start in range(0, len(array), STRETCH):
+        piece = array[start : start + STRETCH]
+        piece[...] = stretch[: len(piece)]
+    return array.reshape(shape)
+
+
+@cache
+def _random_bytes() -> np.ndarray[Any, np.dtype[np.uint8]]:
+    return np.random.default_rng(0).integers(0, 256, STRETCH, np.uint8)
+
+
+@cache
+def _random_numbers() -> np.ndarray[Any, np.dtype[np.float32]]:
+    return np.random.default_rng(0).standard_normal(STRETCH, dtype=np.float32)
+
+
+def steady(cupy: Any, calls: Sequence[Callable[[], object]]) -> Callable[[], float]:
+    """A function that returns the seconds that one of `calls` takes the device, without what the host adds.
+
+    The calls are made in turn, so many of them that `MIN_SECONDS` pass between two events. All are queued while the
+    device is still busy with copies, which take longer than queueing does.
+    """
+    busy = [cupy.empty(BUSY_BYTES, dtype="uint8") for _ in range(2)]
+    turn = cycle(calls)
+
+    def keep_busy() -> None:
+        busy[0][...] = busy[1]
+
+    def queue(times: int) -> None:
+        for _ in range(times):
+            next(turn)()
+
+    def timed(times: int, ahead: int) -> float:
+        for _ in range(ahead):
+            keep_busy()
+        return stopwatch(cupy, partial(queue, times))()
+
+    queue(len(calls))  # what happens only once
+    copying = min(stopwatch(cupy, keep_busy)() for _ in range(3))
+    times, seconds = 1, 0.0
+    while seconds < MIN_SECONDS:
+        times = ceil(times * min(10, 1.2 * MIN_SECONDS / seconds)) if seconds else times
+        began = perf_counter()
+        queue(times)
+        ahead = ceil(1.5 * (perf_counter() - began) / copying)
+        seconds = timed(times, ahead)
+    return lambda: timed(times, ahead) / times
 
 
 def _taken(cupy: Any) -> int:

@@ -32,6 +32,8 @@ def in_this_process(cupy: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
             return gpu.measure(**json.loads(json.dumps(arguments)))
 
     monkeypatch.setattr(gpu, "Worker", Here)
+    monkeypatch.setattr(gpu, "CACHE_BYTES", 1000)
+    monkeypatch.setattr(gpu, "BUSY_BYTES", 1000)
     monkeypatch.setattr(gpu, "copy_bandwidth", lambda cupy: 1e12)
     monkeypatch.setattr(
         gpu, "time_cold", lambda command, threads: {"seconds": 1.5, "stages": {"load": 0.5}, "memory": {}}
@@ -81,6 +83,72 @@ def test_what_does_not_go_together(arguments: list[str]) -> None:
 
 def test_copying_and_multiplying(cupy: ModuleType) -> None:
     assert gpu.copy_bandwidth(cupy, 1 << 12) > 0
-    multiply = gpu.product(cupy, Shape(3, 4, 5), "float32")
-    assert (multiply() == 4).all()
-    assert gpu.stopwatch(cupy, multiply)() > 0
+    assert gpu.product(cupy, Shape(3, 4, 5), "float32")() > 0
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
+def test_products_are_of_random_numbers_from_memory(
+    cupy: ModuleType, dtype: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every factor has many values, and all of them together are too many for the cache."""
+    monkeypatch.setattr(gpu, "CACHE_BYTES", 20_000)
+    monkeypatch.setattr(gpu, "steady", lambda cupy, calls: calls)
+    sets: Any = gpu.product(cupy, Shape(16, 64, 48), dtype)
+    arrays = [array for call in sets for array in call.args]
+    assert sum(array.nbytes for array in arrays) > 20_000
+    assert len({array.data.ptr for array in arrays}) == len(arrays) == 3 * len(sets) > 3
+    for call in sets:
+        for factor in call.args[:2]:
+            values = factor.get().astype("float32")
+            assert len(set(values.ravel().tolist())) > values.size / 20  # bfloat16 has few
+            assert 0.9 < values.std() < 1.1
+        call()
+    assert len({float(call.args[2].get().astype("float32").sum()) for call in sets}) == len(sets)
+
+
+def test_a_product_beyond_the_cache_has_one_set(cupy: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gpu, "CACHE_BYTES", 1000)
+    monkeypatch.setattr(gpu, "steady", lambda cupy, calls: calls)
+    assert len(gpu.product(cupy, Shape(16, 64, 48), "float32")) == 1
+
+
+def test_enough_calls_lie_between_two_events(cupy: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a clock that only the calls advance, a quarter of a millisecond each, and the copies before them not."""
+    made: list[int] = []
+    between: list[int] = []
+    monkeypatch.setattr(gpu, "BUSY_BYTES", 64)
+
+    def stopwatch(cupy: Any, function: Any) -> Any:
+        def run() -> float:
+            before = len(made)
+            function()
+            between.append(len(made) - before)
+            return max(1e-5, 0.25e-3 * between[-1])
+
+        return run
+
+    monkeypatch.setattr(gpu, "stopwatch", stopwatch)
+    clock = gpu.steady(cupy, [lambda: made.append(0), lambda: made.append(1)])
+    assert clock() == pytest.approx(0.25e-3)
+    assert between[-1] * 0.25e-3 >= gpu.MIN_SECONDS
+    assert made.count(0) == pytest.approx(made.count(1), abs=1)
+
+
+def test_the_device_is_busy_while_calls_are_queued(
+    cupy: ModuleType, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The copies come before the first event, not between the two."""
+    if "gpu" in request.node.name.partition("[")[2]:
+        pytest.skip("only the stand-in's methods can be replaced")
+    order: list[str] = []
+    monkeypatch.setattr(gpu, "BUSY_BYTES", 64)
+    monkeypatch.setattr(gpu, "MIN_SECONDS", 1e-9)
+    clock = gpu.steady(cupy, [lambda: order.append("call")])
+    events, arrays = cupy.cuda.Event, cupy.ndarray
+    record, fill = events.record, arrays.__setitem__
+    monkeypatch.setattr(events, "record", lambda *args: (order.append("event"), record(*args))[1])
+    monkeypatch.setattr(arrays, "__setitem__", lambda *args: (order.append("copy"), fill(*args))[1])
+    order.clear()
+    clock()
+    assert order[0] == "copy"
+    assert order[order.index("event") :] == ["event", "call", "event"]

@@ -1,15 +1,16 @@
 """The same checkpoints on one GPU through this package, Transformers, torch.compile and timm, in turns.
 
-    python -m tests.benchmarks.compare_gpu --write      # measures, writes docs/benchmarks/<device>.{json,md}
+    python -m tests.benchmarks.compare_gpu --results docs/benchmarks      # writes <device>.json and .md there
     python -m tests.benchmarks.compare_gpu --cases '*large*' --dtypes bfloat16 --peers 'Transformers, sdpa'
 
 Needs the extras `cuda12` (or `cuda13`) and `oracle` with a PyTorch for CUDA, for timm that too; nobody else may use the
-GPU. What was measured before on the same device with the same versions is kept, so that a run can be done in parts.
+GPU. Results are written after every case. What was measured before on the same device with the same versions is kept,
+so that a run can be done in parts; results of other versions are kept in a file with their date in its name. Exits with
+1 when this package could not be timed in one of the cases.
 """
 
 import argparse
 import json
-import re
 import sys
 import tempfile
 import time
@@ -28,7 +29,7 @@ from aimv2_np.bench import cores
 from aimv2_np.bench.backends import describe_backends
 from aimv2_np.bench.ceilings import combined_rate, shapes
 from aimv2_np.bench.flops import products, total_flops
-from aimv2_np.bench.gpu import copy_bandwidth, product, stopwatch
+from aimv2_np.bench.gpu import copy_bandwidth, product
 from aimv2_np.bench.machine import PACKAGES, describe_machine, describe_versions
 from aimv2_np.bench.models import draw_picture, vision_of, write_random
 from aimv2_np.bench.run import summarise_cold, time_cold
@@ -36,29 +37,14 @@ from aimv2_np.bench.talk import Worker
 from aimv2_np.bench.timing import in_turns
 from aimv2_np.comparison.measure import EPS
 from aimv2_np.comparison.tolerances import FACTOR
-from aimv2_np.files.files import write_json
+from tests.benchmarks.gpu_cases import CASES, DTYPES
 from tests.benchmarks.gpu_peer import OURS, PEERS
 from tests.benchmarks.gpu_report import render
-from tests.benchmarks.measure import Case, make_inputs, pictures, relative_error
+from tests.benchmarks.gpu_results import Results
+from tests.benchmarks.measure import Case, make_inputs, relative_error
 
-RESULTS = Path(__file__).parents[2] / "docs" / "benchmarks"
 LIBRARIES = (*PACKAGES, "cupy-cuda12x", "cupy-cuda13x", "ml_dtypes", "torch", "transformers", "timm", "triton")
-DTYPES = ("float32", "float16", "bfloat16")
-BATCHES = (1, 8, 64, 256)
-MODELS = [f"{size}-{pixels}" for size in ("large", "huge", "1B", "3B") for pixels in (224, 448)]
 COLD = ("large-224", "bfloat16")  # of which cold starts are timed
-
-
-def _cases() -> tuple[Case, ...]:
-    found = [
-        pictures(f"{model}, batch {batch}", model, int(model.rpartition("-")[2]), batch)
-        for model in MODELS
-        for batch in BATCHES
-    ]
-    return (*found, *(pictures(f"large-native, 4096 tokens, batch {it}", "large-native", 896, it) for it in BATCHES))
-
-
-CASES = _cases()
 
 
 def command(peer: str, *arguments: object) -> list[str]:
@@ -66,15 +52,19 @@ def command(peer: str, *arguments: object) -> list[str]:
     return [sys.executable, "-m", "tests.benchmarks.gpu_peer", peer, *map(str, arguments)]
 
 
-def measure(args: argparse.Namespace, cases: Sequence[Case], tell: Callable[[str], None]) -> dict[str, Any]:
-    """Everything that the report shows, as JSON."""
+def measure(
+    args: argparse.Namespace,
+    cases: Sequence[Case],
+    tell: Callable[[str], None],
+    keep: Callable[[dict[str, Any]], None] = lambda _: None,
+) -> dict[str, Any]:
+    """Everything that the report shows, as JSON; `keep` gets what there is of it after every case."""
     cupy = devices.find_cupy()
     found = describe_backends()["cupy"]
     data: dict[str, Any] = {
         "date": time.strftime("%Y-%m-%d"), "device": found["devices"][0], "driver": found["driver"],
         "runtime": found["runtime"], "machine": describe_machine(), "versions": describe_versions(LIBRARIES),
-        "seconds": args.seconds, "layers": args.layers, "copy_gb_per_second": copy_bandwidth(cupy) / 1e9,
-        "cases": [], "cold": None,
+        "copy_gb_per_second": copy_bandwidth(cupy) / 1e9, "cases": [], "cold": None,
     }  # fmt: skip
     for model in dict.fromkeys(case.model for case in cases):
         mine = [case for case in cases if case.model == model]
@@ -85,8 +75,10 @@ def measure(args: argparse.Namespace, cases: Sequence[Case], tell: Callable[[str
             for case in mine:
                 for dtype in args.dtypes:
                     data["cases"].append(compare(case, dtype, folder, args, tell))
+                    keep(data)
             if model == COLD[0] and args.cold:
                 data["cold"] = compare_cold(folder, mine[0].config(args.layers), args, tell)
+                keep(data)
     return data
 
 
@@ -117,7 +109,8 @@ def compare(
             peer["per_second"] = case.batch / peer["seconds"]["median"]
     multiplied = products(config, case.given, case.batch)
     return {
-        "name": case.name, "dtype": dtype, "batch": case.batch, "input": case.given, "flops": total_flops(multiplied),
+        "name": case.name, "dtype": dtype, "batch": case.batch, "input": case.given, "layers": args.layers,
+        "seconds": args.seconds, "flops": total_flops(multiplied),
         "gemm_tflops": gemm_rate(multiplied, dtype) / 1e12, "peers": found,
     }  # fmt: skip
 
@@ -138,7 +131,7 @@ def _together(
                     features=str(folder / "features.npy"),
                 )  # fmt: skip
             except RuntimeError as error:
-                found[name] = {"failed": " ".join(str(error).split())[:300]}
+                found[name] = {"failed": _said(error)}
                 continue
             error = _error(folder)
             found[name] = {"error": error, "opening": opened["seconds"], "memory": opened["taken"] - before}
@@ -146,10 +139,17 @@ def _together(
                 workers[name] = worker
             else:
                 found[name]["failed"] = f"computes something else: relative error {error:.2g}, expected {within:.2g}"
-        times = in_turns({name: _pass_of(worker) for name, worker in workers.items()}, seconds) if workers else {}
+        try:
+            times = in_turns({name: _pass_of(worker) for name, worker in workers.items()}, seconds) if workers else {}
+        except RuntimeError as error:  # one of them died; the times of none are complete
+            return {name: {"failed": _said(error)} if name in workers else it for name, it in found.items()}
         for name, taken in times.items():
             found[name]["seconds"] = taken.to_dict()
     return found
+
+
+def _said(error: Exception) -> str:
+    return " ".join(str(error).split())[:300]
 
 
 def _error(folder: Path) -> float:
@@ -174,7 +174,7 @@ def gemm_rate(multiplied: Sequence[Any], dtype: str) -> float:
     cupy = sys.modules["cupy"]
     by_shape, rates = shapes(multiplied), {}
     for shape in by_shape:
-        clock = stopwatch(cupy, product(cupy, shape, dtype))
+        clock = product(cupy, shape, dtype)
         rates[shape] = shape.flops / sorted(clock() for _ in range(9))[4]
     cupy.get_default_memory_pool().free_all_blocks()
     return combined_rate(by_shape, rates)
@@ -194,28 +194,14 @@ def compare_cold(folder: Path, config: Any, args: argparse.Namespace, tell: Call
                 line = command(name, folder, COLD[1], folder / "picture.png", vision.image_shape[0])
                 runs[name].append(time_cold(line, cores.available()))
             except RuntimeError as error:
-                failed[name] = {"failed": " ".join(str(error).split())[:300]}
+                failed[name] = {"failed": _said(error)}
     return {name: failed.get(name) or summarise_cold(found) for name, found in runs.items()}
-
-
-def joined(old: dict[str, Any] | None, new: dict[str, Any]) -> dict[str, Any]:
-    """What was measured now, and of `old` what was not, if it was measured in the same way."""
-    same = ("versions", "driver", "seconds", "layers")
-    if old is None or any(old[key] != new[key] for key in same) or old["device"]["name"] != new["device"]["name"]:
-        return new
-    found = {(case["name"], case["dtype"]): case for case in old["cases"]}
-    for case in new["cases"]:
-        key = case["name"], case["dtype"]
-        found[key] = case if OURS in case["peers"] else found.get(key, case)
-    order = [case.name for case in CASES]
-    cases = sorted(found.values(), key=lambda it: (order.index(it["name"]), DTYPES.index(it["dtype"])))
-    return new | {"cases": cases, "cold": new["cold"] or old["cold"]}
 
 
 def parse(arguments: Sequence[str] | None = None) -> tuple[argparse.Namespace, list[Case]]:
     """The options, and the cases that they choose."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--write", action="store_true", help="write docs/benchmarks/<device>.*")
+    parser.add_argument("--results", metavar="DIR", type=Path, help="write <device>.json and .md there, case by case")
     parser.add_argument("--render", metavar="FILE", help="measure nothing; write the page of this JSON file")
     parser.add_argument("--cases", nargs="+", metavar="GLOB", default=["*"], help="by name: '3B-224*'")
     parser.add_argument("--dtypes", nargs="+", choices=DTYPES, default=list(DTYPES))
@@ -234,27 +220,17 @@ def parse(arguments: Sequence[str] | None = None) -> tuple[argparse.Namespace, l
     return args, cases
 
 
-def place_of(device: str) -> Path:
-    """docs/benchmarks/nvidia-h200.json"""
-    return RESULTS / (re.sub(r"[^a-z0-9]+", "-", device.lower()).strip("-") + ".json")
-
-
 def main() -> None:
     args, cases = parse()
     if args.render:
         path = Path(args.render)
         path.with_suffix(".md").write_text(render(json.loads(path.read_text(encoding="utf-8"))), encoding="utf-8")
         return
-    data = measure(args, cases, lambda what: print(what, file=sys.stderr, flush=True))
-    if not args.write:
-        sys.stdout.write(render(data))
-        return
-    path = place_of(data["device"]["name"])
-    path.parent.mkdir(parents=True, exist_ok=True)
-    old = json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
-    data = joined(old, data)
-    write_json(path, data, overwrite=True)
-    path.with_suffix(".md").write_text(render(data), encoding="utf-8")
+    keep = Results(args.results).keep if args.results else lambda _: None
+    data = measure(args, cases, lambda what: print(what, file=sys.stderr, flush=True), keep)
+    sys.stdout.write(render(data))
+    if any("seconds" not in case["peers"][OURS] for case in data["cases"]):
+        sys.exit(f"{OURS} could not be timed in every case")
 
 
 if __name__ == "__main__":

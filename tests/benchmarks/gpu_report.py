@@ -13,8 +13,8 @@ def render(data: Mapping[str, Any]) -> str:
     """Markdown."""
     # Not every machine has made such a page, so that no page can list them all.
     lines = ["---", "orphan: true", "---", "", f"# {data['device']['name']}", "", _machine(data), ""]
-    if data["layers"]:
-        lines += [f"**Only {data['layers']} blocks of each model: a trial of the benchmark, no result.**", ""]
+    if any(case["layers"] for case in data["cases"]):
+        lines += ["**Where a number of blocks is named, only so many of the model's ran.**", ""]
     for dtype in dict.fromkeys(case["dtype"] for case in data["cases"]):
         cases = [case for case in data["cases"] if case["dtype"] == dtype]
         lines += [f"## {dtype}", "", *_table(cases), ""]
@@ -44,7 +44,7 @@ def _table(cases: list[dict[str, Any]]) -> list[str]:
     lines = [f"| {' | '.join(head)} |", f"|---|{'---:|' * (len(head) - 1)}"]
     for case in cases:
         ours = case["peers"].get(OURS, {})
-        row = [case["name"], *(_ours(case, ours) if "seconds" in ours else ["–"] * 4)]
+        row = [_name(case), *(_ours(case, ours) if "seconds" in ours else ["–"] * 4)]
         row += [_other(case["peers"].get(name, {}), ours) for name in others]
         lines.append(f"| {' | '.join(row)} |")
     return lines
@@ -73,7 +73,7 @@ def _failures(data: Mapping[str, Any]) -> list[str]:
     for case in data["cases"]:
         for name, peer in case["peers"].items():
             if "failed" in peer:
-                found.setdefault(f"{name}: {peer['failed']}", []).append(f"{case['name']}, {case['dtype']}")
+                found.setdefault(f"{name}: {peer['failed']}", []).append(_of(case))
     return [f"- {what} ({'; '.join(where)})" for what, where in found.items()]
 
 
@@ -97,7 +97,11 @@ Verdict = tuple[str, float, bool]
 
 
 def _of(case: Mapping[str, Any]) -> str:
-    return f"{case['name']}, {case['dtype']}"
+    return f"{_name(case)}, {case['dtype']}"
+
+
+def _name(case: Mapping[str, Any]) -> str:
+    return f"{case['name']}, {case['layers']} blocks" if case["layers"] else str(case["name"])
 
 
 def _large_batch(case: Mapping[str, Any]) -> bool:

@@ -1,8 +1,6 @@
-"""The comparison on a GPU, without one: options, peers, what is kept, the page, and the script."""
+"""The comparison on a GPU, without one: options, peers, what is kept, and the page."""
 
-import os
-import subprocess
-import sys
+import json
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -10,11 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.benchmarks import compare_gpu, gpu_peer, gpu_report
+from tests.benchmarks import compare_gpu, gpu_peer, gpu_report, gpu_results
 from tests.benchmarks.gpu_peer import OURS, PEERS
-from tests.support.gpu import why_no_gpu
+from tests.benchmarks.measure import Case
 
-SCRIPT = Path(compare_gpu.__file__).with_name("run_gpu.sh")
 COMPILED = "torch.compile, reduce-overhead"
 
 
@@ -26,13 +23,14 @@ def case(name: str, batch: int, dtype: str = "bfloat16", **peers: Any) -> dict[s
     names = {"ours": OURS, "eager": "Transformers, sdpa", "compiled": COMPILED}
     return {
         "name": name, "dtype": dtype, "batch": batch, "flops": 8e12, "gemm_tflops": 500.0, "input": {},
+        "layers": None, "seconds": 5.0,
         "peers": {names[peer]: value for peer, value in peers.items()},
     }  # fmt: skip
 
 
 def data(*cases: dict[str, Any], **changes: Any) -> dict[str, Any]:
     return {
-        "date": "2026-01-01", "layers": None, "driver": "12.9", "runtime": "12.9", "seconds": 5.0,
+        "date": "2026-01-01", "driver": "12.9", "runtime": "12.9",
         "device": {"name": "Made up", "memory": 80e9, "free": 80e9, "compute_capability": "9.0"},
         "machine": {"processor": "none"}, "versions": {"numpy": "2"}, "copy_gb_per_second": 3000.0,
         "cases": list(cases), "cold": None, **changes,
@@ -64,8 +62,8 @@ def test_options(capsys: pytest.CaptureFixture[str]) -> None:
     assert "no case matches 4B*" in capsys.readouterr().err
 
 
-def test_the_place_of_a_report() -> None:
-    assert compare_gpu.place_of("NVIDIA H200").name == "nvidia-h200.json"
+def test_the_file_of_a_report() -> None:
+    assert gpu_results.file_of("NVIDIA H200") == "nvidia-h200.json"
 
 
 def test_what_was_measured_before_is_kept() -> None:
@@ -73,11 +71,13 @@ def test_what_was_measured_before_is_kept() -> None:
         case("large-224, batch 1", 1, ours=timed(9)), case("large-224, batch 8", 8, ours=timed(9)), cold={"a": 1}
     )
     new = data(case("large-224, batch 8", 8, ours=timed(5)))
-    both = compare_gpu.joined(old, new)
+    both = gpu_results.joined(old, new)
     assert [it["peers"][OURS]["seconds"]["median"] for it in both["cases"]] == [9e-3, 5e-3]
     assert both["cold"] == {"a": 1}
-    assert compare_gpu.joined(old | {"versions": {}}, new) == new
-    assert compare_gpu.joined(None, new) == new
+    assert gpu_results.joined(old | {"versions": {}}, new) == new
+    short = data(case("large-224, batch 8", 8, ours=timed(1)) | {"layers": 4})
+    assert [it["layers"] for it in gpu_results.joined(old, short)["cases"]] == [None, 4, None]
+    assert gpu_results.joined(None, new) == new
 
 
 def test_the_page() -> None:
@@ -102,8 +102,69 @@ def test_the_page() -> None:
     assert "| timm | – | not installed |" in page
 
 
-def test_a_trial_is_called_one() -> None:
-    assert "no result" in gpu_report.render(data(case("large-224, batch 1", 1, ours=timed(1)), layers=1))
+def test_a_part_of_a_model_is_called_one() -> None:
+    whole, part = case("large-224, batch 1", 1, ours=timed(2)), case("large-224, batch 1", 1, ours=timed(1))
+    page = gpu_report.render(data(whole, part | {"layers": 4}))
+    assert "only so many of the model's ran" in page
+    assert "| large-224, batch 1 | 2 |" in page
+    assert "| large-224, batch 1, 4 blocks | 1 |" in page
+
+
+def read(folder: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((folder / "made-up.json").read_text())
+    return found
+
+
+def names(results: dict[str, Any]) -> list[str]:
+    return [it["name"] for it in results["cases"]]
+
+
+@pytest.fixture
+def published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """docs/benchmarks, as it were."""
+    monkeypatch.setattr(gpu_results, "RESULTS", tmp_path / "published")
+    return tmp_path / "published"
+
+
+@pytest.mark.usefixtures("published")
+def test_a_second_run_adds_to_the_first(tmp_path: Path) -> None:
+    first = gpu_results.Results(tmp_path)
+    first.keep(data(case("large-224, batch 1", 1, ours=timed(3))))
+    first.keep(data(case("large-224, batch 1", 1, ours=timed(3)), case("large-224, batch 8", 8, ours=timed(4))))
+    assert names(read(tmp_path)) == ["large-224, batch 1", "large-224, batch 8"]
+    gpu_results.Results(tmp_path).keep(data(case("large-224, batch 64", 64, ours=timed(5))))
+    assert names(read(tmp_path)) == ["large-224, batch 1", "large-224, batch 8", "large-224, batch 64"]
+    assert "| large-224, batch 64 | 5 |" in (tmp_path / "made-up.md").read_text()
+    assert sorted(it.name for it in tmp_path.iterdir()) == ["made-up.json", "made-up.md"]
+
+
+def test_an_empty_folder_begins_with_what_is_published(tmp_path: Path, published: Path) -> None:
+    gpu_results.Results(published).keep(data(case("large-224, batch 1", 1, ours=timed(3))))
+    gpu_results.Results(tmp_path / "new").keep(data(case("large-224, batch 8", 8, ours=timed(4))))
+    assert names(read(tmp_path / "new")) == ["large-224, batch 1", "large-224, batch 8"]
+    assert names(read(published)) == ["large-224, batch 1"]
+
+
+@pytest.mark.usefixtures("published")
+def test_results_of_other_versions_are_put_aside(tmp_path: Path) -> None:
+    gpu_results.Results(tmp_path).keep(data(case("large-224, batch 1", 1, ours=timed(3)), versions={"numpy": "1"}))
+    gpu_results.Results(tmp_path).keep(data(case("large-224, batch 8", 8, ours=timed(4))))
+    assert names(read(tmp_path)) == ["large-224, batch 8"]
+    assert names(json.loads((tmp_path / "made-up-2026-01-01.json").read_text())) == ["large-224, batch 1"]
+
+
+@pytest.mark.usefixtures("published")
+def test_an_interrupted_write_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    results, one = gpu_results.Results(tmp_path), case("large-224, batch 1", 1, ours=timed(3))
+    results.keep(data(one))
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "replace", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        results.keep(data(one, case("large-224, batch 8", 8, ours=timed(4))))
+    assert names(read(tmp_path)) == ["large-224, batch 1"]
 
 
 class StubWorker:
@@ -146,23 +207,47 @@ def test_comparing(cupy: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert found["torch.compile"]["seconds"]["median"] == 0.01
 
 
-def test_the_rate_of_products(cupy: ModuleType) -> None:
+@pytest.mark.usefixtures("published")
+def test_every_case_is_kept_when_it_is_done(cupy: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was measured before something ended the run is there."""
+
+    def compare(it: Case, dtype: str, *_: object) -> dict[str, Any]:
+        if it.batch == 8:
+            raise KeyboardInterrupt
+        return case(it.name, it.batch, dtype, ours=timed(1))
+
+    monkeypatch.setattr(compare_gpu, "compare", compare)
+    monkeypatch.setattr(compare_gpu, "prepare", lambda *_: None)
+    monkeypatch.setattr(compare_gpu, "copy_bandwidth", lambda _: 1e12)
+    args, cases = compare_gpu.parse(["--cases", "large-224*", "--dtypes", "float16", "float32", "--cold", "0"])
+    with pytest.raises(KeyboardInterrupt):
+        compare_gpu.measure(args, cases, lambda _: None, gpu_results.Results(tmp_path).keep)
+    (written,) = tmp_path.glob("*.json")
+    found = json.loads(written.read_text())["cases"]
+    assert [(it["name"], it["dtype"]) for it in found] == [
+        ("large-224, batch 1", "float32"), ("large-224, batch 1", "float16"),
+    ]  # fmt: skip
+
+
+def test_a_peer_that_dies_is_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Dying(StubWorker):
+        def ask(self, request: str, **arguments: Any) -> Any:
+            if request == "run" and self.name == "torch.compile":
+                raise RuntimeError("a measuring process was ended by SIGKILL")
+            return super().ask(request, **arguments)
+
+    monkeypatch.setattr(compare_gpu, "Worker", Dying)
+    monkeypatch.setattr(compare_gpu, "_taken", lambda: 0)
+    monkeypatch.setattr(StubWorker, "opened", {"torch.compile": 1})
+    found = compare_gpu._together([OURS, "torch.compile", "timm"], "bfloat16", tmp_path, 0, 1.0)
+    assert "SIGKILL" in found[OURS]["failed"]
+    assert "SIGKILL" in found["torch.compile"]["failed"]
+    assert found["timm"]["failed"] == "No module named 'timm'"
+
+
+def test_the_rate_of_products(cupy: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("aimv2_np.bench.gpu.CACHE_BYTES", 1000)
+    monkeypatch.setattr("aimv2_np.bench.gpu.BUSY_BYTES", 1000)
     from aimv2_np.bench.flops import Product
 
     assert compare_gpu.gemm_rate([Product("a", 4, 8, 3), Product("b", 4, 3, 8, 2)], "float16") > 0
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="a script for bash")
-def test_the_script_is_sound() -> None:
-    subprocess.run(["bash", "-n", SCRIPT], check=True)
-    assert os.access(SCRIPT, os.X_OK)
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="a script for bash")
-@pytest.mark.skipif(why_no_gpu() is None, reason="there is a GPU, and the script would use it")
-def test_the_script_says_what_is_missing(tmp_path: Path) -> None:
-    environment = {**os.environ, "PYTHON": sys.executable, "LOGS": str(tmp_path)}
-    done = subprocess.run([SCRIPT], env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 2
-    assert "cannot run: " in done.stderr
-    assert (tmp_path / "backends.txt").read_text().startswith("python")

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.tally import whole_folder
+
 FOLDER = Path(__file__).parent
 CASES_WANTED = 2000  # over the whole folder
 
@@ -27,7 +29,7 @@ else:
         config = session.config
         if hasattr(config, "workeroutput"):  # of pytest-xdist: the figures go to the process that started it
             config.workeroutput["hostile"] = {kind: vars(tally) for kind, tally in watch.tallies.items()}
-        elif _whole_folder(config) and exitstatus == 0 and _cases() < CASES_WANTED:
+        elif whole_folder(config, FOLDER) and exitstatus == 0 and _cases() < CASES_WANTED:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     @pytest.hookimpl(optionalhook=True)
@@ -42,16 +44,10 @@ else:
                 f"and {tally.bytes / 1e6:4.0f} MB"
             )
         line = f"hostile cases: {_cases():,}"
-        if _whole_folder(config) and _cases() < CASES_WANTED:
+        if whole_folder(config, FOLDER) and _cases() < CASES_WANTED:
             line += f"; a run of the whole folder fails with fewer than {CASES_WANTED:,}"
         terminalreporter.write_line(line)
 
 
 def _cases() -> int:
     return sum(tally.cases for tally in watch.tallies.values())
-
-
-def _whole_folder(config: pytest.Config) -> bool:
-    paths = [Path(config.invocation_params.dir, argument).resolve() for argument in config.args]
-    whole = any(path == FOLDER or path in FOLDER.parents for path in paths)
-    return whole and not config.option.keyword and not config.option.collectonly

@@ -18,6 +18,7 @@ except ImportError as error:
     raise ImportError(f"tests/oracle compares with Transformers: pip install -e '.[oracle,test]' ({error})") from error
 
 from tests.support import oracle
+from tests.support.tally import whole_folder
 
 FOLDER = Path(__file__).parent
 EXAMPLES_WANTED = 500  # of random models and inputs, over the whole folder
@@ -38,7 +39,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     config = session.config
     if hasattr(config, "workeroutput"):  # a worker of pytest-xdist: the count goes to the process that started it
         config.workeroutput["oracle_examples"] = oracle.examples_run
-    elif _whole_folder(config) and exitstatus == 0 and oracle.examples_run < EXAMPLES_WANTED:
+    elif whole_folder(config, FOLDER) and exitstatus == 0 and oracle.examples_run < EXAMPLES_WANTED:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
@@ -49,12 +50,6 @@ def pytest_testnodedown(node: object, error: object) -> None:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     line = f"oracle examples: {oracle.examples_run}"
-    if _whole_folder(config) and oracle.examples_run < EXAMPLES_WANTED:
+    if whole_folder(config, FOLDER) and oracle.examples_run < EXAMPLES_WANTED:
         line += f"; a run of the whole folder fails with fewer than {EXAMPLES_WANTED}"
     terminalreporter.write_line(line)
-
-
-def _whole_folder(config: pytest.Config) -> bool:
-    paths = [Path(config.invocation_params.dir, argument).resolve() for argument in config.args]
-    whole = any(path == FOLDER or path in FOLDER.parents for path in paths)
-    return whole and not config.option.keyword and not config.option.collectonly

@@ -58,6 +58,21 @@ def difference(value: NDArray, expected: NDArray) -> float:
     return float(np.abs(value - wide).max() / max(1.0, np.abs(wide).max()))
 
 
+def whole_folder(config: pytest.Config, folder: Path) -> bool:
+    """Whether every test of `folder` that can run here was asked for, so that how much they compared may be demanded.
+
+    Not so where a name, a marker, an id or the latest failures choose among them. `-m "not gpu"` leaves out what is
+    skipped without a GPU anyway.
+    """
+    paths = [Path(config.invocation_params.dir, argument).resolve() for argument in config.args]
+    chosen = ("keyword", "collectonly", "deselect", "lf", "stepwise")
+    return (
+        any(path == folder or path in folder.parents for path in paths)
+        and config.option.markexpr in ("", "not gpu")
+        and not any(getattr(config.option, name, None) for name in chosen)
+    )
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--tally", metavar="FILE", type=Path, help="write what was compared, how often and how closely")
 
