@@ -76,7 +76,8 @@ WAYS = {
     "products": {"TENSOR_CORE_HEAD": 0},
     "products by parts": {"TENSOR_CORE_HEAD": 0, "SCORES_BYTES": 200},
     "tiles": {"TENSOR_CORE_HEAD": 0, "SHORT": 0},
-    "tensor cores": {},
+    "tensor cores, 64 rows": {"_rows": lambda p: 64},
+    "tensor cores, 128 rows": {"_rows": lambda p: 128},
 }
 
 
@@ -94,9 +95,9 @@ def test_any_shape_layout_and_mask(cupy, way, sizes, d, dtype, kind, seed, layou
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("way", ["products", "tiles", "tensor cores"])
+@pytest.mark.parametrize("way", [way for way in WAYS if way != "products by parts"])
 @pytest.mark.parametrize(("queries", "keys"), [(64, 64), (65, 63), (63, 129), (130, 31), (1, 200)])
-@pytest.mark.parametrize("d", [128, 72])
+@pytest.mark.parametrize("d", [128, 72, 64])
 def test_the_ends_of_tiles(cupy, dtype, way, queries, keys, d):
     inputs = normal(queries, dtype, (1, 2, queries, d), (1, 2, keys, d), (1, 2, keys, d))
     mask = np.random.default_rng(keys).random((1, 1, queries, keys)) < 0.7
@@ -111,7 +112,7 @@ def test_growing_scores(cupy, dtype):
     q, k, v = normal(0, dtype, (1, 1, 5, 16), (1, 1, 200, 16), (1, 1, 200, 16))
     k[...] = (np.abs(q[0, 0, :1].astype(np.float32)) * np.linspace(0, 4, 200)[:, None]).astype(k.dtype)
     q = np.abs(q)
-    for way in ("products", "tiles", "tensor cores"):
+    for way in WAYS:
         with settings_of(**WAYS[way]):
             check(cupy, [q, k, v], 1.0)
 
