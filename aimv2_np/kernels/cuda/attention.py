@@ -172,8 +172,8 @@ def _tiled(kernel: str, template: list[object], p: Problem, rows: int, block: in
     tiles = -(-p.queries // rows)
     numbers = [np.int32(it) for it in (queries, p.k.shape[2], tiles, heads, size)]
     strides = [np.int64(it) for it in (*_strides(p.q, p.k, p.v, p.out), *_mask_strides(p.mask))]
-    launch(kernel, template, [tiles * p.sequences * heads], block,
-           [p.out, p.q, p.k, p.v, p.mask, p.starts, *numbers, *strides, np.float32(p.scale)], shared=shared)  # fmt: skip
+    args = [p.out, p.q, p.k, p.v, p.mask, p.starts, *numbers, *strides, np.float32(p.scale)]
+    launch(kernel, template, [tiles * p.sequences * heads], block, args, shared=shared)
 
 
 def _one_query(out: Array, q: Array, k: Array, v: Array, scale: float, starts: Array | None) -> None:
@@ -215,7 +215,7 @@ def _softmax(scores: Float[Array, "B H N M"], scale: float, mask: Array | None, 
     _, heads, queries, keys = scores.shape
     rows = scores.size // keys
     launch("softmax", [element(probs)], [-(-rows // 4)], 128,
-           [probs, scores, mask, np.int64(rows), *(np.int32(it) for it in (heads, queries, keys)),
+           [probs, scores, mask, *(np.int32(it) for it in (rows, heads, queries, keys)),
             *(np.int64(it) for it in _mask_strides(mask)), np.float32(scale)])  # fmt: skip
     return probs
 

@@ -1,7 +1,8 @@
 """Attention by cuDNN, through the package nvidia-cudnn-frontend: where it is asked for, on sm_90 and later.
 
-cuDNN takes a graph of operations, here one, and plans how to run it on a device; a plan is for one shape, memory layout,
-type and scale, takes long to make, and is kept. Whatever cuDNN cannot do is left to our own kernel, and said once.
+cuDNN takes a graph of operations, here one, and plans how to run it on a device. A plan is for one shape, memory
+layout, type and scale; it takes long to make, and is kept. Whatever cuDNN cannot do is left to our own kernel; if it
+fails, that is said once.
 
 While a CUDA graph is recorded, cuDNN is not used: that its plans may be recorded has not been seen on a device yet.
 Nothing here imports CuPy, and cuDNN only when it is asked for.
@@ -65,7 +66,7 @@ class Plans:
         self._said: set[str] = set()
 
     def run(self, out: Array, q: Array, k: Array, v: Array, scale: float) -> bool:
-        """Launch `out = softmax(scale · q kᵀ) v` on the current stream; False, with nothing launched, if cuDNN cannot."""
+        """Launch `out = softmax(scale · q kᵀ) v` on the current stream; False, and `out` left open, if it fails."""
         xp, arrays = namespace(q), (q, k, v, out)
         key = (*((it.shape, it.strides) for it in arrays), q.dtype.name, scale, q.device.id)
         with self._lock:
