@@ -84,7 +84,7 @@ class Plans:
             except MemoryError:  # for whoever frees memory and tries again
                 raise
             except ImportError as error:
-                self._say(f"{error}: {INSTALL}")
+                self._say(f"nvidia-cudnn-frontend cannot be imported ({error}): {INSTALL}")
                 return False
             except Exception as error:  # of several types, none of which the package promises
                 self._keep(key, None)
