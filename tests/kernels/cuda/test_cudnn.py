@@ -14,11 +14,13 @@ import numpy as np
 import pytest
 
 import aimv2_np
+from aimv2_np import devices
 from aimv2_np.kernels.cuda import attention as module
 from aimv2_np.kernels.cuda import cudnn as ours
 from aimv2_np.layers.attention import attention
 from tests.kernels.cuda.arrays import assert_within, eps, exact, heads_inside, normal
 from tests.support.cuda_emulator import emulator
+from tests.support.gpu import why_no_gpu
 
 HALVES = {"HALF": np.dtype(np.float16), "BFLOAT16": np.dtype(ml_dtypes.bfloat16)}
 
@@ -271,6 +273,26 @@ def test_a_full_device_is_not_its_fault(cupy, cudnn):
             pool.set_limit(0)
         assert run(cupy, inputs_of()) == []
     assert len(cudnn.graphs) == 1
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_on_a_device(request, monkeypatch, dtype):
+    """Where the package is installed, too: a warning, which our kernel's taking over is, would be an error."""
+    if reason := why_no_gpu():
+        (pytest.fail if request.config.getoption("--require-gpu") else pytest.skip)(reason)
+    pytest.importorskip("cudnn", reason="nvidia-cudnn-frontend is not installed")
+    cupy = devices.find_cupy()
+    if int(cupy.cuda.Device().compute_capability) < ours.SINCE:
+        pytest.skip(f"cuDNN is used from sm_{ours.SINCE} on")
+    monkeypatch.setattr(ours, "PLANS", ours.Plans())
+    with aimv2_np.cudnn_attention():
+        for queries, keys in ((256, 256), (100, 77)):
+            inputs = inputs_of(dtype, queries, keys, d=128)
+            y = attention(*(heads_inside(cupy, x) for x in inputs), 128**-0.5)
+            expected = attention.textbook(*map(exact, inputs), 128**-0.5)
+            assert_within(y, expected, 2 * eps(dtype) * np.abs(exact(inputs[2])).max())
+    assert len(ours.PLANS._plans) == 2
 
 
 def test_the_package_takes_the_description():
