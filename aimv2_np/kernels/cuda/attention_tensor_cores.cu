@@ -8,9 +8,9 @@
 // Operations: 4·N·M·d per head. Bytes: q and out once, 2·s·N·d; k and v once per block of ROWS queries, from L2:
 // 2·s·M·d·N/ROWS, so ROWS operations per byte from L2 with s = 2. 128 rows at 350 TFLOP/s ask for 2.7 TB/s, 64 for 5.5.
 //
-// One block per head and ROWS queries; each of its WARPS warps computes ROWS / WARPS of them, in MATRICES matrices of 16.
-// Per multiply-add, a warp of 16 rows reads 1/8 byte of shared memory: each of the keys and values serves 16 rows. A
-// warp of 32 rows reads 1/16, and 1/32 more for q where registers cannot hold it during the product with the keys.
+// One block per head and ROWS queries, of which each warp computes 16 or 32, as one or two MATRICES of 16 rows. Per
+// multiply-add, a warp of 16 rows reads 1/8 byte of shared memory: each of the keys and values serves 16 rows. A warp of
+// 32 rows reads 1/16, and 1/32 more for q where registers cannot hold it during the product with the keys.
 //
 // Shared memory holds one tile of keys and one of values: the values arrive while keys are multiplied, the next keys
 // while values are. Rows in shared memory are permuted in pieces of 16 bytes (piece c of row r lies at c xor r mod 8), so

@@ -5,8 +5,8 @@
 // Bytes per pixel: read 1 (uint8) to 4, write the size of T. Operations: one multiplication and addition.
 //
 // One block per patch, whose threads take neighbours along a row of the patch and then its columns: writes are
-// contiguous, reads come in runs of a patch's width. Any strides: channels first or last. Indices within a patch, and the
-// patch's own, are divided in 32 bits, a few instructions; offsets in memory are of 64, and never divided.
+// contiguous, reads come in runs of a patch's width. Any strides: channels first or last. The numbers of a patch and
+// of a pixel in it are of 32 bits, for they are divided; offsets in memory are of 64.
 #include "common.cuh"
 
 template <class S, class T>

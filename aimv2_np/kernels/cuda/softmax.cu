@@ -25,7 +25,8 @@ softmax(T* probs, const float* scores, const unsigned char* mask, int rows, int 
     if (row >= rows) return;
     int lane = threadIdx.x % WARP;
     long long first = row * static_cast<long long>(keys);
-    Row a{scores + first, mask ? mask + row / queries / heads * mask_batch + row % queries * mask_query : nullptr, scale};
+    if (mask) mask += row / queries / heads * mask_batch + row % queries * mask_query;
+    Row a{scores + first, mask, scale};
     probs += first;
 
     float kept[KEPT], largest = minus_infinity();

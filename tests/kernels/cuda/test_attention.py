@@ -76,7 +76,7 @@ WAYS = {
     "products": {"TENSOR_CORE_HEAD": 0},
     "products by parts": {"TENSOR_CORE_HEAD": 0, "SCORES_BYTES": 200},
     "tiles": {"TENSOR_CORE_HEAD": 0, "SHORT": 0},
-    "tensor cores, 64 rows": {"_rows": lambda p: 64},
+    "tensor cores": {"_rows": lambda p: 64},
     "tensor cores, 128 rows": {"_rows": lambda p: 128},
 }
 
