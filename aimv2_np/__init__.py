@@ -17,6 +17,7 @@ from aimv2_np.tree.trace import trace
 
 if TYPE_CHECKING:
     from aimv2_np.comparison import compare
+    from aimv2_np.kernels.cuda.cudnn import cudnn_attention
     from aimv2_np.kernels.cuda.gemm import tf32
 
 if find_spec("aimv2_np.kernels"):  # the faster bodies can be deleted: the equations stand on their own
@@ -24,7 +25,11 @@ if find_spec("aimv2_np.kernels"):  # the faster bodies can be deleted: the equat
 
 __version__ = "0.1.0"
 
-_LATER = {"compare": "aimv2_np.comparison", "tf32": "aimv2_np.kernels.cuda.gemm"}
+_LATER = {
+    "compare": "aimv2_np.comparison",
+    "cudnn_attention": "aimv2_np.kernels.cuda.cudnn",
+    "tf32": "aimv2_np.kernels.cuda.gemm",
+}
 
 __all__ = [
     "Aimv2Config",
@@ -40,6 +45,7 @@ __all__ = [
     "NoGraphWarning",
     "UntrainedSizeWarning",
     "compare",
+    "cudnn_attention",
     "load",
     "textbook",
     "tf32",

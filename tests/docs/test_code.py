@@ -49,8 +49,8 @@ PREPARED = {"docs/compare.md": for_compare, "docs/embedding.md": for_embedding}
 # Pages whose code runs on a GPU, or here on its stand-in.
 ON_A_GPU = ("docs/gpu.md",)
 # Blocks with a line that needs what a test has not: weights from the hub, PyTorch, a cluster, the reader's own model,
-# matplotlib (tests/viz/test_docs.py runs these).
-ELSEWHERE = ("ray.data", "torch_module", "timm/aimv2_large", "my_model(", "import draw_")
+# cuDNN, matplotlib (tests/viz/test_docs.py runs these).
+ELSEWHERE = ("ray.data", "cudnn_attention(", "torch_module", "timm/aimv2_large", "my_model(", "import draw_")
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if blocks(name)])

@@ -44,6 +44,15 @@ def test_it_compiles(name, architecture, tmp_path, record_property):
     assert all(use.registers <= 255 for use in uses)
 
 
+@pytest.mark.parametrize("name", SOURCES)
+def test_no_index_is_divided_in_64_bits(name):
+    """GPUs divide by programs, which of 64 bits are several times as long as of 32."""
+    if reason := nvrtc.missing():
+        pytest.skip(reason)
+    ptx, _ = nvrtc.compile_ptx(source(name), kernels(name), 90)
+    assert re.findall(r"\b(?:div|rem)\.[su]64\b", ptx) == []
+
+
 def test_a_warning_is_an_error():
     if reason := nvrtc.missing():
         pytest.skip(reason)

@@ -14,7 +14,7 @@ EACH = [(t, width) for t in TYPES for width in VECTORS[t]]
 # What the package launches: source -> the arguments of its template.
 INSTANCES = {
     "attention_one_query": [*product(TYPES, (1, 4))],
-    "attention_tensor_cores": [*product(HALVES, (64, 128), (4,))],
+    "attention_tensor_cores": [*product(HALVES, (64, 128), (64, 128))],
     "attention_tiles": [(t, dim, width) for t, width in EACH for dim in (32, 64, 128)],
     "gated": [(t, width, name) for t, width in EACH for name in sorted(set(ACTIVATIONS.values()))],
     "patches": [*product((*TYPES, "unsigned char"), TYPES)],

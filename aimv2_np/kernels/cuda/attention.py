@@ -1,17 +1,22 @@
-"""Attention on the device: which of four ways, by element type, device, length and size of head.
+"""Attention on the device: which of several ways, by element type, device, length and size of head.
 
 - one query per head (the pooling head): its own kernel;
-- 16-bit elements on sm_80 and later: tiles on tensor cores;
+- 16-bit elements on sm_90 and later, where `cudnn_attention()` asks for it: cuDNN, see cudnn.py;
+- 16-bit elements on sm_80 and later: tiles on tensor cores, 64 or 128 queries of a head in a block;
 - short sequences otherwise: two products of stacks of matrices with a softmax between them;
 - long ones: tiles in float32 arithmetic, memory linear in the number of tokens.
+
+`_compute` chooses, and `_rows` between 64 and 128.
 """
 
 from functools import lru_cache
 from types import ModuleType
+from typing import NamedTuple
 
 import numpy as np
 
 from aimv2_np.backends.arrays import namespace
+from aimv2_np.kernels.cuda import cudnn
 from aimv2_np.kernels.cuda.gemm import matmul
 from aimv2_np.kernels.cuda.launch import VECTOR_BYTES, computes, element, launch
 from aimv2_np.network.attention import attention
@@ -22,62 +27,100 @@ SCORES_BYTES = 64 << 20  # of scores at once, between two products
 SHORT = 1024  # keys, up to which products win over tiles on float32 units
 TENSOR_CORE_HEAD, TILE_HEAD, ONE_QUERY_HEAD = 128, 128, 256  # the largest d of each kernel
 WARPS, KEYS = 4, 64  # of attention_tensor_cores.cu
+RESERVED = 1 << 10  # bytes of shared memory that CUDA takes for itself in every block, from sm_80 on
 ROWS, TILE_KEYS, PAD = 64, 32, 4  # of attention_tiles.cu
+
+
+class Problem(NamedTuple):
+    """What is to be computed, and where the result goes: `out = softmax(scale · q kᵀ) v` for each head."""
+
+    out: Float[Array, "B H N d"]
+    q: Float[Array, "B H N d"]
+    k: Float[Array, "B H M d"]
+    v: Float[Array, "B H M d"]
+    scale: float
+    mask: Bool[Array, "#B 1 #N M"] | None
+    starts: Array | None = None  # (S + 1,): where each of S sequences begins that lie one after the other, B being 1
+    longest: int = 0  # tokens of the longest of those
+
+    @property
+    def sequences(self) -> int:
+        """How many sequences there are, each of which sees itself alone."""
+        return len(self.q) if self.starts is None else len(self.starts) - 1
+
+    @property
+    def queries(self) -> int:
+        """Queries of a sequence; of the longest one where they differ."""
+        return self.longest if self.starts is not None else self.q.shape[2]
 
 
 def attend(q: Array, k: Array, v: Array, scale: float, view: View = EVERYONE) -> Float[Array, "B H N d"]:
     """softmax(scale · q kᵀ) v, with memory for tokens one after the other: merging the heads copies nothing."""
     if not computes(q, k, v) or not q.size or not k.size:
         return attention.textbook(q, k, v, scale, view)
+    xp, size = namespace(q), q.shape[3]
     if not isinstance(view, Packed):
-        mask = view.allowed(namespace(q), q.shape[2], k.shape[2])
-        return attention_on_device(q, k, v, scale, mask)
-    if view.queries is None and q.shape[3] <= TILE_HEAD:
-        return packed_attention_on_device(q, k, v, scale, view.lengths)
-    if view == view.pooled() and q.shape[3] <= ONE_QUERY_HEAD:
-        return pool_packed_on_device(q, k, v, scale, view.lengths)
+        mask = view.allowed(xp, q.shape[2], k.shape[2])
+        if mask is not None and mask.strides[3] != 1:
+            mask = xp.ascontiguousarray(mask)
+        q, k, v = (_inner(x) for x in (q, k, v))
+        return _compute(Problem(_empty(q), q, k, v, scale, mask))
+    if view.queries is None and size <= TILE_HEAD:
+        q, k, v = (_inner(x) for x in (q, k, v))
+        return _compute(Problem(_empty(q), q, k, v, scale, None, _starts(xp, view.lengths), max(view.lengths)))
+    if view == view.pooled() and size <= ONE_QUERY_HEAD:
+        q, k, v = (_inner(x) for x in (q.transpose(2, 1, 0, 3), k, v))  # (1, H, S, d) -> (S, H, 1, d)
+        out = _empty(q)
+        _one_query(out, q, k, v, scale, _starts(xp, view.lengths))
+        return out.transpose(2, 1, 0, 3)
     return attention.textbook(q, k, v, scale, view)
 
 
-def attention_on_device(
-    q: Array, k: Array, v: Array, scale: float, mask: Bool[Array, "#B 1 #N M"] | None
-) -> Float[Array, "B H N d"]:
-    """Attention of all queries to all keys that the mask allows."""
-    q, k, v = (_inner(it) for it in (q, k, v))
-    if mask is not None and mask.strides[3] != 1:
-        mask = namespace(q).ascontiguousarray(mask)
-    out = _empty(q)
-    if q.shape[2] == 1 and mask is None and q.shape[3] <= ONE_QUERY_HEAD:
-        _one_query(out, q, k, v, scale, None)
-    elif _tensor_cores(out, q, k, v):
-        _tiled("attention_tensor_cores", out, q, k, v, scale, mask, None, 0)
-    elif k.shape[2] <= SHORT or q.shape[3] > TILE_HEAD:
-        _by_products(out, q, k, v, scale, mask)
+def _compute(p: Problem) -> Array:
+    """Choose the way, and go it."""
+    (_, _, queries, size), keys, packed = p.q.shape, p.k.shape[2], p.starts is not None
+    if queries == 1 and p.mask is None and not packed and size <= ONE_QUERY_HEAD:
+        _one_query(p.out, p.q, p.k, p.v, p.scale, None)
+    elif _tensor_cores(p.out, p.q, p.k, p.v):
+        plain = p.mask is None and not packed
+        if not (plain and cudnn.attend(p.out, p.q, p.k, p.v, p.scale)):
+            _on_tensor_cores(p, _rows(p))
+    elif not packed and (keys <= SHORT or size > TILE_HEAD):
+        _by_products(p.out, p.q, p.k, p.v, p.scale, p.mask)
     else:
-        _tiled("attention_tiles", out, q, k, v, scale, mask, None, 0)
-    return out
+        _in_tiles(p)
+    return p.out
 
 
-def packed_attention_on_device(
-    q: Float[Array, "1 H T d"], k: Array, v: Array, scale: float, lengths: tuple[int, ...]
-) -> Float[Array, "1 H T d"]:
-    """Attention within each of several sequences that lie one after the other; `lengths` says how long each is."""
-    q, k, v = (_inner(it) for it in (q, k, v))
-    out = _empty(q)
-    starts = _starts(namespace(q), lengths)
-    kernel = "attention_tensor_cores" if _tensor_cores(out, q, k, v) else "attention_tiles"
-    _tiled(kernel, out, q, k, v, scale, None, starts, max(lengths))
-    return out
+def _rows(p: Problem) -> int:
+    """How many queries a block on tensor cores takes: 128, each warp 32; or 64, each warp 16.
+
+    A tile of keys with 128 rows is predicted to take 1.25 times as long as with 64, which is for twice as much
+    (docs/gpu.md). 64 win where half of the rows would be empty, where blocks of 128 would leave multiprocessors idle,
+    and where two of them do not fit one (sm_86, sm_89, sm_120), so that nothing hides what a warp waits for.
+    """
+    multiprocessors, shared = _multiprocessors(namespace(p.q), p.q.device.id)
+    blocks = -(-p.queries // 128) * p.sequences * p.q.shape[1]
+    fits = 2 * (_shared_bytes(_dim(p), 128) + RESERVED) <= shared
+    return 128 if p.queries > 64 and blocks >= multiprocessors and fits else 64
 
 
-def pool_packed_on_device(
-    q: Float[Array, "1 H S d"], k: Float[Array, "1 H T d"], v: Array, scale: float, lengths: tuple[int, ...]
-) -> Float[Array, "1 H S d"]:
-    """Attention of one query each to several sequences that lie one after the other."""
-    q, k, v = (_inner(it) for it in (q.transpose(2, 1, 0, 3), k, v))  # (S, H, 1, d)
-    out = _empty(q)
-    _one_query(out, q, k, v, scale, _starts(namespace(q), lengths))
-    return out.transpose(2, 1, 0, 3)
+@lru_cache(64)
+def _multiprocessors(xp: ModuleType, device: int) -> tuple[int, int]:
+    """How many a device has, and the bytes of shared memory of each."""
+    properties = xp.cuda.runtime.getDeviceProperties(device)
+    return properties["multiProcessorCount"], properties["sharedMemPerMultiprocessor"]
+
+
+def _dim(p: Problem) -> int:
+    """The kernel's size of head on tensor cores, filled up with zeros."""
+    return 64 if p.q.shape[3] <= 64 else 128
+
+
+def _shared_bytes(dim: int, rows: int) -> int:
+    """Of a block on tensor cores: a tile of keys, one of values, and the queries where registers do not hold them."""
+    kept = rows // (16 * WARPS) * (dim // 16) <= 8
+    return 2 * dim * (2 * KEYS + (0 if kept else rows))
 
 
 def _tensor_cores(*arrays: Array) -> bool:
@@ -97,27 +140,26 @@ def _aligned(array: Array) -> bool:
     return not any(it % VECTOR_BYTES for it in (array.data.ptr, row, *steps)) and array.strides[3] == array.itemsize
 
 
-def _tiled(
-    kernel: str, out: Array, q: Array, k: Array, v: Array, scale: float, mask: Array | None, starts: Array | None,
-    longest: int,
-) -> None:  # fmt: skip
-    """A kernel with a block per head and `ROWS` queries, for a batch or for packed sequences of at most `longest`."""
-    batch, heads, queries, size = q.shape
-    if starts is not None:
-        batch, queries = len(starts) - 1, longest
-    tiles = -(-queries // ROWS)
-    if kernel == "attention_tensor_cores":
-        dim = 64 if size <= 64 else 128
-        template, block, shared = [element(q), dim, WARPS], 32 * WARPS, 2 * KEYS * dim * q.itemsize
-    else:
-        dim = next(dim for dim in (32, 64, 128) if size <= dim)
-        vector = VECTOR_BYTES // q.itemsize if all(_aligned(it) for it in (q, k, v)) else 1
-        rows = (ROWS + TILE_KEYS) * (dim + PAD) + ROWS * (TILE_KEYS + PAD)
-        template, block, shared = [element(q), dim, vector], 128, 4 * rows
-    numbers = [np.int32(it) for it in (queries, k.shape[2], tiles, heads, size)]
-    strides = [np.int64(it) for it in (*_strides(q, k, v, out), *_mask_strides(mask))]
-    launch(kernel, template, [tiles * batch * heads], block,
-           [out, q, k, v, mask, starts, *numbers, *strides, np.float32(scale)], shared=shared)  # fmt: skip
+def _on_tensor_cores(p: Problem, rows: int) -> None:
+    dim = _dim(p)
+    _tiled("attention_tensor_cores", [element(p.q), dim, rows], p, rows, 32 * WARPS, _shared_bytes(dim, rows))
+
+
+def _in_tiles(p: Problem) -> None:
+    dim = next(dim for dim in (32, 64, 128) if p.q.shape[3] <= dim)
+    vector = VECTOR_BYTES // p.q.itemsize if all(_aligned(it) for it in (p.q, p.k, p.v)) else 1
+    floats = (ROWS + TILE_KEYS) * (dim + PAD) + ROWS * (TILE_KEYS + PAD)
+    _tiled("attention_tiles", [element(p.q), dim, vector], p, ROWS, 128, 4 * floats)
+
+
+def _tiled(kernel: str, template: list[object], p: Problem, rows: int, block: int, shared: int) -> None:
+    """A kernel with a block per sequence, head and `rows` queries."""
+    _, heads, queries, size = p.q.shape
+    tiles = -(-p.queries // rows)
+    numbers = [np.int32(it) for it in (queries, p.k.shape[2], tiles, heads, size)]
+    strides = [np.int64(it) for it in (*_strides(p.q, p.k, p.v, p.out), *_mask_strides(p.mask))]
+    args = [p.out, p.q, p.k, p.v, p.mask, p.starts, *numbers, *strides, np.float32(p.scale)]
+    launch(kernel, template, [tiles * p.sequences * heads], block, args, shared=shared)
 
 
 def _one_query(out: Array, q: Array, k: Array, v: Array, scale: float, starts: Array | None) -> None:
@@ -159,7 +201,7 @@ def _softmax(scores: Float[Array, "B H N M"], scale: float, mask: Array | None, 
     _, heads, queries, keys = scores.shape
     rows = scores.size // keys
     launch("softmax", [element(probs)], [-(-rows // 4)], 128,
-           [probs, scores, mask, np.int64(rows), *(np.int32(it) for it in (heads, queries, keys)),
+           [probs, scores, mask, *(np.int32(it) for it in (rows, heads, queries, keys)),
             *(np.int64(it) for it in _mask_strides(mask)), np.float32(scale)])  # fmt: skip
     return probs
 

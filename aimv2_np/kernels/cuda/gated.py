@@ -3,11 +3,9 @@
 import numpy as np
 
 from aimv2_np.backends.arrays import namespace
-from aimv2_np.kernels.cuda.launch import computes, element, launch, width
+from aimv2_np.kernels.cuda.launch import computes, element, launch, threads, width
 from aimv2_np.network.swiglu import gated
 from aimv2_np.shapes import Array
-
-THREADS = 256
 
 # hidden_act -> the function of activations.cuh
 ACTIVATIONS = {
@@ -44,9 +42,8 @@ def gated_pass(gate: Array, up: Array, hidden_act: str) -> Array:
     y = xp.empty(gate.shape, gate.dtype)
     gate, up = (_rows(it) for it in (gate, up))
     vector = width(size, gate, up, y)
-    launch("gated", [element(gate), vector, ACTIVATIONS[hidden_act]], [-(-gate.size // (vector * THREADS))], THREADS,
-           [y, gate, up, np.int64(y.size), np.int32(size),
-            np.int64(gate.strides[0] // gate.itemsize), np.int64(up.strides[0] // up.itemsize)])  # fmt: skip
+    launch("gated", [element(gate), vector, ACTIVATIONS[hidden_act]], [len(gate)], threads(size // vector),
+           [y, gate, up, np.int32(size), *(np.int64(it.strides[0] // it.itemsize) for it in (gate, up))])  # fmt: skip
     return y
 
 

@@ -64,6 +64,12 @@ def width(size: int, *arrays: Array) -> int:
     return step if whole else 1
 
 
+def threads(pieces: int) -> int:
+    """Threads of a block that takes `pieces` in turns: whole warps, at most 256 threads, turns of about equal size."""
+    turns = -(-pieces // 256)
+    return -(-pieces // (32 * turns)) * 32
+
+
 @cache
 def _kernel(xp: ModuleType, device: int, file: str, expression: str, shared: int) -> Any:
     module = xp.RawModule(code=source(file), options=OPTIONS, name_expressions=(expression,))

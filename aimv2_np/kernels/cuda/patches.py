@@ -3,12 +3,10 @@
 import numpy as np
 
 from aimv2_np.backends.arrays import namespace
-from aimv2_np.kernels.cuda.launch import ELEMENTS, computes, element, launch
+from aimv2_np.kernels.cuda.launch import ELEMENTS, computes, element, launch, threads
 from aimv2_np.kernels.cuda.linear import linear_rows
 from aimv2_np.network.patches import patch_embed
 from aimv2_np.shapes import Array, Float
-
-THREADS = 256
 
 
 def patch_embed_rows(pixels: Array, weight: Array, bias: Array) -> Array:
@@ -40,10 +38,10 @@ def patch_rows(
 ) -> Float[Array, "B N CPP"]:
     """(B, C, height, width) -> (B, rows·columns, C·ph·pw) of `dtype`, each channel times `scale` plus `shift` (C,)."""
     (batch, channels, height, width), (ph, pw) = pixels.shape, patch
-    rows, columns = height // ph, width // pw
-    out = namespace(pixels).empty((batch, rows * columns, channels * ph * pw), dtype)
+    rows, columns, size = height // ph, width // pw, channels * ph * pw
+    out = namespace(pixels).empty((batch, rows * columns, size), dtype)
     strides = [np.int64(stride // pixels.itemsize) for stride in pixels.strides]
     numbers = [np.int32(it) for it in (channels, rows, columns, ph, pw)]
-    launch("patches", [element(pixels), ELEMENTS[out.dtype.name]], [-(-out.size // THREADS)], THREADS,
-           [out, pixels, scale, shift, np.int64(out.size), *numbers, *strides])  # fmt: skip
+    launch("patches", [element(pixels), ELEMENTS[out.dtype.name]], [batch * rows * columns], threads(size),
+           [out, pixels, scale, shift, *numbers, *strides])  # fmt: skip
     return out

@@ -19,14 +19,15 @@ struct Row {
 // scores, probs: (batch, heads, queries, keys) without gaps; mask: strides in bytes, 0 where it is the same for all
 template <class T>
 __global__ void __launch_bounds__(128)
-softmax(T* probs, const float* scores, const unsigned char* mask, long long rows, int heads, int queries, int keys,
+softmax(T* probs, const float* scores, const unsigned char* mask, int rows, int heads, int queries, int keys,
         long long mask_batch, long long mask_query, float scale) {
-    long long row = blockIdx.x * static_cast<long long>(blockDim.x / WARP) + threadIdx.x / WARP;
+    int row = blockIdx.x * (blockDim.x / WARP) + threadIdx.x / WARP;
     if (row >= rows) return;
     int lane = threadIdx.x % WARP;
-    long long query = row % queries, item = row / queries / heads;
-    Row a{scores + row * keys, mask ? mask + item * mask_batch + query * mask_query : nullptr, scale};
-    probs += row * keys;
+    long long first = row * static_cast<long long>(keys);
+    if (mask) mask += row / queries / heads * mask_batch + row % queries * mask_query;
+    Row a{scores + first, mask, scale};
+    probs += first;
 
     float kept[KEPT], largest = minus_infinity();
 #pragma unroll

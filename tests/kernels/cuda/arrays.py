@@ -1,5 +1,6 @@
 """Numbers for kernels, memory layouts to put them in, and how far off a result may be."""
 
+from pathlib import Path
 from typing import Any
 
 import ml_dtypes
@@ -50,6 +51,13 @@ def heads_inside(cupy: Any, x: np.ndarray) -> Any:
 
 
 LAYOUTS = st.sampled_from([contiguous, shifted, part_of_rows, reversed_axes, heads_inside])
+
+
+def sparse_rows(path: Path, seed: int, shape: tuple[int, int], stride: int) -> np.ndarray:
+    """float16 rows that begin `stride` elements apart in a file, which takes no room for what lies between."""
+    rows = np.memmap(path, np.float16, "w+", shape=(shape[0], stride))
+    rows[:, : shape[1]] = normal(seed, "float16", shape)[0]
+    return rows
 
 
 def exact(x: Any) -> np.ndarray:

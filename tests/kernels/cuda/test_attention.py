@@ -76,7 +76,8 @@ WAYS = {
     "products": {"TENSOR_CORE_HEAD": 0},
     "products by parts": {"TENSOR_CORE_HEAD": 0, "SCORES_BYTES": 200},
     "tiles": {"TENSOR_CORE_HEAD": 0, "SHORT": 0},
-    "tensor cores": {},
+    "tensor cores": {"_rows": lambda p: 64},
+    "tensor cores, 128 rows": {"_rows": lambda p: 128},
 }
 
 
@@ -94,9 +95,9 @@ def test_any_shape_layout_and_mask(cupy, way, sizes, d, dtype, kind, seed, layou
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("way", ["products", "tiles", "tensor cores"])
+@pytest.mark.parametrize("way", [way for way in WAYS if way != "products by parts"])
 @pytest.mark.parametrize(("queries", "keys"), [(64, 64), (65, 63), (63, 129), (130, 31), (1, 200)])
-@pytest.mark.parametrize("d", [128, 72])
+@pytest.mark.parametrize("d", [128, 72, 64])
 def test_the_ends_of_tiles(cupy, dtype, way, queries, keys, d):
     inputs = normal(queries, dtype, (1, 2, queries, d), (1, 2, keys, d), (1, 2, keys, d))
     mask = np.random.default_rng(keys).random((1, 1, queries, keys)) < 0.7
@@ -111,7 +112,7 @@ def test_growing_scores(cupy, dtype):
     q, k, v = normal(0, dtype, (1, 1, 5, 16), (1, 1, 200, 16), (1, 1, 200, 16))
     k[...] = (np.abs(q[0, 0, :1].astype(np.float32)) * np.linspace(0, 4, 200)[:, None]).astype(k.dtype)
     q = np.abs(q)
-    for way in ("products", "tiles", "tensor cores"):
+    for way in WAYS:
         with settings_of(**WAYS[way]):
             check(cupy, [q, k, v], 1.0)
 
@@ -190,6 +191,60 @@ def test_which_way(cupy):
     assert kernels("float16", 3, 1025, capability="75") == ["attention_tiles"]
     assert kernels("float16", 3, 1025, d=7) == ["attention_tiles"]
     assert kernels("float16", 1, 1025) == ["attention_one_query"]
+
+
+H100, A100, L4 = (132, 228 << 10), (108, 164 << 10), (58, 100 << 10)  # multiprocessors, bytes of shared memory of each
+
+
+@pytest.mark.parametrize(
+    ("device", "batch", "heads", "queries", "d", "rows"),
+    [
+        (H100, 64, 8, 256, 128, 128),  # large at 224 pixels
+        (H100, 1, 8, 256, 128, 64),  # 16 blocks of 128 would leave 116 multiprocessors idle
+        (H100, 8, 8, 256, 128, 64),  # 128 blocks
+        (H100, 9, 8, 256, 128, 128),  # 144
+        (H100, 2, 8, 1024, 128, 64),  # 128
+        (H100, 3, 8, 1024, 128, 128),  # 192
+        (A100, 7, 8, 256, 128, 128),  # 112, of which 108 fill an A100
+        (H100, 64, 8, 64, 128, 64),  # half of 128 rows would be empty
+        (H100, 64, 8, 65, 128, 128),
+        (L4, 64, 8, 256, 128, 64),  # two blocks of 65 KB are more than 100 KB
+        (L4, 64, 8, 256, 64, 128),  # registers hold the queries: 33 KB
+    ],
+)
+def test_rows_of_a_block(cupy, device, batch, heads, queries, d, rows):
+    one = cupy.empty((1, 1, 1, d), np.float16)
+    q = cupy.broadcast_to(one, (batch, heads, queries, d))
+    with settings_of(_multiprocessors=lambda xp, i: device):
+        assert module._rows(module.Problem(q, q, q, q, 0.1, None)) == rows
+        packed = cupy.broadcast_to(one, (1, heads, batch * queries, d))
+        starts = cupy.empty(batch + 1, np.int32)
+        assert module._rows(module.Problem(*[packed] * 4, 0.1, None, starts, queries)) == rows
+
+
+@pytest.mark.parametrize(("dim", "rows", "kilobytes"), [(64, 64, 16), (64, 128, 16), (128, 64, 32), (128, 128, 64)])
+def test_shared_memory_of_a_block(dim, rows, kilobytes):
+    """Of the sizes that docs/gpu.md names."""
+    assert module._shared_bytes(dim, rows) == kilobytes << 10
+
+
+def test_blocks_of_128_rows_are_launched(cupy):
+    """Two blocks for each of 34 heads fill 68 multiprocessors; for 33 they do not."""
+    inputs = normal(0, "float16", (1, 34, 129, 8), (1, 34, 3, 8), (1, 34, 3, 8))
+    with settings_of(_multiprocessors=lambda xp, i: (68, 228 << 10)):
+        check(cupy, inputs, 0.3)
+        if _fake(cupy):
+            from tests.support import fake_cupy
+
+            assert fake_cupy.launches[-1] == "attention_tensor_cores<__half, 64, 128>"
+            check(cupy, [x[:, :33] for x in inputs], 0.3)
+            assert fake_cupy.launches[-1] == "attention_tensor_cores<__half, 64, 64>"
+
+
+def test_a_device_says_what_it_has(cupy):
+    multiprocessors, shared = module._multiprocessors(cupy, 0)
+    assert multiprocessors >= 1
+    assert shared >= 48 << 10
 
 
 def _fake(cupy):

@@ -7,9 +7,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aimv2_np.kernels.cuda import gated as module
+from aimv2_np.kernels.cuda.launch import source, threads
 from aimv2_np.network.activations import ACTIVATIONS
 from aimv2_np.network.swiglu import gated
-from tests.kernels.cuda.arrays import DTYPES, EPS32, LAYOUTS, assert_within, dtypes, eps, exact, normal
+from tests.kernels.cuda.arrays import (
+    DTYPES,
+    EPS32,
+    LAYOUTS,
+    assert_within,
+    dtypes,
+    eps,
+    exact,
+    normal,
+    sparse_rows,
+)
+from tests.support.cuda_emulator import emulator
 
 
 def check(cupy, gate, up, device_gate, device_up, name, dtype):
@@ -53,3 +65,27 @@ def test_far_out_is_finite(cupy):
     gate = np.array([[-1e4, -800, -100, 0, 100, 800, 1e4]], np.float32)
     y = gated(cupy.asarray(gate), cupy.asarray(np.ones_like(gate)), "silu").get()
     np.testing.assert_allclose(y, [[0, 0, -100 * np.exp(-100.0), 0, 100, 800, 1e4]], rtol=1e-6, atol=1e-36)
+
+
+def test_rows_far_apart(tmp_path):
+    """More than 2³¹ elements from one row to the next, in files without what lies between."""
+    if reason := emulator.missing():
+        pytest.skip(reason)
+    size, stride = 40, 2**31 + 8
+    gate, up = (sparse_rows(tmp_path / name, seed, (2, size), stride) for seed, name in enumerate("gu"))
+    y = np.empty((2, size), np.float16)
+    arguments = [*(it.ctypes.data for it in (y, gate, up)), np.int32(size), np.int64(stride), np.int64(stride)]
+    emulator.launch(emulator.build(source("gated"), "gated<__half, 8, Silu>"), [2], [32], arguments, 0)
+    expected = gated.textbook(exact(gate[:, :size]), exact(up[:, :size]), "silu")
+    assert_within(y, expected, eps("float16") * (1 + np.abs(expected)))
+
+
+@pytest.mark.parametrize("pieces", [1, 32, 33, 256, 257, 352, 512, 588, 10000])
+def test_threads_of_a_block(pieces):
+    """Whole warps, at most 256 threads, as few turns as that allows, and no warp without work."""
+    count = threads(pieces)
+    turns = -(-pieces // count)
+    assert count % 32 == 0
+    assert count <= 256
+    assert turns == -(-pieces // 256)
+    assert (count - 32) * turns < pieces

@@ -5,9 +5,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from aimv2_np.kernels.cuda.launch import source
 from aimv2_np.kernels.cuda.patches import embed_pictures, patch_rows
 from aimv2_np.network.patches import patch_embed
-from tests.kernels.cuda.arrays import DTYPES, EPS32, LAYOUTS, assert_within, dtypes, eps, exact, normal
+from tests.kernels.cuda.arrays import DTYPES, EPS32, LAYOUTS, assert_within, dtypes, eps, exact, normal, sparse_rows
+from tests.support.cuda_emulator import emulator
 
 
 def rows_of(pixels, ph, pw):
@@ -55,3 +57,23 @@ def test_embedding(cupy, dtype, height, width, layout, seed):
     expected = patch_embed.textbook(exact(pixels), exact(weight), exact(bias))
     size = patch_embed.textbook(np.abs(exact(pixels)), np.abs(exact(weight)), np.abs(exact(bias)))
     assert_within(y, expected, 0.51 * eps(dtype) * np.abs(expected) + 64 * EPS32 * size)
+
+
+def test_pictures_far_apart(tmp_path):
+    """More than 2³¹ elements from one picture to the next, in a file without what lies between."""
+    if reason := emulator.missing():
+        pytest.skip(reason)
+    stride = 2**31 + 8
+    pixels = sparse_rows(tmp_path / "pixels", 0, (2, 3 * 4 * 4), stride)
+    out = np.empty((2, 4, 12), np.float16)
+    numbers = [np.int32(it) for it in (3, 2, 2, 2, 2)]
+    strides = [np.int64(it) for it in (stride, 16, 4, 1)]
+    arguments = [out.ctypes.data, pixels.ctypes.data, 0, 0, *numbers, *strides]
+    emulator.launch(emulator.build(source("patches"), "patches<__half, __half>"), [8], [32], arguments, 0)
+    np.testing.assert_array_equal(out, rows_of(np.array(pixels[:, :48]).reshape(2, 3, 4, 4), 2, 2))
+
+
+def test_patches_of_more_pixels_than_threads(cupy):
+    (pixels,) = normal(0, "float16", (2, 3, 28, 42))
+    found = patch_rows(cupy.asarray(pixels), (14, 14), pixels.dtype)
+    np.testing.assert_array_equal(found.get(), rows_of(pixels, 14, 14))

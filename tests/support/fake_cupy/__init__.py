@@ -139,7 +139,7 @@ def _cuda() -> dict[str, ModuleType]:
         getDevice=devices.current,
         setDevice=lambda i: devices.Device(i).use(),
         deviceSynchronize=lambda: devices.wait_for_all("deviceSynchronize"),
-        getDeviceProperties=lambda i: {"name": b"Emulated on the CPU", "totalGlobalMem": 80 << 30},
+        getDeviceProperties=lambda i: {"name": b"Emulated on the CPU", "totalGlobalMem": 80 << 30, **devices.limits},
         memGetInfo=lambda: devices.Device().mem_info,
         runtimeGetVersion=lambda: 12090,
         driverGetVersion=lambda: 12090,

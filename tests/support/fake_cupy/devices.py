@@ -22,6 +22,7 @@ class CUDARuntimeError(RuntimeError):
 
 state = local()
 settings = {"devices": 1, "compute_capability": "90"}
+limits = {"multiProcessorCount": 132, "sharedMemPerMultiprocessor": 228 << 10}  # of an H100
 waits: list[str] = []  # why the host has waited for the device, each time
 
 
