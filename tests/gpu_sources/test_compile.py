@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from aimv2_np.kernels.cuda.launch import FOLDER, source
+from aimv2_np.kernels.cuda.launch import FOLDER, OPTIONS, source
 from tests.support import nvrtc
 from tests.support.kernel_instances import ARCHITECTURES, SINCE, kernels
 
@@ -42,6 +42,24 @@ def test_it_compiles(name, architecture, tmp_path, record_property):
         record_property(use.kernel, f"{use.registers} registers")
     assert [use for use in uses if use.spilled] == []
     assert all(use.registers <= 255 for use in uses)
+
+
+def test_the_options_are_those_that_cupy_passes(monkeypatch):
+    if reason := nvrtc.missing():
+        pytest.skip(reason)
+    from cupy.cuda import compiler
+
+    passed = []
+
+    def compile_(program, options=(), log_stream=None):
+        passed.append(options)
+        raise InterruptedError
+
+    monkeypatch.setattr(compiler._NVRTCProgram, "compile", compile_)
+    monkeypatch.setattr(compiler, "_get_arch_for_options_for_nvrtc", lambda arch=None: (f"-arch=sm_{arch}", "cubin"))
+    with pytest.raises(InterruptedError):
+        compiler._compile_module_with_cache("", OPTIONS, arch="90")
+    assert passed == [(*OPTIONS, *nvrtc.OF_CUPY, "-arch=sm_90")]
 
 
 def test_a_warning_is_an_error():
