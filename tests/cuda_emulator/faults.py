@@ -27,7 +27,10 @@ TILES = attention("tiles", "float16", 63, 129)
 PARTLY_TILES = attention("tiles", "float16", 63, 129, 72)
 PRODUCTS = attention("products", "float32", 63, 129)
 LONG_ROWS = attention("products", "float32", 1, 200)
-PACKED = test_encoder.test_a_pack_is_its_sequences_one_by_one
+PACKED = test_encoder.test_a_pack_is_its_sequences_one_by_one, {"dtype": "float16"}
+BLOCKS = test_encoder.test_blocks_are_the_textbook, {"dtype": "float16", "changes": {}, "stack": True}
+CROSSED = test_attention.test_several_pictures_and_masks_that_forbid_all, {"dtype": "float16", "way": "tensor cores"}
+FORBIDDEN = CROSSED
 
 
 def one_query(keys: int, d: int) -> tuple[Callable[..., None], dict[str, Any]]:
@@ -47,6 +50,7 @@ def activation(name: str) -> tuple[Callable[..., None], dict[str, Any]]:
 
 
 CORES, TILED, ONE = "attention_tensor_cores.cu", "attention_tiles.cu", "attention_one_query.cu"
+PROBLEM = "attention_problem.cuh"
 
 # Barriers between what was read and what is written over it, and the other way round.
 BARRIERS = [
@@ -109,17 +113,53 @@ ALIGNMENT = [
 
 # Indices: which row, head, sequence or pixel; and how far they reach.
 INDICES = [
-    Fault("attention_problem.cuh", "head * heads[1]", "head * heads[0]", test_attention.test_growing_scores_of_heads,
-          {"dtype": "float16"}) if False else
-    Fault("attention_problem.cuh", "starts[item + 1] - starts[item]", "starts[item + 1]", PACKED, {"dtype": "float16"}),
-    Fault("attention_problem.cuh", "first * tokens[2]", "first * tokens[2] / 2", PACKED, {"dtype": "float16"}),
-    Fault(CORES, "matrix % 2 * 8 + row_of_matrix,\n                                                  step", 
-          "matrix / 2 * 8 + row_of_matrix,\n                                                  step", *TENSOR_CORES),
-    Fault(CORES, "blockIdx.x / tiles % heads", "blockIdx.x / tiles / heads", *TENSOR_CORES),
-    Fault(ONE, "blockIdx.x % heads", "blockIdx.x / heads", *one_query(31, 128)),
-    Fault("rms_norm.cu", "long long row = blockIdx.x", "int row = blockIdx.x", test_large.test_rms_norm, quick=True),
-    Fault("softmax.cu", "probs += row * keys", "probs += int(row) * keys", test_large.test_softmax),
-    Fault("tensor_cores.cuh", "", "", *TENSOR_CORES) if False else
-    Fault(TILED, "column + c * COLUMN_GROUPS] = e", "column * EACH + c] = e", *TILES),
-    Fault("patches.cu", "c * pw + x", "c * ph + x", test_patches.test_pictures_of_bytes, BYTES[1]),
+    Fault(PROBLEM, "head * heads[1]", "head * heads[1] / 2", *TENSOR_CORES),
+    Fault(PROBLEM, "number * batch[1]", "number * batch[0]", *CROSSED),
+    Fault(PROBLEM, "starts[item + 1] - starts[item]", "starts[item + 1]", *PACKED),
+    Fault(PROBLEM, "first * tokens[2]", "first * tokens[2] / 2", *PACKED),
+    Fault(PROBLEM, "mask + item * mask_batch", "mask", test_encoder.test_masks, {"dtype": "float16", "batches": 3}),
+    Fault(PROBLEM, "head * heads[3] + first * tokens[3]", "head * heads[3] + int(first) * int(tokens[3])",
+          test_large.test_packed_attention_of_many_pictures, {"way": "tiles"}),
+    Fault(CORES, "n * 16 + matrix / 2 * 8 + row_of_matrix", "n * 16 + matrix % 2 * 8 + row_of_matrix", *TENSOR_CORES),
+    Fault(CORES, "warp * 16 + matrix % 2 * 8", "matrix % 2 * 8", *TENSOR_CORES),
+    Fault(CORES, "query * of_token[3] + column", "query * of_token[0] + column", *TENSOR_CORES),
+    Fault(CORES, "from + (first + row) * stride", "from + row * stride", *TENSOR_CORES),
+    Fault(TILED, "probs[(row + r) * (KEYS + PAD) + column + c * COLUMN_GROUPS] = e",
+          "probs[(row + r) * (KEYS + PAD) + column * EACH + c] = e", *TILES),
+    Fault(ONE, "head = blockIdx.x % heads", "head = blockIdx.x / heads", *one_query(31, 128)),
+    Fault(ONE, "v += starts[item] * vn", "v += starts[item] * int(vn)", test_large.test_pooling_of_many_pictures,
+          {"packed": True}),
+    Fault("rms_norm.cu", "long long row = blockIdx.x", "int row = blockIdx.x", test_large.test_rms_norm_of_many_rows,
+          quick=True),
+    Fault("softmax.cu", "probs += row * keys", "probs += int(row) * keys", test_large.test_softmax_of_many_scores),
+    Fault("gated.cu", "up + row * up_stride", "up + int(row) * int(up_stride)", test_large.test_gated_of_many_rows),
+    Fault("patches.cu", "out[i] = ", "out[int(i)] = ", test_large.test_patches_of_many_pictures),
 ]  # fmt: skip
+
+# What is computed: scales, signs, the order of operands.
+NUMBERS = [
+    Fault(CORES, "unit = scale * LOG2_E", "unit = scale", *TENSOR_CORES),
+    Fault(CORES, "sum[r] *= factor;", "", *TENSOR_CORES),
+    Fault(CORES, "pack<T>(even[0], even[1])", "pack<T>(even[1], even[0])", *TENSOR_CORES),
+    Fault(CORES, "(scores[2 * n + 1], q_part[step], {b[2], b[3]})", "(scores[2 * n + 1], q_part[step], {b[3], b[2]})",
+          *TENSOR_CORES),
+    Fault(CORES, "scores[n][i] = lowest();", "scores[n][i] = minus_infinity();", *FORBIDDEN),
+    Fault(TILED, "sum[r] *= factor;", "", *TILES),
+    Fault(TILED, "scores[r][c] *= scale;", "", *TILES),
+    Fault(TILED, "a[r].w * b[c].w", "a[r].w * b[c].z", *TILES),
+    Fault(ONE, "sum *= factor;", "", *one_query(256, 128)),
+    Fault(ONE, "total += sums[w] * expf(maxima[w] - highest)", "total += sums[w]", *one_query(256, 128)),
+    Fault("softmax.cu", "scale * scores[j]", "scores[j]", *PRODUCTS),
+    Fault("softmax.cu", "!mask[j]", "mask[j]", *PRODUCTS),
+    Fault("rms_norm.cu", "sum_of_block(sum) / size + eps", "sum_of_block(sum) / size - eps",
+          test_rms_norm.test_small_numbers, {"dtype": "float32", "scale": 3e-3}),
+    Fault("rms_norm.cu", "        store<WIDTH>(x + i, v);\n", "", *BLOCKS),
+    Fault("gated.cu", "ACTIVATION::of(to_float(g.at[j])) * to_float(u.at[j])",
+          "ACTIVATION::of(to_float(u.at[j])) * to_float(g.at[j])", *HALVES, quick=True),
+    Fault("activations.cuh", "x / (1.0f + expf(-x))", "x / (1.0f + expf(x))", *HALVES),
+    Fault("activations.cuh", "0.044715f * (x * x * x)", "0.044715f * (x * x)", *activation("gelu_new")),
+    Fault("activations.cuh", "1.702f", "1.602f", *activation("quick_gelu")),
+    Fault("patches.cu", "scale[k] * value + shift[k]", "scale[k] * (value + shift[k])", *BYTES, quick=True),
+]  # fmt: skip
+
+FAULTS = [*BARRIERS, *LANES, *TAILS, *ALIGNMENT, *INDICES, *NUMBERS]
