@@ -1,6 +1,7 @@
 """One-line faults in the CUDA sources, and the test that catches each."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from tests.kernels.cuda import test_attention, test_encoder, test_gated, test_large, test_patches, test_rms_norm
@@ -13,11 +14,13 @@ class Fault(NamedTuple):
     old: str
     new: str
     test: Callable[..., None]
-    case: dict[str, Any] = {}  # one of the test's own parametrisation
+    case: Mapping[str, Any] = MappingProxyType({})  # one of the test's own parametrisation
     quick: bool = False  # tried in every run; the others with --hypothesis-profile=long
 
 
-def attention(way: str, dtype: str, queries: int, keys: int, d: int = 128) -> tuple[Callable[..., None], dict[str, Any]]:
+def attention(
+    way: str, dtype: str, queries: int, keys: int, d: int = 128
+) -> tuple[Callable[..., None], dict[str, Any]]:
     return test_attention.test_the_ends_of_tiles, {"way": way, "dtype": dtype, "queries": queries, "keys": keys, "d": d}
 
 
@@ -54,7 +57,8 @@ PROBLEM = "attention_problem.cuh"
 
 # Barriers between what was read and what is written over it, and the other way round.
 BARRIERS = [
-    Fault(CORES, "__syncthreads();\n        if (first + KEYS < p.keys)", "if (first + KEYS < p.keys)", *TENSOR_CORES, quick=True),
+    Fault(CORES, "__syncthreads();\n        if (first + KEYS < p.keys)", "if (first + KEYS < p.keys)", *TENSOR_CORES,
+          quick=True),
     Fault(CORES, "wait_for_copies<0>();\n    __syncthreads();", "wait_for_copies<0>();", *TENSOR_CORES),
     Fault(CORES, "__syncthreads();\n\n    float sum[2]", "float sum[2]", *TENSOR_CORES),
     Fault(CORES, "// for the keys\n        __syncthreads();", "", *TENSOR_CORES),

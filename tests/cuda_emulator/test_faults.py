@@ -58,7 +58,9 @@ def plant(tmp_path, monkeypatch):
         launch._kernel.cache_clear()
 
     def plant_(fault):
-        folder = copytree(launch.FOLDER, tmp_path / "sources", ignore=lambda _, names: [it for it in names if ".cu" not in it])
+        folder = copytree(
+            launch.FOLDER, tmp_path / "sources", ignore=lambda _, names: [it for it in names if ".cu" not in it]
+        )
         file = folder / fault.file
         file.write_text(file.read_text(encoding="utf-8").replace(fault.old, fault.new), encoding="utf-8")
         monkeypatch.setattr(launch, "FOLDER", folder)

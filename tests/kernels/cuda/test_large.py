@@ -1,6 +1,6 @@
 """Arrays of more elements than 32 bits can count: the first and the last blocks of grids over them, on the emulator.
 
-The arrays are sparse: they take memory only where something is written. The memory of a GPU is not: there, nothing runs.
+The arrays are sparse: they take memory only where something is written. A GPU has no such memory: there, nothing runs.
 """
 
 from functools import wraps

@@ -22,8 +22,8 @@ import numpy as np
 
 INCLUDE = Path(__file__).parent / "include"
 BUILT = Path(__file__).parents[3] / ".pytest_cache" / "cuda_emulator"
-# What the device does silently wrong, or not at all, becomes an error of the launch (include/checks.h): an access that is
-# not aligned to its size, an int that overflows, an index outside of an array that the kernel declares.
+# What a device does wrong in silence becomes an error of the launch (include/checks.h): an access not aligned to its
+# size, an int that overflows, an index outside of an array that the kernel declares.
 # No fused multiply-add: the host's compiler would fuse elsewhere than the device's.
 # Hidden: each library has variables of its own; else the loader would share them between kernels.
 FLAGS = [
@@ -42,8 +42,8 @@ LIBRARY = """
 #define EXPORTED extern "C" __attribute__((visibility("default")))
 #line 1 "kernel.cu"
 {source}
-EXPORTED const char* launch(const unsigned* grid, const unsigned* size, unsigned long shared, void** args, unsigned seed,
-                            unsigned long ends) {{
+EXPORTED const char* launch(const unsigned* grid, const unsigned* size, unsigned long shared, void** args,
+                            unsigned seed, unsigned long ends) {{
     return emulator::launch({kernel}, grid, size, shared, args, seed, ends);
 }}
 EXPORTED const char* signature() {{ return emulator::signature({kernel}); }}
