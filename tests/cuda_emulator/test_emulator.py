@@ -98,10 +98,10 @@ def cases(cupy, bodies):
 
 EXCHANGES = {
     "x = __shfl_xor_sync(0x0000ffffu, x, 1);": r"lane \d+ takes part .* whose mask 0x0000ffff leaves it out",
-    "if (threadIdx.x < 16) x = __shfl_xor_sync(0xffffffffu, x, 1);": "not all of them reach",
+    "if (threadIdx.x < 16) x = __shfl_xor_sync(0xffffffffu, x, 1);": "not all reach a barrier",
     "if (threadIdx.x < 16) x = __shfl_sync(0x0000ffffu, x, 20);": "takes the value of lane 20, which gives none",
     "if (threadIdx.x < 16) x = __shfl_sync(0xffffffffu, x, 0); else __syncwarp();": "different instructions",
-    "__syncwarp(threadIdx.x < 8 ? 0xffu : 0xffffff01u);": "with masks 0x|not all of them",
+    "__syncwarp(threadIdx.x < 8 ? 0xffu : 0xffffff01u);": "with masks 0x|not all reach",
 }  # fmt: skip
 
 

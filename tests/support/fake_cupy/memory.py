@@ -11,7 +11,8 @@ import numpy as np
 
 from tests.support.fake_cupy import devices
 
-GUARD = 512  # bytes before and behind; also the alignment, which is CuPy's
+ALIGNMENT = 512  # CuPy's; sizes are multiples of it, too
+GUARD = 16 << 10  # bytes before and behind, so that some rows too many are noticed and do no harm
 PATTERN = 0xFF  # NaN in every floating type
 
 
@@ -31,12 +32,12 @@ class MemoryPool:
 
     def malloc(self, size: int) -> "Block":
         """A block of at least `size` bytes, rounded up to 512 as CuPy does."""
-        size = -(-size // GUARD) * GUARD
+        size = -(-size // ALIGNMENT) * ALIGNMENT
         if self.limit and self.used + size > self.limit:
             raise OutOfMemoryError(size, self.used, self.limit)
-        block = Block(size + 3 * GUARD, np.uint8)  # owns its memory: views of it lead back here
+        block = Block(size + 2 * GUARD + ALIGNMENT, np.uint8)  # owns its memory: views of it lead back here
         block.view(np.ndarray)[...] = PATTERN
-        block.start = GUARD + -(block.ctypes.data + GUARD) % GUARD
+        block.start = GUARD + -(block.ctypes.data + GUARD) % ALIGNMENT
         block.size_in_use = size
         self.used += size
         self.held, self.peak = max(self.held, self.used), max(self.peak, self.used)

@@ -4,14 +4,14 @@ import mmap
 
 import numpy as np
 
-from tests.support.fake_cupy.memory import GUARD, PATTERN, Block
+from tests.support.fake_cupy.memory import ALIGNMENT, GUARD, PATTERN, Block
 
 MAP_NORESERVE = 0x4000  # of Linux; Python has no name for it everywhere
 
 
 def malloc(size: int) -> Block:
     """As `MemoryPool.malloc`, but full of zeros, counted by nobody, and taking memory only where it is written."""
-    size = -(-size // GUARD) * GUARD
+    size = -(-size // ALIGNMENT) * ALIGNMENT
     flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | MAP_NORESERVE
     block = Block(size + 2 * GUARD, np.uint8, buffer=mmap.mmap(-1, size + 2 * GUARD, flags=flags))
     block.start, block.size_in_use = GUARD, size

@@ -1,5 +1,5 @@
-// What ends a launch with an error: undefined behaviour that the compiler's sanitizers see, and memory that is not there.
-// And what the device does unasked: denormal numbers become zero, shared memory begins as whatever it is.
+// What ends a launch with an error: what the compiler's sanitizers see, and memory that is not there.
+// And what a device does unasked: denormal numbers become zero, shared memory begins as whatever it is.
 #pragma once
 
 #include <link.h>
@@ -31,8 +31,12 @@ void __ubsan_handle_sub_overflow_abort(void* data, void*, void*) { emulator::fai
 void __ubsan_handle_mul_overflow_abort(void* data, void*, void*) { emulator::fail_at(data, "a product overflows"); }
 void __ubsan_handle_negate_overflow_abort(void* data, void*) { emulator::fail_at(data, "a negation overflows"); }
 void __ubsan_handle_divrem_overflow_abort(void* data, void*, void*) { emulator::fail_at(data, "a division overflows"); }
-void __ubsan_handle_shift_out_of_bounds_abort(void* data, void*, void*) { emulator::fail_at(data, "a shift is too far"); }
-void __ubsan_handle_out_of_bounds_abort(void* data, void*) { emulator::fail_at(data, "an index is outside of its array"); }
+void __ubsan_handle_shift_out_of_bounds_abort(void* data, void*, void*) {
+    emulator::fail_at(data, "a shift is too far");
+}
+void __ubsan_handle_out_of_bounds_abort(void* data, void*) {
+    emulator::fail_at(data, "an index is outside of its array");
+}
 void __ubsan_handle_type_mismatch_v1_abort(void* data, void* address) {
     emulator::fail_at(data, address ? "an address is not aligned to the size of what is read or written there"
                                     : "a null pointer is followed");
@@ -83,14 +87,15 @@ struct Bytes {
 inline Bytes thread_local_memory() {
     Bytes found{};
     auto visit = [](dl_phdr_info* info, size_t, void* result) {
-        auto inside = [&](const ElfW(Phdr) & part) {
-            return part.p_type == PT_LOAD && reinterpret_cast<uintptr_t>(&problem) - info->dlpi_addr - part.p_vaddr < part.p_memsz;
+        auto holds_us = [&](const ElfW(Phdr)& part) {
+            uintptr_t offset = reinterpret_cast<uintptr_t>(&problem) - info->dlpi_addr;
+            return part.p_type == PT_LOAD && offset - part.p_vaddr < part.p_memsz;
         };
         Bytes tls{};
         bool ours = false;
         for (int i = 0; i < info->dlpi_phnum; ++i) {
             const ElfW(Phdr)& part = info->dlpi_phdr[i];
-            ours = ours || inside(part);
+            ours = ours || holds_us(part);
             if (part.p_type == PT_TLS) tls = {static_cast<unsigned char*>(info->dlpi_tls_data), part.p_memsz};
         }
         if (ours) *static_cast<Bytes*>(result) = tls;

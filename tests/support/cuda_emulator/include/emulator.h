@@ -1,7 +1,8 @@
 // CUDA's language on a CPU: enough of it to run this project's kernels in one thread of the host.
 //
-// A block's threads are fibers (scheduler.h); blocks run one after the other. Shared memory, static and dynamic, holds NaN
-// when a block begins. An asynchronous copy arrives at once in half of the blocks, in the others only when it is waited for.
+// A block's threads are fibers (scheduler.h); blocks run one after the other. Shared memory, static and dynamic, holds
+// NaN when a block begins. An asynchronous copy arrives at once in half of the blocks, in the others when it is waited
+// for.
 #pragma once
 
 #include <algorithm>
@@ -82,7 +83,8 @@ T exchange(unsigned mask, T value, unsigned from) {
         for (unsigned i = 0; i < WARP; ++i) {
             if (!(mask & lanes_of_warp() & 1u << i)) continue;
             unsigned source = given(i).from < WARP ? given(i).from : i;
-            if (!(mask & lanes_of_warp() & 1u << source)) fail("lane %u takes the value of lane %u, which gives none", i, source);
+            if (!(mask & lanes_of_warp() & 1u << source))
+                fail("lane %u takes the value of lane %u, which gives none", i, source);
             taken(i) = given(source).value;
         }
     });

@@ -140,7 +140,8 @@ Taken meet(unsigned mask, const Given& mine, Compute compute) {
 
 inline void entry() {
     block->body(block->data);
-    if (!fiber->copies.empty() || !fiber->pending.empty()) fail("a thread ended before its asynchronous copies had arrived");
+    if (!fiber->copies.empty() || !fiber->pending.empty())
+        fail("a thread ended before its asynchronous copies had arrived");
     fiber->done = true;
     --block->alive;
     _longjmp(scheduler, 1);
@@ -207,7 +208,7 @@ inline void run_block(Block& b, unsigned seed) {
                 if (kind == 3) break;  // one step of each in turn
             }
         if (!progress) {
-            std::strcpy(problem, "threads wait for each other for ever: not all of them reach a barrier or an exchange");
+            std::strcpy(problem, "threads wait for each other for ever: not all reach a barrier or an exchange");
             return;
         }
     }

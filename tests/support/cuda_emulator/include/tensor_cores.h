@@ -70,8 +70,9 @@ void multiply_add_16x8x16(float (&d)[4], const unsigned (&a)[4], const unsigned 
         float left[16][16], right[16][8];
         for (unsigned i = 0; i < WARP; ++i) {
             unsigned g = i / 4, t = i % 4;
-            for (unsigned j = 0; j < 8; ++j) left[g + j / 2 % 2 * 8][2 * t + j / 4 * 8 + j % 2] = element<T>(given(i).a, j);
-            for (unsigned j = 0; j < 4; ++j) right[2 * t + j / 2 * 8 + j % 2][g] = element<T>(given(i).b, j);
+            const Operands& own = given(i);
+            for (unsigned j = 0; j < 8; ++j) left[g + j / 2 % 2 * 8][2 * t + j / 4 * 8 + j % 2] = element<T>(own.a, j);
+            for (unsigned j = 0; j < 4; ++j) right[2 * t + j / 2 * 8 + j % 2][g] = element<T>(own.b, j);
         }
         for (unsigned i = 0; i < WARP; ++i)
             for (unsigned j = 0; j < 4; ++j) {
