@@ -32,8 +32,7 @@ PRODUCTS = attention("products", "float32", 63, 129)
 LONG_ROWS = attention("products", "float32", 1, 200)
 PACKED = test_encoder.test_a_pack_is_its_sequences_one_by_one, {"dtype": "float16"}
 BLOCKS = test_encoder.test_blocks_are_the_textbook, {"dtype": "float16", "changes": {}, "stack": True}
-CROSSED = test_attention.test_several_pictures_and_masks_that_forbid_all, {"dtype": "float16", "way": "tensor cores"}
-FORBIDDEN = CROSSED
+SEVERAL = test_attention.test_several_pictures_and_masks_that_forbid_all, {"dtype": "float16", "way": "tensor cores"}
 
 
 def one_query(keys: int, d: int) -> tuple[Callable[..., None], dict[str, Any]]:
@@ -118,15 +117,16 @@ ALIGNMENT = [
 # Indices: which row, head, sequence or pixel; and how far they reach.
 INDICES = [
     Fault(PROBLEM, "head * heads[1]", "head * heads[1] / 2", *TENSOR_CORES),
-    Fault(PROBLEM, "number * batch[1]", "number * batch[0]", *CROSSED),
+    Fault(PROBLEM, "number * batch[1]", "number * batch[0]", *SEVERAL),
     Fault(PROBLEM, "starts[item + 1] - starts[item]", "starts[item + 1]", *PACKED),
     Fault(PROBLEM, "first * tokens[2]", "first * tokens[2] / 2", *PACKED),
-    Fault(PROBLEM, "mask + item * mask_batch", "mask", test_encoder.test_masks, {"dtype": "float16", "batches": 3}),
-    Fault(PROBLEM, "head * heads[3] + first * tokens[3]", "head * heads[3] + int(first) * int(tokens[3])",
+    Fault(PROBLEM, "mask + item * mask_batch", "mask", *SEVERAL),
+    Fault(PROBLEM, "head * heads[1] + first * tokens[1]", "head * heads[1] + int(first) * int(tokens[1])",
           test_large.test_packed_attention_of_many_pictures, {"way": "tiles"}),
     Fault(CORES, "n * 16 + matrix / 2 * 8 + row_of_matrix", "n * 16 + matrix % 2 * 8 + row_of_matrix", *TENSOR_CORES),
     Fault(CORES, "warp * 16 + matrix % 2 * 8", "matrix % 2 * 8", *TENSOR_CORES),
-    Fault(CORES, "query * of_token[3] + column", "query * of_token[0] + column", *TENSOR_CORES),
+    Fault(CORES, "query * of_token[3] + column", "query * of_token[0] + column",
+          test_large.test_attention_of_many_pictures, {"way": "tensor cores"}),
     Fault(CORES, "from + (first + row) * stride", "from + row * stride", *TENSOR_CORES),
     Fault(TILED, "probs[(row + r) * (KEYS + PAD) + column + c * COLUMN_GROUPS] = e",
           "probs[(row + r) * (KEYS + PAD) + column * EACH + c] = e", *TILES),
@@ -147,7 +147,7 @@ NUMBERS = [
     Fault(CORES, "pack<T>(even[0], even[1])", "pack<T>(even[1], even[0])", *TENSOR_CORES),
     Fault(CORES, "(scores[2 * n + 1], q_part[step], {b[2], b[3]})", "(scores[2 * n + 1], q_part[step], {b[3], b[2]})",
           *TENSOR_CORES),
-    Fault(CORES, "scores[n][i] = lowest();", "scores[n][i] = minus_infinity();", *FORBIDDEN),
+    Fault(CORES, "scores[n][i] = lowest();", "scores[n][i] = minus_infinity();", *SEVERAL),
     Fault(TILED, "sum[r] *= factor;", "", *TILES),
     Fault(TILED, "scores[r][c] *= scale;", "", *TILES),
     Fault(TILED, "a[r].w * b[c].w", "a[r].w * b[c].z", *TILES),

@@ -210,6 +210,13 @@ def test_writing_outside(cupy):
         kernel(cupy, code)((1,), (130,), (cupy.empty(128, np.float32),))
 
 
+def test_moving_what_is_outside_to_outside(cupy):
+    code = "template <class T> __global__ void kernel(T* y, const T* x) { y[threadIdx.x] = x[threadIdx.x]; }"
+    x = cupy.asarray(np.ones(128, np.float32))
+    with pytest.raises(EmulatorError, match="wrote outside"):
+        kernel(cupy, code)((1,), (130,), (cupy.empty(128, np.float32), x))
+
+
 def test_reading_what_was_never_written_is_nan(cupy):
     code = """
     template <class T> __global__ void kernel(T* y, const T* x) {

@@ -3,6 +3,7 @@
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import cycle
 from math import prod
 from threading import local
 from typing import Any
@@ -37,8 +38,7 @@ class MemoryPool:
             raise OutOfMemoryError(size, self.used, self.limit)
         block = Block(size + 2 * GUARD + ALIGNMENT, np.uint8)  # owns its memory: views of it lead back here
         block.view(np.ndarray)[...] = PATTERN
-        block.start = GUARD + -(block.ctypes.data + GUARD) % ALIGNMENT
-        block.size_in_use = size
+        block.guard(GUARD + -(block.ctypes.data + GUARD) % ALIGNMENT, size)
         self.used += size
         self.held, self.peak = max(self.held, self.used), max(self.peak, self.used)
         weakref.finalize(block, self._free, size)
@@ -71,12 +71,26 @@ class Block(np.ndarray):
 
     start = 0
     size_in_use = 0
+    mark = 0
+
+    def guard(self, start: int, size: int) -> None:
+        """Mark what lies before and behind the `size` bytes at `start`."""
+        self.start, self.size_in_use, self.mark = start, size, next(_marks)
+        for guard in self._guards():
+            guard[...] = self.mark
 
     def intact(self) -> bool:
         """Whether nobody wrote before or behind."""
+        return all(bool((guard == self.mark).all()) for guard in self._guards())
+
+    def _guards(self) -> list[np.ndarray]:
         plain = self.view(np.ndarray)
-        behind = plain[self.start + self.size_in_use :]
-        return bool((plain[: self.start] == PATTERN).all() and (behind == PATTERN).all())
+        return [it.view(np.uint16) for it in (plain[: self.start], plain[self.start + self.size_in_use :])]
+
+
+# NaN in every floating type, too, but another one around each array: what was read outside of one is noticed when it is
+# written outside of another.
+_marks = cycle(range(0xFFF1, 0xFFFF))
 
 
 default_pool = MemoryPool()

@@ -4,7 +4,7 @@ import mmap
 
 import numpy as np
 
-from tests.support.fake_cupy.memory import ALIGNMENT, GUARD, PATTERN, Block
+from tests.support.fake_cupy.memory import ALIGNMENT, GUARD, Block
 
 MAP_NORESERVE = 0x4000  # of Linux; Python has no name for it everywhere
 
@@ -14,6 +14,5 @@ def malloc(size: int) -> Block:
     size = -(-size // ALIGNMENT) * ALIGNMENT
     flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | MAP_NORESERVE
     block = Block(size + 2 * GUARD, np.uint8, buffer=mmap.mmap(-1, size + 2 * GUARD, flags=flags))
-    block.start, block.size_in_use = GUARD, size
-    block.view(np.ndarray)[:GUARD] = block.view(np.ndarray)[-GUARD:] = PATTERN
+    block.guard(GUARD, size)
     return block
