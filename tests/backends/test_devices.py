@@ -1,5 +1,6 @@
 """What keeps CuPy from computing is one sentence, with the command that mends it."""
 
+import builtins
 import os
 import subprocess
 import sys
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 
 from aimv2_np.backends import arrays, devices
-from tests.support.gpu import emulated_cupy, why_no_gpu
+from tests.support.gpu import emulated_cupy, real_cupy, why_no_gpu
 
 
 class CUDARuntimeError(RuntimeError):
@@ -184,3 +185,12 @@ def test_info_lists_the_devices() -> None:
     assert found["cupy"]["usable"]
     assert [it["compute_capability"] for it in found["cupy"]["devices"]] == ["9.0", "9.0"]
     assert CliRunner().invoke(app, ["info", "tiny", "--backends"]).exit_code == 2
+
+
+def test_bfloat16_is_there_before_cupy_is_imported(monkeypatch):
+    """CuPy looks for ml_dtypes once, when it is imported; the tests' own way to CuPy is find_cupy's."""
+    imported, import_ = [], builtins.__import__
+    monkeypatch.setattr(builtins, "__import__", lambda name, *args: imported.append(name) or import_(name, *args))
+    with emulated_cupy(), real_cupy() as cupy:
+        assert cupy is sys.modules["cupy"]
+    assert imported.index("ml_dtypes") < imported.index("cupy")

@@ -67,10 +67,154 @@ def test_a_barrier_that_not_all_reach(cupy):
         kernel(cupy, code)((1,), (8,), (cupy.empty(1, np.float32),))
 
 
+WARPS = """
+template <class T> __global__ void kernel(T* y) {
+    __shared__ int turn;  // -1, as all shared memory begins
+    if (threadIdx.x % 32 == 0) y[blockIdx.x * 4 + threadIdx.x / 32] = ++turn;
+    __syncwarp();
+    if (threadIdx.x % 32 == 0) y[blockIdx.x * 4 + threadIdx.x / 32] += 10 * ++turn;
+}
+"""
+
+
+def test_every_order_of_warps_is_tried(cupy):
+    """Each runs to its end before the next begins: in order, in reverse, shuffled; and in some blocks side by side."""
+    y = cupy.empty((64, 4), np.float32)
+    kernel(cupy, WARPS)((64,), (128,), (y,))
+    orders = {tuple(int(it) for it in block) for block in y.get()}
+    alone = {order for order in orders if sorted(order) == [10, 32, 54, 76]}
+    assert {(10, 32, 54, 76), (76, 54, 32, 10)} < alone
+    assert len(alone) > 4
+    assert orders - alone == {(40, 51, 62, 73)}  # one step of each in turn
+
+
+def cases(cupy, bodies):
+    """A function that runs one of these bodies of a kernel on a warp and eight numbers, all zero, and n = 16384."""
+    choices = "\n".join(f"if (which == {i}) {{ {body} }}" for i, body in enumerate(bodies))
+    code = f"template <class T> __global__ void kernel(T* y, int which, int n) {{\nT x = threadIdx.x;\n{choices}\n}}"
+    run, y = kernel(cupy, code), cupy.zeros(8, np.float32)
+    return lambda i: run((1,), (32,), (y, np.int32(i), np.int32(16384)))
+
+
+EXCHANGES = {
+    "x = __shfl_xor_sync(0x0000ffffu, x, 1);": r"lane \d+ takes part .* whose mask 0x0000ffff leaves it out",
+    "if (threadIdx.x < 16) x = __shfl_xor_sync(0xffffffffu, x, 1);": "not all reach a barrier",
+    "if (threadIdx.x < 16) x = __shfl_sync(0x0000ffffu, x, 20);": "takes the value of lane 20, which gives none",
+    "if (threadIdx.x < 16) x = __shfl_sync(0xffffffffu, x, 0); else __syncwarp();": "different instructions",
+    "__syncwarp(threadIdx.x < 8 ? 0xffu : 0xffffff01u);": "with masks 0x|not all reach",
+}  # fmt: skip
+
+
+def test_lanes_that_should_not_be_there_or_should(cupy):
+    run = cases(cupy, EXCHANGES)
+    for i, error in enumerate(EXCHANGES.values()):
+        with pytest.raises(EmulatorError, match=error):
+            run(i)
+
+
+UNDEFINED = {
+    "*y = n * 65536 * 4;": r"a product overflows at kernel.cu:3: .* \*y = n \* 65536 \* 4;",
+    "*y = n + 2147483647;": "a sum overflows",
+    "*y = -2147483647 - n;": "a difference overflows",
+    "*y = 1 << n;": "a shift is too far",
+    "*y = 1 / (n - 16384);": "a division overflows",
+    "int a[4] = {n, n, n, n}; *y = a[n];": "an index is outside of its array",
+    "*reinterpret_cast<float4*>(y + 1) = float4{};": "not aligned",
+    "T* none = n ? nullptr : y; *none = 1;": "a null pointer",
+    "y[n * 1000000000ll] = 1;": "where there is none",
+}
+
+
+def test_what_a_device_would_not_mention(cupy):
+    """Undefined behaviour and wild addresses end the launch, with the line of the kernel where that can be known."""
+    run = cases(cupy, UNDEFINED)
+    for i, error in enumerate(UNDEFINED.values()):
+        with pytest.raises(EmulatorError, match=error):
+            run(i)
+
+
+def test_some_lanes_exchange_among_themselves(cupy):
+    code = """
+    template <class T> __global__ void kernel(T* y) {
+        T x = threadIdx.x;
+        y[threadIdx.x] = threadIdx.x < 8 ? __shfl_sync(0xffu, x, 7) : __shfl_xor_sync(0xffffff00u, x, 1);
+    }
+    """
+    y = cupy.empty(32, np.float32)
+    kernel(cupy, code)((1,), (32,), (y,))
+    np.testing.assert_array_equal(y.get(), [7] * 8 + [i ^ 1 for i in range(8, 32)])
+
+
+def test_shared_memory_begins_as_nan_in_every_block(cupy):
+    code = """
+    template <class T> __global__ void kernel(T* y) {
+        __shared__ T own[3];
+        extern __shared__ unsigned char shared_memory[];
+        T* asked_for = reinterpret_cast<T*>(shared_memory);
+        y[2 * blockIdx.x] = own[2];
+        y[2 * blockIdx.x + 1] = asked_for[3];
+        own[2] = asked_for[3] = 1;
+    }
+    """
+    y = cupy.empty(8, np.float32)
+    kernel(cupy, code)((4,), (1,), (y,), shared_mem=16)
+    assert np.isnan(y.get()).all()
+
+
+def test_writing_behind_shared_memory(cupy):
+    code = """
+    template <class T> __global__ void kernel(T* y) {
+        extern __shared__ unsigned char shared_memory[];
+        shared_memory[threadIdx.x] = 1;
+    }
+    """
+    with pytest.raises(EmulatorError, match="wrote behind its dynamic shared memory"):
+        kernel(cupy, code)((1,), (17,), (cupy.empty(1, np.float32),), shared_mem=16)
+
+
+def test_too_much_static_shared_memory(cupy):
+    code = "template <class T> __global__ void kernel(T* y) { __shared__ T own[12289]; own[0] = 1; *y = own[0]; }"
+    with pytest.raises(EmulatorError, match="more shared memory"):
+        kernel(cupy, code)((1,), (1,), (cupy.empty(1, np.float32),))
+
+
+def test_denormal_numbers_are_zero(cupy):
+    """CuPy compiles with -ftz=true. What is only moved keeps its bits, and the host's arithmetic stays as it is."""
+    code = """
+    template <class T> __global__ void kernel(T* y, const T* x) {
+        y[0] = x[0] * 0.5f;
+        y[1] = x[1] + 0.0f;
+        y[2] = x[1] * 1e30f;
+        y[3] = x[1];
+        y[4] = expf(-100.0f);
+    }
+    """
+    x = np.array([1.5e-38, 1e-40], np.float32)
+    y = cupy.empty(5, np.float32)
+    kernel(cupy, code)((1,), (1,), (y, cupy.asarray(x)))
+    np.testing.assert_array_equal(y.get(), np.array([0, 0, 0, x[1], 0], np.float32))
+    assert x[0] * np.float32(0.5) > 0
+
+
+def test_only_the_ends_of_a_grid(cupy):
+    code = "template <class T> __global__ void kernel(T* y) { y[blockIdx.x + gridDim.x * blockIdx.y] = 1; }"
+    y = cupy.zeros((3, 4), np.float32)
+    with emulator.first_and_last_blocks(2):
+        kernel(cupy, code)((4, 3), (1,), (y,))
+    np.testing.assert_array_equal(y.get().ravel(), [1, 1, *[0] * 8, 1, 1])
+
+
 def test_writing_outside(cupy):
     code = "template <class T> __global__ void kernel(T* y) { y[threadIdx.x] = 1; }"
     with pytest.raises(EmulatorError, match="wrote outside"):
         kernel(cupy, code)((1,), (130,), (cupy.empty(128, np.float32),))
+
+
+def test_moving_what_is_outside_to_outside(cupy):
+    code = "template <class T> __global__ void kernel(T* y, const T* x) { y[threadIdx.x] = x[threadIdx.x]; }"
+    x = cupy.asarray(np.ones(128, np.float32))
+    with pytest.raises(EmulatorError, match="wrote outside"):
+        kernel(cupy, code)((1,), (130,), (cupy.empty(128, np.float32), x))
 
 
 def test_reading_what_was_never_written_is_nan(cupy):
@@ -86,10 +230,12 @@ def test_reading_what_was_never_written_is_nan(cupy):
     assert np.isnan(y.get()).all()
 
 
-def test_a_copy_arrives_when_it_is_waited_for(cupy):
+def test_a_copy_arrives_at_once_or_when_it_is_waited_for(cupy):
+    """Nobody knows when, on a device: the emulator does the one in half of the blocks and the other in the rest."""
     code = """
     template <class T> __global__ void kernel(T* y, const T* x) {
         __shared__ __align__(16) T tile[8];
+        y += 16 * blockIdx.x;
         copy_async(tile, x, 16);
         commit_copies();
         copy_async(tile + 4, x + 4, 8);
@@ -100,11 +246,13 @@ def test_a_copy_arrives_when_it_is_waited_for(cupy):
         for (int i = 0; i < 8; ++i) y[8 + i] = tile[i];
     }
     """
-    y = cupy.empty(16, np.float32)
-    kernel(cupy, code)((1,), (1,), (y, cupy.asarray(np.arange(1, 9, dtype=np.float32))))
-    np.testing.assert_array_equal(y.get()[:4], [1, 2, 3, 4])
-    assert not np.array_equal(y.get()[4:6], [5, 6])
-    np.testing.assert_array_equal(y.get()[8:], [1, 2, 3, 4, 5, 6, 0, 0])
+    y = cupy.empty((8, 16), np.float32)
+    kernel(cupy, code)((8,), (1,), (y, cupy.asarray(np.arange(1, 9, dtype=np.float32))))
+    np.testing.assert_array_equal(y.get()[:, :4], [[1, 2, 3, 4]] * 8)
+    np.testing.assert_array_equal(y.get()[:, 8:], [[1, 2, 3, 4, 5, 6, 0, 0]] * 8)
+    at_once = (y.get()[:, 4:8] == [5, 6, 0, 0]).all(axis=1)
+    assert at_once.sum() == 4
+    assert np.isnan(y.get()[~at_once, 4:8]).all()
 
 
 def test_a_copy_that_nobody_waits_for(cupy):

@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from aimv2_np.kernels.cuda.launch import FOLDER, source
+from aimv2_np.kernels.cuda.launch import FOLDER, OPTIONS, source
 from tests.support import nvrtc
 from tests.support.kernel_instances import ARCHITECTURES, SINCE, kernels
 
@@ -51,6 +51,26 @@ def test_no_index_is_divided_in_64_bits(name):
         pytest.skip(reason)
     ptx, _ = nvrtc.compile_ptx(source(name), kernels(name), 90)
     assert re.findall(r"\b(?:div|rem)\.[su]64\b", ptx) == []
+
+
+def test_the_options_are_those_that_cupy_passes(monkeypatch):
+    if reason := nvrtc.missing():
+        pytest.skip(reason)
+    from cupy.cuda import compiler
+
+    passed = []
+
+    def compile_(program, options=(), log_stream=None):
+        passed.append(options)
+        raise InterruptedError
+
+    monkeypatch.setattr(compiler._NVRTCProgram, "compile", compile_)
+    monkeypatch.setattr(compiler, "_preprocess", lambda *_: "")
+    monkeypatch.setattr(compiler, "_get_arch_for_options_for_nvrtc", lambda arch=None: (f"-arch=sm_{arch}", "cubin"))
+    with pytest.raises(InterruptedError):
+        compiler._compile_module_with_cache("", OPTIONS, arch="90")
+    (options,) = passed
+    assert sorted(options) == sorted((*OPTIONS, *nvrtc.OF_CUPY, "-arch=sm_90"))
 
 
 def test_a_warning_is_an_error():

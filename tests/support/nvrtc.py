@@ -12,6 +12,8 @@ from typing import NamedTuple
 
 from aimv2_np.kernels.cuda.launch import OPTIONS
 
+OF_CUPY = ("-ftz=true", "--device-as-default-execution-space")  # what CuPy adds to the options of every kernel
+
 
 def missing() -> str | None:
     """Why nothing can be compiled here, or None."""
@@ -47,6 +49,10 @@ def include_folders() -> tuple[str, ...]:
     return tuple(str(folder) for folder in folders if (folder / "cuda_fp16.h").exists())[:1]
 
 
+def _options() -> list[str]:
+    return [*OPTIONS, *OF_CUPY, *(f"-I{folder}" for folder in include_folders())]
+
+
 def compile_kernels(source: str, kernels: list[str], architecture: int) -> bytes:
     """The binary of these instances for `sm_<architecture>`; RuntimeError with NVRTC's messages, even warnings."""
     from cupy.cuda import nvrtc
@@ -54,7 +60,7 @@ def compile_kernels(source: str, kernels: list[str], architecture: int) -> bytes
     program = nvrtc.createProgram(source, "kernels.cu", [], [])
     for kernel in kernels:
         nvrtc.addNameExpression(program, kernel)
-    options = [*OPTIONS, f"--gpu-architecture=sm_{architecture}", *(f"-I{folder}" for folder in include_folders())]
+    options = [*_options(), f"--gpu-architecture=sm_{architecture}"]
     try:
         nvrtc.compileProgram(program, options)
         log = nvrtc.getProgramLog(program)
@@ -74,8 +80,7 @@ def compile_ptx(source: str, kernels: list[str], architecture: int) -> tuple[str
     program = nvrtc.createProgram(source, "kernels.cu", [], [])
     for kernel in kernels:
         nvrtc.addNameExpression(program, kernel)
-    include = [f"-I{folder}" for folder in include_folders()]
-    nvrtc.compileProgram(program, [*OPTIONS, f"--gpu-architecture=compute_{architecture}", *include])
+    nvrtc.compileProgram(program, [*_options(), f"--gpu-architecture=compute_{architecture}"])
     ptx = nvrtc.getPTX(program)
     names = {nvrtc.getLoweredName(program, kernel): kernel for kernel in kernels}
     nvrtc.destroyProgram(program)

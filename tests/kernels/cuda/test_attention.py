@@ -118,6 +118,17 @@ def test_growing_scores(cupy, dtype):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("way", ["products", "tiles", "tensor cores"])
+def test_several_pictures_and_masks_that_forbid_all(cupy, dtype, way):
+    """A query that may see nothing gets the mean of all values; another picture has another mask."""
+    inputs = normal(0, dtype, (2, 2, 5, 8), (2, 2, 70, 8), (2, 2, 70, 8))
+    mask = np.random.default_rng(0).random((2, 1, 5, 70)) < 0.5
+    mask[0, :, 2] = False
+    with settings_of(**WAYS[way]):
+        check(cupy, inputs, 0.35, mask)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize(("keys", "d"), [(1, 8), (31, 128), (256, 128), (70, 12), (40, 7), (33, 256)])
 def test_one_query(cupy, dtype, keys, d):
     """The pooling head's: the same query for all pictures, with stride zero."""

@@ -1,5 +1,6 @@
 """RMSNorm on the device against its textbook in float64."""
 
+import ml_dtypes
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -38,6 +39,16 @@ def test_long_rows(cupy, dtype, size):
     x, weight = normal(0, dtype, (3, size), size)
     expected = rms_norm.textbook(exact(x), exact(weight), 1e-5)
     assert_within(rms_norm(cupy.asarray(x), cupy.asarray(weight), 1e-5), expected, limit(dtype, expected))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("scale", [3e-3, 1e-30])
+def test_small_numbers(cupy, dtype, scale):
+    """Where ε decides; squares that are denormal, which CuPy's kernels flush to zero, are far below it."""
+    x, weight = normal(0, dtype, (3, 64), 64, scale=scale)
+    expected = rms_norm.textbook(exact(x), exact(weight), 1e-5)
+    smallest = max(float(ml_dtypes.finfo(DTYPES[dtype]).smallest_subnormal), 2.0**-126)
+    assert_within(rms_norm(cupy.asarray(x), cupy.asarray(weight), 1e-5), expected, limit(dtype, expected) + smallest)
 
 
 @settings(max_examples=40)

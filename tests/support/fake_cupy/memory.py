@@ -3,6 +3,7 @@
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import cycle
 from math import prod
 from threading import local
 from typing import Any
@@ -11,7 +12,8 @@ import numpy as np
 
 from tests.support.fake_cupy import devices
 
-GUARD = 512  # bytes before and behind; also the alignment, which is CuPy's
+ALIGNMENT = 512  # CuPy's; sizes are multiples of it, too
+GUARD = 16 << 10  # bytes before and behind, so that some rows too many are noticed and do no harm
 PATTERN = 0xFF  # NaN in every floating type
 
 
@@ -59,16 +61,15 @@ class MemoryPool:
 
     def malloc(self, size: int) -> "Block":
         """A block of at least `size` bytes, rounded up to 512 as CuPy does."""
-        size = -(-size // GUARD) * GUARD
+        size = -(-size // ALIGNMENT) * ALIGNMENT
         if self.limit and self.used + size > self.limit:
             raise OutOfMemoryError(size, self.used, self.limit)
         if self.allocator is not None and self.used + size > self.held:
             self._allocate(size)
-        block = Block(size + 3 * GUARD, np.uint8)  # owns its memory: views of it lead back here
+        block = Block(size + 2 * GUARD + ALIGNMENT, np.uint8)  # owns its memory: views of it lead back here
         block.view(np.ndarray)[...] = PATTERN
-        block.start = GUARD + -(block.ctypes.data + GUARD) % GUARD
-        block.size_in_use, block.pool = size, self
-        block.written, block.read = {}, {}
+        block.guard(GUARD + -(block.ctypes.data + GUARD) % ALIGNMENT, size)
+        block.pool, block.written, block.read = self, {}, {}
         live[block.ctypes.data] = block
         self.used += size
         self.held, self.peak = max(self.held, self.used), max(self.peak, self.used)
@@ -117,12 +118,26 @@ class Block(np.ndarray):
     pool: Any = None
     written: dict[Any, int]  # by which stream, and when: see `order`
     read: dict[Any, int]
+    mark = 0
+
+    def guard(self, start: int, size: int) -> None:
+        """Mark what lies before and behind the `size` bytes at `start`."""
+        self.start, self.size_in_use, self.mark = start, size, next(_marks)
+        for guard in self._guards():
+            guard[...] = self.mark
 
     def intact(self) -> bool:
         """Whether nobody wrote before or behind."""
+        return all(bool((guard == self.mark).all()) for guard in self._guards())
+
+    def _guards(self) -> list[np.ndarray]:
         plain = self.view(np.ndarray)
-        behind = plain[self.start + self.size_in_use :]
-        return bool((plain[: self.start] == PATTERN).all() and (behind == PATTERN).all())
+        return [it.view(np.uint16) for it in (plain[: self.start], plain[self.start + self.size_in_use :])]
+
+
+# NaN in every floating type, too, but another one around each array: what was read outside of one is noticed when it is
+# written outside of another.
+_marks = cycle(range(0xFFF1, 0xFFFF))
 
 
 live: "weakref.WeakValueDictionary[int, Block]" = weakref.WeakValueDictionary()

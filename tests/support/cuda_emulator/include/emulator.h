@@ -1,24 +1,18 @@
 // CUDA's language on a CPU: enough of it to run this project's kernels in one thread of the host.
 //
-// A block's threads are fibers. Each runs until it must wait for others, at __syncthreads or a warp's exchange of values;
-// then the next one runs. Blocks run one after the other, those of even number with threads in order, those of odd number
-// in reverse: a missing barrier shows in one of the two. Memory shared by a block holds NaN when the block begins, and an
-// asynchronous copy arrives only when it is waited for.
+// A block's threads are fibers (scheduler.h); blocks run one after the other. Shared memory, static and dynamic, holds
+// NaN when a block begins. An asynchronous copy arrives at once in half of the blocks, in the others when it is waited
+// for.
 #pragma once
 
-#include <setjmp.h>
-#include <ucontext.h>
-
+#include <algorithm>
 #include <cmath>
-#include <cstdint>
-#include <cstdio>
 #include <cstdlib>
-#include <cstring>
-#include <deque>
 #include <string>
 #include <type_traits>
-#include <utility>
-#include <vector>
+
+#include "checks.h"
+#include "scheduler.h"
 
 #define __global__
 #define __device__
@@ -30,9 +24,6 @@
 #define __align__(n) __attribute__((aligned(n)))
 #define __shared__ thread_local  // also at block scope, and with extern
 
-struct uint3 {
-    unsigned x, y, z;
-};
 struct dim3 {
     unsigned x = 1, y = 1, z = 1;
 };
@@ -56,168 +47,17 @@ inline float2 make_float2(float x, float y) { return {x, y}; }
 
 namespace emulator {
 
-constexpr int WARP = 32;
-constexpr size_t STACK = 128 << 10;
-constexpr size_t SHARED = 227 << 10;  // of a block on sm_90
+constexpr size_t SHARED = 227 << 10, STATIC_SHARED = 48 << 10;  // of a block on sm_90
+constexpr size_t GUARD = 1 << 10;                               // bytes behind dynamic shared memory
+constexpr unsigned char PATTERN = 0xff;                         // NaN in every floating type
 
-struct Copy {
-    void* to;
-    const void* from;
-    size_t size, valid;
-};
-
-struct Fiber {
-    uint3 thread;
-    unsigned linear;
-    bool started = false, done = false;
-    long blocked_at = -1;  // generation of the barrier it waits for
-    bool at_warp = false;
-    ucontext_t context;
-    jmp_buf resume;
-    std::vector<char> stack;
-    std::vector<Copy> copies;               // not yet committed
-    std::deque<std::vector<Copy>> pending;  // committed groups, oldest first
-};
-
-struct Barrier {
-    long generation = 0;
-    unsigned arrived = 0;
-};
-
-struct Exchange {
-    alignas(16) unsigned char slots[WARP][64];
-    Barrier barrier;
-};
-
-struct Block {
-    std::vector<Fiber> fibers;
-    std::vector<Exchange> warps;
-    Barrier barrier;
-    unsigned alive = 0;
-    jmp_buf scheduler;
-    ucontext_t home;
-    void (*body)(void*) = nullptr;
-    void* data = nullptr;
-};
-
-inline thread_local Block* block = nullptr;
-inline thread_local Fiber* fiber = nullptr;
-inline thread_local uint3 block_index;
-inline thread_local dim3 block_size, grid_size;
-inline thread_local const char* problem = nullptr;
-
-inline void yield() {
-    if (_setjmp(fiber->resume) == 0) _longjmp(block->scheduler, 1);
-}
-
-inline unsigned lane() { return fiber->linear % WARP; }
-inline Exchange& warp() { return block->warps[fiber->linear / WARP]; }
-
-inline unsigned lanes_of_warp() {
-    unsigned first = fiber->linear / WARP * WARP, all = block->fibers.size();
-    return all - first < WARP ? all - first : WARP;
-}
-
-// Until everybody who should be here is here.
-inline void wait(Barrier& barrier, unsigned expected, bool of_warp) {
-    long generation = barrier.generation;
-    if (++barrier.arrived == expected) {
-        barrier.arrived = 0;
-        ++barrier.generation;
-        return;
-    }
-    fiber->at_warp = of_warp;
-    fiber->blocked_at = generation;
-    while (barrier.generation == generation) yield();
-    fiber->blocked_at = -1;
-}
-
-inline void wait_for_warp() { wait(warp().barrier, lanes_of_warp(), true); }
-
-template <class T>
-T exchange(T value, unsigned from) {
-    static_assert(sizeof(T) <= 64);
-    Exchange& w = warp();
-    std::memcpy(w.slots[lane()], &value, sizeof(T));
-    wait_for_warp();
-    T result;
-    std::memcpy(&result, w.slots[from < lanes_of_warp() ? from : lane()], sizeof(T));
-    wait_for_warp();
-    return result;
-}
-
-inline void entry() {
-    block->body(block->data);
-    fiber->done = true;
-    --block->alive;
-    _longjmp(block->scheduler, 1);
-}
-
-inline void run_fiber(Fiber& f) {
-    fiber = &f;
-    if (_setjmp(block->scheduler)) return;
-    if (f.started) _longjmp(f.resume, 1);
-    f.started = true;
-    getcontext(&f.context);
-    f.context.uc_stack.ss_sp = f.stack.data();
-    f.context.uc_stack.ss_size = f.stack.size();
-    f.context.uc_link = nullptr;
-    makecontext(&f.context, entry, 0);
-    setcontext(&f.context);
-}
-
-// Whether a fiber can go on: not waiting, or what it waited for has happened.
-inline bool ready(const Fiber& f) {
-    if (f.done) return false;
-    if (f.blocked_at < 0) return true;
-    const Barrier& barrier = f.at_warp ? block->warps[f.linear / WARP].barrier : block->barrier;
-    return barrier.generation != f.blocked_at;
-}
-
-inline bool run_block(Block& b, bool reverse) {
-    block = &b;
-    size_t count = b.fibers.size();
-    b.alive = count;
-    b.barrier = {};
-    for (auto& w : b.warps) w.barrier = {};
-    for (auto& f : b.fibers) {
-        f.started = f.done = false;
-        f.blocked_at = -1;
-        f.copies.clear();
-        f.pending.clear();
-    }
-    while (b.alive) {
-        bool progress = false;
-        for (size_t i = 0; i < count; ++i) {
-            Fiber& f = b.fibers[reverse ? count - 1 - i : i];
-            if (!ready(f)) continue;
-            run_fiber(f);
-            progress = true;
-        }
-        if (!progress) {
-            problem = "threads of a block wait for each other for ever: a barrier that not all of them reach";
-            return false;
-        }
-    }
-    for (auto& f : b.fibers)
-        if (!f.copies.empty() || !f.pending.empty()) {
-            problem = "a thread ended before its asynchronous copies had arrived";
-            return false;
-        }
-    return true;
-}
-
-inline void arrive(std::vector<Copy>& group) {
-    for (const Copy& copy : group) {
-        std::memcpy(copy.to, copy.from, copy.valid);
-        std::memset(static_cast<char*>(copy.to) + copy.valid, 0, copy.size - copy.valid);
-    }
-}
+inline uint3 block_index;
+inline dim3 block_size, grid_size;
 
 }  // namespace emulator
 
 // Of a kernel that says `extern __shared__ … shared_memory[]`.
-alignas(128) inline thread_local unsigned char emulated_shared_memory[emulator::SHARED];
+alignas(128) inline thread_local unsigned char emulated_shared_memory[emulator::SHARED + emulator::GUARD];
 #define shared_memory emulated_shared_memory
 
 #define threadIdx (emulator::fiber->thread)
@@ -226,20 +66,43 @@ alignas(128) inline thread_local unsigned char emulated_shared_memory[emulator::
 #define gridDim (emulator::grid_size)
 #define warpSize 32
 
-inline void __syncthreads() { emulator::wait(emulator::block->barrier, emulator::block->fibers.size(), false); }
-inline void __syncwarp(unsigned = ~0u) { emulator::wait_for_warp(); }
+inline void __syncthreads() { emulator::wait_for_block(); }
+inline void __syncwarp(unsigned mask = emulator::ALL) {
+    emulator::meet<char>(mask, char(0), [](auto, auto) {});
+}
+
+namespace emulator {
 
 template <class T>
-T __shfl_sync(unsigned, T value, int from, int = 32) {
-    return emulator::exchange(value, from);
+T exchange(unsigned mask, T value, unsigned from) {
+    struct Given {
+        T value;
+        unsigned from;
+    };
+    return meet<T>(mask, Given{value, from}, [&](auto given, auto taken) {
+        for (unsigned i = 0; i < WARP; ++i) {
+            if (!(mask & lanes_of_warp() & 1u << i)) continue;
+            unsigned source = given(i).from < WARP ? given(i).from : i;
+            if (!(mask & lanes_of_warp() & 1u << source))
+                fail("lane %u takes the value of lane %u, which gives none", i, source);
+            taken(i) = given(source).value;
+        }
+    });
+}
+
+}  // namespace emulator
+
+template <class T>
+T __shfl_sync(unsigned mask, T value, int from) {
+    return emulator::exchange(mask, value, from % emulator::WARP);
 }
 template <class T>
-T __shfl_xor_sync(unsigned, T value, int mask, int = 32) {
-    return emulator::exchange(value, emulator::lane() ^ mask);
+T __shfl_xor_sync(unsigned mask, T value, int flipped) {
+    return emulator::exchange(mask, value, emulator::lane() ^ flipped);
 }
 template <class T>
-T __shfl_down_sync(unsigned, T value, unsigned delta, int = 32) {
-    return emulator::exchange(value, emulator::lane() + delta);
+T __shfl_down_sync(unsigned mask, T value, unsigned delta) {
+    return emulator::exchange(mask, value, emulator::lane() + delta);
 }
 
 inline float rsqrtf(float x) { return 1.0f / std::sqrt(x); }
@@ -268,22 +131,31 @@ void call(void (*kernel)(A...), void** args, std::index_sequence<I...>) {
     kernel(*static_cast<std::remove_cv_t<A>*>(args[I])...);
 }
 
-template <class... A>
-const char* launch(void (*kernel)(A...), const unsigned* grid, const unsigned* size, size_t shared, void** args) {
-    if (shared > SHARED) return "more shared memory than a block can have";
-    if (size[0] * size[1] * size[2] > 1024) return "more than 1024 threads in a block";
-    static thread_local Block b;
+inline void shape_block(Block& b, const unsigned* size) {
     size_t count = size[0] * size[1] * size[2];
     b.fibers.resize(count);
     b.warps.resize((count + WARP - 1) / WARP);
+    for (unsigned i = 0; i < count; ++i) {
+        b.fibers[i].linear = i;
+        b.fibers[i].thread = {i % size[0], i / size[0] % size[1], i / size[0] / size[1]};
+        b.fibers[i].stack.resize(STACK);
+    }
+}
+
+// Runs the grid, or only the first and the last `ends` of its blocks; why it could not, or null.
+template <class... A>
+const char* launch(void (*kernel)(A...), const unsigned* grid, const unsigned* size, size_t dynamic, void** args,
+                   unsigned seed, uint64_t ends) {
+    unsigned char* volatile touched = emulated_shared_memory;  // the loader makes the thread's memory on first use
+    unsigned char* dynamic_memory = touched;
+    Bytes shared = thread_local_memory();
+    size_t in_front = dynamic_memory - shared.first, statics = shared.count - sizeof emulated_shared_memory;
+    if (statics > STATIC_SHARED || statics + dynamic > SHARED) return "more shared memory than a block can have";
+    if (size[0] * size[1] * size[2] > 1024) return "more than 1024 threads in a block";
+    static Block b;
+    shape_block(b, size);
     block_size = {size[0], size[1], size[2]};
     grid_size = {grid[0], grid[1], grid[2]};
-    for (size_t i = 0; i < count; ++i) {
-        Fiber& f = b.fibers[i];
-        f.linear = i;
-        f.thread = {unsigned(i % size[0]), unsigned(i / size[0] % size[1]), unsigned(i / size[0] / size[1])};
-        f.stack.resize(STACK);
-    }
     struct Data {
         void (*kernel)(A...);
         void** args;
@@ -293,25 +165,28 @@ const char* launch(void (*kernel)(A...), const unsigned* grid, const unsigned* s
         auto* d = static_cast<Data*>(p);
         call(d->kernel, d->args, std::index_sequence_for<A...>{});
     };
-    problem = nullptr;
-    unsigned number = 0;
-    for (unsigned z = 0; z < grid[2]; ++z)
-        for (unsigned y = 0; y < grid[1]; ++y)
-            for (unsigned x = 0; x < grid[0]; ++x) {
-                block_index = {x, y, z};
-                std::memset(emulated_shared_memory, 0xff, shared);
-                if (!run_block(b, number++ % 2)) {
-                    b = Block();  // its fibers hang; begin the next launch with new ones
-                    return problem;
-                }
-            }
-    return nullptr;
+    *problem = 0;
+    FlushToZero flush;
+    CatchBadAddresses until_the_end;
+    uint64_t plane = uint64_t(grid[0]) * grid[1], blocks = plane * grid[2];
+    for (uint64_t i = 0; i < blocks && !*problem; ++i) {
+        if (ends && i == ends && blocks > 2 * ends) i = blocks - ends;
+        block_index = {unsigned(i % grid[0]), unsigned(i / grid[0] % grid[1]), unsigned(i / plane)};
+        unsigned char* end = dynamic_memory + dynamic;
+        std::memset(shared.first, PATTERN, in_front + dynamic + GUARD);
+        std::memset(dynamic_memory + sizeof emulated_shared_memory, PATTERN, statics - in_front);
+        run_block(b, seed + unsigned(i));
+        if (!*problem && std::any_of(end, end + GUARD, [](unsigned char byte) { return byte != PATTERN; }))
+            std::strcpy(problem, "a block wrote behind its dynamic shared memory");
+    }
+    if (*problem) b = Block();  // its fibers hang; begin the next launch with new ones
+    return *problem ? problem : nullptr;
 }
 
 // One letter and the size in bytes of each parameter: p8 a pointer, i4 an integer, f4 a float.
 template <class... A>
 const char* signature(void (*)(A...)) {
-    static thread_local std::string text;
+    static std::string text;
     text.clear();
     ((text += std::is_pointer_v<A> ? 'p' : std::is_floating_point_v<A> ? 'f' : std::is_integral_v<A> ? 'i' : '?',
       text += std::to_string(sizeof(A)) + " "),

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "half_types.h"
+#include "scheduler.h"
 
 namespace emulator {
 
@@ -13,58 +14,76 @@ float element(const unsigned* registers, int i) {  // i-th 16-bit number of pack
     return float(x);
 }
 
+inline void arrive(const Copy& copy) {
+    std::memcpy(copy.to, copy.from, copy.valid);
+    std::memset(static_cast<char*>(copy.to) + copy.valid, 0, 16 - copy.valid);
+}
+
 }  // namespace emulator
 
 inline float exp2_fast(float x) { return std::exp2(x); }
+
+namespace emulator {
+
+inline void need_whole_warp() {
+    if (lanes_of_warp() != ALL) fail("tensor cores need warps of 32 threads");
+}
+
+template <bool TRANSPOSED>
+void load_matrices(unsigned (&d)[4], const void* row) {
+    using Row = const uint16_t*;
+    struct Registers {
+        unsigned at[4];
+    };
+    need_whole_warp();
+    if (reinterpret_cast<uintptr_t>(row) % 16) fail("a row of a matrix does not begin at a multiple of 16 bytes");
+    auto result = meet<Registers>(ALL, static_cast<Row>(row), [](auto given, auto taken) {
+        for (unsigned i = 0; i < WARP; ++i)
+            for (unsigned m = 0; m < 4; ++m) {
+                unsigned r = i / 4, c = i % 4 * 2;
+                uint16_t low = TRANSPOSED ? given(8 * m + c)[r] : given(8 * m + r)[c];
+                uint16_t high = TRANSPOSED ? given(8 * m + c + 1)[r] : given(8 * m + r)[c + 1];
+                taken(i).at[m] = low | unsigned(high) << 16;
+            }
+    });
+    std::memcpy(d, result.at, sizeof d);
+}
+
+}  // namespace emulator
 
 // mma.sync.aligned.m16n8k16.row.col.f32.T.T.f32: d (16×8) += a (16×16) · b (16×8)
 template <class T>
 void multiply_add_16x8x16(float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2]) {
     using namespace emulator;
+    struct Sums {
+        float at[4];
+    };
     struct Operands {
         unsigned a[4], b[2];
+        Sums d;
     } mine;
     std::memcpy(mine.a, a, sizeof a);
     std::memcpy(mine.b, b, sizeof b);
-    Exchange& w = warp();
-    std::memcpy(w.slots[lane()], &mine, sizeof mine);
-    wait_for_warp();
-    auto of = [&](unsigned from) { return reinterpret_cast<const Operands*>(w.slots[from]); };
-    unsigned group = lane() / 4, t = lane() % 4;
-    for (int i = 0; i < 4; ++i) {
-        unsigned row = group + 8 * (i / 2), column = 2 * t + i % 2;
-        for (unsigned k = 0; k < 16; ++k) {
-            unsigned owner_a = row % 8 * 4 + k % 8 / 2, register_a = row / 8 + 2 * (k / 8);
-            unsigned owner_b = column * 4 + k % 8 / 2, register_b = k / 8;
-            d[i] += element<T>(&of(owner_a)->a[register_a], k % 2) * element<T>(&of(owner_b)->b[register_b], k % 2);
+    std::memcpy(mine.d.at, d, sizeof d);
+    need_whole_warp();
+    Sums result = meet<Sums>(ALL, mine, [](auto given, auto taken) {
+        float left[16][16], right[16][8];
+        for (unsigned i = 0; i < WARP; ++i) {
+            unsigned g = i / 4, t = i % 4;
+            const Operands& own = given(i);
+            for (unsigned j = 0; j < 8; ++j) left[g + j / 2 % 2 * 8][2 * t + j / 4 * 8 + j % 2] = element<T>(own.a, j);
+            for (unsigned j = 0; j < 4; ++j) right[2 * t + j / 2 * 8 + j % 2][g] = element<T>(own.b, j);
         }
-    }
-    wait_for_warp();
+        for (unsigned i = 0; i < WARP; ++i)
+            for (unsigned j = 0; j < 4; ++j) {
+                unsigned row = i / 4 + j / 2 * 8, column = i % 4 * 2 + j % 2;
+                float sum = given(i).d.at[j];
+                for (unsigned k = 0; k < 16; ++k) sum += left[row][k] * right[k][column];
+                taken(i).at[j] = sum;
+            }
+    });
+    std::memcpy(d, result.at, sizeof d);
 }
-
-namespace emulator {
-
-template <bool TRANSPOSED>
-void load_matrices(unsigned (&d)[4], const void* row) {
-    if (reinterpret_cast<uintptr_t>(row) % 16) std::abort();  // as the hardware demands
-    Exchange& w = warp();
-    std::memcpy(w.slots[lane()], &row, sizeof row);
-    wait_for_warp();
-    for (int m = 0; m < 4; ++m) {
-        uint16_t pair[2];
-        for (int i = 0; i < 2; ++i) {
-            unsigned r = lane() / 4, c = lane() % 4 * 2 + i;
-            if (TRANSPOSED) std::swap(r, c);
-            const uint16_t* from;
-            std::memcpy(&from, w.slots[8 * m + r], sizeof from);
-            pair[i] = from[c];
-        }
-        d[m] = pair[0] | unsigned(pair[1]) << 16;
-    }
-    wait_for_warp();
-}
-
-}  // namespace emulator
 
 // ldmatrix.sync.aligned.m8n8.x4(.trans).shared.b16
 inline void load_matrices(unsigned (&d)[4], const void* row) { emulator::load_matrices<false>(d, row); }
@@ -72,8 +91,12 @@ inline void load_matrices_transposed(unsigned (&d)[4], const void* row) { emulat
 
 // cp.async.cg.shared.global with `valid` bytes of 16, the rest zero
 inline void copy_async(void* to, const void* from, unsigned valid) {
-    if (reinterpret_cast<uintptr_t>(to) % 16 || reinterpret_cast<uintptr_t>(from) % 16) std::abort();
-    emulator::fiber->copies.push_back({to, from, 16, valid});
+    using namespace emulator;
+    if (reinterpret_cast<uintptr_t>(to) % 16 || reinterpret_cast<uintptr_t>(from) % 16)
+        fail("an asynchronous copy begins or ends at an address that is no multiple of 16 bytes");
+    if (valid > 16) fail("an asynchronous copy of %u bytes; 16 are the most", valid);
+    fiber->copies.push_back({to, from, valid});
+    if (block->copies_at_once) arrive(fiber->copies.back());
 }
 inline void commit_copies() {
     emulator::fiber->pending.push_back(std::move(emulator::fiber->copies));
@@ -82,10 +105,9 @@ inline void commit_copies() {
 template <int GROUPS>
 void wait_for_copies() {  // until at most GROUPS of the committed groups are under way
     auto& pending = emulator::fiber->pending;
-    while (pending.size() > GROUPS) {
-        emulator::arrive(pending.front());
-        pending.pop_front();
-    }
+    for (; pending.size() > GROUPS; pending.pop_front())
+        for (const emulator::Copy& copy : pending.front())
+            if (!emulator::block->copies_at_once) emulator::arrive(copy);
 }
 
 template <class T>
