@@ -103,7 +103,7 @@ class Aimv2Model(PretrainedModel):
         for array in found:
             if array is not None:
                 check_finite(self, array)
-        return Aimv2Output(None, *found, text_model_output=text, vision_model_output=vision)
+        return Aimv2Output(**found._asdict(), text_model_output=text, vision_model_output=vision)
 
     @running
     def encode_images(
