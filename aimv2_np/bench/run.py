@@ -45,7 +45,7 @@ class Plan:
         seconds: for each combination, at least; three passes at least, too.
         profile: whether to time every operation.
         cold: how many fresh processes to time from their start to the first feature.
-        processes: so many processes at once on one checkpoint, to see what memory they share; 0 or 1: none.
+        processes: so many processes at once on one checkpoint, to see what memory they share.
         layers: only so many blocks of a random model.
 
     Raises:
@@ -60,7 +60,7 @@ class Plan:
     seconds: float = 5.0
     profile: bool = False
     cold: int = 3
-    processes: int = 0
+    processes: int | None = None
     layers: int | None = None
 
     def check(self) -> None:
@@ -208,7 +208,7 @@ def summarise_cold(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
 def _sharing(
     it: Specimen, plan: Plan, given: dict[str, Any], threads: int, tell: Callable[[str], None]
 ) -> dict[str, Any] | None:
-    if plan.processes < 2:
+    if not plan.processes:
         return None
     tell(f"{it.name}: {plan.processes} processes on one checkpoint")
     arguments = {"folder": str(it.folder), "given": given, "batch": 1}

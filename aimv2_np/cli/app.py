@@ -20,7 +20,7 @@ from aimv2_np.cli.info import info_command
 from aimv2_np.cli.knn import knn_command
 from aimv2_np.cli.models import models_command
 from aimv2_np.cli.options import debug_option
-from aimv2_np.cli.output import one_line
+from aimv2_np.cli.output import fail, one_line
 from aimv2_np.cli.record import record_command
 from aimv2_np.cli.search import search_command
 from aimv2_np.cli.verify import verify_command
@@ -46,10 +46,7 @@ class App(click.Group):
             _discard_output()
             ctx.exit(BROKEN_PIPE)
         except Exception as error:
-            if ctx.ensure_object(dict).get("debug"):
-                raise
-            click.echo(f"error: {one_line(error)}", err=True)
-            ctx.exit(1)
+            fail(ctx, error, 1)
         return result
 
 

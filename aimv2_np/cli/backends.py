@@ -13,9 +13,7 @@ def tell_backends(as_json: bool) -> None:
     if as_json:
         output.print_json(found)
         return
-    table = output.table()
-    table.add_column(style="cyan", no_wrap=True)
-    table.add_column(overflow="fold")
+    table = output.facts()
     numpy, cupy = found["numpy"], found["cupy"]
     threads = f", {output.plural(numpy['threads'], 'thread')}" if numpy["threads"] else ""
     table.add_row("python", found["python"])

@@ -55,9 +55,7 @@ def demo_command(images: tuple[str, ...], path: str | None, force: bool, where: 
     _print(screen, result, titles, known=not images)
     screen.print()
     screen.print(_verdict(result, samples) if samples else "The model knows coloured shapes; all else it must guess.")
-    facts = output.table()
-    facts.add_column(style="cyan", no_wrap=True)
-    facts.add_column(overflow="fold")
+    facts = output.facts()
     facts.add_row("model", f"aimv2-tiny-shapes, {model.num_parameters():,} parameters, {model.dtype}")
     facts.add_row(
         "backend", f"{output.place_of(model)}: loaded in {_ms(loaded - began)}, classified in {_ms(done - loaded)}"

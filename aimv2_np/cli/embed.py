@@ -6,7 +6,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from aimv2_np.cli import output
-from aimv2_np.cli.options import debug_option, max_patches_option, place_options, revision_option
+from aimv2_np.cli.options import (
+    advising_force,
+    debug_option,
+    max_patches_option,
+    or_embedded,
+    place_options,
+    revision_option,
+)
 
 if TYPE_CHECKING:
     from aimv2_np.tasks import Embedding
@@ -27,7 +34,7 @@ SHOWN = 10  # broken pictures that are named as they are met
 )  # fmt: skip
 @click.option("--normalize", is_flag=True, help="Scale every vector to length one.")
 @click.option("--strict", is_flag=True, help="Stop at the first picture that cannot be read.")
-@click.option("--force", is_flag=True, help="Overwrite a file that is there.")
+@click.option("--force", "overwrite", is_flag=True, help="Overwrite a file that is there.")
 @click.option("--restart", is_flag=True, help="Begin anew, whatever an interrupted run has left.")
 @click.option("--batch-size", type=click.IntRange(1), default=16, show_default=True, help="Pictures at a time.")
 @max_patches_option
@@ -40,21 +47,7 @@ SHOWN = 10  # broken pictures that are named as they are met
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @debug_option
 def embed_command(
-    paths: tuple[str, ...],
-    path: str,
-    model: str | None,
-    revision: str | None,
-    features: str | None,
-    normalize: bool,
-    strict: bool,
-    force: bool,
-    restart: bool,
-    batch_size: int,
-    max_patches: int | None,
-    threads: int | None,
-    save_every: int,
-    where: dict[str, Any],
-    as_json: bool,
+    paths: tuple[str, ...], path: str, model: str | None, where: dict[str, Any], as_json: bool, **options: Any
 ) -> None:
     """Compute features of all pictures that PATHs name, into one FILE.
 
@@ -70,27 +63,18 @@ def embed_command(
     """
     from aimv2_np.tasks import embed
 
-    if model is None:
-        output.note("the embedded model knows coloured shapes only; for photos, pass --model")
+    or_embedded(model)  # for its note
     broken = 0
 
     def tell(name: str, reason: str) -> None:
         nonlocal broken
         broken += 1
         if broken <= SHOWN:
-            click.echo(f"left out: {output.one_line(f'{name}: {reason}')}", err=True)
+            output.left_out(name, reason)
 
-    hub: dict[str, Any] = {"revision": revision} if revision else {}
     began = time.perf_counter()
-    with output.progress_with_rate("embedding") as advance:
-        try:
-            done = embed(
-                paths, path, model=model, features=features, normalize=normalize, strict=strict, overwrite=force,
-                restart=restart, batch_size=batch_size, max_patches=max_patches, threads=threads,
-                save_every=save_every, **where, progress=advance, on_broken=tell, **hub,
-            )  # fmt: skip
-        except FileExistsError as error:
-            raise FileExistsError(f"{path} exists already; name another file, or overwrite it with --force") from error
+    with output.progress("embedding") as advance, advising_force(path):
+        done = embed(paths, path, model=model, **where, progress=advance, on_broken=tell, **options)
     if broken > SHOWN:
         click.echo(f"left out: {broken - SHOWN} more (--json names all)", err=True)
     seconds = time.perf_counter() - began

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 import click
 
-from aimv2_np.cli.output import one_line
+from aimv2_np.cli.output import fail
 
 SAME, DIFFERENT, CANNOT_COMPARE = 0, 1, 2
 
@@ -18,7 +18,4 @@ def comparing(ctx: click.Context) -> Iterator[None]:
     except (click.exceptions.Exit, click.ClickException, click.Abort, BrokenPipeError):
         raise
     except Exception as error:
-        if ctx.ensure_object(dict).get("debug"):
-            raise
-        click.echo(f"error: {one_line(error)}", err=True)
-        ctx.exit(CANNOT_COMPARE)
+        fail(ctx, error, CANNOT_COMPARE)

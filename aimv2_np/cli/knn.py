@@ -6,7 +6,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from aimv2_np.cli import output
-from aimv2_np.cli.options import debug_option, max_patches_option, place_options, revision_option
+from aimv2_np.cli.options import (
+    check_free,
+    debug_option,
+    max_patches_option,
+    or_embedded,
+    place_options,
+    revision_option,
+)
 
 if TYPE_CHECKING:
     from aimv2_np.tasks import KnnResult, Labelled
@@ -61,24 +68,18 @@ def knn_command(
     aimv2-np knn photos/train photos/test --save features \\
         --model apple/aimv2-large-patch14-224
     """
-    from aimv2_np.files.files import refuse_existing
     from aimv2_np.tasks import knn_folders
 
-    if plot:
-        try:
-            refuse_existing(Path(plot), force)  # before anything is computed
-        except FileExistsError as error:
-            raise FileExistsError(f"{plot} exists already; name another, or overwrite it with --force") from error
-    if model is None and (Path(train).is_dir() or Path(test).is_dir()):
-        output.note("the embedded model knows coloured shapes only; for photos, pass --model")
-    with output.progress_with_rate("embedding") as advance:
+    check_free(plot, force)
+    if Path(train).is_dir() or Path(test).is_dir():
+        or_embedded(model)  # for its note
+    with output.progress("embedding") as advance:
         result, known, asked = knn_folders(
             train, test, k=neighbours, weights=weights, save=save, model=model, features=features,
-            max_patches=max_patches, **where, progress=advance,
-            **({"revision": revision} if revision else {}),
+            max_patches=max_patches, **where, progress=advance, revision=revision,
         )  # fmt: skip
     for name, reason in (*known.broken, *asked.broken):
-        click.echo(f"left out: {output.one_line(f'{name}: {reason}')}", err=True)
+        output.left_out(name, reason)
     if plot:
         from aimv2_np.viz import draw_confusion, save_png
 

@@ -24,17 +24,13 @@ def models_command(as_json: bool) -> None:
     from aimv2_np.storage.released import LICENCE, RELEASED
 
     if as_json:
-        output.print_json([{**asdict(it), "two_towers": it.two_towers} for it in RELEASED])
+        output.print_json([{**asdict(released), "two_towers": released.two_towers} for released in RELEASED])
         return
-    table = output.table(header=True)
-    table.add_column("id", style="cyan", no_wrap=True)
-    for title in ("pixels", "parameters", "float32", "top-1"):
-        table.add_column(title, justify="right")
-    for it in RELEASED:
-        table.add_row(
-            it.id, str(it.image_size or "any"), f"{it.parameters / 1e6:,.0f} M", output.bytes_of(4 * it.parameters),
-            _top1(it),
-        )  # fmt: skip
+    table = output.figures("id", "pixels", "parameters", "float32", "top-1")
+    for released in RELEASED:
+        numbers = released.parameters
+        size = (str(released.image_size or "any"), f"{numbers / 1e6:,.0f} M", output.bytes_of(4 * numbers))
+        table.add_row(released.id, *size, _top1(released))
     screen = output.console()
     screen.print(table)
     screen.print()
@@ -44,7 +40,5 @@ def models_command(as_json: bool) -> None:
     )
 
 
-def _top1(it: "Released") -> str:
-    if it.top1 is None:
-        return ""
-    return f"{it.top1:.1f}" + ("*" if it.two_towers else " ")
+def _top1(released: "Released") -> str:
+    return "" if released.top1 is None else f"{released.top1:.1f}" + ("*" if released.two_towers else " ")

@@ -6,7 +6,14 @@ from typing import Any
 import click
 
 from aimv2_np.cli import output
-from aimv2_np.cli.options import Several, debug_option, max_patches_option, place_options, revision_option
+from aimv2_np.cli.options import (
+    Several,
+    advising_force,
+    debug_option,
+    max_patches_option,
+    place_options,
+    revision_option,
+)
 
 
 @click.command("record", cls=Several)
@@ -58,11 +65,9 @@ def record_command(
     if not_causal and not texts:
         raise click.UsageError("--not-causal is about texts, and there are none; add --texts or drop it")
     parts = parse_slices(slices)
-    try:
+    with advising_force(path):
         check_place(path, force)  # before a model is fetched
-    except FileExistsError as error:
-        raise FileExistsError(f"{path} exists already; name another file, or overwrite it with --force") from error
-    with output.loading(f"loading {model}", loads=model) as progress:
+    with output.progress(f"loading {model}", loads=model) as progress:
         network, inputs = load_with_inputs(
             model, images, texts, **where, max_patches=max_patches, revision=revision, progress=progress
         )

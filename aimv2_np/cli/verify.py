@@ -82,17 +82,15 @@ def _tell(result: "Verified", what: str, as_json: bool) -> None:
     screen = output.console()
     worst = comparison.worst[0] if comparison.worst else None
     if comparison.equal:
-        activations = [it for it in comparison.differences if not it.path.startswith("inputs/")]
-        number = output.plural(len(activations), "activation")
+        activations = sum(not difference.path.startswith("inputs/") for difference in comparison.differences)
+        number = output.plural(activations, "activation")
         screen.print(f"OK: {output.printable(what)} computes what Transformers computes, {number}", style="bold green")
     else:
         screen.print(
             f"DIFFERENT: {output.printable(what)} does not compute what Transformers computes", style="bold red"
         )
         screen.print(output.printable(comparison.explanation), soft_wrap=True)
-    facts = output.table()
-    facts.add_column(style="cyan", no_wrap=True)
-    facts.add_column(overflow="fold")
+    facts = output.facts()
     if worst is not None:
         bound = f"{worst.relative:.1e} relative at {worst.path}; rounding explains {worst.tolerance:.1e}"
         facts.add_row("largest error", output.printable(bound))
@@ -104,8 +102,8 @@ def _tell(result: "Verified", what: str, as_json: bool) -> None:
 def _tell_published(result: "PublishedResult", as_json: bool) -> None:
     if as_json:
         attempts = [
-            {"attention": it.attention, "equal": it.equal, "max_abs": it.max_abs, "found": it.found}
-            for it in result.attempts
+            {name: getattr(attempt, name) for name in ("attention", "equal", "max_abs", "found")}
+            for attempt in result.attempts
         ]
         facts = {"equal": result.equal, "model": result.name, "output": result.expected.output}
         output.print_json(

@@ -70,7 +70,7 @@ def test_json_and_plot(folders, tmp_path):
     assert refused.exit_code == 1
     assert (
         refused.stderr
-        == f"error: {tmp_path / 'confusion.png'} exists already; name another, or overwrite it with --force\n"
+        == f"error: {tmp_path / 'confusion.png'} exists already; name another file, or overwrite it with --force\n"
     )
     assert (tmp_path / "confusion.png").read_bytes() == before
     assert run(folders / "train", folders / "test", *options, "--force").exit_code == 0
