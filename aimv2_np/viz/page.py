@@ -14,14 +14,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aimv2_np.models.aimv2 import Aimv2Model
-from aimv2_np.models.vision import Aimv2VisionModel
 from aimv2_np.network.contrastive import l2_normalize
-from aimv2_np.processing import Aimv2ImageProcessor, Aimv2Processor
 from aimv2_np.viz.atlas import Atlas
 from aimv2_np.viz.explanation import Explanation, explain
 from aimv2_np.viz.features import patch_colors
-from aimv2_np.viz.towers import check_head, check_layer, check_patch, vision_tower
+from aimv2_np.viz.towers import VisionModel, VisionProcessor, check_head, check_layer, check_patch, vision_tower
 
 MOST_BYTES = 4_900_000  # of the page
 PICTURE_BYTES = 400_000  # of the picture in it, as a file
@@ -30,8 +27,8 @@ FIXED = 60_000  # bytes for the page's own text, and names
 
 
 def explanation_page(
-    model: Aimv2Model | Aimv2VisionModel,
-    processor: Aimv2Processor | Aimv2ImageProcessor,
+    model: VisionModel,
+    processor: VisionProcessor,
     image: Any,
     captions: Sequence[str] = (),
     *,
