@@ -129,39 +129,34 @@ class _Watch:
         finally:
             seconds = time.perf_counter() - began
             stack.pop()
-        self._add(op, args, kwargs, result, seconds, inside, stack[-1] if stack else None)
+        inside.flops += self._add(op, args, kwargs, result, seconds - inside.seconds, inside.flops)
+        if stack:
+            stack[-1].seconds += seconds
+            stack[-1].flops += inside.flops
         return result
 
     def _add(
-        self,
-        op: Operation[..., Any],
-        args: Any,
-        kwargs: Any,
-        result: Any,
-        seconds: float,
-        inside: _Call,
-        outside: _Call | None,
-    ) -> None:
+        self, op: Operation[..., Any], args: Any, kwargs: Any, result: Any, seconds: float, flops_inside: int
+    ) -> int:
+        """Enter a call, with the seconds of its own, and return the operations of its own."""
         name = op.textbook.__name__
         weights = [] if name in PRODUCTS_OF else list(_weights(op, args, kwargs))
         shapes = _shapes(weights, args[0], result)
         flops = PRODUCTS_OF[name](*args, **kwargs) if name in PRODUCTS_OF else sum(shape.flops for shape in shapes)
-        if inside.flops:  # the products are those of the operations that it called
+        if flops_inside:  # the products are those of the operations that it called
             shapes, flops = [], 0
-        label = " ".join([name, *dict.fromkeys(f"{it.k}->{it.n}" for it in shapes)])
+        label = " ".join([name, *dict.fromkeys(f"{shape.k}->{shape.n}" for shape in shapes)])
         arrays = chain(_arrays([*args, *kwargs.values()]), _arrays([result]))
         with self._lock:
             self.threads.add(threading.get_ident())
             entry = self.profile.entries.setdefault(label, Entry())
             entry.calls += 1
-            entry.seconds += seconds - inside.seconds
+            entry.seconds += seconds
             entry.moved += sum(array.nbytes for array in arrays)
             entry.flops += flops
             for shape in shapes:
                 entry.shapes[shape] = entry.shapes.get(shape, 0) + shape.flops
-        if outside is not None:
-            outside.seconds += seconds
-            outside.flops += flops + inside.flops
+        return flops
 
 
 def _weights(op: Operation[..., Any], args: Any, kwargs: Any) -> Iterator[Array]:

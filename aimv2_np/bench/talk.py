@@ -110,28 +110,17 @@ def serve(functions: Mapping[str, Callable[..., Any]]) -> None:
 
     What libraries print goes to stderr: stdout is for answers.
     """
-    out = _own_stdout()
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)  # for libraries in C too
     for line in sys.stdin:
-        it = json.loads(line)
+        asked = json.loads(line)
         try:
-            reply = {"answer": functions[it["request"]](**it["arguments"])}
+            reply = {"answer": functions[asked["request"]](**asked["arguments"])}
         except Exception as error:  # whatever it is, the other side is to say it
             reply = {"error": f"{type(error).__name__}: {error}"}
-        out(reply)
+        print(json.dumps(reply), file=answers, flush=True)
 
 
 def speak(answer: Any) -> None:
     """Give one answer without having been asked."""
     print(json.dumps({"answer": answer}), flush=True)
-
-
-def _own_stdout() -> Callable[[Any], None]:
-    """A function that writes to what is stdout now; stdout itself becomes stderr, for libraries in C too."""
-    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)
-
-    def write(reply: Any) -> None:
-        answers.write(json.dumps(reply) + "\n")
-        answers.flush()
-
-    return write

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from aimv2_np.cli import output
-from aimv2_np.cli.options import debug_option, max_patches_option, or_embedded, place_options, revision_option
+from aimv2_np.cli.options import debug_option, loading_options, max_patches_option, or_embedded
 
 if TYPE_CHECKING:
     from aimv2_np.tasks import Classification
@@ -19,14 +19,13 @@ BAR, SHOWN = 24, 10  # width of a bar; most labels per picture in the table
 @click.option("--labels", metavar="A,B,...", multiple=True, help='Labels, separated by commas: "a cat,a dog".')
 @click.option("--label", metavar="TEXT", multiple=True, help="One label, which may hold commas; repeat for more.")
 @click.option("--model", metavar="FOLDER|ID", help="A two-tower checkpoint.  [default: the embedded tiny model]")
-@revision_option
 @click.option(
     "--template", "templates", multiple=True,
     help='Text around each label: "a photo of a {}"; repeat to take the mean of several.  [default: {}]',
 )  # fmt: skip
 @click.option("--top", type=click.IntRange(1), metavar="K", help="Only the K most probable labels of each picture.")
 @max_patches_option
-@place_options
+@loading_options
 @click.option("--json", "as_json", is_flag=True, help="Print JSON: a list of {image, probabilities: {label: p}, top}.")
 @debug_option
 def classify_command(
@@ -34,7 +33,6 @@ def classify_command(
     labels: tuple[str, ...],
     label: tuple[str, ...],
     model: str | None,
-    revision: str | None,
     templates: tuple[str, ...],
     top: int | None,
     max_patches: int | None,
@@ -54,7 +52,7 @@ def classify_command(
     name, place = or_embedded(model)
     began = time.perf_counter()
     with output.progress(f"loading {name}", loads=place) as progress:
-        network, processor = load_classifier(place, **where, revision=revision, progress=progress)
+        network, processor = load_classifier(place, **where, progress=progress)
     loaded = time.perf_counter()
     with output.progress("classifying") as advance:
         result = classify(

@@ -5,8 +5,7 @@ from typing import TYPE_CHECKING
 import click
 
 from aimv2_np.cli import output
-from aimv2_np.cli.exit_codes import DIFFERENT, SAME, comparing
-from aimv2_np.cli.options import check_free, debug_option
+from aimv2_np.cli.options import DIFFERENT, SAME, check_free, comparing, debug_option
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -58,31 +57,13 @@ def compare_command(
         --model apple/aimv2-large-patch14-224 \\
         --map "blocks.*.mlp=encoder.layers.*.ffn" --html report.html
     """
-    with comparing(ctx):
-        result = _run(reference, other, model, mapping, _tolerances(rtol, dtype), html, force)
-        if as_json:
-            output.print_json(result.to_dict())
-        else:
-            _print(output.console(), result)
-            if html:
-                click.echo(f"\nchart: {output.printable(html)}")
-    ctx.exit(SAME if result.equal else DIFFERENT)
-
-
-def _run(
-    reference: str,
-    other: str,
-    model: str | None,
-    mapping: tuple[str, ...],
-    tolerances: "Tolerances",
-    html: str | None,
-    force: bool,
-) -> "Comparison":
     from aimv2_np import load
     from aimv2_np.comparison import compare
     from aimv2_np.comparison.html import page
     from aimv2_np.files.files import atomic_write
 
+    comparing(ctx)
+    tolerances = _tolerances(rtol, dtype)
     check_free(html, force)
     with output.waiting("comparing", loads=model):
         network = load(model) if model else None
@@ -90,7 +71,13 @@ def _run(
     if html:
         with atomic_write(html, overwrite=force) as file:
             file.write(page(result, reference, other).encode())
-    return result
+    if as_json:
+        output.print_json(result.to_dict())
+    else:
+        _print(output.console(), result)
+        if html:
+            click.echo(f"\nchart: {output.printable(html)}")
+    ctx.exit(SAME if result.equal else DIFFERENT)
 
 
 def _tolerances(rtol: tuple[str, ...], dtype: str | None) -> "Tolerances":

@@ -6,14 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from aimv2_np.cli import output
-from aimv2_np.cli.options import (
-    advising_force,
-    debug_option,
-    max_patches_option,
-    or_embedded,
-    place_options,
-    revision_option,
-)
+from aimv2_np.cli.options import advising_force, debug_option, loading_options, max_patches_option, or_embedded
 
 if TYPE_CHECKING:
     from aimv2_np.tasks import Embedding
@@ -27,7 +20,6 @@ SHOWN = 10  # broken pictures that are named as they are met
 @click.option(
     "--model", metavar="FOLDER|ID", help="A checkpoint with a vision tower.  [default: the embedded tiny model]"
 )
-@revision_option
 @click.option(
     "--features", type=click.Choice(["projected", "pooled", "cls", "mean", "tokens"]),
     help="Which features.  [default: the first of projected, pooled and mean that the model has]",
@@ -43,7 +35,7 @@ SHOWN = 10  # broken pictures that are named as they are met
     "--save-every", type=click.IntRange(1), default=4096, show_default=True,
     help="Save after so many pictures; after 20 seconds anyway.",
 )  # fmt: skip
-@place_options
+@loading_options
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @debug_option
 def embed_command(

@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from aimv2_np.cli import output
-from aimv2_np.cli.options import Several, check_free, debug_option, or_embedded, place_options, revision_option
+from aimv2_np.cli.options import Several, check_free, debug_option, loading_options, or_embedded
 
 SUFFIXES = (".png", ".html", ".htm")
 
@@ -31,9 +31,8 @@ def _patch(_: click.Context, __: click.Parameter, value: str | None) -> tuple[in
 @click.option("--layer", type=int, default=-1, show_default=True, help="Which layer, from 0; -1 is the last.")
 @click.option("--head", type=int, help="Which attention head, from 0.  [default: the mean of all]")
 @click.option("--model", metavar="FOLDER|ID", help="A checkpoint with a vision tower.  [default: the embedded model]")
-@revision_option
 @click.option("--force", is_flag=True, help="Overwrite a file that is there.")
-@place_options
+@loading_options
 @debug_option
 def explain_command(
     image: str,
@@ -43,7 +42,6 @@ def explain_command(
     layer: int,
     head: int | None,
     model: str | None,
-    revision: str | None,
     force: bool,
     where: dict[str, Any],
 ) -> None:
@@ -62,7 +60,7 @@ def explain_command(
     check_free(path, force)
     name, folder = or_embedded(model)
     with output.progress(f"loading {name}", loads=folder) as progress:
-        network, processor = _load(folder, bool(texts), revision, **where, progress=progress)
+        network, processor = _load(folder, bool(texts), **where, progress=progress)
     with output.waiting("looking"):
         arguments: dict[str, Any] = {"captions": texts, "patch": patch, "layer": layer, "head": head}
         if place.suffix.lower() == ".png":
@@ -75,7 +73,7 @@ def explain_command(
     click.echo(output.printable(f"{path}: {output.bytes_of(place.stat().st_size)}"))
 
 
-def _load(folder: str | Path, captions: bool, revision: str | None, **options: Any) -> tuple[Any, Any]:
+def _load(folder: str | Path, captions: bool, *, revision: str | None, **options: Any) -> tuple[Any, Any]:
     from aimv2_np import Aimv2Processor, load
     from aimv2_np.config import config_from_pretrained
     from aimv2_np.viz.towers import check_kind

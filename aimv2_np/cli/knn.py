@@ -6,14 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from aimv2_np.cli import output
-from aimv2_np.cli.options import (
-    check_free,
-    debug_option,
-    max_patches_option,
-    or_embedded,
-    place_options,
-    revision_option,
-)
+from aimv2_np.cli.options import check_free, debug_option, loading_options, max_patches_option, or_embedded
 
 if TYPE_CHECKING:
     from aimv2_np.tasks import KnnResult, Labelled
@@ -24,7 +17,7 @@ SHOWN = 12  # classes up to which the whole matrix is printed; above, the pairs 
 @click.command("knn")
 @click.argument("train", metavar="TRAIN")
 @click.argument("test", metavar="TEST")
-@click.option("-k", "neighbours", type=click.IntRange(1), help="Neighbours.  [default: 20, or all of fewer]")
+@click.option("-k", "k", type=click.IntRange(1), help="Neighbours.  [default: 20, or all of fewer]")
 @click.option(
     "--weights", type=click.Choice(["softmax", "distance", "uniform"]), default="softmax", show_default=True,
     help="How neighbours count: e^(cosine/0.07), 1/distance, or all alike.",
@@ -32,7 +25,6 @@ SHOWN = 12  # classes up to which the whole matrix is printed; above, the pairs 
 @click.option(
     "--model", metavar="FOLDER|ID", help="A checkpoint with a vision tower.  [default: the embedded tiny model]"
 )
-@revision_option
 @click.option(
     "--features", type=click.Choice(["projected", "pooled", "cls", "mean"]),
     help="Which features.  [default: the first of projected, pooled and mean that the model has]",
@@ -41,23 +33,18 @@ SHOWN = 12  # classes up to which the whole matrix is printed; above, the pairs 
 @click.option("--plot", metavar="FILE", help="Draw the confusion matrix (PNG; needs the extra viz).")
 @click.option("--force", is_flag=True, help="Overwrite a plot that is there.")
 @max_patches_option
-@place_options
+@loading_options
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @debug_option
 def knn_command(
     train: str,
     test: str,
-    neighbours: int | None,
-    weights: str,
     model: str | None,
-    revision: str | None,
-    features: str | None,
-    save: str | None,
     plot: str | None,
     force: bool,
-    max_patches: int | None,
     where: dict[str, Any],
     as_json: bool,
+    **options: Any,
 ) -> None:
     """Classify the pictures in TEST by their nearest neighbours in TRAIN.
 
@@ -74,10 +61,7 @@ def knn_command(
     if Path(train).is_dir() or Path(test).is_dir():
         or_embedded(model)  # for its note
     with output.progress("embedding") as advance:
-        result, known, asked = knn_folders(
-            train, test, k=neighbours, weights=weights, save=save, model=model, features=features,
-            max_patches=max_patches, **where, progress=advance, revision=revision,
-        )  # fmt: skip
+        result, known, asked = knn_folders(train, test, model=model, **where, progress=advance, **options)
     for name, reason in (*known.broken, *asked.broken):
         output.left_out(name, reason)
     if plot:
@@ -87,7 +71,7 @@ def knn_command(
     if as_json:
         output.print_json(_as_json(result, known, asked))
     else:
-        _print(result, known, asked, weights)
+        _print(result, known, asked, options["weights"])
 
 
 def _as_json(result: "KnnResult", known: "Labelled", asked: "Labelled") -> dict[str, Any]:

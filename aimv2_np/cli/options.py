@@ -58,6 +58,24 @@ def place_options(command: Callable[..., R]) -> Callable[..., R]:
     return located
 
 
+def loading_options(command: Callable[..., R]) -> Callable[..., R]:
+    """`place_options` of commands that load a model from a folder or the hub: `where` has its revision too."""
+
+    @wraps(command)
+    def located(*args: Any, where: dict[str, Any], revision: str | None, **others: Any) -> R:
+        return command(*args, where={**where, "revision": revision}, **others)
+
+    return place_options(revision_option(located))
+
+
+SAME, DIFFERENT, CANNOT_COMPARE = 0, 1, 2  # exit codes of commands that compare
+
+
+def comparing(ctx: click.Context) -> None:
+    """After an error this command exits with 2: 1 would say that something is different."""
+    ctx.ensure_object(dict)["failure"] = CANNOT_COMPARE
+
+
 def or_embedded(model: str | None) -> tuple[str, str | Path]:
     """What --model names, and where that is: the folder or hub id, or the embedded model, with a note what it knows."""
     from aimv2_np.data import tiny_model_path

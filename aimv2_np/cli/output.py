@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
 from threading import Timer
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -115,14 +115,6 @@ def note(text: str) -> None:
 def left_out(name: str, reason: str) -> None:
     """A picture that cannot be read, on stderr."""
     click.echo(f"left out: {one_line(f'{name}: {reason}')}", err=True)
-
-
-def fail(ctx: click.Context, error: Exception, code: int) -> NoReturn:
-    """One line on stderr, and the exit code; with --debug the error goes on to Python, which shows the traceback."""
-    if ctx.ensure_object(dict).get("debug"):
-        raise error
-    click.echo(f"error: {one_line(error)}", err=True)
-    ctx.exit(code)
 
 
 @contextmanager

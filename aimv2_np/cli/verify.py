@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from aimv2_np.cli import output
-from aimv2_np.cli.exit_codes import DIFFERENT, SAME, comparing
-from aimv2_np.cli.options import Several, debug_option, place_options
+from aimv2_np.cli.options import DIFFERENT, SAME, Several, comparing, debug_option, place_options
 
 if TYPE_CHECKING:
     from aimv2_np.comparison.published import PublishedResult
@@ -53,24 +52,19 @@ def verify_command(
         raise click.UsageError("--image, --texts and --as belong to a --model; pass one")
     if against is None and model is not None and (len(images) != 1 or texts):
         raise click.UsageError("--model needs the one --image of the published numbers; or pass --against transformers")
-    with comparing(ctx), output.waiting("verifying", loads=model):
-        if against:
-            from aimv2_np.comparison.verify import verify_against_transformers
+    comparing(ctx)
+    from aimv2_np.comparison.published import verify_published
+    from aimv2_np.comparison.verify import verify_against_transformers, verify_embedded
 
-            result: Any = verify_against_transformers(model, images, texts, **where)
-        elif model:
-            from aimv2_np.comparison.published import verify_published
-
-            result = verify_published(model, images[0], name=name, **where)
-        else:
-            from aimv2_np.comparison.verify import verify_embedded
-
-            result = verify_embedded(**where)
     if model and not against:
-        _tell_published(result, as_json)
-        ctx.exit(SAME if result.equal else DIFFERENT)
-    _tell(result, model or "the embedded model", as_json)
-    ctx.exit(SAME if result.comparison.equal else DIFFERENT)
+        with output.waiting("verifying", loads=model):
+            published = verify_published(model, images[0], name=name, **where)
+        _tell_published(published, as_json)
+        ctx.exit(SAME if published.equal else DIFFERENT)
+    with output.waiting("verifying", loads=model):
+        live = verify_against_transformers(model, images, texts, **where) if against else verify_embedded(**where)
+    _tell(live, model or "the embedded model", as_json)
+    ctx.exit(SAME if live.comparison.equal else DIFFERENT)
 
 
 def _tell(result: "Verified", what: str, as_json: bool) -> None:

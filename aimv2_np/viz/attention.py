@@ -14,17 +14,11 @@ from aimv2_np.models.vision import Aimv2VisionModel
 from aimv2_np.network.attention import softmax
 from aimv2_np.shapes import Array, Float
 from aimv2_np.tree.tracing import trace
+from aimv2_np.viz import towers
 from aimv2_np.viz.drawing import EVEN, Drawing, draw_maps, look
-from aimv2_np.viz.towers import (
-    Floats,
-    VisionModel,
-    VisionProcessor,
-    check_head,
-    check_layer,
-    check_patch,
-    grid_of,
-    vision_tower,
-)
+from aimv2_np.viz.towers import Floats, VisionModel, VisionProcessor, check_layer, check_patch, grid_of, vision_tower
+
+Take = Callable[[int, Array, Array], None]  # (layer, queries, keys) of that layer, (B, H, N, d) each
 
 
 def attention_rows(q: Float[Array, "B H n d"], k: Float[Array, "B H M d"]) -> Float[Array, "B H n M"]:
@@ -36,7 +30,7 @@ def run_with_attention(
     tower: Aimv2VisionModel,
     pixel_values: Any,
     layers: Sequence[int],
-    take: Callable[[int, Float[Array, "B H N d"], Float[Array, "B H N d"]], None],
+    take: Take,
     **options: Any,
 ) -> Float[Array, "B N D"]:
     """Run the tower, hand (layer, q, k) of each of `layers` to `take` as they come, and return `last_hidden_state`."""
@@ -93,7 +87,7 @@ def by_head(weights: Floats, head: int | None) -> tuple[Floats, list[tuple[str, 
     if head is None:
         heads = [(f"head {h}", of_head) for h, of_head in enumerate(weights)]
         return weights, [("mean of the heads", weights.mean(axis=0)), *heads]
-    head = check_head(len(weights), head)
+    head = towers.check_head(len(weights), head)
     return weights[head : head + 1], [(f"head {head}", weights[head])]
 
 

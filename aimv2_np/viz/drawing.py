@@ -166,7 +166,8 @@ def show_shares(ax: "Axes", colors: NDArray[np.uint8], weights: Floats, title: s
     """Weights (rows, columns) that sum to 1, relative to an even share, with a scale of their own; `what` they are."""
     shares = weights * weights.size
     heat = show_map(ax, shares, title, over=colors, limits=(0, float(shares.max())), root=True)
-    color_scale(ax.get_figure(), heat, [ax], f"{what} (1: an even share)")
+    figure: Any = ax.get_figure()
+    color_scale(figure, heat, [ax], f"{what} (1: an even share)")
 
 
 def mark_patch(ax: "Axes", patch: tuple[int, int]) -> None:

@@ -1,6 +1,6 @@
 """Everything there is to show of one picture, from one pass through the model."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,14 +12,13 @@ from aimv2_np.network.attention import softmax
 from aimv2_np.network.contrastive import l2_normalize
 from aimv2_np.processing import Aimv2Processor
 from aimv2_np.shapes import Array, Float
-from aimv2_np.viz.attention import run_with_attention
+from aimv2_np.viz.attention import Take, run_with_attention
 from aimv2_np.viz.captions import contributions, fits
 from aimv2_np.viz.pooling import pooling_weights
 from aimv2_np.viz.seen import see
 from aimv2_np.viz.towers import Floats, VisionModel, VisionProcessor, two_towers, vision_tower
 
 MAX_PATCHES = 8192  # twice what AIMv2 was trained for; all pairs of them are 268 MB in float32
-Take = Callable[[int, Array, Array], None]  # (layer, queries, keys) of that layer, (1, H, N, d)
 
 
 @dataclass(frozen=True, eq=False)

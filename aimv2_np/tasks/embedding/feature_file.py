@@ -96,6 +96,11 @@ class FeatureFile:
         """Whether the vectors have length one."""
         return self.metadata.get("normalized") == "true"
 
+    def check_one_per_picture(self) -> None:
+        """ValueError for features of patches, where pictures as wholes are compared."""
+        if self.kind == "tokens":
+            raise ValueError(f"{self.path} holds vectors of patches; expected one per picture: embed with another kind")
+
     @cached_property
     def features(self) -> NDArray[np.float32]:
         """(N, D), or of "tokens" (N, T, D) or (ΣT, D): a view of the mapped file; of Parquet a copy in memory."""
@@ -136,11 +141,8 @@ def open_features(path: str | os.PathLike[str]) -> FeatureFile:
     """
     path = Path(path)
     if not path.is_file():
-        hint = (
-            f"; {path.name}.parts holds a run that is not complete"
-            if path.with_name(path.name + ".parts").is_dir()
-            else ""
-        )
+        begun = path.with_name(path.name + ".parts").is_dir()
+        hint = f"; {path.name}.parts holds a run that is not complete" if begun else ""
         raise FileNotFoundError(f"there is no file {path}{hint}")
     if path.suffix.lower() == ".parquet":
         rows, metadata, broken = parquet.read_facts(path)

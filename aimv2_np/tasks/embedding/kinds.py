@@ -51,14 +51,14 @@ def _cls(model: Any, pixels: Any) -> Array:
     tokens = _tokens(model, pixels)
     if not isinstance(tokens, list):
         return vision.head.gather(tokens)
-    return namespace(tokens[0]).concatenate([vision.head.gather(it[None]) for it in tokens])
+    return namespace(tokens[0]).concatenate([vision.head.gather(of_picture[None]) for of_picture in tokens])
 
 
 def _mean(model: Any, pixels: Any) -> Array:
     tokens = _tokens(model, pixels)
     if not isinstance(tokens, list):
         return widen(tokens).mean(1)
-    return namespace(tokens[0]).stack([widen(it).mean(0) for it in tokens])
+    return namespace(tokens[0]).stack([widen(of_picture).mean(0) for of_picture in tokens])
 
 
 def _pooled(model: Any, pixels: Any) -> Array:

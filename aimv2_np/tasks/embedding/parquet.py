@@ -51,13 +51,13 @@ def write(file: BinaryIO, columns: Sequence[Column], names: Sequence[str], metad
         for start, stop in groups:
             block = next(vectors)
             arrays = [pa.array([_text(name) for name in names[start:stop]], pa.string())]
-            if counts is None:
-                arrays.append(_lists(pa, block, 1))
-            else:
+            lists = _lists(pa, block)
+            if counts is not None:
                 offsets = np.concatenate([[0], np.cumsum(counts[start:stop])]).astype(np.int32)
-                arrays.append(pa.ListArray.from_arrays(pa.array(offsets), _lists(pa, block, 1)))
+                lists = pa.ListArray.from_arrays(pa.array(offsets), lists)
+            arrays.append(lists)
             if grids:
-                arrays.append(_lists(pa, next(grids), 1))
+                arrays.append(_lists(pa, next(grids)))
             writer.write_table(pa.Table.from_arrays(arrays, schema=schema))
 
 
@@ -66,10 +66,10 @@ def _text(name: str) -> str:
     return name.encode("utf-8", "backslashreplace").decode()
 
 
-def _lists(pa: Any, block: NDArray[Any], depth: int) -> Any:
-    """An array (n, ..., D) as nested lists of fixed sizes."""
+def _lists(pa: Any, block: NDArray[Any]) -> Any:
+    """An array (n, …, D) as n nested lists of fixed sizes."""
     result = pa.array(np.ascontiguousarray(block).reshape(-1))
-    for size in reversed(block.shape[depth:]):
+    for size in reversed(block.shape[1:]):
         result = pa.FixedSizeListArray.from_arrays(result, size)
     return result
 

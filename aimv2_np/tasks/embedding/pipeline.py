@@ -2,7 +2,7 @@
 
 import os
 from collections import deque
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -73,39 +73,28 @@ def prepared_batches(
         archives.close()
 
 
-def _fetch(pictures: Pictures, row: int, archives: CompressedArchives) -> Callable[[], Any]:
-    """How to get at a picture: its path or bytes. What lies in a compressed archive is read here, in its order."""
+def _fetch(pictures: Pictures, row: int, archives: CompressedArchives) -> str | bytes | Member | ValueError:
+    """A path, or a place in an archive to read from; what lies in a compressed archive is read here, in its order."""
     name = pictures.names[row]
     member = pictures.members.get(name)
-    if member is None:
-        return lambda: name
-    if not member.compressed:
-        return lambda: read_member(member)
-    return _read(archives, member)
-
-
-def _read(archives: CompressedArchives, member: Member) -> Callable[[], Any]:
+    if member is None or not member.compressed:
+        return member or name
     try:
-        data = archives.read(member)
+        return archives.read(member)
     except ValueError as error:
-        problem = error
-
-        def fail() -> Any:
-            raise problem
-
-        return fail
-    return lambda: data
+        return error
 
 
-def _prepare(embedder: ImageEmbedder, fetch: Callable[[], Any]) -> NDArray[np.float32] | str:
+def _prepare(embedder: ImageEmbedder, fetched: str | bytes | Member | ValueError) -> NDArray[np.float32] | str:
     try:
-        return embedder.prepare(fetch())
+        if isinstance(fetched, ValueError):
+            raise fetched
+        return embedder.prepare(read_member(fetched) if isinstance(fetched, Member) else fetched)
     except BROKEN as error:
         return " ".join(str(error).split())
 
 
 def _together(start: int, stop: int, results: list[NDArray[np.float32] | str]) -> Prepared:
-    rows = tuple(row for row, it in zip(range(start, stop), results, strict=True) if not isinstance(it, str))
-    pixels = [it for it in results if not isinstance(it, str)]
-    broken = {row: it for row, it in zip(range(start, stop), results, strict=True) if isinstance(it, str)}
-    return Prepared(start, stop, rows, pixels, broken)
+    broken = {row: found for row, found in enumerate(results, start) if isinstance(found, str)}
+    rows = tuple(row for row in range(start, stop) if row not in broken)
+    return Prepared(start, stop, rows, [found for found in results if not isinstance(found, str)], broken)

@@ -83,6 +83,11 @@ class ShardStore:
             raise
         self.done = self.shards[-1].stop if self.shards else 0
 
+    @property
+    def broken(self) -> dict[int, str]:
+        """The numbers of the pictures that cannot be read, in order, with the reasons."""
+        return dict(sorted(item for shard in self.shards for item in shard.broken.items()))
+
     def add(self, stop: int, arrays: Mapping[str, NDArray[Any]] | None, broken: Mapping[int, str]) -> None:
         """Append the shard from `done` up to `stop`; it is on the disk, whatever happens, when this returns."""
         name, rows = None, 0

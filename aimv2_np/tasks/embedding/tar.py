@@ -3,6 +3,7 @@
 import os
 import tarfile
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -27,9 +28,9 @@ def members(archive: str) -> Iterator[Member]:
     compressed = not archive.lower().endswith(".tar")
     try:
         with tarfile.open(archive, "r|*" if compressed else "r:") as tar:
-            for it in tar:
-                if it.isreg() and not it.issparse():
-                    yield Member(archive, it.name, it.offset_data, it.size, compressed)
+            for info in tar:
+                if info.isreg() and not info.issparse():
+                    yield Member(archive, info.name, info.offset_data, info.size, compressed)
                 tar.members = []  # type: ignore[attr-defined]  # else all that were seen stay in memory
     except (tarfile.TarError, EOFError, ValueError, OSError) as error:
         if isinstance(error, OSError) and error.errno is not None:
@@ -84,19 +85,14 @@ def find_member(name: str) -> Member | None:
     for parent in Path(name).parents:
         if str(parent).lower().endswith(TAR) and parent.is_file():
             inside = name[len(str(parent)) :].lstrip("/" + os.sep)
-            return next((it for it in members(str(parent)) if it.name == inside), None)
+            return next((member for member in members(str(parent)) if member.name == inside), None)
     return None
 
 
 def read_any(member: Member) -> bytes:
     """The bytes of one file, of a compressed archive too, which is then decompressed up to it."""
-    if not member.compressed:
-        return read_member(member)
-    archives = CompressedArchives()
-    try:
-        return archives.read(member)
-    finally:
-        archives.close()
+    with closing(CompressedArchives()) as archives:
+        return archives.read(member) if member.compressed else read_member(member)
 
 
 def _check_size(member: Member) -> None:

@@ -232,7 +232,7 @@ def test_batches_that_make_no_sense(two_towers):
     embedder = ImageEmbedder(two_towers)
     with pytest.raises(ValueError, match=r"the batch has the columns \['text'\]; expected one of pixel_values, pixels"):
         embedder({"text": ["a"]})
-    with pytest.raises(ValueError, match=r"row 0: found uint8 of shape \(3, 16, 24\); expected floats"):
+    with pytest.raises(ValueError, match=r"row 0: pixel_values is uint8 of shape \(3, 16, 24\); expected floats"):
         embedder({"pixel_values": [np.zeros((3, 16, 24), np.uint8)]})
     with pytest.raises(TypeError, match=r"row 0 \(3\): found a int"):
         embedder({"path": [3]})
