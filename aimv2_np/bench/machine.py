@@ -1,4 +1,4 @@
-"""What was measured on: results of two machines, or of a busy one, are not to be compared."""
+"""The machine and the versions that a measurement was made with: results of two machines do not compare."""
 
 import os
 import platform

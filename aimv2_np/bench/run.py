@@ -9,22 +9,11 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from aimv2_np.bench import cores
+from aimv2_np.bench import cores, models
 from aimv2_np.bench.blas import describe_blas
 from aimv2_np.bench.ceilings import Shape, shapes
 from aimv2_np.bench.flops import products
 from aimv2_np.bench.machine import describe_machine, describe_versions
-from aimv2_np.bench.models import (
-    PICTURE,
-    AnyConfig,
-    Specimen,
-    configuration,
-    draw_picture,
-    specimen,
-    text_of,
-    vision_of,
-    warm_up,
-)
 from aimv2_np.bench.talk import Worker, module_command
 from aimv2_np.bench.timing import Times
 
@@ -97,7 +86,7 @@ def benchmark(plan: Plan, tell: Callable[[str], None] = lambda _: None) -> dict[
     }  # fmt: skip
     for name in plan.models:
         tell(f"preparing {name}")
-        with specimen(name, plan.layers) as measured:
+        with models.specimen(name, plan.layers) as measured:
             result["models"].append(_measure_model(measured, plan, tell))
     return result
 
@@ -109,17 +98,17 @@ def products_of(plan: Plan) -> tuple[list[Shape], int]:
     """
     plan.check()
     name, batch = plan.models[0], plan.batches[0]
-    config = configuration(name, plan.layers)
+    config = models.configuration(name, plan.layers)
     given = inputs_of(name, config, plan)[0]
     found = shapes(products(config, given, batch))
     few = [shape for shape, count in found.items() if count > WORTH_TRYING * sum(found.values())]
     return few, (plan.threads or [cores.available()])[0]
 
 
-def _measure_model(measured: Specimen, plan: Plan, tell: Callable[[str], None]) -> dict[str, Any]:
+def _measure_model(measured: models.Specimen, plan: Plan, tell: Callable[[str], None]) -> dict[str, Any]:
     name, folder = measured.name, str(measured.folder)
     inputs = inputs_of(name, measured.config, plan)
-    warm_up(measured)
+    models.warm_up(measured)
     threads = list(plan.threads) or [cores.available()]
     cases = []
     for given, batch, count in product(inputs, plan.batches, threads):
@@ -139,9 +128,9 @@ def _measure_model(measured: Specimen, plan: Plan, tell: Callable[[str], None]) 
     }  # fmt: skip
 
 
-def inputs_of(name: str, config: AnyConfig, plan: Plan) -> list[dict[str, Any]]:
+def inputs_of(name: str, config: models.AnyConfig, plan: Plan) -> list[dict[str, Any]]:
     """What the plan wants measured of a model."""
-    vision, text = vision_of(config), text_of(config)
+    vision, text = models.vision_of(config), models.text_of(config)
     if vision is None or plan.text_tokens:
         if text is None:
             raise ValueError(f"{name} has no text tower, so there are no texts to measure; drop --text-tokens")
@@ -172,16 +161,16 @@ def label(given: dict[str, Any]) -> str:
     return f"{given['height']}x{given['width']}" if given["kind"] == "pictures" else f"texts of {given['tokens']}"
 
 
-def _cold(measured: Specimen, plan: Plan, threads: int, tell: Callable[[str], None]) -> dict[str, Any] | None:
+def _cold(measured: models.Specimen, plan: Plan, threads: int, tell: Callable[[str], None]) -> dict[str, Any] | None:
     """Seconds from the start of a process to the first feature, the checkpoint being in the system's cache."""
     if plan.cold < 1:
         return None
     tell(f"{measured.name}: from a cold process to the first feature")
     with tempfile.TemporaryDirectory(prefix="aimv2-np-bench-") as folder:
         arguments = [str(measured.folder)]
-        if (vision := vision_of(measured.config)) is not None:
-            picture = Path(folder) / PICTURE
-            draw_picture(picture, vision)
+        if (vision := models.vision_of(measured.config)) is not None:
+            picture = Path(folder) / models.PICTURE
+            models.draw_picture(picture, vision)
             arguments.append(str(picture))
         runs = [time_cold(module_command(COLD, *arguments), threads) for _ in range(plan.cold)]
     return summarise_cold(runs) | {"threads": threads}

@@ -11,12 +11,8 @@ from aimv2_np.cli.bench_gpu import tell_gpu
 from aimv2_np.cli.options import Several, debug_option, place_options
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from rich.console import Console
     from rich.table import Table
-
-    from aimv2_np.bench.run import Plan
 
 DEFAULT = "large-224"
 BUSY = 0.5  # load average above which numbers are not to be trusted
@@ -72,7 +68,8 @@ def bench_command(models: tuple[str, ...], blas: bool, where: dict[str, Any], as
     aimv2-np bench --blas
     aimv2-np bench large-224 3B-224 --backend cupy --dtype bfloat16 --batch 1 64
     """
-    from aimv2_np.bench.run import Plan, benchmark
+    from aimv2_np.bench.kernels import compare_kernels
+    from aimv2_np.bench.run import Plan, benchmark, products_of
 
     plan = Plan(models or (DEFAULT,), **options)
     telling = partial(output.waiting, "measuring")
@@ -88,19 +85,11 @@ def bench_command(models: tuple[str, ...], blas: bool, where: dict[str, Any], as
     if blas and (plan.profile or plan.processes or len(plan.models) > 1):
         raise click.UsageError("--blas compares kernels for one model and nothing else; drop the other options")
     with telling() as tell:
-        result = _compare(plan, tell) if blas else benchmark(plan, tell)
+        result = compare_kernels(*products_of(plan), plan.seconds, tell) if blas else benchmark(plan, tell)
     if as_json:
         output.print_json(result)
     else:
         (_print_kernels if blas else _print)(output.console(), result)
-
-
-def _compare(plan: "Plan", tell: "Callable[[str], None]") -> dict[str, Any]:
-    from aimv2_np.bench.kernels import compare_kernels
-    from aimv2_np.bench.run import products_of
-
-    shapes, threads = products_of(plan)
-    return compare_kernels(shapes, threads, plan.seconds, tell)
 
 
 def _print(screen: "Console", result: dict[str, Any]) -> None:
@@ -109,7 +98,8 @@ def _print(screen: "Console", result: dict[str, Any]) -> None:
     cores = output.plural(machine["cores"], "core")
     libraries = f"{_library(result['blas'])}, NumPy {versions['numpy']}, Python {versions['python']}"
     screen.print(f"{machine['processor']}, {cores}{memory}; {libraries}")
-    _warn(machine["load"])
+    if (load := machine["load"]) and load > BUSY:
+        output.note(f"the load average was {load:.1f} at the start: others use this machine, and numbers vary")
     if result["blas"]["note"]:
         output.note(result["blas"]["note"])
     for model in result["models"]:
@@ -122,11 +112,6 @@ def _print(screen: "Console", result: dict[str, Any]) -> None:
                 screen.print()
                 screen.print(_profile(case))
         _print_processes(screen, model)
-
-
-def _warn(load: float | None) -> None:
-    if load is not None and load > BUSY:
-        output.note(f"the load average was {load:.1f} at the start: others use this machine, and numbers vary")
 
 
 def _library(blas: dict[str, Any]) -> str:

@@ -71,17 +71,13 @@ def embed_command(
         click.echo(f"left out: {broken - SHOWN} more (--json names all)", err=True)
     seconds = time.perf_counter() - began
     if as_json:
-        _print_json(done, seconds)
+        output.print_json({
+            "output": str(done.output), "features": done.kind, "size": done.size, "count": done.count,
+            "broken": [{"name": name, "reason": reason} for name, reason in done.broken],
+            "duplicates": done.duplicates, "continued": done.continued, "seconds": round(seconds, 3),
+        })  # fmt: skip
     else:
         _print(done, seconds)
-
-
-def _print_json(done: "Embedding", seconds: float) -> None:
-    output.print_json({
-        "output": str(done.output), "features": done.kind, "size": done.size, "count": done.count,
-        "broken": [{"name": name, "reason": reason} for name, reason in done.broken],
-        "duplicates": done.duplicates, "continued": done.continued, "seconds": round(seconds, 3),
-    })  # fmt: skip
 
 
 def _print(done: "Embedding", seconds: float) -> None:

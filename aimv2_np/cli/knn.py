@@ -9,6 +9,8 @@ from aimv2_np.cli import output
 from aimv2_np.cli.options import check_free, debug_option, loading_options, max_patches_option, or_embedded
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from aimv2_np.tasks import KnnResult, Labelled
 
 SHOWN = 12  # classes up to which the whole matrix is printed; above, the pairs that are confused most
@@ -92,15 +94,12 @@ def _print(result: "KnnResult", known: "Labelled", asked: "Labelled", weights: s
     right = int(result.confusion.trace())
     facts = f"{right:,} of {len(asked.names):,} right, {known.facts[0]} features"
     screen.print(f"accuracy {output.percent(result.accuracy)}: {facts}", style="bold")
-    if len(result.classes) <= SHOWN:
-        _print_matrix(result)
-    else:
-        _print_pairs(result)
+    screen.print(_matrix(result) if len(result.classes) <= SHOWN else _pairs(result))
     asked_of = f"{result.k} nearest of {output.plural(len(known.names), 'picture')}, weights {weights}"
     screen.print(asked_of, style="dim")
 
 
-def _print_matrix(result: "KnnResult") -> None:
+def _matrix(result: "KnnResult") -> "Table":
     table = output.table(header=True)
     table.add_column("is \\ taken for", overflow="fold")
     for name in result.classes:
@@ -108,10 +107,10 @@ def _print_matrix(result: "KnnResult") -> None:
     for i, (name, row) in enumerate(zip(result.classes, result.confusion, strict=True)):
         cells = [f"[{count}]" if i == j and count else str(count or "·") for j, count in enumerate(row)]
         table.add_row(output.printable(name), *cells)
-    output.console().print(table)
+    return table
 
 
-def _print_pairs(result: "KnnResult") -> None:
+def _pairs(result: "KnnResult") -> "Table":
     """The classes that are confused most."""
     table = output.table(header=True)
     for title in ("pictures", "is", "taken for"):
@@ -123,4 +122,4 @@ def _print_pairs(result: "KnnResult") -> None:
         if wrong[row, column]:
             names = (result.classes[row], result.classes[column])
             table.add_row(str(wrong[row, column]), *map(output.printable, names))
-    output.console().print(table)
+    return table

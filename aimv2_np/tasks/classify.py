@@ -94,8 +94,9 @@ def make_prompts(labels: Sequence[str], template: str = HOLE) -> list[str]:
         raise ValueError(f"template is {template!r:.80}; expected text with {{}} where the label goes")
     if len(labels) < 2:
         raise ValueError(f"labels is {list(labels)!r:.80}; expected at least two, which are compared with each other")
-    if "" in map(str.strip, labels):
-        raise ValueError(f"labels is {list(labels)!r:.80}, of which one is blank; expected words or phrases")
+    blank = next((i for i, label in enumerate(labels, 1) if not label.strip()), None)
+    if blank is not None:
+        raise ValueError(f"label {blank} is blank; expected a word or a phrase")
     return [template.replace(HOLE, label) for label in labels]
 
 

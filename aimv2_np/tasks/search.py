@@ -7,10 +7,10 @@ wrong place is computed again in float64, so the order is that of the exact cosi
 """
 
 import os
-from collections import deque
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from heapq import nlargest
 from pathlib import Path
 from typing import Any, Final
@@ -28,7 +28,7 @@ from aimv2_np.tasks.classify import check_tokens
 from aimv2_np.tasks.embedding.embedder import ImageEmbedder
 from aimv2_np.tasks.embedding.feature_file import FeatureFile
 from aimv2_np.tasks.embedding.kinds import KINDS
-from aimv2_np.tasks.embedding.pipeline import cores
+from aimv2_np.tasks.embedding.pipeline import ahead, cores
 from aimv2_np.tasks.embedding.sources import is_picture
 from aimv2_np.tasks.knn import unit_rows
 
@@ -65,18 +65,8 @@ def search(features: FeatureFile, query: Any, top: int = 10, *, threads: int | N
     rows = max(1, BLOCK_BYTES // (4 * len(vector)))
     threads = threads or cores()
     with threadpool_limits(1, "blas"), ThreadPoolExecutor(threads, "search") as pool:
-        waiting: deque[Future[list[tuple[float, int]]]] = deque()
-        for start, block in features.blocks(rows):
-            if block.ndim != 2 or block.shape[1] != len(vector):
-                raise ValueError(
-                    f"query has {len(vector)} numbers, and {features.path} vectors of {block.shape[-1]}; "
-                    "they are of different kinds"
-                )
-            waiting.append(pool.submit(_best, block, start, vector, top, features))
-            if len(waiting) > 2 * threads:
-                found = nlargest(top, found + waiting.popleft().result())
-        for future in waiting:
-            found = nlargest(top, found + future.result())
+        for best in ahead(pool, partial(_best, features, vector, top), features.blocks(rows), 2 * threads):
+            found = nlargest(top, found + best)
     return [Hit(-row, features.names[-row], score) for score, row in found]
 
 
@@ -175,9 +165,15 @@ def _unit(query: Any) -> NDArray[np.float64]:
 
 
 def _best(
-    block: NDArray[np.float32], start: int, query: NDArray[np.float64], top: int, features: FeatureFile
+    features: FeatureFile, query: NDArray[np.float64], top: int, found: tuple[int, NDArray[np.float32]]
 ) -> list[tuple[float, int]]:
-    """(score, -row) of the best of one block."""
+    """(score, -row) of the best of one block; `found` is the number of its first row, and the block."""
+    start, block = found
+    if block.ndim != 2 or block.shape[1] != len(query):
+        raise ValueError(
+            f"query has {len(query)} numbers, and {features.path} vectors of {block.shape[-1]}; "
+            "they are of different kinds"
+        )
     block = np.ascontiguousarray(block, np.float32)  # what lies unaligned in a foreign file is copied here
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         scores = block @ query.astype(np.float32)

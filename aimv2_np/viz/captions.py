@@ -18,14 +18,12 @@ W_o^h are the columns of W_o that belong to head h; each patch gets as much of b
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from numpy.typing import NDArray
-
 from aimv2_np.backends.arrays import namespace, to_numpy, widen
 from aimv2_np.models.aimv2 import Aimv2Model
 from aimv2_np.network.attention import split_heads
 from aimv2_np.network.contrastive import l2_normalize
 from aimv2_np.processing import Aimv2Processor
-from aimv2_np.shapes import Array, Float
+from aimv2_np.shapes import Array, Float, NDArray
 from aimv2_np.viz.drawing import COSINES, SIGNED, Drawing, draw_maps, look, shortened
 from aimv2_np.viz.pooling import pooling_weights
 from aimv2_np.viz.towers import Floats, grid_of, pooling_head, two_towers
@@ -146,7 +144,7 @@ def _draw(
     return Drawing(maps, draw_maps(seen, title, titled, label, limits_of(maps, cmap), cmap=cmap))
 
 
-def limits_of(maps: NDArray[Any], cmap: str) -> tuple[float, float]:
+def limits_of(maps: NDArray, cmap: str) -> tuple[float, float]:
     """The ends of a scale of colours: for one with two sides, as far from zero on both."""
     if cmap == SIGNED:
         most = float(abs(maps).max())

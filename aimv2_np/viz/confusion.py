@@ -1,11 +1,11 @@
 """A confusion matrix as a picture: rows are what pictures are, columns what they were taken for."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
+from aimv2_np.shapes import NDArray
 from aimv2_np.viz.drawing import need_matplotlib, shortened
 
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 WRITTEN = 25  # classes up to which every number is written into its cell
 
 
-def draw_confusion(classes: Sequence[str], confusion: NDArray[Any]) -> "Figure":
+def draw_confusion(classes: Sequence[str], confusion: NDArray) -> "Figure":
     """Shares of each row as shades, and the numbers where there is room for them.
 
     Raises ImportError where matplotlib is not installed; ValueError for a matrix that is not (classes, classes).

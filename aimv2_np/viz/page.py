@@ -58,12 +58,8 @@ def explanation_page(
 
     def take(i: int, q: Any, k: Any) -> None:
         if not packed:
-            packed.append(
-                Atlas(
-                    len(tower.encoder.layers),
-                    _room(q.shape[2], q.shape[1], min(RANK, tower.config.hidden_size), captions),
-                )
-            )
+            room = _room(q.shape[2], q.shape[1], min(RANK, tower.config.hidden_size), captions)
+            packed.append(Atlas(len(tower.encoder.layers), room))
         packed[0].add(i, q, k)
 
     found = explain(model, processor, image, captions, take)
@@ -112,15 +108,16 @@ def _picture_data(found: Explanation) -> dict[str, Any]:
 def _maps(atlas: Atlas) -> dict[str, Any]:
     atlas.finish()
     assert atlas.plan is not None
+    places, tops, values = map(np.stack, zip(*atlas.packed, strict=True))
     return {
         "names": atlas.names,
         "layers": atlas.plan.layers,
         "withHeads": atlas.plan.with_heads,
         "kept": atlas.plan.kept,
-        "placeBytes": atlas.places[0].itemsize,
-        "tops": _base64(np.stack(atlas.tops).astype("<f4")),
-        "places": _base64(np.stack(atlas.places)),
-        "values": _base64(np.stack(atlas.values)),
+        "placeBytes": places.itemsize,
+        "tops": _base64(tops.astype("<f4")),
+        "places": _base64(places),
+        "values": _base64(values),
     }
 
 

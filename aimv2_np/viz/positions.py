@@ -4,20 +4,17 @@ Similarity maps of learned positions: Dosovitskiy et al. 2020 (arXiv:2010.11929)
 models: `aimv2_np.network.positions.sincos_positions`.
 """
 
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
-
 from aimv2_np.backends.arrays import to_numpy, widen
 from aimv2_np.network.contrastive import l2_normalize
+from aimv2_np.shapes import NDArray
+from aimv2_np.viz.atlas import spread
 from aimv2_np.viz.drawing import COSINES, LARGE, MAP, SMALL, Drawing, color_scale, need_matplotlib, panels
 from aimv2_np.viz.towers import VisionModel, vision_tower
 
 SHOWN = 8  # positions along each axis whose maps are drawn
 
 
-def position_vectors(model: VisionModel, grid: tuple[int, int] | None = None) -> NDArray[Any]:
+def position_vectors(model: VisionModel, grid: tuple[int, int] | None = None) -> NDArray:
     """The position vectors of a grid (rows, columns), by default the model's own: (rows, columns, D).
 
     A learned table is stretched to another grid, as the model does when it is asked to. ValueError for a grid without
@@ -30,11 +27,11 @@ def position_vectors(model: VisionModel, grid: tuple[int, int] | None = None) ->
     return to_numpy(widen(tower.embeddings.positions((rows, columns)))).reshape(rows, columns, -1)
 
 
-def position_similarity(model: VisionModel, grid: tuple[int, int] | None = None) -> NDArray[Any]:
+def position_similarity(model: VisionModel, grid: tuple[int, int] | None = None) -> NDArray:
     """The cosine of every position with every other: (rows, columns, rows, columns); grid as for `position_vectors`."""
     table = position_vectors(model, grid)
     unit = to_numpy(l2_normalize(table.reshape(-1, table.shape[2])))
-    cosines: NDArray[Any] = (unit @ unit.T).reshape(*table.shape[:2], *table.shape[:2])
+    cosines: NDArray = (unit @ unit.T).reshape(*table.shape[:2], *table.shape[:2])
     return cosines
 
 
@@ -45,14 +42,11 @@ def draw_position_similarity(model: VisionModel, grid: tuple[int, int] | None = 
     """
     need_matplotlib()
     cosines = position_similarity(model, grid)
-    rows, columns = (_spread(size) for size in cosines.shape[:2])
+    rows, columns = (spread(size, SHOWN) for size in cosines.shape[:2])
     aspect = cosines.shape[0] / cosines.shape[1]
     figure, axes = panels(len(rows) * len(columns), aspect, columns=len(columns), side=0.8)
-    width, height = (
-        max(3.0, 0.75 * len(columns) * min(1, 1 / aspect)) + 1.1,
-        max(2.0, 0.75 * len(rows) * min(1, aspect)),
-    )
-    figure.set_size_inches(width, height + 0.6)
+    width, height = 0.75 * len(columns) * min(1, 1 / aspect), 0.75 * len(rows) * min(1, aspect)
+    figure.set_size_inches(max(3.0, width) + 1.1, max(2.0, height) + 0.6)
     low = float(cosines.min())
     for ax, (r, c) in zip(axes, ((r, c) for r in rows for c in columns), strict=True):
         image = ax.imshow(cosines[r, c], cmap=COSINES, vmin=low, vmax=1, interpolation="nearest")
@@ -93,7 +87,3 @@ def draw_position_waves(model: VisionModel, grid: tuple[int, int] | None = None)
         ax.tick_params(labelsize=SMALL)
     color_scale(figure, image, axes, "value")
     return Drawing(table, figure)
-
-
-def _spread(size: int) -> list[int]:
-    return sorted({int(i) for i in np.linspace(0, size - 1, min(size, SHOWN)).round()})

@@ -5,13 +5,13 @@
 Lengths are root mean squares over the D numbers, so that models of different widths compare.
 """
 
+from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from aimv2_np.backends.arrays import namespace, to_numpy, widen
-from aimv2_np.shapes import Array
+from aimv2_np.shapes import Array, NDArray
 from aimv2_np.tree.tracing import trace
 from aimv2_np.viz.drawing import LARGE, SERIES, SMALL, Drawing, line_axes, look, panels
 from aimv2_np.viz.towers import Floats, VisionModel, VisionProcessor, vision_tower
@@ -34,22 +34,16 @@ def residual_stream(model: VisionModel, pixel_values: Any, *, interpolate_pos_en
     """The lengths along the vision tower, reduced as they come. Takes and raises what the model does."""
     tower = vision_tower(model)
     blocks = [f"encoder.layers.{i}" for i in range(len(tower.encoder.layers))]
-    lengths: dict[str, NDArray[Any]] = {}
+    lengths: dict[str, NDArray] = {}
 
     def store(path: str, x: Array) -> None:
         wide = widen(x)
         lengths[path] = to_numpy(namespace(x).sqrt((wide * wide).mean(axis=-1)))  # (B, N)
 
-    wanted = ("embeddings", *(f"{block}{end}" for block in blocks for end in ("", ".attention", ".ffn")))
-    with trace(tower, wanted, store=store):
+    paths = (["embeddings", *blocks], *([block + end for block in blocks] for end in (".attention", ".ffn")))
+    with trace(tower, list(chain(*paths)), store=store):
         tower(pixel_values, interpolate_pos_encoding=interpolate_pos_encoding)
-
-    def stack(paths: list[str]) -> Floats:
-        return np.stack([lengths[path] for path in paths])
-
-    return ResidualStream(
-        stack(["embeddings", *blocks]), *(stack([block + end for block in blocks]) for end in (".attention", ".ffn"))
-    )
+    return ResidualStream(*(np.stack([lengths[path] for path in some]) for some in paths))
 
 
 def draw_residual_stream(model: VisionModel, processor: VisionProcessor, image: Any) -> Drawing:
@@ -71,7 +65,7 @@ def draw_residual_stream(model: VisionModel, processor: VisionProcessor, image: 
     return Drawing(stream, figure)
 
 
-def _band(ax: Any, x: NDArray[Any], values: NDArray[Any], color: str, label: str) -> None:
+def _band(ax: Any, x: NDArray, values: NDArray, color: str, label: str) -> None:
     low, middle, high = np.percentile(values, (5, 50, 95), axis=1)
     ax.fill_between(x, low, high, color=color, alpha=0.18, linewidth=0)
     ax.plot(x, middle, color=color, marker="o", markersize=3, linewidth=1.6, label=label)

@@ -9,10 +9,8 @@ of attention, no measure of what caused an output.
 
 from typing import Any
 
-from numpy.typing import NDArray
-
 from aimv2_np.backends.arrays import namespace, to_numpy
-from aimv2_np.shapes import Array, Float
+from aimv2_np.shapes import Array, Float, NDArray
 from aimv2_np.viz.attention import attention_rows, run_with_attention
 from aimv2_np.viz.drawing import WITH_SCALE, Drawing, look, mark_patch, panels, show_picture, show_shares
 from aimv2_np.viz.pooling import pooling_weights
@@ -33,7 +31,7 @@ class Rollout:
         self.product = mixed if self.product is None else mixed @ self.product
 
 
-def attention_rollout(model: VisionModel, pixel_values: Any, *, interpolate_pos_encoding: bool = False) -> NDArray[Any]:
+def attention_rollout(model: VisionModel, pixel_values: Any, *, interpolate_pos_encoding: bool = False) -> NDArray:
     """The rollout over all layers: (B, N, N), row n for the patch that looks; each row sums to 1.
 
     Takes `pixel_values` and `interpolate_pos_encoding` as the model does, and raises what it raises.

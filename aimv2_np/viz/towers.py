@@ -1,4 +1,4 @@
-"""The parts of a model that pictures are made of, and the places in it that a caller may name, checked."""
+"""The parts of a model that drawings look at, and checks of the layers, heads and patches that a caller names."""
 
 from typing import Any
 

@@ -61,7 +61,7 @@ def test_wrong_options(arguments, message):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["lage"], "found the model 'lage'; expected tiny, one of large-224"),
+        (["lage"], "model is 'lage'; expected tiny, one of large-224"),
         (["tiny", "--layers", "1"], "layers is 1, but tiny is a checkpoint"),
         (["tiny", "--threads", "100000"], "threads is 100000; expected 1 to"),
         (["tiny", "--size", "4"], "size is 4x4; expected at least one patch"),

@@ -83,7 +83,7 @@ def test_long_labels_are_folded_not_cut(two_towers, pictures):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "found no labels; expected at least two"),
+        ([], "labels is []; expected at least two"),
         (["--label", "cat"], "labels is ['cat']; expected at least two"),
         (["--labels", " , cat ,"], "labels is ['cat']; expected at least two"),
         (["--labels", "cat,dog", "--label", "cat"], "the label 'cat' is there twice"),

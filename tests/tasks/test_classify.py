@@ -134,7 +134,7 @@ def test_the_template_takes_other_braces_as_text():
         ([], "{}", r"labels is \[\]; expected at least two"),
         (["cat"], "{}", r"labels is \['cat'\]; expected at least two"),
         (["cat", "cat"], "{}", "'cat' is there twice"),
-        (["cat", " "], "{}", "of which one is blank"),
+        (["cat", " "], "{}", "label 2 is blank"),
         (["cat", "dog"], "a photo", r"template is 'a photo'.*\{\}"),
         (["cat", "Cat"], "a {}", "'a cat' and 'a Cat' are the same"),
         (["cat", "dog " * 20], "{}", "22 tokens long.*at most 16"),

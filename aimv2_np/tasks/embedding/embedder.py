@@ -1,4 +1,4 @@
-"""`ImageEmbedder`: a batch of pictures in, the same batch with features added out. The unit that any scheduler runs."""
+"""`ImageEmbedder`: takes a batch of pictures and returns it with a column of features, in this process or in many."""
 
 import warnings
 from collections.abc import Mapping, Sequence

@@ -52,17 +52,12 @@ class Names(Sequence[str]):
             return [self[i] for i in range(*index.indices(len(self)))]
         row = range(len(self))[index]
         start = int(self._ends[row - 1]) if row else 0
-        return decode_name(self._text[start : int(self._ends[row])].tobytes())
+        return self._text[start : int(self._ends[row])].tobytes().decode("utf-8", "surrogateescape")
 
 
 def encode_name(name: str) -> bytes:
     """A name as it is stored; bytes in file names that are no UTF-8 stay what they are."""
     return name.encode("utf-8", "surrogateescape")
-
-
-def decode_name(data: bytes) -> str:
-    """The name that `encode_name` made bytes of."""
-    return data.decode("utf-8", "surrogateescape")
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,4 +1,4 @@
-"""Parquet, for those whose tables are in it: a row per picture. Needs pyarrow, the extra `parquet`."""
+"""Features in Parquet files: a row per picture. Needs pyarrow, the extra `parquet`."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -100,17 +100,19 @@ def read_blocks(path: Path, rows: int) -> Iterator[tuple[int, NDArray[np.float32
 
 def read_features(path: Path) -> NDArray[np.float32]:
     """All features in memory: (N, D), (N, T, D), or (ΣT, D) where pictures have different numbers of vectors."""
-    table = pyarrow().parquet.read_table(path, columns=["features"], memory_map=True)
-    return np.concatenate([_array(chunk) for chunk in table.column(0).chunks])
+    return np.concatenate([_array(chunk) for chunk in _column(path).chunks])
 
 
 def read_counts(path: Path) -> NDArray[np.int64] | None:
     """How many vectors each picture has, if each has a number of its own; else None."""
-    pa = pyarrow()
-    column = pa.parquet.read_table(path, columns=["features"], memory_map=True).column(0)
-    if not pa.types.is_list(column.type):
+    column = _column(path)
+    if not pyarrow().types.is_list(column.type):
         return None
     return np.concatenate([np.diff(chunk.offsets.to_numpy()) for chunk in column.chunks]).astype(np.int64)
+
+
+def _column(path: Path) -> Any:
+    return pyarrow().parquet.read_table(path, columns=["features"], memory_map=True).column(0)
 
 
 def _array(lists: Any) -> NDArray[Any]:

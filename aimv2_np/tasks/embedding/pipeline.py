@@ -1,19 +1,25 @@
-"""Decoding ahead: a pool prepares pictures while the model computes, a bounded number beyond what is needed."""
+"""Threads that decode and resize pictures while the model computes features of the ones before."""
 
 import os
 from collections import deque
-from collections.abc import Generator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from itertools import islice
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from aimv2_np.backends.parallel import pieces
 from aimv2_np.tasks.embedding.embedder import ImageEmbedder
 from aimv2_np.tasks.embedding.sources import Pictures
 from aimv2_np.tasks.embedding.tar import CompressedArchives, Member, read_member
 
+T = TypeVar("T")
+R = TypeVar("R")
 BROKEN = (FileNotFoundError, ValueError, TypeError, OSError)  # what is wrong with one picture, not with the run
 
 
@@ -48,29 +54,27 @@ def prepared_batches(
     batches are prepared beyond the one that is worked on; the memory of more is not taken.
     """
     threads = threads or cores()
-    archives = CompressedArchives()
-    ahead = max(2 * batch, batch + threads)
+    total = len(pictures.names)
     pool = ThreadPoolExecutor(threads, "decode")
-    waiting: deque[Future[Any]] = deque()
     try:
-        upcoming = iter(range(start, len(pictures.names)))
-
-        def fill() -> None:
-            while len(waiting) < ahead and (row := next(upcoming, None)) is not None:
-                waiting.append(pool.submit(_prepare, embedder, _fetch(pictures, row, archives)))
-
-        while start < len(pictures.names):
-            stop = min(start + batch, len(pictures.names))
-            results = []
-            for _ in range(start, stop):
-                fill()
-                results.append(waiting.popleft().result())
-            fill()
-            yield _together(start, stop, results)
-            start = stop
+        with closing(CompressedArchives()) as archives:
+            fetched = (_fetch(pictures, row, archives) for row in range(start, total))
+            results = ahead(pool, partial(_prepare, embedder), fetched, max(2 * batch, batch + threads))
+            for some in pieces(total - start, batch):
+                yield _together(start + some.start, start + some.stop, list(islice(results, batch)))
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
-        archives.close()
+
+
+def ahead(pool: Executor, function: Callable[[T], R], arguments: Iterable[T], count: int) -> Iterator[R]:
+    """What `pool.map` gives, with at most `count` calls under way: neither arguments nor results heap up in memory."""
+    waiting: deque[Future[R]] = deque()
+    for argument in arguments:
+        waiting.append(pool.submit(function, argument))
+        if len(waiting) == count:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()
 
 
 def _fetch(pictures: Pictures, row: int, archives: CompressedArchives) -> str | bytes | Member | ValueError:
