@@ -32,10 +32,11 @@ def describe_backends() -> dict[str, Any]:
 
 
 def _describe_cupy() -> dict[str, Any]:
+    dtypes = [dtype for dtype in BACKENDS["cupy"] if dtype != "bfloat16" or find_spec("ml_dtypes") is not None]
     driver, installed = devices.driver_version(), versions(("cupy-cuda12x", "cupy-cuda13x", "cupy"))
     found: dict[str, Any] = {
         "usable": False, "problem": None, "version": next(iter(installed.values()), None),
-        "driver": driver and devices.cuda(driver), "runtime": None, "dtypes": _dtypes(), "devices": [],
+        "driver": driver and devices.cuda(driver), "runtime": None, "dtypes": dtypes, "devices": [],
     }  # fmt: skip
     try:
         cupy = devices.find_cupy()
@@ -46,10 +47,6 @@ def _describe_cupy() -> dict[str, Any]:
         "usable": True, "version": cupy.__version__, "runtime": devices.cuda(runtime.runtimeGetVersion()),
         "devices": [_device(cupy, number) for number in range(runtime.getDeviceCount())],
     }  # fmt: skip
-
-
-def _dtypes() -> list[str]:
-    return [dtype for dtype in BACKENDS["cupy"] if dtype != "bfloat16" or find_spec("ml_dtypes") is not None]
 
 
 def _device(cupy: Any, number: int) -> dict[str, Any]:

@@ -27,7 +27,9 @@ def describe_blas() -> dict[str, Any]:
     """
     from threadpoolctl import threadpool_info
 
-    built = str(_built_with().get("name", "")) or None
+    config: Any = np.show_config(mode="dicts") or {}
+    built_with = config.get("Build Dependencies", {}).get("blas", {})
+    built = str(built_with.get("name", "")) or None
     libraries = [library for library in threadpool_info() if library.get("user_api") == "blas"]
     # PyPI's NumPy brings its own, in numpy.libs; others in the process are not its business.
     libraries.sort(key=lambda library: "numpy" not in (library.get("filepath") or ""))
@@ -35,7 +37,7 @@ def describe_blas() -> dict[str, Any]:
     name = ours.get("internal_api") or next((name for name in NAMES if name in (built or "").lower()), None)
     return {
         "library": name,
-        "version": ours.get("version") or _built_with().get("version"),
+        "version": ours.get("version") or built_with.get("version"),
         "kernel": ours.get("architecture"),
         "threads": ours.get("num_threads"),
         "threading": ours.get("threading_layer"),
@@ -54,12 +56,6 @@ def title(blas: dict[str, Any]) -> str:
 def core_types(machine: str) -> tuple[str, ...]:
     """OpenBLAS's kernels that are worth trying on a machine of that architecture ("x86_64", "aarch64")."""
     return CORE_TYPES.get(SAME.get(machine.lower(), machine.lower()), ())
-
-
-def _built_with() -> dict[str, Any]:
-    config: Any = np.show_config(mode="dicts")
-    blas: dict[str, Any] = (config or {}).get("Build Dependencies", {}).get("blas", {})
-    return blas
 
 
 def _note(library: str | None, controlled: bool) -> str | None:

@@ -31,16 +31,14 @@ TINY = "tiny"
 PICTURE = "picture.png"
 PICTURE_SHAPE = (480, 640, 3)  # of what cold processes look at, unless the model takes pictures as they are
 FLOAT32 = 4  # bytes
-WEIGHTS = "model.safetensors"
 
 
-def _short(name: str) -> str:
-    """apple/aimv2-large-patch14-224-lit -> large-224-lit"""
-    return name.removeprefix("apple/aimv2-").replace("patch14-", "")
-
-
-# The distilled checkpoints are others of the same architecture.
-ARCHITECTURES = {_short(one.id): one for one in RELEASED if not one.id.endswith("-distilled")}
+# By short names: apple/aimv2-large-patch14-224-lit is large-224-lit. The distilled ones are of the same architectures.
+ARCHITECTURES = {
+    one.id.removeprefix("apple/aimv2-").replace("patch14-", ""): one
+    for one in RELEASED
+    if not one.id.endswith("-distilled")
+}
 
 
 @dataclass(frozen=True)

@@ -72,26 +72,22 @@ class Profile:
             rate: of all products of the model together, for shapes that are not among them.
             bandwidth: bytes per second.
         """
-        total = self.threads * self.seconds
-        found = [self._line(label, entry, rates, rate, bandwidth) for label, entry in self.entries.items()]
         rest = {"operation": "between operations", "calls": None, "seconds": self.elsewhere / self.threads}
-        found.append({**rest, "share": self.elsewhere / total, "unit": None, "achieved": None, "ceiling": None})
+        share = self.elsewhere / (self.threads * self.seconds)
+        found = [{**rest, "share": share, "unit": None, "achieved": None, "ceiling": None}]
+        for label, entry in self.entries.items():
+            seconds = entry.seconds / self.threads
+            if entry.flops:
+                at_best = sum(count / rates.get(shape, rate) for shape, count in entry.shapes.items())
+                at_best += (entry.flops - sum(entry.shapes.values())) / rate
+                done, ceiling, unit = entry.flops, entry.flops / at_best, "GFLOP/s"
+            else:
+                done, ceiling, unit = entry.moved, bandwidth, "GB/s"
+            found.append({
+                "operation": label, "calls": entry.calls, "seconds": seconds, "share": seconds / self.seconds,
+                "unit": unit, "achieved": done / max(seconds, 1e-12) / 1e9, "ceiling": ceiling / 1e9,
+            })  # fmt: skip
         return sorted(found, key=lambda line: -line["seconds"])
-
-    def _line(
-        self, label: str, entry: Entry, rates: dict[Shape, float], rate: float, bandwidth: float
-    ) -> dict[str, Any]:
-        seconds = entry.seconds / self.threads
-        if entry.flops:
-            at_best = sum(count / rates.get(shape, rate) for shape, count in entry.shapes.items())
-            at_best += (entry.flops - sum(entry.shapes.values())) / rate
-            done, ceiling, unit = entry.flops, entry.flops / at_best, "GFLOP/s"
-        else:
-            done, ceiling, unit = entry.moved, bandwidth, "GB/s"
-        return {
-            "operation": label, "calls": entry.calls, "seconds": seconds, "share": seconds / self.seconds,
-            "unit": unit, "achieved": done / max(seconds, 1e-12) / 1e9, "ceiling": ceiling / 1e9,
-        }  # fmt: skip
 
 
 @contextmanager

@@ -138,11 +138,6 @@ def hold(folder: str, given: dict[str, Any], batch: int) -> None:
     _held[-1].run()
 
 
-def memory() -> dict[str, Any]:
-    """What this process takes now."""
-    return asdict(read_memory())
-
-
 _multipliers: list[Multiplier] = []
 
 
@@ -160,7 +155,7 @@ def multiply() -> float:
 FUNCTIONS: dict[str, Callable[..., Any]] = {
     "measure": measure,
     "hold": hold,
-    "memory": memory,
+    "memory": lambda: asdict(read_memory()),  # what this process takes now
     "prepare_products": prepare_products,
     "multiply": multiply,
     "describe_blas": describe_blas,

@@ -1,7 +1,5 @@
 """`aimv2-np info --backends`: what can compute here."""
 
-from typing import Any
-
 from aimv2_np.cli import output
 
 
@@ -24,10 +22,7 @@ def tell_backends(as_json: bool) -> None:
         dtypes = ", ".join(cupy["dtypes"])
         table.add_row("cupy", f"{cupy['version']} for CUDA {cupy['runtime']}, driver for {cupy['driver']}; {dtypes}")
     for number, device in enumerate(cupy["devices"]):
-        table.add_row(f"device {number}", _line(device))
+        memory = f"{output.bytes_of(device['free'])} of {output.bytes_of(device['memory'])} free"
+        facts = f"{device['name']}, compute capability {device['compute_capability']}, {memory}"
+        table.add_row(f"device {number}", output.printable(facts))
     output.console().print(table)
-
-
-def _line(device: dict[str, Any]) -> str:
-    memory = f"{output.bytes_of(device['free'])} of {output.bytes_of(device['memory'])} free"
-    return output.printable(f"{device['name']}, compute capability {device['compute_capability']}, {memory}")

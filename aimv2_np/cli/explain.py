@@ -26,7 +26,7 @@ def _patch(_: click.Context, __: click.Parameter, value: str | None) -> tuple[in
 @click.option(
     "--output", "-o", "path", metavar="FILE", required=True, help=".png: one sheet; .html: a page to explore."
 )
-@click.option("--text", "texts", metavar="TEXT", multiple=True, help="Captions to compare with; one or several.")
+@click.option("--text", "captions", metavar="TEXT", multiple=True, help="Captions to compare with; one or several.")
 @click.option("--patch", metavar="ROW,COLUMN", callback=_patch, help="Which patch, from 0,0.  [default: the middle]")
 @click.option("--layer", type=int, default=-1, show_default=True, help="Which layer, from 0; -1 is the last.")
 @click.option("--head", type=int, help="Which attention head, from 0.  [default: the mean of all]")
@@ -35,15 +35,7 @@ def _patch(_: click.Context, __: click.Parameter, value: str | None) -> tuple[in
 @loading_options
 @debug_option
 def explain_command(
-    image: str,
-    path: str,
-    texts: tuple[str, ...],
-    patch: tuple[int, int] | None,
-    layer: int,
-    head: int | None,
-    model: str | None,
-    force: bool,
-    where: dict[str, Any],
+    image: str, path: str, model: str | None, force: bool, where: dict[str, Any], **arguments: Any
 ) -> None:
     """Show what the model makes of IMAGE: where patches look, what is alike, what fits a caption.
 
@@ -60,16 +52,15 @@ def explain_command(
     check_free(path, force)
     name, folder = or_embedded(model)
     with output.progress(f"loading {name}", loads=folder) as progress:
-        network, processor = _load(folder, bool(texts), **where, progress=progress)
+        network, processor = _load(folder, bool(arguments["captions"]), **where, progress=progress)
     with output.waiting("looking"):
-        arguments: dict[str, Any] = {"captions": texts, "patch": patch, "layer": layer, "head": head}
         if place.suffix.lower() == ".png":
             save_png(draw_explanation(network, processor, image, **arguments), place, overwrite=force)
         else:
             made_by = f"{name}, {output.place_of(network)}, {network.dtype}"
-            arguments |= {"title": Path(image).name, "made_by": made_by}
+            page = explanation_page(network, processor, image, title=Path(image).name, made_by=made_by, **arguments)
             with atomic_write(place, force) as file:
-                file.write(explanation_page(network, processor, image, **arguments).encode())
+                file.write(page.encode())
     click.echo(output.printable(f"{path}: {output.bytes_of(place.stat().st_size)}"))
 
 

@@ -1,15 +1,11 @@
 """`aimv2-np models`: the checkpoints that Apple has released."""
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING
 
 import click
 
 from aimv2_np.cli import output
 from aimv2_np.cli.options import debug_option
-
-if TYPE_CHECKING:
-    from aimv2_np.storage.released import Released
 
 
 @click.command("models")
@@ -30,7 +26,8 @@ def models_command(as_json: bool) -> None:
     for released in RELEASED:
         numbers = released.parameters
         size = (str(released.image_size or "any"), f"{numbers / 1e6:,.0f} M", output.bytes_of(4 * numbers))
-        table.add_row(released.id, *size, _top1(released))
+        top1 = "" if released.top1 is None else f"{released.top1:.1f}" + ("*" if released.two_towers else " ")
+        table.add_row(released.id, *size, top1)
     screen = output.console()
     screen.print(table)
     screen.print()
@@ -38,7 +35,3 @@ def models_command(as_json: bool) -> None:
         f"Licence of the weights: {LICENCE}. top-1: percent on ImageNet-1k, as Apple gives it, with the trunk frozen "
         "(* zero-shot, with its text tower)."
     )
-
-
-def _top1(released: "Released") -> str:
-    return "" if released.top1 is None else f"{released.top1:.1f}" + ("*" if released.two_towers else " ")

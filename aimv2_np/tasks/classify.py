@@ -180,11 +180,7 @@ def embed_labels(
 
     The mean over templates is that of Radford et al. 2021, section 3.1.4. Raises what `classify` raises.
     """
-    vectors = []
-    for template in templates:
-        prompts = make_prompts(labels, template)
-        check_tokens(prompts, model, processor)
-        vectors.append(_embed_prompts(prompts, model, processor))
+    vectors = [embed_prompts(make_prompts(labels, template), model, processor) for template in templates]
     if len(vectors) == 1:
         return vectors[0]
     return l2_normalize(sum(vectors[1:], vectors[0]) / len(vectors))
@@ -196,7 +192,7 @@ _TWO_TOWERS = (
 )
 
 
-def check_tokens(prompts: Sequence[str], model: Aimv2Model, processor: Aimv2Processor) -> None:
+def _check_tokens(prompts: Sequence[str], model: Aimv2Model, processor: Aimv2Processor) -> None:
     """Prompts must fit the text tower, end as it expects, and be different to it: tokenizers ignore case, say."""
     if processor.tokenizer is None:
         return  # the processor says what is missing when it is called
@@ -222,12 +218,15 @@ def check_tokens(prompts: Sequence[str], model: Aimv2Model, processor: Aimv2Proc
         seen[ids] = prompt
 
 
-def _embed_prompts(prompts: list[str], model: Aimv2Model, processor: Aimv2Processor) -> Float[Array, "L E"]:
-    parts = [
-        l2_normalize(model.get_text_features(**processor(text=prompts[some], padding=True)))
-        for some in pieces(len(prompts), PROMPTS)
-    ]
-    return namespace(parts[0]).concatenate(parts)
+def embed_prompts(prompts: list[str], model: Aimv2Model, processor: Aimv2Processor) -> Float[Array, "L E"]:
+    """A vector of length one for each text; ValueError for what `_check_tokens` refuses."""
+    _check_tokens(prompts, model, processor)
+    with beside(model.some_array()):
+        parts = [
+            l2_normalize(model.get_text_features(**processor(text=prompts[some], padding=True)))
+            for some in pieces(len(prompts), PROMPTS)
+        ]
+        return namespace(parts[0]).concatenate(parts)
 
 
 def _pixels(picture: Any, index: int, processor: Aimv2Processor, options: Mapping[str, Any]) -> NDArray[np.float32]:

@@ -24,7 +24,7 @@ from aimv2_np.data import tiny_model_path
 from aimv2_np.errors import CheckpointError
 from aimv2_np.models.aimv2 import Aimv2Model
 from aimv2_np.processing import Aimv2Processor
-from aimv2_np.tasks.classify import check_tokens
+from aimv2_np.tasks.classify import embed_prompts
 from aimv2_np.tasks.embedding.embedder import ImageEmbedder
 from aimv2_np.tasks.embedding.feature_file import FeatureFile
 from aimv2_np.tasks.embedding.kinds import KINDS
@@ -117,9 +117,8 @@ def embed_query(
     assert isinstance(network, Aimv2Model)
     folder, hub_options = embedder.source
     processor = Aimv2Processor.from_pretrained(folder, **hub_options)
-    check_tokens([str(query)], network, processor)
-    embeds = network(**processor(text=[str(query)], padding=True)).text_embeds
-    result: NDArray[np.float32] = to_numpy(embeds)[0].astype(np.float32, copy=False)
+    vector = to_numpy(embed_prompts([str(query)], network, processor))[0]
+    result: NDArray[np.float32] = vector.astype(np.float32, copy=False)
     return result
 
 

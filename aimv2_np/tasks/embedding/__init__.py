@@ -1,6 +1,6 @@
 """Features of many pictures in one file.
 
-`embedder` turns a batch of pictures into features, `sources` and `tar` find the pictures, `pipeline` decodes them ahead,
+`embedder` turns a batch of pictures into features, `sources` and `tar` find the pictures, `pipeline` decodes them,
 `shards` saves what is done so that a run can be continued, `assemble` makes one file of it (`columns`, `npz`, `parquet`
 write the formats), and `feature_file` reads such files. `run.embed` puts these together.
 """

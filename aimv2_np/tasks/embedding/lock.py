@@ -1,4 +1,4 @@
-"""A lock on a file, which one process holds at a time; the system releases it when that process ends, however it ends."""
+"""A lock on a file, which one process holds at a time; when that ends, however it ends, the system releases it."""
 
 from pathlib import Path
 from typing import IO

@@ -113,7 +113,7 @@ def embed(
     store = ShardStore(output, run, len(pictures.names), restart=restart)
     try:
         continued = store.done
-        _compute(store, pictures, embedder, strict, threads, save_every, progress, on_broken)
+        _compute(store, pictures, embedder, threads, save_every, progress, _refuse if strict else on_broken)
         broken = tuple((pictures.names[number], reason) for number, reason in store.broken.items())
         if len(broken) == len(pictures.names):
             store.remove()
@@ -131,11 +131,14 @@ def embed(
     return _result(output, embedder, pictures, continued, broken)
 
 
+def _refuse(name: str, reason: str) -> None:
+    raise ValueError(f"{name}: {reason}")
+
+
 def _compute(
     store: ShardStore,
     pictures: Pictures,
     embedder: ImageEmbedder,
-    strict: bool,
     threads: int | None,
     save_every: int,
     progress: Callable[[int, int], None],
@@ -149,8 +152,6 @@ def _compute(
         with contextlib.closing(batches):
             for batch in batches:
                 for number, reason in batch.broken.items():
-                    if strict:
-                        raise ValueError(f"{pictures.names[number]}: {reason}")
                     on_broken(pictures.names[number], reason)
                 pending.add(batch, pictures.names)
                 if pending.is_due(save_every):

@@ -42,10 +42,8 @@ def members(archive: str) -> Iterator[Member]:
 
 def read_member(member: Member) -> bytes:
     """The bytes of a file in an archive that is not compressed; from any thread, in any order."""
-    _check_size(member)
     with Path(member.archive).open("rb") as file:
-        file.seek(member.offset)
-        return _whole(file.read(member.size), member)
+        return _read(file, member)
 
 
 class CompressedArchives:
@@ -60,16 +58,13 @@ class CompressedArchives:
 
     def read(self, member: Member) -> bytes:
         """The bytes of a file, which lies behind all that have been read from its archive."""
-        _check_size(member)
         if self._archive != member.archive:
             self.close()
             self._tar = tarfile.open(member.archive, "r:*")  # noqa: SIM115 (`close` closes it)
             self._archive = member.archive
         assert self._tar is not None
-        file: Any = self._tar.fileobj  # the archive as it is once decompressed
         try:
-            file.seek(member.offset)
-            return _whole(file.read(member.size), member)
+            return _read(self._tar.fileobj, member)  # the archive as it is once decompressed
         except (EOFError, OSError) as error:
             raise ValueError(f"it cannot be read from its archive: {error}") from error
 
@@ -95,12 +90,12 @@ def read_any(member: Member) -> bytes:
         return archives.read(member) if member.compressed else read_member(member)
 
 
-def _check_size(member: Member) -> None:
+def _read(archive: Any, member: Member) -> bytes:
+    """The bytes of a file in an archive that is open for reading and not, or no more, compressed."""
     if member.size > MAX_BYTES:
         raise ValueError(f"the file has {member.size:,} bytes; expected at most {MAX_BYTES:,}")
-
-
-def _whole(data: bytes, member: Member) -> bytes:
+    archive.seek(member.offset)
+    data: bytes = archive.read(member.size)
     if len(data) != member.size:
         raise ValueError(f"the archive ends within it, after {len(data):,} of {member.size:,} bytes; fetch it again")
     return data

@@ -103,9 +103,9 @@ def test_defaults_follow_the_model(tmp_path, two_towers):
 @pytest.mark.parametrize(
     ("save", "kind", "message"),
     [
-        (save_vision_tower, "projected", "'projected' features need a two-tower model.*choose pooled, cls, mean"),
-        (lambda f: save_vision_tower(f, use_head=False), "pooled", "from a pooling head.*does not have.*mean and tok"),
-        (lambda f: save_vision_tower(f, use_head=False), "cls", "trunk itself has no class token.*mean and tokens"),
+        (save_vision_tower, "projected", "'projected' features need a two-tower model.*choose one of pooled, cls,"),
+        (lambda f: save_vision_tower(f, use_head=False), "pooled", "from a pooling head.*does not have.*mean, tokens"),
+        (lambda f: save_vision_tower(f, use_head=False), "cls", "trunk itself has no class token.*mean, tokens"),
         (save_text_tower, None, "Aimv2TextModel, which sees no pictures"),
     ],
 )
