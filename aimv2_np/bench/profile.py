@@ -72,9 +72,7 @@ class Profile:
             rate: of all products of the model together, for shapes that are not among them.
             bandwidth: bytes per second.
         """
-        rest = {"operation": "between operations", "calls": None, "seconds": self.elsewhere / self.threads}
-        share = self.elsewhere / (self.threads * self.seconds)
-        found = [{**rest, "share": share, "unit": None, "achieved": None, "ceiling": None}]
+        found: list[dict[str, Any]] = []
         for label, entry in self.entries.items():
             seconds = entry.seconds / self.threads
             if entry.flops:
@@ -87,6 +85,9 @@ class Profile:
                 "operation": label, "calls": entry.calls, "seconds": seconds, "share": seconds / self.seconds,
                 "unit": unit, "achieved": done / max(seconds, 1e-12) / 1e9, "ceiling": ceiling / 1e9,
             })  # fmt: skip
+        rest = {"operation": "between operations", "calls": None, "seconds": self.elsewhere / self.threads}
+        share = self.elsewhere / (self.threads * self.seconds)
+        found.append({**rest, "share": share, "unit": None, "achieved": None, "ceiling": None})
         return sorted(found, key=lambda line: -line["seconds"])
 
 

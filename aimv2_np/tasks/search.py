@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from heapq import nlargest
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +25,7 @@ from aimv2_np.errors import CheckpointError
 from aimv2_np.models.aimv2 import Aimv2Model
 from aimv2_np.processing import Aimv2Processor
 from aimv2_np.tasks.classify import embed_prompts
-from aimv2_np.tasks.embedding.embedder import ImageEmbedder
+from aimv2_np.tasks.embedding.embedder import EmbedderOptions, ImageEmbedder
 from aimv2_np.tasks.embedding.feature_file import FeatureFile
 from aimv2_np.tasks.embedding.kinds import KINDS
 from aimv2_np.tasks.embedding.pipeline import ahead, cores
@@ -76,7 +76,7 @@ def embed_query(
     *,
     text: bool | None = None,
     model: str | os.PathLike[str] | None = None,
-    **options: Any,
+    **options: Unpack[EmbedderOptions],
 ) -> NDArray[np.float32]:
     """The vector (D,) of a text or a picture, made as those in the file were.
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from os import PathLike, fspath
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,20 @@ from aimv2_np.tasks.embedding.kinds import KINDS, check_kind, check_name, defaul
 BATCH = 16  # pictures that go through the model at a time: bounds the memory, gains little beyond
 # Columns that hold pictures; of several, the first is taken. Only the first is what `prepare` returns.
 COLUMNS = ("pixel_values", "pixels", "image", "bytes", "path")
+
+
+class EmbedderOptions(TypedDict, total=False):
+    """What other functions hand on to `ImageEmbedder`, which says what it means."""
+
+    batch_size: int
+    max_patches: int | None
+    backend: str
+    dtype: str
+    device: int | None
+    revision: str | None
+    cache_dir: str | PathLike[str] | None
+    token: str | bool | None
+    local_files_only: bool
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,7 @@ from aimv2_np.files.files import refuse_existing
 from aimv2_np.models.packing import warn_untrained
 from aimv2_np.storage.digest import hash_weights
 from aimv2_np.tasks.embedding.assemble import assemble, check_output
-from aimv2_np.tasks.embedding.embedder import ImageEmbedder
+from aimv2_np.tasks.embedding.embedder import EmbedderOptions, ImageEmbedder
 from aimv2_np.tasks.embedding.feature_file import FORMAT, open_features
 from aimv2_np.tasks.embedding.kinds import vision_of
 from aimv2_np.tasks.embedding.pipeline import Prepared, prepared_batches
@@ -64,9 +64,9 @@ def embed(
     restart: bool = False,
     threads: int | None = None,
     save_every: int = SAVE_EVERY,
-    progress: Callable[[int, int], None] = lambda done, total: None,
-    on_broken: Callable[[str, str], None] = lambda name, reason: None,
-    **options: Any,
+    progress: Callable[[int, int], None] | None = None,
+    on_broken: Callable[[str, str], None] | None = None,
+    **options: Unpack[EmbedderOptions],
 ) -> Embedding:
     """Write the features of all pictures that `paths` name into the file `output`, in their order.
 
@@ -112,8 +112,8 @@ def embed(
     refuse_existing(output, overwrite)
     store = ShardStore(output, run, len(pictures.names), restart=restart)
     try:
-        continued = store.done
-        _compute(store, pictures, embedder, threads, save_every, progress, _refuse if strict else on_broken)
+        continued, tell = store.done, _refuse if strict else on_broken or _ignore
+        _compute(store, pictures, embedder, threads, save_every, progress or _ignore, tell)
         broken = tuple((pictures.names[number], reason) for number, reason in store.broken.items())
         if len(broken) == len(pictures.names):
             store.remove()
@@ -129,6 +129,10 @@ def embed(
         if store.done == 0:
             remove_parts(store.folder)  # nothing to continue from
     return _result(output, embedder, pictures, continued, broken)
+
+
+def _ignore(*_: object) -> None:
+    pass
 
 
 def _refuse(name: str, reason: str) -> None:
