@@ -108,8 +108,9 @@ def embed_query(
     place = None if name == tiny_model_path().name and not Path(name).is_dir() else name
     if model is None and "revision" in features.metadata:
         options.setdefault("revision", features.metadata["revision"])
-    bound = features.metadata.get("max_patches", "")
-    embedder = ImageEmbedder(place, features.kind, max_patches=int(bound) if bound.isdecimal() else None, **options)
+    if (bound := features.metadata.get("max_patches", "")).isdecimal():
+        options.setdefault("max_patches", int(bound))
+    embedder = ImageEmbedder(place, features.kind, **options)
     _check_model(features, embedder, name)
     if not text:
         return _picture(query, embedder)

@@ -16,7 +16,7 @@ from aimv2_np.shapes import Array, Float
 from aimv2_np.tree.tracing import trace
 from aimv2_np.viz import towers
 from aimv2_np.viz.drawing import EVEN, Drawing, draw_maps, look
-from aimv2_np.viz.towers import Floats, VisionModel, VisionProcessor, check_layer, check_patch, grid_of, vision_tower
+from aimv2_np.viz.towers import Floats, VisionModel, VisionProcessor
 
 Take = Callable[[int, Array, Array], None]  # (layer, queries, keys) of that layer, (B, H, N, d) each
 
@@ -27,11 +27,7 @@ def attention_rows(q: Float[Array, "B H n d"], k: Float[Array, "B H M d"]) -> Fl
 
 
 def run_with_attention(
-    tower: Aimv2VisionModel,
-    pixel_values: Any,
-    layers: Sequence[int],
-    take: Take,
-    **options: Any,
+    tower: Aimv2VisionModel, pixel_values: Any, layers: Sequence[int], take: Take, **options: Any
 ) -> Float[Array, "B N D"]:
     """Run the tower, hand (layer, q, k) of each of `layers` to `take` as they come, and return `last_hidden_state`."""
     names = {f"encoder.layers.{i}.attention.{name}": (i, name) for i in layers for name in "qk"}
@@ -66,14 +62,14 @@ def patch_attention(
     Raises:
         ValueError: no such layer or patch, and whatever the model raises.
     """
-    tower = vision_tower(model)
-    layer = check_layer(tower, layer)
+    tower = towers.vision_tower(model)
+    layer = towers.check_layer(tower, layer)
     grid, rows = (0, 0), []
 
     def take(_: int, q: Array, k: Array) -> None:
         nonlocal grid
-        grid = grid_of(tower, pixel_values)
-        row, column = check_patch(grid, patch)
+        grid = towers.grid_of(tower, pixel_values)
+        row, column = towers.check_patch(grid, patch)
         n = row * grid[1] + column
         rows.append(attention_rows(q[:, :, n : n + 1], k)[:, :, 0])
 
@@ -110,7 +106,7 @@ def draw_patch_attention(
         head: which head, from 0; None for all of them.
     """
     tower, seen = look(model, processor, image)
-    layer, patch = check_layer(tower, layer), check_patch(seen.grid, patch)
+    layer, patch = towers.check_layer(tower, layer), towers.check_patch(seen.grid, patch)
     weights, shown = by_head(patch_attention(tower, seen.pixel_values, patch, layer)[0], head)
     shares = [(title, of_head * of_head.size) for title, of_head in shown]
     limits = (0.0, max(float(share.max()) for _, share in shares))
