@@ -2,7 +2,6 @@
 
 import platform
 import warnings
-from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from typing import Any
 
@@ -10,7 +9,8 @@ import numpy as np
 
 from aimv2_np.backends import devices
 from aimv2_np.backends.arrays import BACKENDS
-from aimv2_np.bench.blas import NAMES, describe_blas
+from aimv2_np.bench.blas import describe_blas, title
+from aimv2_np.bench.machine import versions
 from aimv2_np.errors import NoGraphWarning
 from aimv2_np.network.linear import Linear
 from aimv2_np.shapes import Array
@@ -25,11 +25,10 @@ def describe_backends() -> dict[str, Any]:
         CuPy is built for), "dtypes", "devices": of each "name", "compute_capability", "memory" and "free" in bytes.
     """
     blas = describe_blas()
-    library = NAMES.get(blas["library"] or "", "unknown matrix library")
     return {
         "python": platform.python_version(),
         "numpy": {
-            "version": np.__version__, "blas": f"{library} {blas['version'] or ''}".strip(), "threads": blas["threads"],
+            "version": np.__version__, "blas": title(blas), "threads": blas["threads"],
             "dtypes": list(BACKENDS["numpy"]),
         },
         "cupy": _describe_cupy(),
@@ -54,10 +53,11 @@ def _multiply(linear: Linear, x: Array) -> tuple[Array]:
 
 
 def _describe_cupy() -> dict[str, Any]:
-    driver = devices.driver_version()
+    dtypes = [dtype for dtype in BACKENDS["cupy"] if dtype != "bfloat16" or find_spec("ml_dtypes") is not None]
+    driver, installed = devices.driver_version(), versions(("cupy-cuda12x", "cupy-cuda13x", "cupy"))
     found: dict[str, Any] = {
-        "usable": False, "problem": None, "version": _installed(), "driver": driver and devices.cuda(driver),
-        "runtime": None, "dtypes": _dtypes(), "devices": [],
+        "usable": False, "problem": None, "version": next(iter(installed.values()), None),
+        "driver": driver and devices.cuda(driver), "runtime": None, "dtypes": dtypes, "devices": [],
     }  # fmt: skip
     try:
         cupy = devices.find_cupy()
@@ -68,19 +68,6 @@ def _describe_cupy() -> dict[str, Any]:
         "usable": True, "version": cupy.__version__, "runtime": devices.cuda(runtime.runtimeGetVersion()),
         "devices": [_device(cupy, number) for number in range(runtime.getDeviceCount())],
     }  # fmt: skip
-
-
-def _installed() -> str | None:
-    for name in ("cupy-cuda12x", "cupy-cuda13x", "cupy"):
-        try:
-            return version(name)
-        except PackageNotFoundError:
-            continue
-    return None
-
-
-def _dtypes() -> list[str]:
-    return [it for it in BACKENDS["cupy"] if it != "bfloat16" or find_spec("ml_dtypes") is not None]
 
 
 def _device(cupy: Any, number: int) -> dict[str, Any]:

@@ -27,35 +27,35 @@ def describe_blas() -> dict[str, Any]:
     """
     from threadpoolctl import threadpool_info
 
-    built = str(_built_with().get("name", "")) or None
-    libraries = [it for it in threadpool_info() if it.get("user_api") == "blas"]
-    ours = next((it for it in libraries if "numpy" in (it.get("filepath") or "")), libraries[0] if libraries else None)
-    library = ours["internal_api"] if ours else _by_name(built)
+    config: Any = np.show_config(mode="dicts") or {}
+    built_with = config.get("Build Dependencies", {}).get("blas", {})
+    built = str(built_with.get("name", "")) or None
+    libraries = [library for library in threadpool_info() if library.get("user_api") == "blas"]
+    # PyPI's NumPy brings its own, in numpy.libs; others in the process are not its business.
+    libraries.sort(key=lambda library: "numpy" not in (library.get("filepath") or ""))
+    ours = libraries[0] if libraries else {}
+    name = ours.get("internal_api") or next((name for name in NAMES if name in (built or "").lower()), None)
     return {
-        "library": library,
-        "version": (ours or {}).get("version") or _built_with().get("version"),
-        "kernel": (ours or {}).get("architecture"),
-        "threads": (ours or {}).get("num_threads"),
-        "threading": (ours or {}).get("threading_layer"),
+        "library": name,
+        "version": ours.get("version") or built_with.get("version"),
+        "kernel": ours.get("architecture"),
+        "threads": ours.get("num_threads"),
+        "threading": ours.get("threading_layer"),
         "built_as": built,
         "forced": os.environ.get(VARIABLE),
-        "note": _note(library, ours is not None),
+        "note": _note(name, bool(ours)),
     }
+
+
+def title(blas: dict[str, Any]) -> str:
+    """Name and version of the library that `describe_blas` has described, for people."""
+    name = NAMES.get(blas["library"] or "", "unknown matrix library")
+    return f"{name} {blas['version'] or ''}".rstrip()
 
 
 def core_types(machine: str) -> tuple[str, ...]:
     """OpenBLAS's kernels that are worth trying on a machine of that architecture ("x86_64", "aarch64")."""
     return CORE_TYPES.get(SAME.get(machine.lower(), machine.lower()), ())
-
-
-def _built_with() -> dict[str, Any]:
-    config: Any = np.show_config(mode="dicts")
-    blas: dict[str, Any] = (config or {}).get("Build Dependencies", {}).get("blas", {})
-    return blas
-
-
-def _by_name(built: str | None) -> str | None:
-    return next((name for name in NAMES if name in (built or "").lower()), None)
 
 
 def _note(library: str | None, controlled: bool) -> str | None:

@@ -6,28 +6,36 @@ Without a picture the text tower gets some tokens. Says when it is done, then ho
 import sys
 import time
 from dataclasses import asdict
+from typing import Any
 
 import numpy as np
 
+from aimv2_np.backends.arrays import to_numpy
 from aimv2_np.bench.talk import speak
 from aimv2_np.models.auto import load
+from aimv2_np.models.text import Aimv2TextModel
 from aimv2_np.processing import Aimv2ImageProcessor
 
 TOKENS = 16
 
 
-def main() -> None:
-    """Load, prepare the input, run; then tell."""
-    folder, *picture = sys.argv[1:]
+def measure(folder: str, picture: str = "", **place: Any) -> None:
+    """Load the model (`place`: backend, dtype, device), prepare its input and run it; then tell.
+
+    The input is the file `picture`; without one ("") some tokens for a text tower, a grey picture for another model.
+    """
     marks = [time.perf_counter()]
-    model = load(folder)
+    model = load(folder, **place)
     marks.append(time.perf_counter())
     if picture:
-        inputs = Aimv2ImageProcessor.from_pretrained(folder)(picture[0])["pixel_values"]
-    else:
+        inputs = Aimv2ImageProcessor.from_pretrained(folder)(picture)["pixel_values"]
+    elif isinstance(model, Aimv2TextModel):
         inputs = np.zeros((1, min(TOKENS, model.config.max_position_embeddings)), np.int64)
+    else:
+        vision = getattr(model.config, "vision_config", model.config)
+        inputs = np.zeros((1, vision.num_channels, *vision.image_shape), np.float32)
     marks.append(time.perf_counter())
-    getattr(model, "get_image_features", model)(inputs)
+    to_numpy(model.get_image_features(inputs) if hasattr(model, "get_image_features") else model(inputs)[0])
     marks.append(time.perf_counter())
     speak(dict(zip(("load", "prepare", "run"), np.diff(marks).tolist(), strict=True)))
     from aimv2_np.bench.memory import read_memory
@@ -36,4 +44,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    measure(*sys.argv[1:])

@@ -32,14 +32,8 @@ def variables(threads: int) -> dict[str, str]:
 def choose(threads: int) -> list[int]:
     """Numbers of that many cores of those this process may use, two threads of one core only when there is no other."""
     allowed = sorted(os.sched_getaffinity(0))
-    order: list[int] = []
-    siblings: list[int] = []
-    seen: set[str] = set()
-    for core in allowed:
-        twins = _siblings(core)
-        (siblings if twins in seen else order).append(core)
-        seen.add(twins)
-    return (order + siblings)[:threads]
+    first = {_siblings(core): core for core in reversed(allowed)}  # of the threads of each physical core
+    return sorted(allowed, key=lambda core: core not in first.values())[:threads]
 
 
 @contextmanager

@@ -69,13 +69,7 @@ def picture_products(
     found = [Product("patch_embed", rows, vision.num_channels * ph * pw, size)]
     found += _blocks(vision, batch, tokens, vision.num_hidden_layers)
     if vision.use_head:
-        heads, d = vision.num_attention_heads, vision.head_dim
-        found += [
-            Product("head.k_proj, v_proj", rows, size, size, 2),
-            Product("head.scores", 1, d, tokens, batch * heads, per_head=True),
-            Product("head.values", 1, tokens, d, batch * heads, per_head=True),
-            Product("head.output_proj", batch, size, size),
-        ]
+        found += [*_one_query("head.", vision, batch, tokens), Product("head.output_proj", batch, size, size)]
     if isinstance(config, Aimv2Config):
         found.append(Product("visual_projection", batch, size, config.projection_dim))
     return tuple(found)
@@ -113,12 +107,20 @@ def _blocks(config: Aimv2VisionConfig | Aimv2TextConfig, batch: int, tokens: int
 
 def _block_of_ends(config: Aimv2TextConfig, batch: int, tokens: int) -> list[Product]:
     """A block that computes one token of each text, to which the others are keys and values."""
-    size, inner, heads, d = config.hidden_size, config.intermediate_size, config.num_attention_heads, config.head_dim
+    size, inner = config.hidden_size, config.intermediate_size
     return [
-        Product("last k_proj, v_proj", batch * tokens, size, size, 2),
+        *_one_query("last ", config, batch, tokens),
         Product("last q_proj, out_proj", batch, size, size, 2),
-        Product("last scores", 1, d, tokens, batch * heads, per_head=True),
-        Product("last values", 1, tokens, d, batch * heads, per_head=True),
         Product("last gate_proj, up_proj", batch, size, inner, 2),
         Product("last down_proj", batch, inner, size),
+    ]
+
+
+def _one_query(prefix: str, config: Aimv2VisionConfig | Aimv2TextConfig, batch: int, tokens: int) -> list[Product]:
+    """Attention of one query per head to all tokens, whose keys and values are computed."""
+    size, heads, d = config.hidden_size, config.num_attention_heads, config.head_dim
+    return [
+        Product(f"{prefix}k_proj, v_proj", batch * tokens, size, size, 2),
+        Product(f"{prefix}scores", 1, d, tokens, batch * heads, per_head=True),
+        Product(f"{prefix}values", 1, tokens, d, batch * heads, per_head=True),
     ]

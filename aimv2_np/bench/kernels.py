@@ -3,6 +3,7 @@
 import platform
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
 from aimv2_np.bench import cores
@@ -32,57 +33,42 @@ def compare_kernels(
         (what to ask for; None for the one in use) and "gflops"; "unusable", core types with the reason; "fastest", the
         core type that is worth asking for, or None. With another library than OpenBLAS there is one kernel.
     """
-    sizes = [[it.m, it.k, it.n] for it in products]
+    sizes = [[shape.m, shape.k, shape.n] for shape in products]
     unusable: dict[str, str] = {}
-    contestants: dict[str, tuple[str | None, Worker]] = {}
+    workers: dict[str, tuple[str | None, Worker]] = {}  # by the kernel that they use
     with ExitStack() as stack:
-        blas = _start(stack, None, sizes, threads, contestants)
+
+        def start(core_type: str | None) -> dict[str, Any]:
+            """Start a process that asks for that kernel; it is kept unless another has the same one."""
+            changes = cores.variables(threads) | ({} if core_type is None else {VARIABLE: core_type})
+            with cores.on_cores(threads):
+                worker = stack.enter_context(Worker(module_command(WORKER), changes))
+            blas: dict[str, Any] = worker.ask("prepare_products", sizes=sizes, threads=threads)
+            workers.setdefault(blas["kernel"] or blas["library"] or "unknown", (core_type, worker))
+            return blas
+
+        blas = start(None)
         openblas = blas["library"] == "openblas" and blas["kernel"]
         for core_type in core_types(platform.machine()) if openblas else ():
             tell(f"trying {core_type}")
             try:
-                found = _start(stack, core_type, sizes, threads, contestants)
+                kernel = start(core_type)["kernel"]
             except RuntimeError as error:
                 unusable[core_type] = LACKING if "SIGILL" in str(error) else str(error)
                 continue
-            if found["kernel"].lower() != core_type.lower():
-                unusable[core_type] = f"this OpenBLAS takes {found['kernel']} instead"
-        tell(f"{len(contestants)} kernels in turns")
-        times = in_turns({name: _asking(worker) for name, (_, worker) in contestants.items()}, seconds)
-    work = sum(it.flops for it in products)
+            if kernel.lower() != core_type.lower():
+                unusable[core_type] = f"this OpenBLAS takes {kernel} instead"
+        tell(f"{len(workers)} kernels in turns")
+        times = in_turns({name: partial(worker.ask, "multiply") for name, (_, worker) in workers.items()}, seconds)
+    work = sum(shape.flops for shape in products)
     kernels: list[dict[str, Any]] = [
         {"kernel": name, "core_type": core_type, "gflops": work / times[name].median / 1e9}
-        for name, (core_type, _) in contestants.items()
+        for name, (core_type, _) in workers.items()
     ]
-    kernels.sort(key=lambda it: -it["gflops"])
-    current = next(it for it in kernels if it["core_type"] is None)
-    best = kernels[0]
-    worth = best["gflops"] > WORTH * current["gflops"]
+    kernels.sort(key=lambda kernel: -kernel["gflops"])
+    current = next(kernel for kernel in kernels if kernel["core_type"] is None)
+    worth = kernels[0]["gflops"] > WORTH * current["gflops"]
     return {
         "blas": blas, "threads": threads, "kernels": kernels, "unusable": unusable,
-        "fastest": best["core_type"] if worth else None,
+        "fastest": kernels[0]["core_type"] if worth else None,
     }  # fmt: skip
-
-
-def _start(
-    stack: ExitStack,
-    core_type: str | None,
-    sizes: list[list[int]],
-    threads: int,
-    contestants: dict[str, tuple[str | None, Worker]],
-) -> dict[str, Any]:
-    """A process with that kernel, among the contestants unless the same kernel is there already."""
-    changes = cores.variables(threads) | ({} if core_type is None else {VARIABLE: core_type})
-    with cores.on_cores(threads):
-        worker = stack.enter_context(Worker(module_command(WORKER), changes))
-    blas: dict[str, Any] = worker.ask("prepare_products", sizes=sizes, threads=threads)
-    contestants.setdefault(blas["kernel"] or blas["library"] or "unknown", (core_type, worker))
-    return blas
-
-
-def _asking(worker: Worker) -> Callable[[], float]:
-    def ask() -> float:
-        seconds: float = worker.ask("multiply")
-        return seconds
-
-    return ask

@@ -1,7 +1,8 @@
-"""What was measured on: results of two machines, or of a busy one, are not to be compared."""
+"""The machine and the versions that a measurement was made with: results of two machines do not compare."""
 
 import os
 import platform
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -25,12 +26,15 @@ def describe_machine() -> dict[str, Any]:
 
 def describe_versions(packages: tuple[str, ...] = PACKAGES) -> dict[str, str]:
     """Versions of Python and of those of `packages` that are installed."""
-    found = {"python": platform.python_version()}
+    return {"python": platform.python_version()} | versions(packages)
+
+
+def versions(packages: tuple[str, ...]) -> dict[str, str]:
+    """The version of each of `packages` that is installed."""
+    found = {}
     for name in packages:
-        try:
+        with suppress(PackageNotFoundError):
             found[name] = version(name)
-        except PackageNotFoundError:
-            continue
     return found
 
 

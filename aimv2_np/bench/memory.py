@@ -38,18 +38,12 @@ class Memory:
         return None if self.peak is None or self.file is None else self.peak - self.file
 
 
-def read_memory(process: int | str = "self") -> Memory:
-    """The memory of this process, or on Linux of another of the same user by its id.
-
-    Raises ProcessLookupError when there is no such process.
-    """
-    folder = ROOT / str(process)
-    if not (ROOT / "self" / "smaps_rollup").exists():
-        return Memory(peak=_peak_by_rusage()) if process == "self" else Memory()
-    try:
-        rollup, status = (_kibibytes((folder / name).read_text()) for name in ("smaps_rollup", "status"))
-    except FileNotFoundError:
-        raise ProcessLookupError(f"there is no process {process}") from None
+def read_memory() -> Memory:
+    """The memory of this process."""
+    folder = ROOT / "self"
+    if not (folder / "smaps_rollup").exists():
+        return Memory(peak=_peak_by_rusage())
+    rollup, status = (_kibibytes((folder / name).read_text()) for name in ("smaps_rollup", "status"))
     return Memory(
         resident=rollup["Rss"],
         proportional=rollup["Pss"],

@@ -31,16 +31,14 @@ TINY = "tiny"
 PICTURE = "picture.png"
 PICTURE_SHAPE = (480, 640, 3)  # of what cold processes look at, unless the model takes pictures as they are
 FLOAT32 = 4  # bytes
-WEIGHTS = "model.safetensors"
 
 
-def _short(name: str) -> str:
-    """apple/aimv2-large-patch14-224-lit -> large-224-lit"""
-    return name.removeprefix("apple/aimv2-").replace("patch14-", "")
-
-
-# The distilled checkpoints are others of the same architecture.
-ARCHITECTURES = {_short(it.id): it for it in RELEASED if not it.id.endswith("-distilled")}
+# By short names: apple/aimv2-large-patch14-224-lit is large-224-lit. The distilled ones are of the same architectures.
+ARCHITECTURES = {
+    one.id.removeprefix("apple/aimv2-").replace("patch14-", ""): one
+    for one in RELEASED
+    if not one.id.endswith("-distilled")
+}
 
 
 @dataclass(frozen=True)
@@ -98,15 +96,12 @@ def specimen(name: str, layers: int | None = None) -> Iterator[Specimen]:
         OSError: no room for the weights.
         FileNotFoundError, CheckpointError, …: what `from_pretrained` raises.
     """
+    config = configuration(name, layers)
     if name in ARCHITECTURES:
-        config = configuration(name, layers)
         with tempfile.TemporaryDirectory(prefix="aimv2-np-bench-") as folder:
             write_random(Path(folder), config)
             yield Specimen(name, Path(folder), config, random=True)
         return
-    if layers is not None:
-        raise ValueError(f"layers is {layers}, but {name} is a checkpoint: it has the blocks it has. Drop --layers")
-    config = configuration(name)
     place = tiny_model_path() if name == TINY else fetch(name, extra=("preprocessor_config.json",))
     yield Specimen(name, place, config, random=False)
 
@@ -117,9 +112,11 @@ def configuration(name: str, layers: int | None = None) -> AnyConfig:
         return shortened(ARCHITECTURES[name].config(), layers)
     if name != TINY and not Path(name).is_dir() and not HUB_ID.fullmatch(name):
         raise ValueError(
-            f"found the model {name!r}; expected {TINY}, one of {', '.join(ARCHITECTURES)} (random weights), a folder, "
+            f"model is {name!r}; expected {TINY}, one of {', '.join(ARCHITECTURES)} (random weights), a folder, "
             "or a hub id"
         )
+    if layers is not None:
+        raise ValueError(f"layers is {layers}, but {name} is a checkpoint: it has the blocks it has. Drop --layers")
     source = open_source(tiny_model_path() if name == TINY else fetch(name))
     with naming_file(source.folder):
         return config_from_dict(source.values)

@@ -72,26 +72,23 @@ class Profile:
             rate: of all products of the model together, for shapes that are not among them.
             bandwidth: bytes per second.
         """
-        total = self.threads * self.seconds
-        found = [self._line(label, entry, rates, rate, bandwidth) for label, entry in self.entries.items()]
+        found: list[dict[str, Any]] = []
+        for label, entry in self.entries.items():
+            seconds = entry.seconds / self.threads
+            if entry.flops:
+                at_best = sum(count / rates.get(shape, rate) for shape, count in entry.shapes.items())
+                at_best += (entry.flops - sum(entry.shapes.values())) / rate
+                done, ceiling, unit = entry.flops, entry.flops / at_best, "GFLOP/s"
+            else:
+                done, ceiling, unit = entry.moved, bandwidth, "GB/s"
+            found.append({
+                "operation": label, "calls": entry.calls, "seconds": seconds, "share": seconds / self.seconds,
+                "unit": unit, "achieved": done / max(seconds, 1e-12) / 1e9, "ceiling": ceiling / 1e9,
+            })  # fmt: skip
         rest = {"operation": "between operations", "calls": None, "seconds": self.elsewhere / self.threads}
-        found.append({**rest, "share": self.elsewhere / total, "unit": None, "achieved": None, "ceiling": None})
+        share = self.elsewhere / (self.threads * self.seconds)
+        found.append({**rest, "share": share, "unit": None, "achieved": None, "ceiling": None})
         return sorted(found, key=lambda line: -line["seconds"])
-
-    def _line(
-        self, label: str, entry: Entry, rates: dict[Shape, float], rate: float, bandwidth: float
-    ) -> dict[str, Any]:
-        seconds = entry.seconds / self.threads
-        if entry.flops:
-            at_best = sum(count / rates.get(shape, rate) for shape, count in entry.shapes.items())
-            at_best += (entry.flops - sum(entry.shapes.values())) / rate
-            done, ceiling, unit = entry.flops, entry.flops / at_best, "GFLOP/s"
-        else:
-            done, ceiling, unit = entry.moved, bandwidth, "GB/s"
-        return {
-            "operation": label, "calls": entry.calls, "seconds": seconds, "share": seconds / self.seconds,
-            "unit": unit, "achieved": done / max(seconds, 1e-12) / 1e9, "ceiling": ceiling / 1e9,
-        }  # fmt: skip
 
 
 @contextmanager
@@ -129,39 +126,34 @@ class _Watch:
         finally:
             seconds = time.perf_counter() - began
             stack.pop()
-        self._add(op, args, kwargs, result, seconds, inside, stack[-1] if stack else None)
+        inside.flops += self._add(op, args, kwargs, result, seconds - inside.seconds, inside.flops)
+        if stack:
+            stack[-1].seconds += seconds
+            stack[-1].flops += inside.flops
         return result
 
     def _add(
-        self,
-        op: Operation[..., Any],
-        args: Any,
-        kwargs: Any,
-        result: Any,
-        seconds: float,
-        inside: _Call,
-        outside: _Call | None,
-    ) -> None:
+        self, op: Operation[..., Any], args: Any, kwargs: Any, result: Any, seconds: float, flops_inside: int
+    ) -> int:
+        """Enter a call, with the seconds of its own, and return the operations of its own."""
         name = op.textbook.__name__
         weights = [] if name in PRODUCTS_OF else list(_weights(op, args, kwargs))
         shapes = _shapes(weights, args[0], result)
         flops = PRODUCTS_OF[name](*args, **kwargs) if name in PRODUCTS_OF else sum(shape.flops for shape in shapes)
-        if inside.flops:  # the products are those of the operations that it called
+        if flops_inside:  # the products are those of the operations that it called
             shapes, flops = [], 0
-        label = " ".join([name, *dict.fromkeys(f"{it.k}->{it.n}" for it in shapes)])
+        label = " ".join([name, *dict.fromkeys(f"{shape.k}->{shape.n}" for shape in shapes)])
         arrays = chain(_arrays([*args, *kwargs.values()]), _arrays([result]))
         with self._lock:
             self.threads.add(threading.get_ident())
             entry = self.profile.entries.setdefault(label, Entry())
             entry.calls += 1
-            entry.seconds += seconds - inside.seconds
+            entry.seconds += seconds
             entry.moved += sum(array.nbytes for array in arrays)
             entry.flops += flops
             for shape in shapes:
                 entry.shapes[shape] = entry.shapes.get(shape, 0) + shape.flops
-        if outside is not None:
-            outside.seconds += seconds
-            outside.flops += flops + inside.flops
+        return flops
 
 
 def _weights(op: Operation[..., Any], args: Any, kwargs: Any) -> Iterator[Array]:

@@ -2,28 +2,18 @@
 
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
-from aimv2_np.bench import cores
+from aimv2_np.bench import cores, models
 from aimv2_np.bench.blas import describe_blas
 from aimv2_np.bench.ceilings import Shape, shapes
 from aimv2_np.bench.flops import products
 from aimv2_np.bench.machine import describe_machine, describe_versions
-from aimv2_np.bench.models import (
-    PICTURE,
-    AnyConfig,
-    Specimen,
-    configuration,
-    draw_picture,
-    specimen,
-    text_of,
-    vision_of,
-    warm_up,
-)
 from aimv2_np.bench.talk import Worker, module_command
 from aimv2_np.bench.timing import Times
 
@@ -45,7 +35,7 @@ class Plan:
         seconds: for each combination, at least; three passes at least, too.
         profile: whether to time every operation.
         cold: how many fresh processes to time from their start to the first feature.
-        processes: so many processes at once on one checkpoint, to see what memory they share; 0 or 1: none.
+        processes: so many processes at once on one checkpoint, to see what memory they share.
         layers: only so many blocks of a random model.
 
     Raises:
@@ -60,7 +50,7 @@ class Plan:
     seconds: float = 5.0
     profile: bool = False
     cold: int = 3
-    processes: int = 0
+    processes: int | None = None
     layers: int | None = None
 
     def check(self) -> None:
@@ -68,13 +58,13 @@ class Plan:
         for threads in self.threads:
             cores.check_threads(threads)
         if self.sizes and self.text_tokens:
-            raise ValueError("both sizes of pictures and lengths of texts were given; measure one after the other")
+            raise ValueError("sizes of pictures and lengths of texts are both given; measure one after the other")
         positive = {"batch": self.batches, "text_tokens": self.text_tokens, "size": [n for s in self.sizes for n in s]}
         for name, values in positive.items():
             if any(value < 1 for value in values):
                 raise ValueError(f"{name} is {min(values)}; expected at least 1")
         if not self.models:
-            raise ValueError("no model was given; name at least one")
+            raise ValueError("models is empty; expected at least one")
 
 
 def benchmark(plan: Plan, tell: Callable[[str], None] = lambda _: None) -> dict[str, Any]:
@@ -96,8 +86,8 @@ def benchmark(plan: Plan, tell: Callable[[str], None] = lambda _: None) -> dict[
     }  # fmt: skip
     for name in plan.models:
         tell(f"preparing {name}")
-        with specimen(name, plan.layers) as it:
-            result["models"].append(_measure_model(it, plan, tell))
+        with models.specimen(name, plan.layers) as measured:
+            result["models"].append(_measure_model(measured, plan, tell))
     return result
 
 
@@ -108,37 +98,39 @@ def products_of(plan: Plan) -> tuple[list[Shape], int]:
     """
     plan.check()
     name, batch = plan.models[0], plan.batches[0]
-    config = configuration(name, plan.layers)
+    config = models.configuration(name, plan.layers)
     given = inputs_of(name, config, plan)[0]
     found = shapes(products(config, given, batch))
     few = [shape for shape, count in found.items() if count > WORTH_TRYING * sum(found.values())]
     return few, (plan.threads or [cores.available()])[0]
 
 
-def _measure_model(it: Specimen, plan: Plan, tell: Callable[[str], None]) -> dict[str, Any]:
-    inputs = inputs_of(it.name, it.config, plan)
-    warm_up(it)
+def _measure_model(measured: models.Specimen, plan: Plan, tell: Callable[[str], None]) -> dict[str, Any]:
+    name, folder = measured.name, str(measured.folder)
+    inputs = inputs_of(name, measured.config, plan)
+    models.warm_up(measured)
     threads = list(plan.threads) or [cores.available()]
     cases = []
-    for given in inputs:
-        for batch in plan.batches:
-            for count in threads:
-                tell(f"{it.name}: {label(given)}, batch {batch}, {count} threads")
-                arguments = {"folder": str(it.folder), "given": given, "batch": batch}
-                cases.append(
-                    {"input": given, "batch": batch, "threads": count}
-                    | measure_case(arguments, count, plan.seconds, plan.profile)
-                )
+    for given, batch, count in product(inputs, plan.batches, threads):
+        tell(f"{name}: {label(given)}, batch {batch}, {count} threads")
+        arguments = {"folder": folder, "given": given, "batch": batch}
+        found = measure_case(arguments, count, plan.seconds, plan.profile)
+        cases.append({"input": given, "batch": batch, "threads": count} | found)
+    sharing = None
+    if plan.processes:
+        tell(f"{name}: {plan.processes} processes on one checkpoint")
+        commands = [module_command(WORKER)] * plan.processes
+        sharing = share(commands, {"folder": folder, "given": inputs[0], "batch": 1}, max(threads))
     return {
-        "name": it.name, "random": it.random, "layers": plan.layers, "parameters": it.parameters,
-        "weight_bytes": sum(path.stat().st_size for path in it.files), "cases": cases,
-        "cold": _cold(it, plan, max(threads), tell), "sharing": _sharing(it, plan, inputs[0], max(threads), tell),
+        "name": name, "random": measured.random, "layers": plan.layers, "parameters": measured.parameters,
+        "weight_bytes": sum(path.stat().st_size for path in measured.files), "cases": cases,
+        "cold": _cold(measured, plan, max(threads), tell), "sharing": sharing,
     }  # fmt: skip
 
 
-def inputs_of(name: str, config: AnyConfig, plan: Plan) -> list[dict[str, Any]]:
+def inputs_of(name: str, config: models.AnyConfig, plan: Plan) -> list[dict[str, Any]]:
     """What the plan wants measured of a model."""
-    vision, text = vision_of(config), text_of(config)
+    vision, text = models.vision_of(config), models.text_of(config)
     if vision is None or plan.text_tokens:
         if text is None:
             raise ValueError(f"{name} has no text tower, so there are no texts to measure; drop --text-tokens")
@@ -169,16 +161,16 @@ def label(given: dict[str, Any]) -> str:
     return f"{given['height']}x{given['width']}" if given["kind"] == "pictures" else f"texts of {given['tokens']}"
 
 
-def _cold(it: Specimen, plan: Plan, threads: int, tell: Callable[[str], None]) -> dict[str, Any] | None:
+def _cold(measured: models.Specimen, plan: Plan, threads: int, tell: Callable[[str], None]) -> dict[str, Any] | None:
     """Seconds from the start of a process to the first feature, the checkpoint being in the system's cache."""
     if plan.cold < 1:
         return None
-    tell(f"{it.name}: from a cold process to the first feature")
+    tell(f"{measured.name}: from a cold process to the first feature")
     with tempfile.TemporaryDirectory(prefix="aimv2-np-bench-") as folder:
-        arguments = [str(it.folder)]
-        if (vision := vision_of(it.config)) is not None:
-            picture = Path(folder) / PICTURE
-            draw_picture(picture, vision)
+        arguments = [str(measured.folder)]
+        if (vision := models.vision_of(measured.config)) is not None:
+            picture = Path(folder) / models.PICTURE
+            models.draw_picture(picture, vision)
             arguments.append(str(picture))
         runs = [time_cold(module_command(COLD, *arguments), threads) for _ in range(plan.cold)]
     return summarise_cold(runs) | {"threads": threads}
@@ -205,16 +197,6 @@ def summarise_cold(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def _sharing(
-    it: Specimen, plan: Plan, given: dict[str, Any], threads: int, tell: Callable[[str], None]
-) -> dict[str, Any] | None:
-    if plan.processes < 2:
-        return None
-    tell(f"{it.name}: {plan.processes} processes on one checkpoint")
-    arguments = {"folder": str(it.folder), "given": given, "batch": 1}
-    return share([module_command(WORKER)] * plan.processes, arguments, threads)
-
-
 def share(commands: Sequence[Sequence[str]], arguments: dict[str, Any], threads: int) -> dict[str, Any]:
     """Memory of processes that have each run the same checkpoint, while all of them are there.
 
@@ -227,12 +209,8 @@ def share(commands: Sequence[Sequence[str]], arguments: dict[str, Any], threads:
         for worker in workers:
             worker.ask("hold", **arguments)
         found = [worker.ask("memory") for worker in workers]
+    shares = [memory["proportional"] for memory in found]
     return {
-        "processes": len(found), "proportional": _sum(it["proportional"] for it in found),
-        "anonymous": [it["anonymous"] for it in found],
+        "processes": len(found), "proportional": None if None in shares else sum(shares),
+        "anonymous": [memory["anonymous"] for memory in found],
     }  # fmt: skip
-
-
-def _sum(values: Iterable[int | None]) -> int | None:
-    found = [value for value in values if value is not None]
-    return sum(found) if found else None

@@ -12,7 +12,6 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 SHOWN = 300  # characters of what a process said before it died
@@ -47,11 +46,6 @@ class Worker:
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors, text=True, encoding="utf-8",
             env=environment(changes),
         )  # fmt: skip
-
-    @property
-    def pid(self) -> int:
-        """The number of the process."""
-        return self._process.pid
 
     def ask(self, request: str, **arguments: Any) -> Any:
         """What the process's function `request` returns for the arguments."""
@@ -97,9 +91,7 @@ class Worker:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is not None:
             self._process.kill()
         self.close()
@@ -110,28 +102,17 @@ def serve(functions: Mapping[str, Callable[..., Any]]) -> None:
 
     What libraries print goes to stderr: stdout is for answers.
     """
-    out = _own_stdout()
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)  # for libraries in C too
     for line in sys.stdin:
-        it = json.loads(line)
+        asked = json.loads(line)
         try:
-            reply = {"answer": functions[it["request"]](**it["arguments"])}
+            reply = {"answer": functions[asked["request"]](**asked["arguments"])}
         except Exception as error:  # whatever it is, the other side is to say it
             reply = {"error": f"{type(error).__name__}: {error}"}
-        out(reply)
+        print(json.dumps(reply), file=answers, flush=True)
 
 
 def speak(answer: Any) -> None:
-    """Give one answer without having been asked."""
+    """Send an answer that nobody asked for: `Worker.answer` of the process that started this one returns it."""
     print(json.dumps({"answer": answer}), flush=True)
-
-
-def _own_stdout() -> Callable[[Any], None]:
-    """A function that writes to what is stdout now; stdout itself becomes stderr, for libraries in C too."""
-    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)
-
-    def write(reply: Any) -> None:
-        answers.write(json.dumps(reply) + "\n")
-        answers.flush()
-
-    return write

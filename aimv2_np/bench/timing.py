@@ -1,4 +1,4 @@
-"""Timing things in turns, so that whatever disturbs the machine disturbs all of them alike."""
+"""Timing several functions in turns: what disturbs the machine meanwhile then disturbs all of them alike."""
 
 import statistics
 import time

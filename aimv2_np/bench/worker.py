@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -73,25 +74,24 @@ def measure(
     memory = _memory(subject, before.anonymous, loaded.anonymous)
     multiplied = products(subject.model.config, given, batch)
     by_shape = shapes(multiplied)
-    multipliers = {shape: Multiplier(shape, threads) for shape in by_shape}
-    contestants = {"model": lambda: stopwatch(subject.run)}
-    for shape, multiplier in multipliers.items():
-        contestants[_name(shape)] = lambda it=multiplier: it.shape.flops / it.rate()  # type: ignore[misc]
+    contestants = {"model": partial(stopwatch, subject.run)}
+    contestants |= {str(shape): partial(_product, Multiplier(shape, threads)) for shape in by_shape}
     times = in_turns(contestants, seconds)
-    rates = {shape: shape.flops / times[_name(shape)].median for shape in by_shape}
+    rates = {shape: shape.flops / times[str(shape)].median for shape in by_shape}
     rate = combined_rate(by_shape, rates)
     median, done = times["model"].median, total_flops(multiplied)
     return {
         "seconds": times["model"].to_dict(), "per_second": batch / median, "flops": done, "gflops": done / median / 1e9,
         "sgemm_gflops": rate / 1e9, "sgemm_fraction": done / median / rate,
-        "sgemm_shapes": [{**asdict(shape), "gflops": it / 1e9} for shape, it in rates.items()],
+        "sgemm_shapes": [{**asdict(shape), "gflops": of_shape / 1e9} for shape, of_shape in rates.items()],
         "loading_seconds": subject.loading, "first_seconds": first, "memory": memory,
         "profile": _profile(subject, rates, rate, threads) if profile else None,
     }  # fmt: skip
 
 
-def _name(shape: Shape) -> str:
-    return f"{shape.m}x{shape.k}x{shape.n}"
+def _product(multiplier: Multiplier) -> float:
+    """Seconds of one product now."""
+    return multiplier.shape.flops / multiplier.rate()
 
 
 def _memory(subject: Subject, started: int | None, loaded: int | None) -> dict[str, int | None]:
@@ -138,11 +138,6 @@ def hold(folder: str, given: dict[str, Any], batch: int) -> None:
     _held[-1].run()
 
 
-def memory() -> dict[str, Any]:
-    """What this process takes now."""
-    return asdict(read_memory())
-
-
 _multipliers: list[Multiplier] = []
 
 
@@ -154,13 +149,13 @@ def prepare_products(sizes: list[list[int]], threads: int) -> dict[str, Any]:
 
 def multiply() -> float:
     """Seconds of one product of each size that was prepared, at the rate of now."""
-    return sum(it.shape.flops / it.rate() for it in _multipliers)
+    return sum(map(_product, _multipliers))
 
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {
     "measure": measure,
     "hold": hold,
-    "memory": memory,
+    "memory": lambda: asdict(read_memory()),  # what this process takes now
     "prepare_products": prepare_products,
     "multiply": multiply,
     "describe_blas": describe_blas,

@@ -4,7 +4,7 @@ import contextlib
 import os
 import sys
 import warnings
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
@@ -32,7 +32,7 @@ class App(click.Group):
     """A group of subcommands whose errors are one line on stderr."""
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the subcommand; exit with 1 after an error, 130 after Ctrl-C, 141 when nobody reads the output."""
+        """Run the subcommand; exit with 130 after Ctrl-C, 141 when nobody reads the output, and see `_fail`."""
         try:
             with warnings.catch_warnings():
                 warnings.showwarning = _show_warning
@@ -46,11 +46,17 @@ class App(click.Group):
             _discard_output()
             ctx.exit(BROKEN_PIPE)
         except Exception as error:
-            if ctx.ensure_object(dict).get("debug"):
-                raise
-            click.echo(f"error: {one_line(error)}", err=True)
-            ctx.exit(1)
+            _fail(ctx, error)
         return result
+
+
+def _fail(ctx: click.Context, error: Exception) -> NoReturn:
+    """One line on stderr, and the exit code of failure; with --debug Python shows the traceback."""
+    settings = ctx.ensure_object(dict)
+    if settings.get("debug"):
+        raise error
+    click.echo(f"error: {one_line(error)}", err=True)
+    ctx.exit(settings.get("failure", 1))
 
 
 def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:

@@ -1,7 +1,5 @@
 """`aimv2-np info --backends`: what can compute here."""
 
-from typing import Any
-
 from aimv2_np.cli import output
 
 
@@ -15,9 +13,7 @@ def tell_backends(as_json: bool) -> None:
     if as_json:
         output.print_json(found)
         return
-    table = output.table()
-    table.add_column(style="cyan", no_wrap=True)
-    table.add_column(overflow="fold")
+    table = output.facts()
     numpy, cupy = found["numpy"], found["cupy"]
     threads = f", {output.plural(numpy['threads'], 'thread')}" if numpy["threads"] else ""
     table.add_row("python", found["python"])
@@ -29,7 +25,9 @@ def tell_backends(as_json: bool) -> None:
         table.add_row("cupy", f"{cupy['version']} for CUDA {cupy['runtime']}, driver for {cupy['driver']}; {dtypes}")
         table.add_row("graphs", output.printable(graphs_line(cupy["graphs"])))
     for number, device in enumerate(cupy["devices"]):
-        table.add_row(f"device {number}", _line(device))
+        memory = f"{output.bytes_of(device['free'])} of {output.bytes_of(device['memory'])} free"
+        facts = f"{device['name']}, compute capability {device['compute_capability']}, {memory}"
+        table.add_row(f"device {number}", output.printable(facts))
     output.console().print(table)
 
 
@@ -40,8 +38,3 @@ def graphs_line(counts: dict[str, Any]) -> str:
     if counts["failed"]:
         line += f"; {output.plural(counts['failed'], 'recording')} failed: {'; '.join(counts['reasons'])}"
     return line
-
-
-def _line(device: dict[str, Any]) -> str:
-    memory = f"{output.bytes_of(device['free'])} of {output.bytes_of(device['memory'])} free"
-    return output.printable(f"{device['name']}, compute capability {device['compute_capability']}, {memory}")

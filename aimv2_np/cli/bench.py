@@ -1,8 +1,7 @@
 """`aimv2-np bench`: how fast, how large, and what holds it back."""
 
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,8 +11,6 @@ from aimv2_np.cli.bench_gpu import tell_gpu
 from aimv2_np.cli.options import Several, debug_option, place_options
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from rich.console import Console
     from rich.table import Table
 
@@ -37,7 +34,15 @@ def _sizes(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) 
 @click.command("bench", cls=Several)
 @click.argument("models", metavar="[MODEL...]", nargs=-1)
 @click.option("--size", "sizes", metavar="PIXELS...", callback=_sizes, multiple=True, help="336, or 224x448.")
-@click.option("--batch", "batches", metavar="N...", type=whole, multiple=True, help="How many at once.  [default: 1]")
+@click.option(
+    "--batch",
+    "batches",
+    metavar="N...",
+    type=whole,
+    multiple=True,
+    default=(1,),
+    help="How many at once.  [default: 1]",
+)
 @click.option("--threads", metavar="N...", type=whole, multiple=True, help="Cores to use.  [default: all]")
 @click.option("--text-tokens", metavar="N...", type=whole, multiple=True, help="Measure texts of N tokens instead.")
 @click.option("--layers", metavar="N", type=whole, help="Only N blocks of a random model: a quick look.")
@@ -49,21 +54,7 @@ def _sizes(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) 
 @place_options
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @debug_option
-def bench_command(
-    models: tuple[str, ...],
-    sizes: tuple[tuple[int, int], ...],
-    batches: tuple[int, ...],
-    threads: tuple[int, ...],
-    text_tokens: tuple[int, ...],
-    layers: int | None,
-    seconds: float,
-    profile: bool,
-    cold: int,
-    processes: int | None,
-    blas: bool,
-    where: dict[str, Any],
-    as_json: bool,
-) -> None:
+def bench_command(models: tuple[str, ...], blas: bool, where: dict[str, Any], as_json: bool, **options: Any) -> None:
     """Measure speed and memory, each model in fresh processes.
 
     A MODEL is an architecture (large-224, 1B-448, large-native, large-224-lit; with random weights, which are written
@@ -77,14 +68,13 @@ def bench_command(
     aimv2-np bench --blas
     aimv2-np bench large-224 3B-224 --backend cupy --dtype bfloat16 --batch 1 64
     """
-    from aimv2_np.bench.run import Plan, benchmark
+    from aimv2_np.bench.kernels import compare_kernels
+    from aimv2_np.bench.run import Plan, benchmark, products_of
 
-    plan = Plan(
-        models or (DEFAULT,), sizes, batches or (1,), threads, text_tokens, seconds, profile, cold, processes or 0,
-        layers,
-    )  # fmt: skip
+    plan = Plan(models or (DEFAULT,), **options)
+    telling = partial(output.waiting, "measuring")
     if where.pop("backend") == "cupy":
-        if threads or profile or processes or blas:
+        if plan.threads or plan.profile or plan.processes or blas:
             raise click.UsageError(
                 "--threads, --profile, --processes and --blas are about the CPU; drop --backend cupy"
             )
@@ -92,37 +82,14 @@ def bench_command(
         return
     if where["dtype"] != "float32":
         raise click.UsageError("on the CPU float32 is measured; drop --dtype, or add --backend cupy")
-    if blas and (profile or processes or len(plan.models) > 1):
+    if blas and (plan.profile or plan.processes or len(plan.models) > 1):
         raise click.UsageError("--blas compares kernels for one model and nothing else; drop the other options")
     with telling() as tell:
-        result = _compare(plan, tell) if blas else benchmark(plan, tell)
+        result = compare_kernels(*products_of(plan), plan.seconds, tell) if blas else benchmark(plan, tell)
     if as_json:
         output.print_json(result)
-        return
-    screen = output.console()
-    if blas:
-        _print_kernels(screen, result)
     else:
-        _print(screen, result)
-
-
-@contextmanager
-def telling() -> "Iterator[Callable[[str], None]]":
-    """A function that says on a terminal what is being done."""
-    screen = output.console(stderr=True)
-    if not screen.is_terminal:
-        yield lambda _: None
-        return
-    with screen.status("measuring") as status:
-        yield lambda what: status.update(output.printable(what))
-
-
-def _compare(plan: Any, tell: "Callable[[str], None]") -> dict[str, Any]:
-    from aimv2_np.bench.kernels import compare_kernels
-    from aimv2_np.bench.run import products_of
-
-    shapes, threads = products_of(plan)
-    return compare_kernels(shapes, threads, plan.seconds, tell)
+        (_print_kernels if blas else _print)(output.console(), result)
 
 
 def _print(screen: "Console", result: dict[str, Any]) -> None:
@@ -131,7 +98,8 @@ def _print(screen: "Console", result: dict[str, Any]) -> None:
     cores = output.plural(machine["cores"], "core")
     libraries = f"{_library(result['blas'])}, NumPy {versions['numpy']}, Python {versions['python']}"
     screen.print(f"{machine['processor']}, {cores}{memory}; {libraries}")
-    _warn(machine["load"])
+    if (load := machine["load"]) and load > BUSY:
+        output.note(f"the load average was {load:.1f} at the start: others use this machine, and numbers vary")
     if result["blas"]["note"]:
         output.note(result["blas"]["note"])
     for model in result["models"]:
@@ -146,69 +114,51 @@ def _print(screen: "Console", result: dict[str, Any]) -> None:
         _print_processes(screen, model)
 
 
-def _warn(load: float | None) -> None:
-    if load is not None and load > BUSY:
-        output.note(f"the load average was {load:.1f} at the start: others use this machine, and numbers vary")
-
-
 def _library(blas: dict[str, Any]) -> str:
-    from aimv2_np.bench.blas import NAMES
+    from aimv2_np.bench.blas import title
 
-    name = NAMES.get(blas["library"] or "", "unknown matrix library")
-    kernel = f" ({blas['kernel']} kernels)" if blas["kernel"] else ""
-    return f"{name} {blas['version'] or ''}".rstrip() + kernel
+    return title(blas) + (f" ({blas['kernel']} kernels)" if blas["kernel"] else "")
 
 
 def _cases(cases: list[dict[str, Any]]) -> "Table":
-    table = output.table(header=True)
-    table.add_column("input", style="cyan", no_wrap=True)
-    for title in ("batch", "threads", "seconds", "per s", "GFLOP/s", "of sgemm", "working", "own"):
-        table.add_column(title, justify="right")
-    for it in cases:
-        memory = it["memory"]
+    from aimv2_np.bench.run import label
+
+    table = output.figures("input", "batch", "threads", "seconds", "per s", "GFLOP/s", "of sgemm", "working", "own")
+    for case in cases:
+        memory = case["memory"]
         table.add_row(
-            label(it["input"]), str(it["batch"]), str(it["threads"]), f"{it['seconds']['median']:.4g}",
-            f"{it['per_second']:.3g}", f"{it['gflops']:.1f}", output.percent(it["sgemm_fraction"]),
+            label(case["input"]), str(case["batch"]), str(case["threads"]), f"{case['seconds']['median']:.4g}",
+            f"{case['per_second']:.3g}", f"{case['gflops']:.1f}", output.percent(case["sgemm_fraction"]),
             _bytes(memory["working"]), _bytes(memory["anonymous"]),
         )  # fmt: skip
     return table
 
 
-def label(given: dict[str, Any]) -> str:
-    """224x224, or "texts of 16"."""
+def _profile(case: dict[str, Any]) -> "Table":
     from aimv2_np.bench.run import label
 
-    return label(given)
-
-
-def _profile(case: dict[str, Any]) -> "Table":
-    table = output.table(header=True)
+    table = output.figures("operation", "calls", "ms", "share", "achieved", "ceiling", "of it")
     table.title = f"{label(case['input'])}, batch {case['batch']}, threads {case['threads']}"
     table.title_justify = "left"
-    table.add_column("operation", style="cyan", overflow="fold")
-    for title in ("calls", "ms", "share", "achieved", "ceiling", "of it"):
-        table.add_column(title, justify="right")
-    for it in case["profile"]["operations"]:
-        row = (it["operation"], str(it["calls"] or ""), f"{1e3 * it['seconds']:.2f}", output.percent(it["share"]))
-        if it["unit"] is None:
-            table.add_row(*row)
-            continue
-        speeds = (f"{it['achieved']:.1f} {it['unit']}", f"{it['ceiling']:.1f} {it['unit']}")
-        table.add_row(*row, *speeds, f"{100 * it['achieved'] / it['ceiling']:.0f} %")
+    for line in case["profile"]["operations"]:
+        speeds: list[str] = []
+        if unit := line["unit"]:
+            of_it = f"{100 * line['achieved'] / line['ceiling']:.0f} %"
+            speeds = [f"{line['achieved']:.1f} {unit}", f"{line['ceiling']:.1f} {unit}", of_it]
+        seconds, share = f"{1e3 * line['seconds']:.2f}", output.percent(line["share"])
+        table.add_row(line["operation"], str(line["calls"] or ""), seconds, share, *speeds)
     return table
 
 
 def _print_processes(screen: "Console", model: dict[str, Any]) -> None:
-    table = output.table()
-    table.add_column(style="cyan", no_wrap=True)
-    table.add_column(overflow="fold")
+    table = output.facts()
     if cold := model["cold"]:
         stages = ", ".join(f"{name} {seconds:.2f} s" for name, seconds in cold["stages"].items())
         peak = cold["memory"]["peak"]
         used = f"; peak {_bytes(peak)}" if peak else ""
         table.add_row("first feature", f"{cold['seconds']['median']:.2f} s after the start ({stages}){used}")
     if sharing := model["sharing"]:
-        own = _bytes(max(it or 0 for it in sharing["anonymous"]) or None)
+        own = _bytes(max(own or 0 for own in sharing["anonymous"]) or None)
         parts = f"{_bytes(model['weight_bytes'])} checkpoint, at most {own} of its own for each"
         table.add_row(f"{sharing['processes']} processes", f"{_bytes(sharing['proportional'])} together ({parts})")
     if table.row_count:
@@ -229,13 +179,11 @@ def _print_kernels(screen: "Console", result: dict[str, Any]) -> None:
         screen.print(f"{blas['note']}.")
     if blas["forced"]:
         screen.print(f"{VARIABLE}={output.printable(blas['forced'])} is set in this environment.")
-    table = output.table(header=True)
-    table.add_column("kernel", style="cyan", no_wrap=True)
-    table.add_column("GFLOP/s", justify="right")
+    table = output.figures("kernel", "GFLOP/s")
     table.add_column("", overflow="fold")
-    for it in kernels:
-        how = f"{VARIABLE}={it['core_type']}" if it["core_type"] else "in use"
-        table.add_row(it["kernel"], f"{it['gflops']:.1f}", how)
+    for kernel in kernels:
+        how = f"{VARIABLE}={kernel['core_type']}" if kernel["core_type"] else "in use"
+        table.add_row(kernel["kernel"], f"{kernel['gflops']:.1f}", how)
     for core_type, reason in result["unusable"].items():
         table.add_row(core_type, "", output.printable(reason), style="dim")
     screen.print()
@@ -247,4 +195,4 @@ def _print_kernels(screen: "Console", result: dict[str, Any]) -> None:
         )
         screen.print(f"    {VARIABLE}={result['fastest']} aimv2-np …", style="bold")
     elif blas["library"] == "openblas":
-        screen.print(f"{next(it['kernel'] for it in kernels if not it['core_type'])} is in use, and none is faster.")
+        screen.print(f"{next(one['kernel'] for one in kernels if not one['core_type'])} is in use, and none is faster.")

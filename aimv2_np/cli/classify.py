@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from aimv2_np.cli import output
-from aimv2_np.cli.options import debug_option, max_patches_option, place_options, revision_option
+from aimv2_np.cli.options import debug_option, loading_options, max_patches_option, or_embedded
 
 if TYPE_CHECKING:
     from aimv2_np.tasks import Classification
@@ -19,14 +19,13 @@ BAR, SHOWN = 24, 10  # width of a bar; most labels per picture in the table
 @click.option("--labels", metavar="A,B,...", multiple=True, help='Labels, separated by commas: "a cat,a dog".')
 @click.option("--label", metavar="TEXT", multiple=True, help="One label, which may hold commas; repeat for more.")
 @click.option("--model", metavar="FOLDER|ID", help="A two-tower checkpoint.  [default: the embedded tiny model]")
-@revision_option
 @click.option(
     "--template", "templates", multiple=True,
     help='Text around each label: "a photo of a {}"; repeat to take the mean of several.  [default: {}]',
 )  # fmt: skip
 @click.option("--top", type=click.IntRange(1), metavar="K", help="Only the K most probable labels of each picture.")
 @max_patches_option
-@place_options
+@loading_options
 @click.option("--json", "as_json", is_flag=True, help="Print JSON: a list of {image, probabilities: {label: p}, top}.")
 @debug_option
 def classify_command(
@@ -34,7 +33,6 @@ def classify_command(
     labels: tuple[str, ...],
     label: tuple[str, ...],
     model: str | None,
-    revision: str | None,
     templates: tuple[str, ...],
     top: int | None,
     max_patches: int | None,
@@ -51,15 +49,15 @@ def classify_command(
     chosen = check_templates(templates=templates or ("{}",))
     for template in chosen:
         make_prompts(wanted, template)  # complains before anything is loaded or fetched
-    name, place = (model, model) if model else _embedded()
+    name, place = or_embedded(model)
     began = time.perf_counter()
-    with output.loading(f"loading {name}", loads=place) as progress:
-        network, processor = load_classifier(place, **where, revision=revision, progress=progress)
+    with output.progress(f"loading {name}", loads=place) as progress:
+        network, processor = load_classifier(place, **where, progress=progress)
     loaded = time.perf_counter()
-    with output.progress("classifying", len(images)) as advance:
+    with output.progress("classifying") as advance:
         result = classify(
             list(images), wanted, model=network, processor=processor, templates=chosen, max_patches=max_patches,
-            progress=advance,
+            progress=lambda done: advance(done, len(images)),
         )  # fmt: skip
     done = time.perf_counter()
     if as_json:
@@ -67,14 +65,6 @@ def classify_command(
     else:
         times = f"loaded in {1e3 * (loaded - began):.0f} ms, ran in {1e3 * (done - loaded):.0f} ms"
         _print(images, result, top, f"{name}, {output.place_of(network)}, {network.dtype}: {times}")
-
-
-def _embedded() -> tuple[str, Any]:
-    from aimv2_np.data import tiny_model_path
-
-    path = tiny_model_path()
-    output.note("the embedded model knows coloured shapes only; for photos, pass --model")
-    return path.name, path
 
 
 def _as_json(images: tuple[str, ...], result: "Classification", top: int) -> list[dict[str, Any]]:

@@ -1,13 +1,11 @@
 """`aimv2-np compare`: where another implementation parts from the reference, and why."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from aimv2_np.cli import output
-from aimv2_np.cli.exit_codes import DIFFERENT, SAME, comparing
-from aimv2_np.cli.options import debug_option
+from aimv2_np.cli.options import DIFFERENT, SAME, check_free, comparing, debug_option
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -59,40 +57,27 @@ def compare_command(
         --model apple/aimv2-large-patch14-224 \\
         --map "blocks.*.mlp=encoder.layers.*.ffn" --html report.html
     """
-    with comparing(ctx):
-        result = _run(reference, other, model, mapping, _tolerances(rtol, dtype), html, force)
-        if as_json:
-            output.print_json(result.to_dict())
-        else:
-            _print(output.console(), result)
-            if html:
-                click.echo(f"\nchart: {output.printable(html)}")
-    ctx.exit(SAME if result.equal else DIFFERENT)
-
-
-def _run(
-    reference: str,
-    other: str,
-    model: str | None,
-    mapping: tuple[str, ...],
-    tolerances: "Tolerances",
-    html: str | None,
-    force: bool,
-) -> "Comparison":
     from aimv2_np import load
     from aimv2_np.comparison import compare
     from aimv2_np.comparison.html import page
-    from aimv2_np.files.files import atomic_write, refuse_existing
+    from aimv2_np.files.files import atomic_write
 
-    if html:
-        refuse_existing(Path(html), force)  # before anything is computed
+    comparing(ctx)
+    tolerances = _tolerances(rtol, dtype)
+    check_free(html, force)
     with output.waiting("comparing", loads=model):
         network = load(model) if model else None
         result = compare(reference, other, tolerances=tolerances, mapping=mapping, model=network)
     if html:
         with atomic_write(html, overwrite=force) as file:
             file.write(page(result, reference, other).encode())
-    return result
+    if as_json:
+        output.print_json(result.to_dict())
+    else:
+        _print(output.console(), result)
+        if html:
+            click.echo(f"\nchart: {output.printable(html)}")
+    ctx.exit(SAME if result.equal else DIFFERENT)
 
 
 def _tolerances(rtol: tuple[str, ...], dtype: str | None) -> "Tolerances":
@@ -140,9 +125,7 @@ def _print(screen: "Console", result: "Comparison") -> None:
 def _facts(first: "Difference") -> "Table":
     from aimv2_np.comparison.report import number, place
 
-    table = output.table()
-    table.add_column(style="cyan", no_wrap=True)
-    table.add_column(overflow="fold")
+    table = output.facts()
     table.add_row("first", output.printable(first.path), style="bold")
     if first.theirs != first.path:
         table.add_row("theirs", output.printable(first.theirs))
@@ -163,16 +146,14 @@ def _facts(first: "Difference") -> "Table":
 def _worst(result: "Comparison", wide: bool) -> "Table":
     from aimv2_np.comparison.report import number
 
-    table = output.table(header=True)
-    table.add_column("module", style="cyan", overflow="fold", ratio=1)
-    for name in ("max abs", "relative", *(("ulps", "cosine") if wide else ()), "tolerances"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for it in result.worst:
-        facts = it.measures
+    table = output.figures("module", "max abs", "relative", *(("ulps", "cosine") if wide else ()), "tolerances")
+    table.columns[0].ratio = 1
+    for difference in result.worst:
+        facts = difference.measures
         if facts is None:
             row = ["-", "shape", *(("-", "-") if wide else ()), "-"]
         else:
             more = (number(facts.ulps), f"{facts.cosine:.4f}") if wide else ()
-            row = [number(facts.max_abs), number(facts.relative), *more, number(it.excess)]
-        table.add_row(output.printable(it.path), *row)
+            row = [number(facts.max_abs), number(facts.relative), *more, number(difference.excess)]
+        table.add_row(output.printable(difference.path), *row)
     return table

@@ -55,13 +55,10 @@ def demo_command(images: tuple[str, ...], path: str | None, force: bool, where: 
     _print(screen, result, titles, known=not images)
     screen.print()
     screen.print(_verdict(result, samples) if samples else "The model knows coloured shapes; all else it must guess.")
-    facts = output.table()
-    facts.add_column(style="cyan", no_wrap=True)
-    facts.add_column(overflow="fold")
+    facts = output.facts()
     facts.add_row("model", f"aimv2-tiny-shapes, {model.num_parameters():,} parameters, {model.dtype}")
-    facts.add_row(
-        "backend", f"{output.place_of(model)}: loaded in {_ms(loaded - began)}, classified in {_ms(done - loaded)}"
-    )
+    times = f"loaded in {1e3 * (loaded - began):.0f} ms, classified in {1e3 * (done - loaded):.0f} ms"
+    facts.add_row("backend", f"{output.place_of(model)}: {times}")
     facts.add_row("versions", _versions(model.backend))
     facts.add_row("attention", _draw(model, processor, pictures, result.top, place, free, path is not None))
     screen.print(facts)
@@ -112,10 +109,6 @@ def _verdict(result: "Classification", samples: "list[Sample]") -> str:
     unseen = [(i, sample.caption.split()) for i, sample in enumerate(samples, 1) if not sample.seen]
     new = " or ".join(f"{caption(Scene((Thing(words[-1], words[-2]),)))} ({i})" for i, words in unseen)
     return f"{hits} of {len(samples)} right. Training never showed it {new}."
-
-
-def _ms(seconds: float) -> str:
-    return f"{1e3 * seconds:.0f} ms"
 
 
 def _versions(backend: str) -> str:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from aimv2_np.cli import output
-from aimv2_np.cli.options import debug_option, max_patches_option, place_options, revision_option
+from aimv2_np.cli.options import advising_force, debug_option, loading_options, max_patches_option, or_embedded
 
 if TYPE_CHECKING:
     from aimv2_np.tasks import Embedding
@@ -20,14 +20,13 @@ SHOWN = 10  # broken pictures that are named as they are met
 @click.option(
     "--model", metavar="FOLDER|ID", help="A checkpoint with a vision tower.  [default: the embedded tiny model]"
 )
-@revision_option
 @click.option(
     "--features", type=click.Choice(["projected", "pooled", "cls", "mean", "tokens"]),
     help="Which features.  [default: the first of projected, pooled and mean that the model has]",
 )  # fmt: skip
 @click.option("--normalize", is_flag=True, help="Scale every vector to length one.")
 @click.option("--strict", is_flag=True, help="Stop at the first picture that cannot be read.")
-@click.option("--force", is_flag=True, help="Overwrite a file that is there.")
+@click.option("--force", "overwrite", is_flag=True, help="Overwrite a file that is there.")
 @click.option("--restart", is_flag=True, help="Begin anew, whatever an interrupted run has left.")
 @click.option("--batch-size", type=click.IntRange(1), default=16, show_default=True, help="Pictures at a time.")
 @max_patches_option
@@ -36,25 +35,11 @@ SHOWN = 10  # broken pictures that are named as they are met
     "--save-every", type=click.IntRange(1), default=4096, show_default=True,
     help="Save after so many pictures; after 20 seconds anyway.",
 )  # fmt: skip
-@place_options
+@loading_options
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @debug_option
 def embed_command(
-    paths: tuple[str, ...],
-    path: str,
-    model: str | None,
-    revision: str | None,
-    features: str | None,
-    normalize: bool,
-    strict: bool,
-    force: bool,
-    restart: bool,
-    batch_size: int,
-    max_patches: int | None,
-    threads: int | None,
-    save_every: int,
-    where: dict[str, Any],
-    as_json: bool,
+    paths: tuple[str, ...], path: str, model: str | None, where: dict[str, Any], as_json: bool, **options: Any
 ) -> None:
     """Compute features of all pictures that PATHs name, into one FILE.
 
@@ -70,42 +55,29 @@ def embed_command(
     """
     from aimv2_np.tasks import embed
 
-    if model is None:
-        output.note("the embedded model knows coloured shapes only; for photos, pass --model")
+    or_embedded(model)  # for its note
     broken = 0
 
     def tell(name: str, reason: str) -> None:
         nonlocal broken
         broken += 1
         if broken <= SHOWN:
-            click.echo(f"left out: {output.one_line(f'{name}: {reason}')}", err=True)
+            output.left_out(name, reason)
 
-    hub: dict[str, Any] = {"revision": revision} if revision else {}
     began = time.perf_counter()
-    with output.progress_with_rate("embedding") as advance:
-        try:
-            done = embed(
-                paths, path, model=model, features=features, normalize=normalize, strict=strict, overwrite=force,
-                restart=restart, batch_size=batch_size, max_patches=max_patches, threads=threads,
-                save_every=save_every, **where, progress=advance, on_broken=tell, **hub,
-            )  # fmt: skip
-        except FileExistsError as error:
-            raise FileExistsError(f"{path} exists already; name another file, or overwrite it with --force") from error
+    with output.progress("embedding") as advance, advising_force(path):
+        done = embed(paths, path, model=model, **where, progress=advance, on_broken=tell, **options)
     if broken > SHOWN:
         click.echo(f"left out: {broken - SHOWN} more (--json names all)", err=True)
     seconds = time.perf_counter() - began
     if as_json:
-        _print_json(done, seconds)
+        output.print_json({
+            "output": str(done.output), "features": done.kind, "size": done.size, "count": done.count,
+            "broken": [{"name": name, "reason": reason} for name, reason in done.broken],
+            "duplicates": done.duplicates, "continued": done.continued, "seconds": round(seconds, 3),
+        })  # fmt: skip
     else:
         _print(done, seconds)
-
-
-def _print_json(done: "Embedding", seconds: float) -> None:
-    output.print_json({
-        "output": str(done.output), "features": done.kind, "size": done.size, "count": done.count,
-        "broken": [{"name": name, "reason": reason} for name, reason in done.broken],
-        "duplicates": done.duplicates, "continued": done.continued, "seconds": round(seconds, 3),
-    })  # fmt: skip
 
 
 def _print(done: "Embedding", seconds: float) -> None:

@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from aimv2_np.cli import output
-from aimv2_np.cli.options import debug_option, max_patches_option, place_options, revision_option
+from aimv2_np.cli.options import check_free, debug_option, loading_options, max_patches_option, or_embedded
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from aimv2_np.tasks import KnnResult, Labelled
 
 SHOWN = 12  # classes up to which the whole matrix is printed; above, the pairs that are confused most
@@ -17,7 +19,7 @@ SHOWN = 12  # classes up to which the whole matrix is printed; above, the pairs 
 @click.command("knn")
 @click.argument("train", metavar="TRAIN")
 @click.argument("test", metavar="TEST")
-@click.option("-k", "neighbours", type=click.IntRange(1), help="Neighbours.  [default: 20, or all of fewer]")
+@click.option("-k", "k", type=click.IntRange(1), help="Neighbours.  [default: 20, or all of fewer]")
 @click.option(
     "--weights", type=click.Choice(["softmax", "distance", "uniform"]), default="softmax", show_default=True,
     help="How neighbours count: e^(cosine/0.07), 1/distance, or all alike.",
@@ -25,7 +27,6 @@ SHOWN = 12  # classes up to which the whole matrix is printed; above, the pairs 
 @click.option(
     "--model", metavar="FOLDER|ID", help="A checkpoint with a vision tower.  [default: the embedded tiny model]"
 )
-@revision_option
 @click.option(
     "--features", type=click.Choice(["projected", "pooled", "cls", "mean"]),
     help="Which features.  [default: the first of projected, pooled and mean that the model has]",
@@ -34,23 +35,18 @@ SHOWN = 12  # classes up to which the whole matrix is printed; above, the pairs 
 @click.option("--plot", metavar="FILE", help="Draw the confusion matrix (PNG; needs the extra viz).")
 @click.option("--force", is_flag=True, help="Overwrite a plot that is there.")
 @max_patches_option
-@place_options
+@loading_options
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @debug_option
 def knn_command(
     train: str,
     test: str,
-    neighbours: int | None,
-    weights: str,
     model: str | None,
-    revision: str | None,
-    features: str | None,
-    save: str | None,
     plot: str | None,
     force: bool,
-    max_patches: int | None,
     where: dict[str, Any],
     as_json: bool,
+    **options: Any,
 ) -> None:
     """Classify the pictures in TEST by their nearest neighbours in TRAIN.
 
@@ -61,24 +57,15 @@ def knn_command(
     aimv2-np knn photos/train photos/test --save features \\
         --model apple/aimv2-large-patch14-224
     """
-    from aimv2_np.files.files import refuse_existing
     from aimv2_np.tasks import knn_folders
 
-    if plot:
-        try:
-            refuse_existing(Path(plot), force)  # before anything is computed
-        except FileExistsError as error:
-            raise FileExistsError(f"{plot} exists already; name another, or overwrite it with --force") from error
-    if model is None and (Path(train).is_dir() or Path(test).is_dir()):
-        output.note("the embedded model knows coloured shapes only; for photos, pass --model")
-    with output.progress_with_rate("embedding") as advance:
-        result, known, asked = knn_folders(
-            train, test, k=neighbours, weights=weights, save=save, model=model, features=features,
-            max_patches=max_patches, **where, progress=advance,
-            **({"revision": revision} if revision else {}),
-        )  # fmt: skip
+    check_free(plot, force)
+    if Path(train).is_dir() or Path(test).is_dir():
+        or_embedded(model)  # for its note
+    with output.progress("embedding") as advance:
+        result, known, asked = knn_folders(train, test, model=model, **where, progress=advance, **options)
     for name, reason in (*known.broken, *asked.broken):
-        click.echo(f"left out: {output.one_line(f'{name}: {reason}')}", err=True)
+        output.left_out(name, reason)
     if plot:
         from aimv2_np.viz import draw_confusion, save_png
 
@@ -86,7 +73,7 @@ def knn_command(
     if as_json:
         output.print_json(_as_json(result, known, asked))
     else:
-        _print(result, known, asked, weights)
+        _print(result, known, asked, options["weights"])
 
 
 def _as_json(result: "KnnResult", known: "Labelled", asked: "Labelled") -> dict[str, Any]:
@@ -107,15 +94,12 @@ def _print(result: "KnnResult", known: "Labelled", asked: "Labelled", weights: s
     right = int(result.confusion.trace())
     facts = f"{right:,} of {len(asked.names):,} right, {known.facts[0]} features"
     screen.print(f"accuracy {output.percent(result.accuracy)}: {facts}", style="bold")
-    if len(result.classes) <= SHOWN:
-        _print_matrix(result)
-    else:
-        _print_pairs(result)
+    screen.print(_matrix(result) if len(result.classes) <= SHOWN else _pairs(result))
     asked_of = f"{result.k} nearest of {output.plural(len(known.names), 'picture')}, weights {weights}"
     screen.print(asked_of, style="dim")
 
 
-def _print_matrix(result: "KnnResult") -> None:
+def _matrix(result: "KnnResult") -> "Table":
     table = output.table(header=True)
     table.add_column("is \\ taken for", overflow="fold")
     for name in result.classes:
@@ -123,10 +107,10 @@ def _print_matrix(result: "KnnResult") -> None:
     for i, (name, row) in enumerate(zip(result.classes, result.confusion, strict=True)):
         cells = [f"[{count}]" if i == j and count else str(count or "·") for j, count in enumerate(row)]
         table.add_row(output.printable(name), *cells)
-    output.console().print(table)
+    return table
 
 
-def _print_pairs(result: "KnnResult") -> None:
+def _pairs(result: "KnnResult") -> "Table":
     """The classes that are confused most."""
     table = output.table(header=True)
     for title in ("pictures", "is", "taken for"):
@@ -138,4 +122,4 @@ def _print_pairs(result: "KnnResult") -> None:
         if wrong[row, column]:
             names = (result.classes[row], result.classes[column])
             table.add_row(str(wrong[row, column]), *map(output.printable, names))
-    output.console().print(table)
+    return table

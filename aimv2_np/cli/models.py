@@ -1,15 +1,11 @@
 """`aimv2-np models`: the checkpoints that Apple has released."""
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING
 
 import click
 
 from aimv2_np.cli import output
 from aimv2_np.cli.options import debug_option
-
-if TYPE_CHECKING:
-    from aimv2_np.storage.released import Released
 
 
 @click.command("models")
@@ -24,17 +20,14 @@ def models_command(as_json: bool) -> None:
     from aimv2_np.storage.released import LICENCE, RELEASED
 
     if as_json:
-        output.print_json([{**asdict(it), "two_towers": it.two_towers} for it in RELEASED])
+        output.print_json([{**asdict(released), "two_towers": released.two_towers} for released in RELEASED])
         return
-    table = output.table(header=True)
-    table.add_column("id", style="cyan", no_wrap=True)
-    for title in ("pixels", "parameters", "float32", "top-1"):
-        table.add_column(title, justify="right")
-    for it in RELEASED:
-        table.add_row(
-            it.id, str(it.image_size or "any"), f"{it.parameters / 1e6:,.0f} M", output.bytes_of(4 * it.parameters),
-            _top1(it),
-        )  # fmt: skip
+    table = output.figures("id", "pixels", "parameters", "float32", "top-1")
+    for released in RELEASED:
+        numbers = released.parameters
+        size = (str(released.image_size or "any"), f"{numbers / 1e6:,.0f} M", output.bytes_of(4 * numbers))
+        top1 = "" if released.top1 is None else f"{released.top1:.1f}" + ("*" if released.two_towers else " ")
+        table.add_row(released.id, *size, top1)
     screen = output.console()
     screen.print(table)
     screen.print()
@@ -42,9 +35,3 @@ def models_command(as_json: bool) -> None:
         f"Licence of the weights: {LICENCE}. top-1: percent on ImageNet-1k, as Apple gives it, with the trunk frozen "
         "(* zero-shot, with its text tower)."
     )
-
-
-def _top1(it: "Released") -> str:
-    if it.top1 is None:
-        return ""
-    return f"{it.top1:.1f}" + ("*" if it.two_towers else " ")

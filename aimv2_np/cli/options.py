@@ -1,10 +1,14 @@
 """Options that several subcommands have."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import wraps
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+
+from aimv2_np.cli import output
 
 R = TypeVar("R")
 
@@ -52,6 +56,52 @@ def place_options(command: Callable[..., R]) -> Callable[..., R]:
     for option in reversed(_PLACE):
         option(located)
     return located
+
+
+def loading_options(command: Callable[..., R]) -> Callable[..., R]:
+    """`place_options` of commands that load a model from a folder or the hub: `where` has its revision too."""
+
+    @wraps(command)
+    def located(*args: Any, where: dict[str, Any], revision: str | None, **others: Any) -> R:
+        return command(*args, where={**where, "revision": revision}, **others)
+
+    return place_options(revision_option(located))
+
+
+SAME, DIFFERENT, CANNOT_COMPARE = 0, 1, 2  # exit codes of commands that compare
+
+
+def comparing(ctx: click.Context) -> None:
+    """After an error this command exits with 2: 1 would say that something is different."""
+    ctx.ensure_object(dict)["failure"] = CANNOT_COMPARE
+
+
+def or_embedded(model: str | None) -> tuple[str, str | Path]:
+    """What --model names, and where that is: the folder or hub id, or the embedded model, with a note what it knows."""
+    from aimv2_np.data import tiny_model_path
+
+    if model is not None:
+        return model, model
+    output.note("the embedded model knows coloured shapes only; for photos, pass --model")
+    return tiny_model_path().name, tiny_model_path()
+
+
+@contextmanager
+def advising_force(path: str) -> Iterator[None]:
+    """FileExistsError about `path` names the option --force in the place of Python's argument."""
+    try:
+        yield
+    except FileExistsError as error:
+        raise FileExistsError(f"{path} exists already; name another file, or overwrite it with --force") from error
+
+
+def check_free(path: str | None, force: bool) -> None:
+    """FileExistsError, before anything is computed, when a file is there that `path` names and `force` is not given."""
+    from aimv2_np.files.files import refuse_existing
+
+    if path:
+        with advising_force(path):
+            refuse_existing(Path(path), force)
 
 
 class Several(click.Command):

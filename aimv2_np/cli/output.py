@@ -1,7 +1,6 @@
 """How results look: consoles, bars of probability, sizes, progress. rich is imported when something is printed."""
 
 import json
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from os import PathLike
@@ -13,6 +12,8 @@ import click
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.progress import Progress
+    from rich.status import Status
     from rich.table import Table
 
 PATIENCE = 0.5  # seconds of work before a progress bar appears
@@ -34,6 +35,23 @@ def table(*, header: bool = False) -> "Table":
     from rich.table import Table
 
     return Table(box=None, show_header=header, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
+
+
+def facts() -> "Table":
+    """An empty table of facts: of each its name, and what there is to say."""
+    result = table()
+    result.add_column(style="cyan", no_wrap=True)
+    result.add_column(overflow="fold")
+    return result
+
+
+def figures(first: str, *titles: str) -> "Table":
+    """An empty table of numbers: titles of the column that names the rows, and of the numbers' columns."""
+    result = table(header=True)
+    result.add_column(first, style="cyan", overflow="fold")
+    for title in titles:
+        result.add_column(title, justify="right", no_wrap=True)
+    return result
 
 
 def bar(share: float, width: int, encoding: str = "utf-8") -> str:
@@ -94,111 +112,79 @@ def note(text: str) -> None:
     click.echo(f"note: {text}", err=True)
 
 
+def left_out(name: str, reason: str) -> None:
+    """A picture that cannot be read, on stderr."""
+    click.echo(f"left out: {one_line(f'{name}: {reason}')}", err=True)
+
+
 @contextmanager
-def waiting(what: str, *, loads: str | PathLike[str] | None = None) -> Iterator[None]:
-    """Shows a spinner on a terminal when what is done inside the block takes long.
+def waiting(what: str, *, loads: str | PathLike[str] | None = None) -> Iterator[Callable[[str], None]]:
+    """Show on a terminal that something is being done, when it takes long; a function to call when it is another thing.
 
     Not when it loads a model from the hub, which shows its own progress in the same place.
     """
     screen = console(stderr=True)
     if not screen.is_terminal or (loads is not None and not Path(loads).is_dir()):
-        yield
+        yield lambda what: None
         return
-    status = screen.status(what)
-    timer = Timer(PATIENCE, status.start)
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
-        timer.join()
-        status.stop()
+    status = screen.status(printable(what))
+    with _patiently(status) as begin:
+        begin()
+        yield lambda what: status.update(printable(what))
 
 
 @contextmanager
-def loading(what: str, *, loads: str | PathLike[str]) -> Iterator[Callable[[int, int], None]]:
-    """A function to call with how many bytes are in place, and of how many; a bar on a terminal when it takes long.
+def progress(what: str, *, loads: str | PathLike[str] | None = None) -> Iterator[Callable[[int, int], None]]:
+    """A function to call with how much is done, and of how much; a bar on a terminal when it takes long.
 
-    The bar shows at once that something is done, but not while the hub shows its own.
+    The first call says how much was done before, which takes no part in the rate. Another total begins another part.
+
+    Args:
+        what: what is being done, in front of the bar.
+        loads: the folder or hub id that a model is loaded from; what is counted are then bytes. The bar of a folder
+            waits for no call, that of a hub id does: the hub shows its own in the same place.
     """
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
-
     screen = console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
-    display = Progress(*columns, console=screen, transient=True, disable=not screen.is_terminal)
+    if not screen.is_terminal:
+        yield lambda done, total: None
+        return
+    from rich import progress as bars
+
+    class Rate(bars.ProgressColumn):
+        def render(self, task: bars.Task) -> str:
+            return f"{task.speed:,.1f}/s" if task.speed else ""
+
+    amount = (bars.MofNCompleteColumn(), Rate()) if loads is None else (bars.DownloadColumn(),)
+    columns = (
+        bars.TextColumn("{task.description}", markup=False), bars.BarColumn(), *amount, bars.TimeRemainingColumn(),
+    )  # fmt: skip
+    display = bars.Progress(*columns, console=screen, transient=True, speed_estimate_period=300)
     task = display.add_task(printable(what), total=None)
+    with _patiently(display) as begin:
+        if loads is not None and Path(loads).is_dir():
+            begin()
+
+        def advance(done: int, total: int) -> None:
+            display.update(task, completed=done, total=total)
+            begin()
+
+        yield advance
+
+
+@contextmanager
+def _patiently(display: "Progress | Status") -> Iterator[Callable[[], None]]:
+    """A function whose first call lets `display` appear some time later, unless the block has ended by then."""
     timer = Timer(PATIENCE, display.start)
     timer.daemon = True
-    if Path(loads).is_dir():
-        timer.start()
 
-    def advance(done: int, total: int) -> None:
-        if not timer.is_alive() and not timer.finished.is_set():  # a hub id, whose files are here by now
+    def begin() -> None:
+        if timer.ident is None:
             timer.start()
-        display.update(task, completed=done, total=total)
 
     try:
-        yield advance
+        yield begin
     finally:
         timer.cancel()
         if timer.ident is not None:
             timer.join()
-        display.stop()
-
-
-@contextmanager
-def progress(what: str, total: int) -> Iterator[Callable[[int], None]]:
-    """A function to call with how many of `total` are done; shows a bar on a terminal when it takes long."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    screen = console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    display = Progress(*columns, console=screen, transient=True, disable=not screen.is_terminal)
-    task = display.add_task(what, total=total)
-    began, running = time.monotonic(), False
-
-    def advance(done: int) -> None:
-        nonlocal running
-        if not running and time.monotonic() - began > PATIENCE:
-            display.start()
-            running = True
-        display.update(task, completed=done)
-
-    try:
-        yield advance
-    finally:
-        if running:
             display.stop()
-
-
-@contextmanager
-def progress_with_rate(what: str) -> Iterator[Callable[[int, int], None]]:
-    """A function to call with how many are done, and of how many; on a terminal a bar with the rate and the time left.
-
-    The first call says how many were done before; they take no part in the rate. Another total begins another part.
-    """
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
-    from rich.text import Text
-
-    class Rate(ProgressColumn):
-        def render(self, task: Any) -> Text:
-            return Text(f"{task.speed:,.1f}/s" if task.speed else "")
-
-    screen = console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Rate(), TimeRemainingColumn())
-    display = Progress(
-        *columns, console=screen, transient=True, disable=not screen.is_terminal, speed_estimate_period=300
-    )
-    task = None
-
-    def advance(done: int, total: int) -> None:
-        nonlocal task
-        if task is None:
-            task = display.add_task(what, total=total, completed=done)
-            display.start()
-        display.update(task, completed=done, total=total)
-
-    try:
-        yield advance
-    finally:
-        display.stop()

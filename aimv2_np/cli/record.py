@@ -6,12 +6,11 @@ from typing import Any
 import click
 
 from aimv2_np.cli import output
-from aimv2_np.cli.options import Several, debug_option, max_patches_option, place_options, revision_option
+from aimv2_np.cli.options import Several, advising_force, debug_option, loading_options, max_patches_option
 
 
 @click.command("record", cls=Several)
 @click.argument("model", metavar="FOLDER|ID")
-@revision_option
 @click.option("--images", metavar="FILE...", multiple=True, help="Pictures.")
 @click.option("--texts", metavar="TEXT...", multiple=True, help="Texts.")
 @max_patches_option
@@ -23,23 +22,21 @@ from aimv2_np.cli.options import Several, debug_option, max_patches_option, plac
 @click.option("--statistics", is_flag=True, help="Moments and a random projection instead of arrays: a small file.")
 @click.option("--slice", "slices", metavar="GLOB=PART...", multiple=True, help='Parts of arrays: "*.ffn=0, :16".')
 @click.option("--not-causal", is_flag=True, help="Let texts look ahead, as Transformers' sdpa attention does.")
-@place_options
+@loading_options
 @click.option("--force", is_flag=True, help="Overwrite a file that is there.")
 @debug_option
 def record_command(
     model: str,
-    revision: str | None,
     images: tuple[str, ...],
     texts: tuple[str, ...],
     max_patches: int | None,
     path: str,
     include: tuple[str, ...],
-    inner: bool,
-    statistics: bool,
     slices: tuple[str, ...],
     not_causal: bool,
     where: dict[str, Any],
     force: bool,
+    **options: Any,
 ) -> None:
     """Run a model and record what every module of it computes.
 
@@ -58,20 +55,14 @@ def record_command(
     if not_causal and not texts:
         raise click.UsageError("--not-causal is about texts, and there are none; add --texts or drop it")
     parts = parse_slices(slices)
-    try:
+    with advising_force(path):
         check_place(path, force)  # before a model is fetched
-    except FileExistsError as error:
-        raise FileExistsError(f"{path} exists already; name another file, or overwrite it with --force") from error
-    with output.loading(f"loading {model}", loads=model) as progress:
-        network, inputs = load_with_inputs(
-            model, images, texts, **where, max_patches=max_patches, revision=revision, progress=progress
-        )
+    with output.progress(f"loading {model}", loads=model) as progress:
+        network, inputs = load_with_inputs(model, images, texts, **where, max_patches=max_patches, progress=progress)
+    if not_causal:
+        options["causal"] = False
     with output.waiting(f"running {model}"):
-        options: dict[str, Any] = {"causal": False} if not_causal else {}
-        recording = record(
-            network, inputs, path, include or "*",
-            inner=inner, statistics=statistics, slices=parts, overwrite=force, **options,
-        )  # fmt: skip
-    what = "statistics of " if statistics else ""
+        recording = record(network, inputs, path, include or "*", slices=parts, overwrite=force, **options)
+    what = "statistics of " if options["statistics"] else ""
     size = output.bytes_of(Path(path).stat().st_size)
     click.echo(f"{output.printable(path)}: {what}{output.plural(len(recording.order), 'activation')}, {size}")

@@ -1,12 +1,11 @@
 """`aimv2-np search`: the pictures that fit a text or a picture best."""
 
-from pathlib import Path
 from typing import Any
 
 import click
 
 from aimv2_np.cli import output
-from aimv2_np.cli.options import debug_option, place_options
+from aimv2_np.cli.options import check_free, debug_option, place_options
 
 
 @click.command("search")
@@ -37,17 +36,12 @@ def search_command(
 
     The scores are cosines. All pictures are compared. Texts need projected features, of a two-tower model.
     """
-    from aimv2_np.files.files import refuse_existing
     from aimv2_np.tasks import draw_sheet, embed_query, open_features, save_sheet, search
 
-    if sheet:
-        try:
-            refuse_existing(Path(sheet), force)  # before anything is computed
-        except FileExistsError as error:
-            raise FileExistsError(f"{sheet} exists already; name another, or overwrite it with --force") from error
+    check_free(sheet, force)
     file = open_features(features)
     with output.waiting("searching"):
-        vector = embed_query(file, query, text=True if text else None, model=model, **where)
+        vector = embed_query(file, query, text=text or None, model=model, **where)
         hits = search(file, vector, top)
         if sheet:
             save_sheet(draw_sheet(hits, query, root), sheet, overwrite=force)

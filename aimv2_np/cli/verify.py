@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from aimv2_np.cli import output
-from aimv2_np.cli.exit_codes import DIFFERENT, SAME, comparing
-from aimv2_np.cli.options import Several, debug_option, place_options
+from aimv2_np.cli.options import DIFFERENT, SAME, Several, comparing, debug_option, place_options
 
 if TYPE_CHECKING:
     from aimv2_np.comparison.published import PublishedResult
@@ -53,24 +52,19 @@ def verify_command(
         raise click.UsageError("--image, --texts and --as belong to a --model; pass one")
     if against is None and model is not None and (len(images) != 1 or texts):
         raise click.UsageError("--model needs the one --image of the published numbers; or pass --against transformers")
-    with comparing(ctx), output.waiting("verifying", loads=model):
-        if against:
-            from aimv2_np.comparison.verify import verify_against_transformers
+    comparing(ctx)
+    from aimv2_np.comparison.published import verify_published
+    from aimv2_np.comparison.verify import verify_against_transformers, verify_embedded
 
-            result: Any = verify_against_transformers(model, images, texts, **where)
-        elif model:
-            from aimv2_np.comparison.published import verify_published
-
-            result = verify_published(model, images[0], name=name, **where)
-        else:
-            from aimv2_np.comparison.verify import verify_embedded
-
-            result = verify_embedded(**where)
     if model and not against:
-        _tell_published(result, as_json)
-        ctx.exit(SAME if result.equal else DIFFERENT)
-    _tell(result, model or "the embedded model", as_json)
-    ctx.exit(SAME if result.comparison.equal else DIFFERENT)
+        with output.waiting("verifying", loads=model):
+            published = verify_published(model, images[0], name=name, **where)
+        _tell_published(published, as_json)
+        ctx.exit(SAME if published.equal else DIFFERENT)
+    with output.waiting("verifying", loads=model):
+        live = verify_against_transformers(model, images, texts, **where) if against else verify_embedded(**where)
+    _tell(live, model or "the embedded model", as_json)
+    ctx.exit(SAME if live.comparison.equal else DIFFERENT)
 
 
 def _tell(result: "Verified", what: str, as_json: bool) -> None:
@@ -82,17 +76,15 @@ def _tell(result: "Verified", what: str, as_json: bool) -> None:
     screen = output.console()
     worst = comparison.worst[0] if comparison.worst else None
     if comparison.equal:
-        activations = [it for it in comparison.differences if not it.path.startswith("inputs/")]
-        number = output.plural(len(activations), "activation")
+        activations = sum(not difference.path.startswith("inputs/") for difference in comparison.differences)
+        number = output.plural(activations, "activation")
         screen.print(f"OK: {output.printable(what)} computes what Transformers computes, {number}", style="bold green")
     else:
         screen.print(
             f"DIFFERENT: {output.printable(what)} does not compute what Transformers computes", style="bold red"
         )
         screen.print(output.printable(comparison.explanation), soft_wrap=True)
-    facts = output.table()
-    facts.add_column(style="cyan", no_wrap=True)
-    facts.add_column(overflow="fold")
+    facts = output.facts()
     if worst is not None:
         bound = f"{worst.relative:.1e} relative at {worst.path}; rounding explains {worst.tolerance:.1e}"
         facts.add_row("largest error", output.printable(bound))
@@ -104,8 +96,8 @@ def _tell(result: "Verified", what: str, as_json: bool) -> None:
 def _tell_published(result: "PublishedResult", as_json: bool) -> None:
     if as_json:
         attempts = [
-            {"attention": it.attention, "equal": it.equal, "max_abs": it.max_abs, "found": it.found}
-            for it in result.attempts
+            {name: getattr(attempt, name) for name in ("attention", "equal", "max_abs", "found")}
+            for attempt in result.attempts
         ]
         facts = {"equal": result.equal, "model": result.name, "output": result.expected.output}
         output.print_json(

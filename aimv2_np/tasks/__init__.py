@@ -1,4 +1,8 @@
-"""What people do with models and checkpoints."""
+"""What people do with models and checkpoints, as functions: classify, embed, search, k-NN, convert, describe.
+
+Here stands what combines a model, a processor and files into an answer. What a model computes belongs into `network`
+and `models`, how pictures become arrays into `processing`, how checkpoints are read and written into `storage`.
+"""
 
 from aimv2_np.tasks.classify import (
     Classification,

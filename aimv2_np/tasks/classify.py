@@ -6,9 +6,9 @@ where text l is the template with label l in it, or the mean over several templa
 was trained with, e^logit_scale, and is in the scores once. Radford et al. 2021 (arXiv:2103.00020), section 3.1.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from math import prod
 from os import PathLike
 from typing import Any
 
@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aimv2_np.backends.arrays import beside, namespace, to_numpy, widen
+from aimv2_np.backends.parallel import pieces
 from aimv2_np.config import Aimv2Config, config_from_pretrained
 from aimv2_np.models.aimv2 import Aimv2Model
 from aimv2_np.models.packing import warn_untrained
@@ -88,20 +89,14 @@ def make_prompts(labels: Sequence[str], template: str = HOLE) -> list[str]:
         ValueError: a template without `{}`; fewer than two labels; a blank one, or one that is there twice.
         TypeError: labels that are not strings.
     """
-    if isinstance(labels, str) or not all(isinstance(label, str) for label in labels):
-        raise TypeError(f"labels is {labels!r:.80}; expected a list of strings")
+    _check_texts("label", labels, "share its probability")
     if not isinstance(template, str) or HOLE not in template:
         raise ValueError(f"template is {template!r:.80}; expected text with {{}} where the label goes")
     if len(labels) < 2:
-        found = f"only {labels[0]!r:.80}" if labels else "no labels"
-        raise ValueError(f"found {found}; expected at least two labels, which are compared with each other")
-    seen: set[str] = set()
-    for i, label in enumerate(labels, 1):
-        if not label.strip():
-            raise ValueError(f"label {i} is blank; expected a word or a phrase")
-        if label in seen:
-            raise ValueError(f"the label {label!r:.80} is there twice and would share its probability; leave one out")
-        seen.add(label)
+        raise ValueError(f"labels is {list(labels)!r:.80}; expected at least two, which are compared with each other")
+    blank = next((i for i, label in enumerate(labels, 1) if not label.strip()), None)
+    if blank is not None:
+        raise ValueError(f"label {blank} is blank; expected a word or a phrase")
     return [template.replace(HOLE, label) for label in labels]
 
 
@@ -136,16 +131,19 @@ def classify(
         raise ValueError(f"model is an {type(model).__name__}; {_TWO_TOWERS}")
     pictures = list(images) if isinstance(images, list | tuple) else [images]
     if not pictures:
-        raise ValueError("found an empty list of images; expected at least one")
+        raise ValueError("images is empty; expected at least one picture")
+    height, width = patch = model.config.vision_config.patch_shape
+    options = {} if max_patches is None else {"max_patches": max_patches, "patch_size": patch}
     scores: list[Array] = []
     counts: list[int] = []
     with beside(model.some_array()):
         texts = embed_labels(labels, check_templates(template, templates), model=model, processor=processor)
-        for batch in _batches(pictures, model, processor, max_patches):
-            packed = len({it.shape for it in batch}) > 1
-            output = model.encode_images(batch, warn=False) if packed else _plain(model, batch)
+        for some in pieces(len(pictures), PICTURES):
+            batch = [_pixels(pictures[i], i, processor, options) for i in range(some.start, some.stop)]
+            same = len({pixels.shape for pixels in batch}) == 1
+            output = model(pixel_values=np.stack(batch)) if same else model.encode_images(batch, warn=False)
             scores.append(to_numpy(widen(model.logits(texts, output.image_embeds).T)))  # (b, L)
-            counts += [prod(it // p for it, p in zip(one.shape[1:], _patch(model), strict=True)) for one in batch]
+            counts += [(pixels.shape[1] // height) * (pixels.shape[2] // width) for pixels in batch]
             if progress is not None:
                 progress(len(counts))
     warn_untrained(counts, model.config.vision_config)
@@ -158,15 +156,19 @@ def check_templates(template: str = HOLE, templates: Sequence[str] | None = None
     if templates is None:
         return (template,)
     if template != HOLE:
-        raise ValueError("found both template and templates; pass one of them")
-    if isinstance(templates, str) or not all(isinstance(it, str) for it in templates):
-        raise TypeError(f"templates is {templates!r:.80}; expected a list of strings")
+        raise ValueError("template and templates are both given; expected one of them")
+    _check_texts("template", templates, "count twice")
     if not templates:
         raise ValueError("templates is empty; expected at least one, such as 'a photo of a {}'")
-    twice = next((it for it in templates if list(templates).count(it) > 1), None)
-    if twice is not None:
-        raise ValueError(f"the template {twice!r:.80} is there twice and would count twice; leave one out")
     return tuple(templates)
+
+
+def _check_texts(what: str, texts: Sequence[str], consequence: str) -> None:
+    if isinstance(texts, str) or not all(isinstance(text, str) for text in texts):
+        raise TypeError(f"{what}s is {texts!r:.80}; expected a list of strings")
+    for text, times in Counter(texts).items():
+        if times > 1:
+            raise ValueError(f"the {what} {text!r:.80} is there twice and would {consequence}; leave one out")
 
 
 def embed_labels(
@@ -178,11 +180,7 @@ def embed_labels(
 
     The mean over templates is that of Radford et al. 2021, section 3.1.4. Raises what `classify` raises.
     """
-    vectors = []
-    for template in templates:
-        prompts = make_prompts(labels, template)
-        check_tokens(prompts, model, processor)
-        vectors.append(_embed_prompts(prompts, model, processor))
+    vectors = [embed_prompts(make_prompts(labels, template), model, processor) for template in templates]
     if len(vectors) == 1:
         return vectors[0]
     return l2_normalize(sum(vectors[1:], vectors[0]) / len(vectors))
@@ -194,7 +192,7 @@ _TWO_TOWERS = (
 )
 
 
-def check_tokens(prompts: Sequence[str], model: Aimv2Model, processor: Aimv2Processor) -> None:
+def _check_tokens(prompts: Sequence[str], model: Aimv2Model, processor: Aimv2Processor) -> None:
     """Prompts must fit the text tower, end as it expects, and be different to it: tokenizers ignore case, say."""
     if processor.tokenizer is None:
         return  # the processor says what is missing when it is called
@@ -220,35 +218,22 @@ def check_tokens(prompts: Sequence[str], model: Aimv2Model, processor: Aimv2Proc
         seen[ids] = prompt
 
 
-def _embed_prompts(prompts: list[str], model: Aimv2Model, processor: Aimv2Processor) -> Float[Array, "L E"]:
-    parts = [
-        l2_normalize(model.get_text_features(**processor(text=prompts[i : i + PROMPTS], padding=True)))
-        for i in range(0, len(prompts), PROMPTS)
-    ]
-    return namespace(parts[0]).concatenate(parts)
-
-
-def _patch(model: Aimv2Model) -> tuple[int, int]:
-    patch: tuple[int, int] = model.config.vision_config.patch_shape
-    return patch
-
-
-def _plain(model: Aimv2Model, batch: Sequence[NDArray[np.float32]]) -> Any:
-    return model(pixel_values=np.stack(batch))
-
-
-def _batches(
-    pictures: Sequence[Any], model: Aimv2Model, processor: Aimv2Processor, max_patches: int | None
-) -> Iterator[list[NDArray[np.float32]]]:
-    """Pixels (3, H, W) of neighbours; native checkpoints leave pictures as large as they are."""
-    options = {} if max_patches is None else {"max_patches": max_patches, "patch_size": _patch(model)}
-    for start in range(0, len(pictures), PICTURES):
-        some = pictures[start : start + PICTURES]
-        yield [_pixels(picture, start + i, processor, options) for i, picture in enumerate(some)]
+def embed_prompts(prompts: list[str], model: Aimv2Model, processor: Aimv2Processor) -> Float[Array, "L E"]:
+    """A vector of length one for each text; ValueError for what `_check_tokens` refuses."""
+    _check_tokens(prompts, model, processor)
+    with beside(model.some_array()):
+        parts = [
+            l2_normalize(model.get_text_features(**processor(text=prompts[some], padding=True)))
+            for some in pieces(len(prompts), PROMPTS)
+        ]
+        return namespace(parts[0]).concatenate(parts)
 
 
 def _pixels(picture: Any, index: int, processor: Aimv2Processor, options: Mapping[str, Any]) -> NDArray[np.float32]:
-    """(3, H, W) of one picture. The processor, which sees only this one, calls it image 0 in its errors."""
+    """(3, H, W) of one picture; native checkpoints leave it as large as it is.
+
+    The processor, which sees only this one, calls it image 0 in its errors.
+    """
     try:
         pixels: NDArray[np.float32] = processor(images=[picture], **options)["pixel_values"][0]
     except (FileNotFoundError, ValueError, TypeError) as error:

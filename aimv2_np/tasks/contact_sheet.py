@@ -32,7 +32,7 @@ def draw_sheet(hits: Sequence[Hit], title: str, root: str | os.PathLike[str] = "
     from PIL import Image, ImageDraw, ImageFont
 
     if not 0 < len(hits) <= MAX_PICTURES:
-        raise ValueError(f"found {len(hits)} pictures for a sheet; expected 1 to {MAX_PICTURES}")
+        raise ValueError(f"hits is {len(hits)} pictures; expected 1 to {MAX_PICTURES} for a sheet")
     columns = min(COLUMNS, len(hits))
     rows = math.ceil(len(hits) / columns)
     tall = SIDE + 2 * LINE + GAP

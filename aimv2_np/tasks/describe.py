@@ -99,7 +99,10 @@ def describe(path_or_hub_id: str | os.PathLike[str], **hub_options: Any) -> Desc
         files=_files(folder) if tensors else {},
         dtypes=_numbers_by_dtype(tensors) if tensors else {},
         layout=layout,
-        tensors=_tensors(tensors) if tensors else {name: (shape, None) for name, shape in shapes.items()},
+        tensors={
+            name: (shape, tensors.dtypes[name] if tensors else None)
+            for name, shape in (tensors.shapes if tensors else shapes).items()
+        },
         problem=_problem(shapes, tensors) if tensors else None,
     )
 
@@ -127,10 +130,6 @@ def _problem(shapes: dict[str, tuple[int, ...]], checkpoint: Tensors) -> str | N
     except CheckpointError as error:
         return str(error)
     return None
-
-
-def _tensors(checkpoint: Tensors) -> dict[str, tuple[tuple[int, ...], str | None]]:
-    return {name: (shape, checkpoint.dtypes[name]) for name, shape in checkpoint.shapes.items()}
 
 
 def _numbers_by_dtype(checkpoint: Tensors) -> dict[str, int]:

@@ -27,27 +27,20 @@ QUERIES: Final = 1024  # pictures that a thread classifies at a time
 BLOCK: Final = 2**21  # numbers of features, or distances, that it holds at a time: 16 MiB
 
 
-def _uniform(distances: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.ones_like(distances)
+Floats = NDArray[np.float64]
 
 
-def _inverse(distances: NDArray[np.float64]) -> NDArray[np.float64]:
+def _inverse(distances: Floats) -> Floats:
     same = distances == 0
     with np.errstate(divide="ignore"):
-        weights: NDArray[np.float64] = np.where(same.any(axis=1, keepdims=True), same, 1 / distances)
-    return weights
+        return np.where(same.any(axis=1, keepdims=True), same, 1 / distances)
 
 
-def _softmax(distances: NDArray[np.float64]) -> NDArray[np.float64]:
-    # Against the nearest: sums of weights are compared within a row, and none overflows.
-    weights: NDArray[np.float64] = np.exp((distances.min(axis=1, keepdims=True) - distances) / TEMPERATURE)
-    return weights
-
-
-WEIGHTS: Final[dict[str, Callable[[NDArray[np.float64]], NDArray[np.float64]]]] = {
-    "uniform": _uniform,
+# Softmax against the nearest: sums of weights are compared within a row, and none overflows.
+WEIGHTS: Final[dict[str, Callable[[Floats], Floats]]] = {
+    "uniform": np.ones_like,
     "distance": _inverse,
-    "softmax": _softmax,
+    "softmax": lambda distances: np.exp((distances.min(axis=1, keepdims=True) - distances) / TEMPERATURE),
 }
 
 
@@ -65,7 +58,7 @@ class KnnResult:
 
     classes: tuple[str, ...]
     predicted: NDArray[np.intp]
-    shares: NDArray[np.float64]
+    shares: Floats
     actual: NDArray[np.intp] | None
     k: int
 
@@ -141,7 +134,7 @@ def knn(
     shares = np.zeros((len(far), len(classes)))
 
     def vote(some: slice) -> None:
-        distances, rows = _nearest(_unit(far[some]), near, count)
+        distances, rows = _nearest(unit_rows(far[some]), near, count)
         np.add.at(shares[some], (np.arange(len(rows))[:, None], own[rows]), WEIGHTS[weights](distances))
 
     pieces = parts(len(far), max(cores(), -(-len(far) // QUERIES)))
@@ -150,13 +143,13 @@ def knn(
     return KnnResult(classes, shares.argmax(axis=1), shares, actual, count)
 
 
-def _nearest(queries: NDArray[np.float64], near: NDArray[Any], k: int) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
+def _nearest(queries: Floats, near: NDArray[Any], k: int) -> tuple[Floats, NDArray[np.intp]]:
     """(m, k) distances, and the rows of `near` that they are to: the best of each block with the best so far."""
-    best: NDArray[np.float64] = np.empty((len(queries), 0))
+    best: Floats = np.empty((len(queries), 0))
     rows: NDArray[np.intp] = np.empty((len(queries), 0), np.intp)
     step = max(1, BLOCK // max(near.shape[1], len(queries)))
     for start in range(0, len(near), step):
-        found = 1 - queries @ _unit(near[start : start + step]).T
+        found = 1 - queries @ unit_rows(near[start : start + step]).T
         np.clip(found, 0, 2, out=found)  # rounding: a vector and itself
         best = np.concatenate([best, found], axis=1)
         here = np.broadcast_to(np.arange(start, start + found.shape[1]), found.shape)
@@ -180,7 +173,8 @@ def _checked(features: Any, name: str) -> NDArray[Any]:
     return vectors
 
 
-def _unit(vectors: NDArray[Any]) -> NDArray[np.float64]:
+def unit_rows(vectors: NDArray[Any]) -> Floats:
+    """Rows, none of which is zero, at length one, in float64."""
     wide = vectors.astype(np.float64)
     wide /= np.abs(wide).max(axis=1, keepdims=True)  # whose squares then fit
     wide /= np.linalg.norm(wide, axis=1, keepdims=True)

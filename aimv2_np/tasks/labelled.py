@@ -12,9 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aimv2_np.tasks.embedding import FeatureFile, embed, open_features
+from aimv2_np.tasks.embedding.assemble import FORMATS
 from aimv2_np.tasks.knn import KnnResult, knn
-
-FILES = (".safetensors", ".npz", ".parquet")
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,7 +72,7 @@ def knn_folders(
             )
         result = knn(known.features, known.labels, asked.features, asked.labels, k=k, weights=weights)
         if save is None:  # the files go
-            known, asked = (replace(it, features=np.array(it.features)) for it in (known, asked))
+            known, asked = (replace(some, features=np.array(some.features)) for some in (known, asked))
     return result, known, asked
 
 
@@ -89,16 +88,15 @@ def load_labelled(place: str | os.PathLike[str], output: Path, **options: Any) -
                 "remove it, or save in another folder"
             ) from error
         return _labelled(open_features(output), lambda name: _class_below(name, path))
-    if path.suffix.lower() not in FILES and not path.exists():
+    if not path.exists() and path.suffix.lower() not in FORMATS:
         raise FileNotFoundError(f"there is no {path}; expected a folder of classes, or a file of features")
-    if path.suffix.lower() not in FILES:
-        raise ValueError(f"{path} is no folder, and no file of features ({', '.join(FILES)})")
+    if path.suffix.lower() not in FORMATS:
+        raise ValueError(f"{path} is no folder, and no file of features ({', '.join(FORMATS)})")
     return _labelled(open_features(path), _class_above)
 
 
 def _labelled(file: FeatureFile, class_of: Callable[[str], str]) -> Labelled:
-    if file.kind == "tokens":
-        raise ValueError(f"{file.path} holds vectors of patches; expected one per picture: embed with another kind")
+    file.check_one_per_picture()
     names, facts = tuple(file.names), (file.kind, file.metadata.get("weights_hash", ""))
     return Labelled(names, tuple(map(class_of, names)), file.features, facts, file.broken)
 

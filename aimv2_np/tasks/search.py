@@ -7,13 +7,13 @@ wrong place is computed again in float64, so the order is that of the exact cosi
 """
 
 import os
-from collections import deque
-from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
+from heapq import nlargest
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,12 +24,13 @@ from aimv2_np.data import tiny_model_path
 from aimv2_np.errors import CheckpointError
 from aimv2_np.models.aimv2 import Aimv2Model
 from aimv2_np.processing import Aimv2Processor
-from aimv2_np.tasks.classify import check_tokens
-from aimv2_np.tasks.embedding.embedder import ImageEmbedder
+from aimv2_np.tasks.classify import embed_prompts
+from aimv2_np.tasks.embedding.embedder import EmbedderOptions, ImageEmbedder
 from aimv2_np.tasks.embedding.feature_file import FeatureFile
 from aimv2_np.tasks.embedding.kinds import KINDS
-from aimv2_np.tasks.embedding.pipeline import cores
+from aimv2_np.tasks.embedding.pipeline import ahead, cores
 from aimv2_np.tasks.embedding.sources import is_picture
+from aimv2_np.tasks.knn import unit_rows
 
 BLOCK_BYTES: Final = 2**22  # of features that a thread works on at a time: read twice, so caches should hold them
 
@@ -56,23 +57,16 @@ def search(features: FeatureFile, query: Any, top: int = 10, *, threads: int | N
         ValueError: features of patches; a query that has another size, is zero or not finite; `top` below 1.
         CheckpointError: vectors in the file that are not finite.
     """
-    if features.kind == "tokens":
-        raise ValueError(
-            f"{features.path} holds vectors of patches; search needs one per picture: embed with another kind"
-        )
+    features.check_one_per_picture()
     if isinstance(top, bool) or not isinstance(top, int) or top < 1:
         raise ValueError(f"top is {top!r:.80}; expected a whole number from 1 up")
     vector = _unit(query)
     found: list[tuple[float, int]] = []
     rows = max(1, BLOCK_BYTES // (4 * len(vector)))
-    with threadpool_limits(1, "blas"), ThreadPoolExecutor(threads or cores(), "search") as pool:
-        waiting: deque[Future[list[tuple[float, int]]]] = deque()
-        for start, block in _checked(features, rows, len(vector)):
-            waiting.append(pool.submit(_best, block, start, vector, top, features))
-            if len(waiting) > 2 * (threads or cores()):
-                found = _merged(found, waiting.popleft().result(), top)
-        for future in waiting:
-            found = _merged(found, future.result(), top)
+    threads = threads or cores()
+    with threadpool_limits(1, "blas"), ThreadPoolExecutor(threads, "search") as pool:
+        for best in ahead(pool, partial(_best, features, vector, top), features.blocks(rows), 2 * threads):
+            found = nlargest(top, found + best)
     return [Hit(-row, features.names[-row], score) for score, row in found]
 
 
@@ -82,10 +76,7 @@ def embed_query(
     *,
     text: bool | None = None,
     model: str | os.PathLike[str] | None = None,
-    backend: str = "numpy",
-    dtype: str = "float32",
-    device: int | None = None,
-    **hub_options: Any,
+    **options: Unpack[EmbedderOptions],
 ) -> NDArray[np.float32]:
     """The vector (D,) of a text or a picture, made as those in the file were.
 
@@ -94,7 +85,7 @@ def embed_query(
         query: a text, or the path or the bytes of a picture.
         text: whether `query` is a text; None: unless it is bytes, or a file is there under that name.
         model: where the model is now; None: where it was when the file was written.
-        backend, dtype, device, hub_options: as for `Aimv2Model.from_pretrained`.
+        options: backend, dtype, device, revision, … as for `ImageEmbedder`.
 
     Raises:
         ValueError: a text for features that texts have no part in, or one that is blank or too long; a damaged picture.
@@ -116,26 +107,19 @@ def embed_query(
     name = features.metadata.get("model", "") if model is None else os.fspath(model)
     place = None if name == tiny_model_path().name and not Path(name).is_dir() else name
     if model is None and "revision" in features.metadata:
-        hub_options.setdefault("revision", features.metadata["revision"])
-    bound = features.metadata.get("max_patches", "")
-    embedder = ImageEmbedder(
-        place,
-        features.kind,
-        max_patches=int(bound) if bound.isdecimal() else None,
-        backend=backend,
-        dtype=dtype,
-        device=device,
-        **hub_options,
-    )
+        options.setdefault("revision", features.metadata["revision"])
+    if (bound := features.metadata.get("max_patches", "")).isdecimal():
+        options.setdefault("max_patches", int(bound))
+    embedder = ImageEmbedder(place, features.kind, **options)
     _check_model(features, embedder, name)
     if not text:
         return _picture(query, embedder)
     network = embedder.opened.model
     assert isinstance(network, Aimv2Model)
-    processor = Aimv2Processor.from_pretrained(place or tiny_model_path(), **(hub_options if place else {}))
-    check_tokens([str(query)], network, processor)
-    embeds = network(**processor(text=[str(query)], padding=True)).text_embeds
-    result: NDArray[np.float32] = to_numpy(embeds)[0].astype(np.float32, copy=False)
+    folder, hub_options = embedder.source
+    processor = Aimv2Processor.from_pretrained(folder, **hub_options)
+    vector = to_numpy(embed_prompts([str(query)], network, processor))[0]
+    result: NDArray[np.float32] = vector.astype(np.float32, copy=False)
     return result
 
 
@@ -176,25 +160,20 @@ def _unit(query: Any) -> NDArray[np.float64]:
         raise ValueError(
             f"query has the shape {vector.shape}; expected one vector (D,) of finite numbers, not all zero"
         )
-    vector = vector / np.abs(vector).max()
-    unit: NDArray[np.float64] = vector / np.linalg.norm(vector)
+    unit: NDArray[np.float64] = unit_rows(vector[None])[0]
     return unit
 
 
-def _checked(features: FeatureFile, rows: int, size: int) -> Iterator[tuple[int, NDArray[np.float32]]]:
-    for start, block in features.blocks(rows):
-        if block.ndim != 2 or block.shape[1] != size:
-            raise ValueError(
-                f"query has {size} numbers, and {features.path} vectors of {block.shape[-1]}; "
-                "they are of different kinds"
-            )
-        yield start, block
-
-
 def _best(
-    block: NDArray[np.float32], start: int, query: NDArray[np.float64], top: int, features: FeatureFile
+    features: FeatureFile, query: NDArray[np.float64], top: int, found: tuple[int, NDArray[np.float32]]
 ) -> list[tuple[float, int]]:
-    """(score, -row) of the best of one block."""
+    """(score, -row) of the best of one block; `found` is the number of its first row, and the block."""
+    start, block = found
+    if block.ndim != 2 or block.shape[1] != len(query):
+        raise ValueError(
+            f"query has {len(query)} numbers, and {features.path} vectors of {block.shape[-1]}; "
+            "they are of different kinds"
+        )
     block = np.ascontiguousarray(block, np.float32)  # what lies unaligned in a foreign file is copied here
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         scores = block @ query.astype(np.float32)
@@ -227,7 +206,3 @@ def _cosines(block: NDArray[np.float32], rows: NDArray[np.intp], query: NDArray[
         lengths = np.sqrt((wide * wide).sum(axis=1))
         result[start : start + step] = (wide * query).sum(axis=1) / np.where(lengths == 0, 1, lengths)
     return result
-
-
-def _merged(one: list[tuple[float, int]], other: list[tuple[float, int]], top: int) -> list[tuple[float, int]]:
-    return sorted(one + other, reverse=True)[:top]

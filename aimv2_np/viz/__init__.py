@@ -1,7 +1,9 @@
 """Pictures of what a model does, one kind per file.
 
 A function named after what it computes returns an array and needs NumPy only. Its `draw_…` partner takes a processor
-and pictures, and returns a `Drawing`: the array and a figure. Drawing needs matplotlib, the extra `viz`.
+and pictures, and returns a `Drawing`: the array and a figure. Drawing needs matplotlib, the extra `viz`; what all
+drawings share is in `drawing`, which parts of a model they look at in `towers`. Nothing here changes what a model
+computes, and no other room but `cli` needs this one.
 """
 
 from aimv2_np.viz.attention import draw_patch_attention, patch_attention

@@ -29,6 +29,16 @@ class Plan(NamedTuple):
     kept: int
 
 
+class Packed(NamedTuple):
+    """One map: of each row the places (N, kept) of its highest numbers, or (0,) when all are kept in their order; the
+    highest (N,) of them; and all of them (N, kept) as multiples of 1/255 of it.
+    """
+
+    places: NDArray[Any]
+    tops: NDArray[np.float32]
+    values: NDArray[np.uint8]
+
+
 def plan(tokens: int, layers: int, heads: int, budget: int) -> Plan:
     """The most that fits into `budget` bytes; ValueError when not even a single map does."""
     every = tuple(range(layers))
@@ -38,12 +48,12 @@ def plan(tokens: int, layers: int, heads: int, budget: int) -> Plan:
     for kept in (k for k in FEWER if k < tokens):
         room = budget // map_bytes(tokens, kept) - layers - 1
         if room >= heads * min(HEADS_OF, layers):
-            some = _spread(layers, room // heads)
+            some = spread(layers, room // heads)
             return Plan(every, some, _most(tokens, layers + 1 + heads * len(some), budget))
     room = budget // map_bytes(tokens, min(FEWER[-1], tokens)) - 1
     if room < 1:
         raise ValueError(f"the picture has {tokens} patches, too many for a page; use a smaller picture, or a .png")
-    few = _spread(layers, room)
+    few = spread(layers, room)
     return Plan(few, (), _most(tokens, len(few) + 1, budget))
 
 
@@ -60,9 +70,7 @@ class Atlas:
         self.plan: Plan | None = None
         self.rollout = Rollout()
         self.names: list[tuple[int, int]] = []  # (layer, head), in the order in which maps are stored
-        self.tops: list[NDArray[np.float32]] = []
-        self.places: list[NDArray[Any]] = []
-        self.values: list[NDArray[np.uint8]] = []
+        self.packed: list[Packed] = []
 
     def add(self, layer: int, q: Float[Array, "1 H N d"], k: Float[Array, "1 H N d"]) -> None:
         """Take the attention of one layer, one head at a time."""
@@ -85,15 +93,12 @@ class Atlas:
 
     def _pack(self, layer: int, head: int, weights: NDArray[Any]) -> None:
         assert self.plan is not None
-        places, tops, values = pack(weights, self.plan.kept)
         self.names.append((layer, head))
-        self.places.append(places)
-        self.tops.append(tops)
-        self.values.append(values)
+        self.packed.append(pack(weights, self.plan.kept))
 
 
-def pack(weights: NDArray[Any], kept: int) -> tuple[NDArray[Any], NDArray[np.float32], NDArray[np.uint8]]:
-    """Places (N, kept) of each row's highest numbers, or (0,) for all; the highest (N,); the numbers in 1/255 of it."""
+def pack(weights: NDArray[Any], kept: int) -> Packed:
+    """The `kept` highest numbers of each row of weights (N, N)."""
     tops = weights.max(axis=1).astype(np.float32)
     if kept == weights.shape[1]:
         places, chosen = np.zeros(0, _places(kept)), weights
@@ -104,7 +109,7 @@ def pack(weights: NDArray[Any], kept: int) -> tuple[NDArray[Any], NDArray[np.flo
         places = np.take_along_axis(highest, order, axis=1).astype(_places(weights.shape[1]))
         chosen = np.take_along_axis(chosen, order, axis=1)
     scale = np.where(tops > 0, tops, 1)[:, None]
-    return places, tops, np.rint(chosen / scale * 255).astype(np.uint8)
+    return Packed(places, tops, np.rint(chosen / scale * 255).astype(np.uint8))
 
 
 def _most(tokens: int, maps: int, budget: int) -> int:
@@ -118,10 +123,8 @@ def _places(tokens: int) -> np.dtype[Any]:
     return np.dtype(np.uint8 if tokens <= 256 else "<u2" if tokens <= 65536 else "<u4")
 
 
-def _spread(count: int, most: int) -> tuple[int, ...]:
-    """At most `most` of `count` numbers, evenly spread and with the last."""
-    if most >= count:
-        return tuple(range(count))
-    if most <= 1:
-        return (count - 1,)[:most]
-    return tuple(int(i) for i in np.linspace(0, count - 1, most).round())
+def spread(count: int, most: int) -> tuple[int, ...]:
+    """At most `most` of the numbers below `count`, evenly spread and with the last."""
+    if most == 1:
+        return (count - 1,)
+    return tuple(int(i) for i in np.linspace(0, count - 1, min(count, most)).round())

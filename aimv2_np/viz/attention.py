@@ -9,19 +9,16 @@ N x N numbers of each head and layer.
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from aimv2_np.backends.arrays import to_numpy, widen
-from aimv2_np.models.aimv2 import Aimv2Model
 from aimv2_np.models.vision import Aimv2VisionModel
 from aimv2_np.network.attention import softmax
-from aimv2_np.processing import Aimv2ImageProcessor, Aimv2Processor
 from aimv2_np.shapes import Array, Float
 from aimv2_np.tree.trace import trace
-from aimv2_np.viz.drawing import Drawing, color_scale, mark_patch, need_matplotlib, panels, show_map, show_picture
-from aimv2_np.viz.seen import see
-from aimv2_np.viz.towers import check_head, check_layer, check_patch, grid_of, vision_tower
+from aimv2_np.viz import towers
+from aimv2_np.viz.drawing import EVEN, Drawing, draw_maps, look
+from aimv2_np.viz.towers import Floats, VisionModel, VisionProcessor
+
+Take = Callable[[int, Array, Array], None]  # (layer, queries, keys) of that layer, (B, H, N, d) each
 
 
 def attention_rows(q: Float[Array, "B H n d"], k: Float[Array, "B H M d"]) -> Float[Array, "B H n M"]:
@@ -30,11 +27,7 @@ def attention_rows(q: Float[Array, "B H n d"], k: Float[Array, "B H M d"]) -> Fl
 
 
 def run_with_attention(
-    tower: Aimv2VisionModel,
-    pixel_values: Any,
-    layers: Sequence[int],
-    take: Callable[[int, Float[Array, "B H N d"], Float[Array, "B H N d"]], None],
-    **options: Any,
+    tower: Aimv2VisionModel, pixel_values: Any, layers: Sequence[int], take: Take, **options: Any
 ) -> Float[Array, "B N D"]:
     """Run the tower, hand (layer, q, k) of each of `layers` to `take` as they come, and return `last_hidden_state`."""
     names = {f"encoder.layers.{i}.attention.{name}": (i, name) for i in layers for name in "qk"}
@@ -52,13 +45,13 @@ def run_with_attention(
 
 
 def patch_attention(
-    model: Aimv2Model | Aimv2VisionModel,
+    model: VisionModel,
     pixel_values: Any,
     patch: tuple[int, int],
     layer: int = -1,
     *,
     interpolate_pos_encoding: bool = False,
-) -> NDArray[np.floating[Any]]:
+) -> Floats:
     """Where one patch looks in one layer: (B, H, rows, columns), a map for each head that sums to 1.
 
     Args:
@@ -69,14 +62,14 @@ def patch_attention(
     Raises:
         ValueError: no such layer or patch, and whatever the model raises.
     """
-    tower = vision_tower(model)
-    layer = check_layer(tower, layer)
+    tower = towers.vision_tower(model)
+    layer = towers.check_layer(tower, layer)
     grid, rows = (0, 0), []
 
     def take(_: int, q: Array, k: Array) -> None:
         nonlocal grid
-        grid = grid_of(tower, pixel_values)
-        row, column = check_patch(grid, patch)
+        grid = towers.grid_of(tower, pixel_values)
+        row, column = towers.check_patch(grid, patch)
         n = row * grid[1] + column
         rows.append(attention_rows(q[:, :, n : n + 1], k)[:, :, 0])
 
@@ -85,22 +78,18 @@ def patch_attention(
     return weights.reshape(*weights.shape[:2], *grid)
 
 
-def by_head(
-    weights: NDArray[np.floating[Any]], head: int | None
-) -> tuple[NDArray[np.floating[Any]], list[tuple[str, NDArray[np.floating[Any]]]]]:
+def by_head(weights: Floats, head: int | None) -> tuple[Floats, list[tuple[str, Floats]]]:
     """Of weights (H, …) those to draw, with titles: the mean and each head, or one head, which alone is kept."""
     if head is None:
-        return weights, [
-            ("mean of the heads", weights.mean(axis=0)),
-            *((f"head {h}", it) for h, it in enumerate(weights)),
-        ]
-    head = check_head(len(weights), head)
+        heads = [(f"head {h}", of_head) for h, of_head in enumerate(weights)]
+        return weights, [("mean of the heads", weights.mean(axis=0)), *heads]
+    head = towers.check_head(len(weights), head)
     return weights[head : head + 1], [(f"head {head}", weights[head])]
 
 
 def draw_patch_attention(
-    model: Aimv2Model | Aimv2VisionModel,
-    processor: Aimv2Processor | Aimv2ImageProcessor,
+    model: VisionModel,
+    processor: VisionProcessor,
     image: Any,
     patch: tuple[int, int] | None = None,
     layer: int = -1,
@@ -116,20 +105,10 @@ def draw_patch_attention(
         patch, layer: as for `patch_attention`; by default the patch in the middle.
         head: which head, from 0; None for all of them.
     """
-    need_matplotlib()
-    tower = vision_tower(model)
-    layer = check_layer(tower, layer)
-    (seen,) = see(tower, processor, [image])
-    grid = grid_of(tower, seen.pixel_values)
-    patch = check_patch(grid, patch)
-    weights = patch_attention(tower, seen.pixel_values, patch, layer)[0]  # (H, rows, columns)
-    weights, shown = by_head(weights, head)
-    figure, axes = panels(len(shown) + 1, grid[0] / grid[1])
-    show_picture(axes[0], seen.colors, grid, f"patch {patch[0]}, {patch[1]} in layer {layer}")
-    mark_patch(axes[0], patch)
-    highest = max(float(it.max()) for _, it in shown) * weights[0].size
-    for ax, (title, it) in zip(axes[1:], shown, strict=True):
-        heat = show_map(ax, it * it.size, title, over=seen.colors, limits=(0, highest), root=True)
-        mark_patch(ax, patch)
-    color_scale(figure, heat, axes, "attention (1: an even share)")
-    return Drawing(weights, figure)
+    tower, seen = look(model, processor, image)
+    layer, patch = towers.check_layer(tower, layer), towers.check_patch(seen.grid, patch)
+    weights, shown = by_head(patch_attention(tower, seen.pixel_values, patch, layer)[0], head)
+    shares = [(title, of_head * of_head.size) for title, of_head in shown]
+    limits = (0.0, max(float(share.max()) for _, share in shares))
+    title = f"patch {patch[0]}, {patch[1]} in layer {layer}"
+    return Drawing(weights, draw_maps(seen, title, shares, EVEN, limits, root=True, patch=patch))

@@ -18,19 +18,15 @@ W_o^h are the columns of W_o that belong to head h; each patch gets as much of b
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from aimv2_np.backends.arrays import namespace, to_numpy, widen
 from aimv2_np.models.aimv2 import Aimv2Model
 from aimv2_np.network.attention import split_heads
 from aimv2_np.network.contrastive import l2_normalize
 from aimv2_np.processing import Aimv2Processor
-from aimv2_np.shapes import Array, Float
-from aimv2_np.viz.drawing import COSINES, SIGNED, Drawing, color_scale, need_matplotlib, panels, show_map, show_picture
+from aimv2_np.shapes import Array, Float, NDArray
+from aimv2_np.viz.drawing import COSINES, SIGNED, Drawing, draw_maps, look, shortened
 from aimv2_np.viz.pooling import pooling_weights
-from aimv2_np.viz.seen import see
-from aimv2_np.viz.towers import grid_of, pooling_head, two_towers
+from aimv2_np.viz.towers import Floats, grid_of, pooling_head, two_towers
 
 
 def project_patches(model: Aimv2Model, tokens: Float[Array, "B N D"]) -> Float[Array, "B N E"]:
@@ -47,16 +43,12 @@ def caption_similarity(
     attention_mask: Any = None,
     *,
     interpolate_pos_encoding: bool = False,
-) -> NDArray[np.floating[Any]]:
+) -> Floats:
     """The cosine of every patch with every caption: (B, L, rows, columns) for B pictures and L captions.
 
     Takes its arguments as the model does, and raises what it raises; ValueError for a model without both towers.
     """
-    model = two_towers(model)
-    tower = model.vision_model
-    tokens = tower(pixel_values, interpolate_pos_encoding=interpolate_pos_encoding).last_hidden_state
-    cosines = fits(model, tokens, model.get_text_features(input_ids, attention_mask))
-    return cosines.reshape(*cosines.shape[:2], *grid_of(tower, pixel_values))
+    return _maps(fits, model, pixel_values, input_ids, attention_mask, interpolate_pos_encoding)
 
 
 def caption_contributions(
@@ -66,16 +58,27 @@ def caption_contributions(
     attention_mask: Any = None,
     *,
     interpolate_pos_encoding: bool = False,
-) -> NDArray[np.floating[Any]]:
+) -> Floats:
     """What every patch adds to the cosine of its picture with every caption: (B, L, rows, columns).
 
     A map sums to that cosine. Arguments and errors as for `caption_similarity`.
     """
-    model = two_towers(model)
-    tower = model.vision_model
-    tokens = tower(pixel_values, interpolate_pos_encoding=interpolate_pos_encoding).last_hidden_state
-    parts = contributions(model, tokens, model.get_text_features(input_ids, attention_mask))
-    return parts.reshape(*parts.shape[:2], *grid_of(tower, pixel_values))
+    return _maps(contributions, model, pixel_values, input_ids, attention_mask, interpolate_pos_encoding)
+
+
+def _maps(
+    compute: Callable[[Aimv2Model, Array, Array], Floats],
+    model: Aimv2Model,
+    pixel_values: Any,
+    input_ids: Any,
+    attention_mask: Any,
+    interpolate: bool,
+) -> Floats:
+    """`compute` of the model, its patches (B, N, D) and its captions (L, E), as maps."""
+    tower = two_towers(model).vision_model
+    tokens = tower(pixel_values, interpolate_pos_encoding=interpolate).last_hidden_state
+    numbers = compute(model, tokens, model.get_text_features(input_ids, attention_mask))  # (B, L, N)
+    return numbers.reshape(*numbers.shape[:2], *grid_of(tower, pixel_values))
 
 
 def draw_caption_similarity(
@@ -99,16 +102,14 @@ def draw_caption_contributions(
     return _draw(model, processor, image, captions, caption_contributions, title, label, SIGNED)
 
 
-def fits(model: Aimv2Model, tokens: Float[Array, "B N D"], texts: Float[Array, "L E"]) -> NDArray[np.floating[Any]]:
-    """(B, L, N): the cosines of patches that are there already with texts' features."""
+def fits(model: Aimv2Model, tokens: Float[Array, "B N D"], texts: Float[Array, "L E"]) -> Floats:
+    """(B, L, N): the cosines of patches with texts' features."""
     patches, captions = l2_normalize(widen(project_patches(model, tokens))), l2_normalize(widen(texts))
     return to_numpy(captions @ patches.swapaxes(1, 2))
 
 
-def contributions(
-    model: Aimv2Model, tokens: Float[Array, "B N D"], texts: Float[Array, "L E"]
-) -> NDArray[np.floating[Any]]:
-    """(B, L, N): the parts c_nl of patches that are there already, with texts' features."""
+def contributions(model: Aimv2Model, tokens: Float[Array, "B N D"], texts: Float[Array, "L E"]) -> Floats:
+    """(B, L, N): the parts c_nl of the patches in the cosines with texts' features."""
     tower = model.vision_model
     head = pooling_head(tower)
     xp = namespace(tokens)
@@ -124,39 +125,26 @@ def contributions(
     return to_numpy(parts / xp.maximum(length, xp.finfo(length.dtype).tiny)[:, None, None])
 
 
-def shortened(caption: str, limit: int = 30) -> str:
-    """A caption as a title: one line of at most `limit` characters."""
-    line = " ".join(caption.split())
-    return line if len(line) <= limit else line[: limit - 1] + "…"
-
-
 def _draw(
     model: Aimv2Model,
     processor: Aimv2Processor,
     image: Any,
     captions: Sequence[str],
-    compute: Callable[..., NDArray[np.floating[Any]]],
+    compute: Callable[..., Floats],
     title: str,
     label: str,
     cmap: str,
 ) -> Drawing:
-    need_matplotlib()
-    model = two_towers(model)
+    two_towers(model)
     if not captions or isinstance(captions, str):
-        raise ValueError(f"found captions {captions!r:.80}; expected a list of at least one")
-    (seen,) = see(model.vision_model, processor, [image])
+        raise ValueError(f"captions is {captions!r:.80}; expected a list of at least one")
+    _, seen = look(model, processor, image)
     maps = compute(model, seen.pixel_values, **processor(text=list(captions), padding=True))[0]
-    grid = (maps.shape[1], maps.shape[2])
-    figure, axes = panels(len(captions) + 1, grid[0] / grid[1])
-    show_picture(axes[0], seen.colors, grid, title)
-    limits = limits_of(maps, cmap)
-    for ax, caption, it in zip(axes[1:], captions, maps, strict=True):
-        heat = show_map(ax, it, shortened(caption), over=seen.colors, limits=limits, cmap=cmap)
-    color_scale(figure, heat, axes, label)
-    return Drawing(maps, figure)
+    titled = [(shortened(caption), values) for caption, values in zip(captions, maps, strict=True)]
+    return Drawing(maps, draw_maps(seen, title, titled, label, limits_of(maps, cmap), cmap=cmap))
 
 
-def limits_of(maps: NDArray[Any], cmap: str) -> tuple[float, float]:
+def limits_of(maps: NDArray, cmap: str) -> tuple[float, float]:
     """The ends of a scale of colours: for one with two sides, as far from zero on both."""
     if cmap == SIGNED:
         most = float(abs(maps).max())

@@ -1,11 +1,12 @@
 """A confusion matrix as a picture: rows are what pictures are, columns what they were taken for."""
 
 from collections.abc import Sequence
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
+
+from aimv2_np.shapes import NDArray
+from aimv2_np.viz.drawing import need_matplotlib, shortened
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -13,23 +14,19 @@ if TYPE_CHECKING:
 WRITTEN = 25  # classes up to which every number is written into its cell
 
 
-def draw_confusion(classes: Sequence[str], confusion: NDArray[Any]) -> "Figure":
+def draw_confusion(classes: Sequence[str], confusion: NDArray) -> "Figure":
     """Shares of each row as shades, and the numbers where there is room for them.
 
     Raises ImportError where matplotlib is not installed; ValueError for a matrix that is not (classes, classes).
     """
     if confusion.shape != (len(classes), len(classes)):
         raise ValueError(f"confusion has the shape {confusion.shape}; expected a row and a column for {len(classes)}")
-    try:
-        matplotlib = import_module("matplotlib.figure")
-    except ImportError as error:
-        raise ImportError("drawing needs matplotlib, which is not installed: pip install 'aimv2-np[viz]'") from error
     side = min(20.0, 2.5 + 0.4 * len(classes))
-    figure: Figure = matplotlib.Figure(figsize=(side + 0.8, side), layout="constrained")
+    figure: Figure = need_matplotlib().Figure(figsize=(side + 0.8, side), layout="constrained")
     ax = figure.add_subplot()
     shares = confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
     shades = ax.imshow(shares, cmap="cividis", vmin=0, vmax=1)
-    names = [name if len(name) <= 20 else name[:19] + "…" for name in classes]
+    names = [shortened(name, 20) for name in classes]
     ax.set_xticks(range(len(classes)), names, rotation=90, fontsize=7, parse_math=False)
     ax.set_yticks(range(len(classes)), names, fontsize=7, parse_math=False)
     ax.set_xlabel("taken for")

@@ -14,6 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aimv2_np.files.files import atomic_write
+from aimv2_np.models.vision import Aimv2VisionModel
+from aimv2_np.viz.seen import Seen, see
+from aimv2_np.viz.towers import Floats, VisionModel, VisionProcessor, vision_tower
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,6 +29,7 @@ COLUMNS = 4  # panels side by side
 SMALL, LARGE = 7, 9  # points
 MAP, COSINES = "viridis", "cividis"  # both read the same to colour-blind eyes and in grey
 SIGNED = "PuOr_r"  # both sides of zero, told apart by colour-blind eyes too
+EVEN = "attention (1: an even share)"  # an even share is what each patch would get if all got the same
 OVER = 0.72  # how much a map covers of the picture beneath
 SERIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000")  # Okabe & Ito 2008
 
@@ -58,6 +62,17 @@ def need_matplotlib() -> ModuleType:
         return import_module("matplotlib.figure")
     except ImportError as error:
         raise ImportError("drawing needs matplotlib, which is not installed: pip install 'aimv2-np[viz]'") from error
+
+
+def look(model: VisionModel, processor: VisionProcessor, image: Any) -> tuple[Aimv2VisionModel, Seen]:
+    """What a drawing of one picture begins with: the vision tower, and the picture as it sees it.
+
+    Raises ImportError without matplotlib, before anything is computed; ValueError for a model without a vision tower,
+    and what the image processor raises.
+    """
+    need_matplotlib()
+    tower = vision_tower(model)
+    return tower, see(tower, processor, [image])[0]
 
 
 def panels(
@@ -121,6 +136,40 @@ def show_map(
     return image
 
 
+def draw_maps(
+    seen: Seen,
+    title: str,
+    maps: Sequence[tuple[str, Floats]],
+    label: str,
+    limits: tuple[float, float],
+    *,
+    cmap: str = MAP,
+    root: bool = False,
+    patch: tuple[int, int] | None = None,
+) -> "Figure":
+    """The picture, and over it in a panel for each map (title, (rows, columns)) its numbers, on one scale of colours.
+
+    A frame is around `patch` in all panels, if one is given.
+    """
+    figure, axes = panels(len(maps) + 1, seen.grid[0] / seen.grid[1])
+    show_picture(axes[0], seen.colors, seen.grid, title)
+    for ax, (name, values) in zip(axes[1:], maps, strict=True):
+        heat = show_map(ax, values, name, over=seen.colors, limits=limits, cmap=cmap, root=root)
+    if patch is not None:
+        for ax in axes:
+            mark_patch(ax, patch)
+    color_scale(figure, heat, axes, label)
+    return figure
+
+
+def show_shares(ax: "Axes", colors: NDArray[np.uint8], weights: Floats, title: str, what: str) -> None:
+    """Weights (rows, columns) that sum to 1, relative to an even share, with a scale of their own; `what` they are."""
+    shares = weights * weights.size
+    heat = show_map(ax, shares, title, over=colors, limits=(0, float(shares.max())), root=True)
+    figure: Any = ax.get_figure()
+    color_scale(figure, heat, [ax], f"{what} (1: an even share)")
+
+
 def mark_patch(ax: "Axes", patch: tuple[int, int]) -> None:
     """A frame around one patch, dark within light: it is seen on any colour."""
     row, column = patch
@@ -146,6 +195,12 @@ def line_axes(ax: "Axes", x: str, y: str, title: str) -> None:
     ax.tick_params(labelsize=SMALL)
     ax.spines[["top", "right"]].set_visible(False)
     ax.grid(alpha=0.25, linewidth=0.6)
+
+
+def shortened(caption: str, limit: int = 30) -> str:
+    """A caption as a title: one line of at most `limit` characters."""
+    line = " ".join(caption.split())
+    return line if len(line) <= limit else line[: limit - 1] + "…"
 
 
 def _extent(grid: tuple[int, int]) -> tuple[float, float, float, float]:

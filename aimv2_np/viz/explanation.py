@@ -1,6 +1,6 @@
 """Everything there is to show of one picture, from one pass through the model."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,20 +8,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aimv2_np.backends.arrays import to_numpy, widen
-from aimv2_np.models.aimv2 import Aimv2Model
-from aimv2_np.models.vision import Aimv2VisionModel
 from aimv2_np.network.attention import softmax
 from aimv2_np.network.contrastive import l2_normalize
-from aimv2_np.processing import Aimv2ImageProcessor, Aimv2Processor
+from aimv2_np.processing import Aimv2Processor
 from aimv2_np.shapes import Array, Float
-from aimv2_np.viz.attention import run_with_attention
+from aimv2_np.viz.attention import Take, run_with_attention
 from aimv2_np.viz.captions import contributions, fits
 from aimv2_np.viz.pooling import pooling_weights
 from aimv2_np.viz.seen import see
-from aimv2_np.viz.towers import grid_of, two_towers, vision_tower
+from aimv2_np.viz.towers import Floats, VisionModel, VisionProcessor, two_towers, vision_tower
 
 MAX_PATCHES = 8192  # twice what AIMv2 was trained for; all pairs of them are 268 MB in float32
-Take = Callable[[int, Array, Array], None]  # (layer, queries, keys) of that layer, (1, H, N, d)
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,18 +38,18 @@ class Explanation:
 
     colors: NDArray[np.uint8]
     grid: tuple[int, int]
-    tokens: NDArray[np.floating[Any]]
-    pooling: NDArray[np.floating[Any]] | None
+    tokens: Floats
+    pooling: Floats | None
     captions: tuple[str, ...]
-    cosines: NDArray[np.floating[Any]]
-    probabilities: NDArray[np.floating[Any]]
-    similarity: NDArray[np.floating[Any]]
-    contributions: NDArray[np.floating[Any]]
+    cosines: Floats
+    probabilities: Floats
+    similarity: Floats
+    contributions: Floats
 
 
 def explain(
-    model: Aimv2Model | Aimv2VisionModel,
-    processor: Aimv2Processor | Aimv2ImageProcessor,
+    model: VisionModel,
+    processor: VisionProcessor,
     image: Any,
     captions: Sequence[str] = (),
     take: Take = lambda layer, q, k: None,
@@ -66,7 +63,7 @@ def explain(
     tower = vision_tower(model)
     features = _text_features(model, processor, captions) if captions else None
     (seen,) = see(tower, processor, [image])
-    grid = grid_of(tower, seen.pixel_values)
+    grid = seen.grid
     if grid[0] * grid[1] > MAX_PATCHES:
         raise ValueError(
             f"the picture has {grid[0]} x {grid[1]} patches, and all pairs of them are looked at; expected at most "
@@ -88,15 +85,12 @@ def explain(
     )  # fmt: skip
 
 
-def _text_features(
-    model: Any, processor: Aimv2Processor | Aimv2ImageProcessor, captions: Sequence[str]
-) -> Float[Array, "L E"]:
+def _text_features(model: VisionModel, processor: VisionProcessor, captions: Sequence[str]) -> Float[Array, "L E"]:
     network = two_towers(model)
     if not isinstance(processor, Aimv2Processor):
         raise ValueError("the processor has no tokenizer; captions need an Aimv2Processor with one")
     if isinstance(captions, str):
         raise ValueError(f"captions is the string {captions!r:.80}; expected a list of strings")
-    for caption in captions:
-        if not caption.strip():
-            raise ValueError("a caption is blank; expected words")
+    if not all(caption.strip() for caption in captions):
+        raise ValueError("a caption is blank; expected words")
     return network.get_text_features(**processor(text=list(captions), padding=True))

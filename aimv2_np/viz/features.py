@@ -7,29 +7,19 @@ Colours mean nothing by themselves; equal ones say that the network makes the sa
 """
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from aimv2_np.backends.arrays import to_numpy, widen
-from aimv2_np.models.aimv2 import Aimv2Model
-from aimv2_np.models.vision import Aimv2VisionModel
 from aimv2_np.network.contrastive import l2_normalize
-from aimv2_np.processing import Aimv2ImageProcessor, Aimv2Processor
 from aimv2_np.shapes import Array, Float
-from aimv2_np.viz.drawing import (
-    COSINES,
-    Drawing,
-    color_scale,
-    mark_patch,
-    need_matplotlib,
-    panels,
-    show_map,
-    show_picture,
-)
+from aimv2_np.viz.drawing import COSINES, Drawing, draw_maps, look, need_matplotlib, panels, show_picture
 from aimv2_np.viz.seen import see
-from aimv2_np.viz.towers import check_patch, grid_of, vision_tower
+from aimv2_np.viz.towers import Floats, VisionModel, VisionProcessor, check_patch, grid_of, vision_tower
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 RANGE = (1.0, 99.0)  # percentiles that become 0 and 1: a single odd patch does not make all others grey
 
@@ -37,9 +27,9 @@ RANGE = (1.0, 99.0)  # percentiles that become 0 and 1: a single odd patch does 
 class Components(NamedTuple):
     """Principal components of rows (M, D): their mean (D,), axes (count, D), and coordinates (M, count)."""
 
-    mean: NDArray[np.floating[Any]]
-    axes: NDArray[np.floating[Any]]
-    coordinates: NDArray[np.floating[Any]]
+    mean: Floats
+    axes: Floats
+    coordinates: Floats
 
 
 def principal_components(rows: Float[Array, "M D"], count: int = 3) -> Components:
@@ -62,27 +52,23 @@ def principal_components(rows: Float[Array, "M D"], count: int = 3) -> Component
     return Components(mean, axes, centred @ axes.T)
 
 
-def patch_colors(features: Sequence[Float[Array, "N D"]]) -> list[NDArray[np.floating[Any]]]:
+def patch_colors(features: Sequence[Float[Array, "N D"]]) -> list[Floats]:
     """Colours (N, 3) from 0 to 1 for the patches of several pictures, in one space that they share.
 
     Each component is stretched such that its 1st and 99th percentile over all patches become 0 and 1; one along which
     nothing varies is 0.5 everywhere.
     """
-    tokens = [to_numpy(widen(it)) for it in features]
+    tokens = [to_numpy(widen(of_picture)) for of_picture in features]
     coordinates = principal_components(np.concatenate(tokens)).coordinates
     low, high = np.percentile(coordinates, RANGE, axis=0)
     flat = high - low <= 0
     colors = np.where(flat, 0.5, np.clip((coordinates - low) / np.where(flat, 1, high - low), 0, 1))
-    return np.split(colors, np.cumsum([len(it) for it in tokens])[:-1])
+    return np.split(colors, np.cumsum([len(of_picture) for of_picture in tokens])[:-1])
 
 
 def patch_similarity(
-    model: Aimv2Model | Aimv2VisionModel,
-    pixel_values: Any,
-    patch: tuple[int, int],
-    *,
-    interpolate_pos_encoding: bool = False,
-) -> NDArray[np.floating[Any]]:
+    model: VisionModel, pixel_values: Any, patch: tuple[int, int], *, interpolate_pos_encoding: bool = False
+) -> Floats:
     """The cosine of every patch's last hidden state with that of one patch: (B, rows, columns).
 
     Args:
@@ -98,43 +84,33 @@ def patch_similarity(
     return to_numpy(cosines).reshape(-1, *grid)
 
 
-def draw_patch_colors(
-    model: Aimv2Model | Aimv2VisionModel, processor: Aimv2Processor | Aimv2ImageProcessor, images: Sequence[Any]
-) -> Drawing:
+def show_colors(ax: "Axes", colors: Floats, grid: tuple[int, int]) -> None:
+    """One picture's colours (N, 3), as from `patch_colors`, a square for each patch."""
+    show_picture(ax, np.rint(255 * colors.reshape(*grid, 3)).astype(np.uint8), grid, "features as colours")
+    ax.images[0].set_interpolation("nearest")
+
+
+def draw_patch_colors(model: VisionModel, processor: VisionProcessor, images: Sequence[Any]) -> Drawing:
     """Each picture and its patches' features as colours, all in one space. The array: a list of (rows, columns, 3)."""
     need_matplotlib()
     tower = vision_tower(model)
-    seen = see(tower, processor, images)
-    grids = [grid_of(tower, it.pixel_values) for it in seen]
-    colors = patch_colors([tower(it.pixel_values).last_hidden_state[0] for it in seen])
-    maps = [it.reshape(*grid, 3) for it, grid in zip(colors, grids, strict=True)]
-    figure, axes = panels(2 * len(seen), max(rows / columns for rows, columns in grids))
-    for i, (picture, grid, rgb) in enumerate(zip(seen, grids, maps, strict=True)):
-        show_picture(axes[2 * i], picture.colors, grid, f"picture {i}")
-        show_picture(axes[2 * i + 1], np.rint(255 * rgb).astype(np.uint8), grid, "features as colours")
-        axes[2 * i + 1].images[0].set_interpolation("nearest")
-    return Drawing(maps, figure)
+    pictures = see(tower, processor, images)
+    colors = patch_colors([tower(seen.pixel_values).last_hidden_state[0] for seen in pictures])
+    figure, axes = panels(2 * len(pictures), max(seen.grid[0] / seen.grid[1] for seen in pictures))
+    for i, (seen, of_picture) in enumerate(zip(pictures, colors, strict=True)):
+        show_picture(axes[2 * i], seen.colors, seen.grid, f"picture {i}")
+        show_colors(axes[2 * i + 1], of_picture, seen.grid)
+    return Drawing(
+        [of_picture.reshape(*seen.grid, 3) for seen, of_picture in zip(pictures, colors, strict=True)], figure
+    )
 
 
 def draw_patch_similarity(
-    model: Aimv2Model | Aimv2VisionModel,
-    processor: Aimv2Processor | Aimv2ImageProcessor,
-    image: Any,
-    patch: tuple[int, int] | None = None,
+    model: VisionModel, processor: VisionProcessor, image: Any, patch: tuple[int, int] | None = None
 ) -> Drawing:
     """The picture with a patch marked (by default the one in the middle) and how alike the others' features are."""
-    need_matplotlib()
-    tower = vision_tower(model)
-    (seen,) = see(tower, processor, [image])
-    grid = grid_of(tower, seen.pixel_values)
-    patch = check_patch(grid, patch)
+    tower, seen = look(model, processor, image)
+    patch = check_patch(seen.grid, patch)
     cosines = patch_similarity(tower, seen.pixel_values, patch)[0]
-    figure, axes = panels(2, grid[0] / grid[1])
-    show_picture(axes[0], seen.colors, grid, f"patch {patch[0]}, {patch[1]}")
-    heat = show_map(
-        axes[1], cosines, "patches like it", over=seen.colors, limits=(float(cosines.min()), 1), cmap=COSINES
-    )
-    for ax in axes:
-        mark_patch(ax, patch)
-    color_scale(figure, heat, axes, "cosine of features")
-    return Drawing(cosines, figure)
+    title, maps, limits = f"patch {patch[0]}, {patch[1]}", [("patches like it", cosines)], (float(cosines.min()), 1.0)
+    return Drawing(cosines, draw_maps(seen, title, maps, "cosine of features", limits, cmap=COSINES, patch=patch))

@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from aimv2_np.backends.arrays import to_numpy, widen
 from aimv2_np.models.aimv2 import Aimv2Model
@@ -20,10 +19,8 @@ from aimv2_np.network.attention import softmax
 from aimv2_np.network.contrastive import l2_normalize
 from aimv2_np.shapes import Array, Float
 from aimv2_np.tree.trace import trace
-from aimv2_np.viz.captions import shortened
-from aimv2_np.viz.drawing import SERIES, SMALL, Drawing, line_axes, need_matplotlib, panels
-from aimv2_np.viz.seen import see
-from aimv2_np.viz.towers import two_towers, vision_tower
+from aimv2_np.viz.drawing import SERIES, SMALL, Drawing, line_axes, look, panels, shortened
+from aimv2_np.viz.towers import Floats, VisionModel, two_towers, vision_tower
 
 STYLES = ("-", "--", ":", "-.")  # beyond seven lines, colours come again in another style
 
@@ -46,7 +43,7 @@ def similarity_lens(
     attention_mask: Any = None,
     *,
     interpolate_pos_encoding: bool = False,
-) -> NDArray[np.floating[Any]]:
+) -> Floats:
     """`logits_per_image` as embedded and after each layer: (L + 1, B, captions); the last are the model's own.
 
     Takes its arguments as the model does, and raises what it raises; ValueError for a model without both towers.
@@ -55,16 +52,14 @@ def similarity_lens(
     tower = model.vision_model
     texts = l2_normalize(model.get_text_features(input_ids, attention_mask))
 
-    def logits(tokens: Array) -> Array:
+    def answer(tokens: Array) -> Array:
         return model.logits(texts, l2_normalize(model.visual_projection(tower.head(tokens)))).T  # type: ignore[misc]
 
-    found = after_each_layer(tower, pixel_values, logits, interpolate_pos_encoding=interpolate_pos_encoding)
-    return np.stack([to_numpy(widen(it)) for it in found])
+    found = after_each_layer(tower, pixel_values, answer, interpolate_pos_encoding=interpolate_pos_encoding)
+    return np.stack([to_numpy(widen(logits)) for logits in found])
 
 
-def feature_lens(
-    model: Aimv2Model | Aimv2VisionModel, pixel_values: Any, *, interpolate_pos_encoding: bool = False
-) -> NDArray[np.floating[Any]]:
+def feature_lens(model: VisionModel, pixel_values: Any, *, interpolate_pos_encoding: bool = False) -> Floats:
     """The cosine of a picture's vector after each layer with its last: (L + 1, B), the last of them 1.
 
     The vector is the pooling head's, or the mean of the patches for a model without one.
@@ -75,22 +70,15 @@ def feature_lens(
         return l2_normalize(widen(tower.head(tokens) if tower.head else tokens.mean(axis=1)))
 
     found = after_each_layer(tower, pixel_values, pooled, interpolate_pos_encoding=interpolate_pos_encoding)
-    return np.stack([to_numpy((it * found[-1]).sum(axis=-1)) for it in found])
+    return np.stack([to_numpy((vectors * found[-1]).sum(axis=-1)) for vectors in found])
 
 
-def draw_lens(
-    model: Aimv2Model | Aimv2VisionModel,
-    processor: Any,
-    image: Any,
-    captions: Sequence[str] = (),
-) -> Drawing:
+def draw_lens(model: VisionModel, processor: Any, image: Any, captions: Sequence[str] = ()) -> Drawing:
     """With captions, how probable each is after each layer; without, how close the picture's vector is to its last.
 
     The array is `similarity_lens` (L + 1, captions), of which the chart shows the softmax, or `feature_lens` (L + 1,).
     """
-    need_matplotlib()
-    tower = vision_tower(model)
-    (seen,) = see(tower, processor, [image])
+    tower, seen = look(model, processor, image)
     figure, (ax,) = panels(1, 0.62, side=5.4)
     if captions:
         network = two_towers(model)

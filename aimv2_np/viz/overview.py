@@ -1,63 +1,39 @@
 """All that can be shown of one picture on one sheet."""
 
-from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
-
-import numpy as np
-from numpy.typing import NDArray
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from aimv2_np.backends.arrays import to_numpy
-from aimv2_np.models.aimv2 import Aimv2Model
-from aimv2_np.models.vision import Aimv2VisionModel
 from aimv2_np.network.contrastive import l2_normalize
-from aimv2_np.processing import Aimv2ImageProcessor, Aimv2Processor
 from aimv2_np.shapes import Array
+from aimv2_np.viz import drawing, towers
 from aimv2_np.viz.attention import attention_rows
-from aimv2_np.viz.captions import limits_of, shortened
-from aimv2_np.viz.drawing import (
-    COSINES,
-    MAP,
-    SIGNED,
-    WITH_SCALE,
-    Drawing,
-    color_scale,
-    mark_patch,
-    need_matplotlib,
-    panels,
-    show_map,
-    show_picture,
-)
+from aimv2_np.viz.captions import limits_of
 from aimv2_np.viz.explanation import Explanation, explain
-from aimv2_np.viz.features import patch_colors
+from aimv2_np.viz.features import patch_colors, show_colors
 from aimv2_np.viz.rollout import Rollout
-from aimv2_np.viz.towers import check_head, check_layer, check_patch, vision_tower
 
-
-class _Panel(NamedTuple):
-    title: str
-    values: NDArray[Any]  # (N,)
-    label: str
-    cmap: str = MAP
-    marked: bool = False
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 def draw_explanation(
-    model: Aimv2Model | Aimv2VisionModel,
-    processor: Aimv2Processor | Aimv2ImageProcessor,
+    model: towers.VisionModel,
+    processor: towers.VisionProcessor,
     image: Any,
     captions: Sequence[str] = (),
     patch: tuple[int, int] | None = None,
     layer: int = -1,
     head: int | None = None,
-) -> Drawing:
+) -> drawing.Drawing:
     """Features as colours, one patch's neighbours, attention and rollout, the pooling head, and captions.
 
     The array is the `Explanation`. Arguments as for `draw_patch_attention`; ValueError as for `explain`.
     """
-    need_matplotlib()
-    tower = vision_tower(model)
-    layer = check_layer(tower, layer)
-    head = None if head is None else check_head(tower.encoder.layers[layer].attention.heads, head)
+    drawing.need_matplotlib()
+    tower = towers.vision_tower(model)
+    layer = towers.check_layer(tower, layer)
+    head = None if head is None else towers.check_head(tower.encoder.layers[layer].attention.heads, head)
     rollout, kept = Rollout(), {}
 
     def take(i: int, q: Array, k: Array) -> None:
@@ -66,39 +42,40 @@ def draw_explanation(
             kept["q"], kept["k"] = q, k
 
     found = explain(model, processor, image, captions, take)
-    row, column = check_patch(found.grid, patch)
+    row, column = towers.check_patch(found.grid, patch)
     n = row * found.grid[1] + column
     weights = to_numpy(attention_rows(kept["q"][:, :, n : n + 1], kept["k"]))[0, :, 0]  # (H, N)
     title = f"layer {layer}, {'mean of the heads' if head is None else f'head {head}'}"
-    looks = _Panel(title, weights.mean(axis=0) if head is None else weights[head], "attention", marked=True)
-    flows = _Panel("rollout", to_numpy(rollout.product)[0, n], "share", marked=True)
-    unit = l2_normalize(found.tokens)
-    near = _Panel("patches like it", unit @ unit[n], "cosine", COSINES, marked=True)
-    return Drawing(found, _draw(found, (row, column), [near, looks, flows, *_of_the_picture(found)]))
+    shares = [
+        (title, weights.mean(axis=0) if head is None else weights[head], "attention"),
+        ("rollout", to_numpy(rollout.product)[0, n], "share"),
+    ]
+    return drawing.Drawing(found, _draw(found, (row, column), shares))
 
 
-def _of_the_picture(found: Explanation) -> Iterator[_Panel]:
+def _draw(found: Explanation, patch: tuple[int, int], shares: Sequence[tuple[str, towers.Floats, str]]) -> "Figure":
+    """All panels; `shares` are those of the patch, each a title, weights (N,) and what they are."""
+    grid, marked = found.grid, len(shares) + 2
     if found.pooling is not None:
-        yield _Panel("the pooling head", found.pooling.mean(axis=0), "attention")
+        shares = [*shares, ("the pooling head", found.pooling.mean(axis=0), "attention")]
+    figure, axes = drawing.panels(3 + len(shares) + len(found.captions), grid[0] / grid[1], gap=drawing.WITH_SCALE)
+    upcoming = iter(axes)
+
+    def show(values: towers.Floats, title: str, label: str, limits: tuple[float, float], cmap: str) -> None:
+        ax = next(upcoming)
+        heat = drawing.show_map(ax, values.reshape(grid), title, over=found.colors, limits=limits, cmap=cmap)
+        drawing.color_scale(figure, heat, [ax], label)
+
+    drawing.show_picture(next(upcoming), found.colors, grid, f"patch {patch[0]}, {patch[1]}")
+    show_colors(next(upcoming), patch_colors([found.tokens])[0], grid)
+    unit = l2_normalize(found.tokens)
+    near = unit @ unit[patch[0] * grid[1] + patch[1]]
+    show(near, "patches like it", "cosine", (float(near.min()), float(near.max())), drawing.COSINES)
+    for title, weights, what in shares:
+        drawing.show_shares(next(upcoming), found.colors, weights.reshape(grid), title, what)
     for caption, probability, parts in zip(found.captions, found.probabilities, found.contributions, strict=True):
-        yield _Panel(f"{shortened(caption, 24)} ({100 * probability:.1f} %)", parts, "part of the cosine", SIGNED)
-
-
-def _draw(found: Explanation, patch: tuple[int, int], shown: Sequence[_Panel]) -> Any:
-    grid = found.grid
-    figure, axes = panels(len(shown) + 2, grid[0] / grid[1], gap=WITH_SCALE)
-    show_picture(axes[0], found.colors, grid, f"patch {patch[0]}, {patch[1]}")
-    mark_patch(axes[0], patch)
-    (colors,) = patch_colors([found.tokens])
-    show_picture(axes[1], np.rint(255 * colors.reshape(*grid, 3)).astype(np.uint8), grid, "features as colours")
-    axes[1].images[0].set_interpolation("nearest")
-    captions = limits_of(found.contributions, SIGNED) if found.captions else (0.0, 1.0)
-    for ax, panel in zip(axes[2:], shown, strict=True):
-        relative = panel.cmap == MAP  # attention and rollout, relative to an even share
-        values = (panel.values * len(panel.values) if relative else panel.values).reshape(grid)
-        limits = captions if panel.cmap == SIGNED else (0.0 if relative else float(values.min()), float(values.max()))
-        heat = show_map(ax, values, panel.title, over=found.colors, limits=limits, cmap=panel.cmap, root=relative)
-        color_scale(figure, heat, [ax], f"{panel.label} (1: an even share)" if relative else panel.label)
-        if panel.marked:
-            mark_patch(ax, patch)
+        title = f"{drawing.shortened(caption, 24)} ({100 * probability:.1f} %)"
+        show(parts, title, "part of the cosine", limits_of(found.contributions, drawing.SIGNED), drawing.SIGNED)
+    for ax in (axes[0], *axes[2 : marked + 1]):
+        drawing.mark_patch(ax, patch)
     return figure

@@ -14,14 +14,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aimv2_np.models.aimv2 import Aimv2Model
-from aimv2_np.models.vision import Aimv2VisionModel
 from aimv2_np.network.contrastive import l2_normalize
-from aimv2_np.processing import Aimv2ImageProcessor, Aimv2Processor
 from aimv2_np.viz.atlas import Atlas
 from aimv2_np.viz.explanation import Explanation, explain
 from aimv2_np.viz.features import patch_colors
-from aimv2_np.viz.towers import check_head, check_layer, check_patch, vision_tower
+from aimv2_np.viz.towers import VisionModel, VisionProcessor, check_head, check_layer, check_patch, vision_tower
 
 MOST_BYTES = 4_900_000  # of the page
 PICTURE_BYTES = 400_000  # of the picture in it, as a file
@@ -30,8 +27,8 @@ FIXED = 60_000  # bytes for the page's own text, and names
 
 
 def explanation_page(
-    model: Aimv2Model | Aimv2VisionModel,
-    processor: Aimv2Processor | Aimv2ImageProcessor,
+    model: VisionModel,
+    processor: VisionProcessor,
     image: Any,
     captions: Sequence[str] = (),
     *,
@@ -61,12 +58,8 @@ def explanation_page(
 
     def take(i: int, q: Any, k: Any) -> None:
         if not packed:
-            packed.append(
-                Atlas(
-                    len(tower.encoder.layers),
-                    _room(q.shape[2], q.shape[1], min(RANK, tower.config.hidden_size), captions),
-                )
-            )
+            room = _room(q.shape[2], q.shape[1], min(RANK, tower.config.hidden_size), captions)
+            packed.append(Atlas(len(tower.encoder.layers), room))
         packed[0].add(i, q, k)
 
     found = explain(model, processor, image, captions, take)
@@ -115,15 +108,16 @@ def _picture_data(found: Explanation) -> dict[str, Any]:
 def _maps(atlas: Atlas) -> dict[str, Any]:
     atlas.finish()
     assert atlas.plan is not None
+    places, tops, values = map(np.stack, zip(*atlas.packed, strict=True))
     return {
         "names": atlas.names,
         "layers": atlas.plan.layers,
         "withHeads": atlas.plan.with_heads,
         "kept": atlas.plan.kept,
-        "placeBytes": atlas.places[0].itemsize,
-        "tops": _base64(np.stack(atlas.tops).astype("<f4")),
-        "places": _base64(np.stack(atlas.places)),
-        "values": _base64(np.stack(atlas.values)),
+        "placeBytes": places.itemsize,
+        "tops": _base64(tops.astype("<f4")),
+        "places": _base64(places),
+        "values": _base64(values),
     }
 
 

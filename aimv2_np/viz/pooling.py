@@ -10,28 +10,22 @@ from collections.abc import Sequence
 from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from aimv2_np.backends.arrays import beside, to_numpy, widen
-from aimv2_np.models.aimv2 import Aimv2Model
 from aimv2_np.models.vision import Aimv2VisionModel
-from aimv2_np.processing import Aimv2ImageProcessor, Aimv2Processor
 from aimv2_np.shapes import Array, Float
 from aimv2_np.tree.trace import trace
-from aimv2_np.viz.drawing import Drawing, need_matplotlib
-from aimv2_np.viz.seen import see
-from aimv2_np.viz.towers import grid_of, pooling_head, vision_tower
+from aimv2_np.viz.drawing import EVEN, SMALL, Drawing, color_scale, need_matplotlib
+from aimv2_np.viz.seen import Seen, see
+from aimv2_np.viz.towers import Floats, VisionModel, VisionProcessor, grid_of, pooling_head, vision_tower
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-SIDE, GAP, TITLE, SCALE = 1.6, 0.1, 0.4, 0.8  # inches: a picture, between two, above one, the colour scale
+SIDE, TITLE, SCALE = 1.7, 0.4, 0.8  # inches: a picture and the gap to the next, above one, the scale of colours
 COLUMNS = 4  # pictures side by side
 
 
-def pooling_weights(tower: Aimv2VisionModel, tokens: Float[Array, "B N D"]) -> NDArray[np.floating[Any]]:
+def pooling_weights(tower: Aimv2VisionModel, tokens: Float[Array, "B N D"]) -> Floats:
     """The pooling head's attention to tokens that are there already, (B, H, N); each row sums to 1."""
     head = pooling_head(tower)
     with beside(tokens), trace(head, "probs") as activations:
@@ -39,7 +33,7 @@ def pooling_weights(tower: Aimv2VisionModel, tokens: Float[Array, "B N D"]) -> N
     return to_numpy(widen(activations["probs"]))[:, :, 0]  # (B, H, 1, N)
 
 
-def pooling_attention(model: Aimv2Model | Aimv2VisionModel, pixel_values: Any) -> NDArray[np.floating[Any]]:
+def pooling_attention(model: VisionModel, pixel_values: Any) -> Floats:
     """How the pooling head shares its attention among the patches: (B, rows, columns), each map summing to 1.
 
     The mean over its heads; `pooling_weights` has each of them. Takes `pixel_values` (B, C, height, width) as the model
@@ -48,13 +42,13 @@ def pooling_attention(model: Aimv2Model | Aimv2VisionModel, pixel_values: Any) -
     tower = vision_tower(model)
     pooling_head(tower)
     weights = pooling_weights(tower, tower(pixel_values).last_hidden_state)
-    maps: NDArray[np.floating[Any]] = weights.mean(axis=1).reshape(-1, *grid_of(tower, pixel_values))
+    maps: Floats = weights.mean(axis=1).reshape(-1, *grid_of(tower, pixel_values))
     return maps
 
 
 def draw_pooling_attention(
-    model: Aimv2Model | Aimv2VisionModel,
-    processor: Aimv2Processor | Aimv2ImageProcessor,
+    model: VisionModel,
+    processor: VisionProcessor,
     images: Sequence[Any],
     captions: Sequence[str] | None = None,
 ) -> Drawing:
@@ -75,41 +69,29 @@ def draw_pooling_attention(
     tower = vision_tower(model)
     pooling_head(tower)
     if captions is not None and len(captions) != len(images):
-        raise ValueError(f"found {len(captions)} captions for {len(images)} images; expected one for each")
-    seen = see(tower, processor, images)
-    maps = [pooling_attention(tower, it.pixel_values)[0] for it in seen]
-    return Drawing(maps, _draw([it.colors for it in seen], [m * m.size for m in maps], captions))
+        raise ValueError(f"captions has {len(captions)} entries for {len(images)} images; expected one for each")
+    pictures = see(tower, processor, images)
+    maps = [pooling_attention(tower, seen.pixel_values)[0] for seen in pictures]
+    return Drawing(maps, _draw(pictures, [weights * weights.size for weights in maps], captions))
 
 
-def _draw(
-    pictures: Sequence[NDArray[np.uint8]],
-    maps: Sequence[NDArray[np.floating[Any]]],
-    captions: Sequence[str] | None,
-) -> "Figure":
+def _draw(pictures: Sequence[Seen], shares: Sequence[Floats], captions: Sequence[str] | None) -> "Figure":
     columns = min(COLUMNS, len(pictures))
     rows = -(-len(pictures) // columns)
-    title = TITLE if captions else 0.0
-    width, height = columns * (SIDE + GAP) + SCALE, rows * (title + 2 * (SIDE + GAP)) + GAP
-    figure: Figure = need_matplotlib().Figure(figsize=(width, height))
-
-    def place(left: float, top: float, side: float = SIDE, tall: float = SIDE) -> "Axes":
-        return figure.add_axes((left / width, 1 - (top + tall) / height, side / width, tall / height))
-
-    highest = max(float(m.max()) for m in maps)
-    for i, (picture, weights) in enumerate(zip(pictures, maps, strict=True)):
-        left, top = GAP + i % columns * (SIDE + GAP), i // columns * (title + 2 * (SIDE + GAP)) + title + GAP / 2
-        above, below = place(left, top), place(left, top + SIDE + GAP)
-        edges = (0, picture.shape[1], picture.shape[0], 0)
-        above.imshow(picture, extent=edges, interpolation="nearest")
-        below.imshow(picture.mean(axis=2), extent=edges, cmap="gray", vmin=0, vmax=255)
-        heat = below.imshow(weights, extent=edges, cmap="inferno", vmin=0, vmax=highest, alpha=0.7)
-        for ax in (above, below):
-            ax.set_axis_off()
+    size = (columns * SIDE + SCALE, rows * (2 * SIDE + (TITLE if captions else 0)))
+    figure: Figure = need_matplotlib().Figure(figsize=size, layout="constrained")
+    axes = figure.subplots(2 * rows, columns, squeeze=False)
+    for ax in axes.flat:
+        ax.set_axis_off()
+    highest = max(float(share.max()) for share in shares)
+    for i, (seen, share) in enumerate(zip(pictures, shares, strict=True)):
+        above, below = axes[i // columns * 2 : i // columns * 2 + 2, i % columns]
+        edges = (0, seen.colors.shape[1], seen.colors.shape[0], 0)
+        above.imshow(seen.colors, extent=edges, interpolation="nearest")
+        below.imshow(seen.colors.mean(axis=2), extent=edges, cmap="gray", vmin=0, vmax=255)
+        heat = below.imshow(share, extent=edges, cmap="inferno", vmin=0, vmax=highest, alpha=0.7)
         if captions is not None:
             # Titles are text, whatever dollar signs they hold.
-            above.set_title("\n".join(wrap(captions[i], 29)), fontsize=7, pad=3, parse_math=False)
-    middle = title + SIDE + 1.5 * GAP
-    bar = figure.colorbar(heat, cax=place(width - SCALE + 2 * GAP, middle, 0.1))
-    bar.set_label("attention (1: an even share)", fontsize=7)
-    bar.ax.tick_params(labelsize=7)
+            above.set_title("\n".join(wrap(captions[i], 29)), fontsize=SMALL, pad=3, parse_math=False)
+    color_scale(figure, heat, list(axes.flat), EVEN)
     return figure

@@ -4,22 +4,17 @@ Similarity maps of learned positions: Dosovitskiy et al. 2020 (arXiv:2010.11929)
 models: `aimv2_np.network.positions.sincos_positions`.
 """
 
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
-
 from aimv2_np.backends.arrays import to_numpy, widen
-from aimv2_np.models.aimv2 import Aimv2Model
-from aimv2_np.models.vision import Aimv2VisionModel
 from aimv2_np.network.contrastive import l2_normalize
+from aimv2_np.shapes import NDArray
+from aimv2_np.viz.atlas import spread
 from aimv2_np.viz.drawing import COSINES, LARGE, MAP, SMALL, Drawing, color_scale, need_matplotlib, panels
-from aimv2_np.viz.towers import vision_tower
+from aimv2_np.viz.towers import VisionModel, vision_tower
 
 SHOWN = 8  # positions along each axis whose maps are drawn
 
 
-def position_vectors(model: Aimv2Model | Aimv2VisionModel, grid: tuple[int, int] | None = None) -> NDArray[Any]:
+def position_vectors(model: VisionModel, grid: tuple[int, int] | None = None) -> NDArray:
     """The position vectors of a grid (rows, columns), by default the model's own: (rows, columns, D).
 
     A learned table is stretched to another grid, as the model does when it is asked to. ValueError for a grid without
@@ -28,33 +23,30 @@ def position_vectors(model: Aimv2Model | Aimv2VisionModel, grid: tuple[int, int]
     tower = vision_tower(model)
     rows, columns = grid or tower.config.grid
     if rows < 1 or columns < 1:
-        raise ValueError(f"found a grid of {rows} x {columns} patches; expected at least one patch")
+        raise ValueError(f"grid is {rows} x {columns} patches; expected at least one patch")
     return to_numpy(widen(tower.embeddings.positions((rows, columns)))).reshape(rows, columns, -1)
 
 
-def position_similarity(model: Aimv2Model | Aimv2VisionModel, grid: tuple[int, int] | None = None) -> NDArray[Any]:
+def position_similarity(model: VisionModel, grid: tuple[int, int] | None = None) -> NDArray:
     """The cosine of every position with every other: (rows, columns, rows, columns); grid as for `position_vectors`."""
     table = position_vectors(model, grid)
     unit = to_numpy(l2_normalize(table.reshape(-1, table.shape[2])))
-    cosines: NDArray[Any] = (unit @ unit.T).reshape(*table.shape[:2], *table.shape[:2])
+    cosines: NDArray = (unit @ unit.T).reshape(*table.shape[:2], *table.shape[:2])
     return cosines
 
 
-def draw_position_similarity(model: Aimv2Model | Aimv2VisionModel, grid: tuple[int, int] | None = None) -> Drawing:
+def draw_position_similarity(model: VisionModel, grid: tuple[int, int] | None = None) -> Drawing:
     """A map for each position (of large grids for 8 x 8 of them): how alike all positions are to it.
 
     Small maps stand where their positions stand. The array is (rows, columns, rows, columns).
     """
     need_matplotlib()
     cosines = position_similarity(model, grid)
-    rows, columns = (_spread(size) for size in cosines.shape[:2])
+    rows, columns = (spread(size, SHOWN) for size in cosines.shape[:2])
     aspect = cosines.shape[0] / cosines.shape[1]
     figure, axes = panels(len(rows) * len(columns), aspect, columns=len(columns), side=0.8)
-    width, height = (
-        max(3.0, 0.75 * len(columns) * min(1, 1 / aspect)) + 1.1,
-        max(2.0, 0.75 * len(rows) * min(1, aspect)),
-    )
-    figure.set_size_inches(width, height + 0.6)
+    width, height = 0.75 * len(columns) * min(1, 1 / aspect), 0.75 * len(rows) * min(1, aspect)
+    figure.set_size_inches(max(3.0, width) + 1.1, max(2.0, height) + 0.6)
     low = float(cosines.min())
     for ax, (r, c) in zip(axes, ((r, c) for r in rows for c in columns), strict=True):
         image = ax.imshow(cosines[r, c], cmap=COSINES, vmin=low, vmax=1, interpolation="nearest")
@@ -69,7 +61,7 @@ def draw_position_similarity(model: Aimv2Model | Aimv2VisionModel, grid: tuple[i
     return Drawing(cosines, figure)
 
 
-def draw_position_waves(model: Aimv2Model | Aimv2VisionModel, grid: tuple[int, int] | None = None) -> Drawing:
+def draw_position_waves(model: VisionModel, grid: tuple[int, int] | None = None) -> Drawing:
     """The four parts of a native model's positions: sines and cosines of the column, then of the row.
 
     A line of an image is one number of the vector, from the fastest wave at the top to the slowest. The array is
@@ -95,7 +87,3 @@ def draw_position_waves(model: Aimv2Model | Aimv2VisionModel, grid: tuple[int, i
         ax.tick_params(labelsize=SMALL)
     color_scale(figure, image, axes, "value")
     return Drawing(table, figure)
-
-
-def _spread(size: int) -> list[int]:
-    return sorted({int(i) for i in np.linspace(0, size - 1, min(size, SHOWN)).round()})

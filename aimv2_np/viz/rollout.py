@@ -9,27 +9,12 @@ of attention, no measure of what caused an output.
 
 from typing import Any
 
-from numpy.typing import NDArray
-
 from aimv2_np.backends.arrays import namespace, to_numpy
-from aimv2_np.models.aimv2 import Aimv2Model
-from aimv2_np.models.vision import Aimv2VisionModel
-from aimv2_np.processing import Aimv2ImageProcessor, Aimv2Processor
-from aimv2_np.shapes import Array, Float
+from aimv2_np.shapes import Array, Float, NDArray
 from aimv2_np.viz.attention import attention_rows, run_with_attention
-from aimv2_np.viz.drawing import (
-    WITH_SCALE,
-    Drawing,
-    color_scale,
-    mark_patch,
-    need_matplotlib,
-    panels,
-    show_map,
-    show_picture,
-)
+from aimv2_np.viz.drawing import WITH_SCALE, Drawing, look, mark_patch, panels, show_picture, show_shares
 from aimv2_np.viz.pooling import pooling_weights
-from aimv2_np.viz.seen import see
-from aimv2_np.viz.towers import check_patch, grid_of, vision_tower
+from aimv2_np.viz.towers import VisionModel, VisionProcessor, check_patch, vision_tower
 
 
 class Rollout:
@@ -46,9 +31,7 @@ class Rollout:
         self.product = mixed if self.product is None else mixed @ self.product
 
 
-def attention_rollout(
-    model: Aimv2Model | Aimv2VisionModel, pixel_values: Any, *, interpolate_pos_encoding: bool = False
-) -> NDArray[Any]:
+def attention_rollout(model: VisionModel, pixel_values: Any, *, interpolate_pos_encoding: bool = False) -> NDArray:
     """The rollout over all layers: (B, N, N), row n for the patch that looks; each row sums to 1.
 
     Takes `pixel_values` and `interpolate_pos_encoding` as the model does, and raises what it raises.
@@ -63,32 +46,24 @@ def attention_rollout(
 
 
 def draw_attention_rollout(
-    model: Aimv2Model | Aimv2VisionModel,
-    processor: Aimv2Processor | Aimv2ImageProcessor,
-    image: Any,
-    patch: tuple[int, int] | None = None,
+    model: VisionModel, processor: VisionProcessor, image: Any, patch: tuple[int, int] | None = None
 ) -> Drawing:
     """The picture, the rollout from one patch, and from the picture's vector: that of the head, or else the mean.
 
     The array is the rollout (N, N) of this picture. Arguments as for `draw_patch_attention`.
     """
-    need_matplotlib()
-    tower, rollout = vision_tower(model), Rollout()
-    (seen,) = see(tower, processor, [image])
+    (tower, seen), rollout = look(model, processor, image), Rollout()
+    row, column = patch = check_patch(seen.grid, patch)
     layers = range(len(tower.encoder.layers))
     tokens = run_with_attention(tower, seen.pixel_values, layers, lambda _, q, k: rollout.add(q, k))
     product = to_numpy(rollout.product)[0]  # (N, N)
-    grid = grid_of(tower, seen.pixel_values)
-    patch = check_patch(grid, patch)
-    source = pooling_weights(tower, tokens)[0].mean(axis=0) @ product if tower.head else product.mean(axis=0)
-    maps = [product[patch[0] * grid[1] + patch[1]], source]
-    titles = [f"from patch {patch[0]}, {patch[1]}", "from the pooling head" if tower.head else "from the mean of all"]
-    figure, axes = panels(3, grid[0] / grid[1], gap=WITH_SCALE)
-    show_picture(axes[0], seen.colors, grid, "attention rollout")
-    mark_patch(axes[0], patch)
-    for ax, title, weights in zip(axes[1:], titles, maps, strict=True):
-        shares = (weights * weights.size).reshape(grid)
-        heat = show_map(ax, shares, title, over=seen.colors, limits=(0, float(shares.max())), root=True)
-        color_scale(figure, heat, [ax], "share (1: an even one)")
-    mark_patch(axes[1], patch)
+    pooled = pooling_weights(tower, tokens)[0].mean(axis=0) @ product if tower.head else product.mean(axis=0)
+    source = "from the pooling head" if tower.head else "from the mean of all"
+    figure, axes = panels(3, seen.grid[0] / seen.grid[1], gap=WITH_SCALE)
+    show_picture(axes[0], seen.colors, seen.grid, "attention rollout")
+    of_patch = product[row * seen.grid[1] + column]
+    for ax, weights, title in ((axes[1], of_patch, f"from patch {row}, {column}"), (axes[2], pooled, source)):
+        show_shares(ax, seen.colors, weights.reshape(seen.grid), title, "share")
+    for ax in axes[:2]:
+        mark_patch(ax, patch)
     return Drawing(product, figure)

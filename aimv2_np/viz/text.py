@@ -6,7 +6,6 @@ a_htu = softmax_u(q_ht · k_hu / √d  where u ≤ t and u is no padding)
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from aimv2_np.backends.arrays import to_numpy, widen
 from aimv2_np.models.aimv2 import Aimv2Model
@@ -15,12 +14,12 @@ from aimv2_np.processing import Aimv2Processor
 from aimv2_np.tree.trace import trace
 from aimv2_np.viz.attention import by_head
 from aimv2_np.viz.drawing import LARGE, MAP, SMALL, Drawing, color_scale, need_matplotlib, panels
-from aimv2_np.viz.towers import check_layer, text_tower
+from aimv2_np.viz.towers import Floats, check_layer, text_tower
 
 
 def text_attention(
     model: Aimv2Model | Aimv2TextModel, input_ids: Any, attention_mask: Any = None, layer: int = -1
-) -> NDArray[np.floating[Any]]:
+) -> Floats:
     """The attention of one layer of the text tower, (B, H, T, T): row t looks at columns up to t; each sums to 1.
 
     Takes `input_ids` and `attention_mask` as the model does; ValueError for no such layer, and what the model raises.
@@ -52,8 +51,8 @@ def draw_text_attention(
     weights, shown = by_head(weights, head)
     figure, axes = panels(len(shown), columns=3, side=max(2.2, 0.22 * len(tokens) + 1))
     later = np.triu(np.ones(weights.shape[1:], dtype=bool), 1)
-    for ax, (title, it) in zip(axes, shown, strict=True):
-        image = ax.imshow(np.ma.masked_array(it, later), cmap=MAP, vmin=0, vmax=1, interpolation="nearest")
+    for ax, (title, of_head) in zip(axes, shown, strict=True):
+        image = ax.imshow(np.ma.masked_array(of_head, later), cmap=MAP, vmin=0, vmax=1, interpolation="nearest")
         ax.set_title(f"layer {layer}, {title}", fontsize=LARGE)
         for axis, name in ((ax.xaxis, "looks at"), (ax.yaxis, "token")):
             axis.set_ticks(range(len(tokens)))

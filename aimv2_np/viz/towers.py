@@ -1,15 +1,21 @@
-"""The parts of a model that pictures are made of, and the places in it that a caller may name, checked."""
+"""The parts of a model that drawings look at, and checks of the layers, heads and patches that a caller names."""
 
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from aimv2_np.config import Aimv2Config, Aimv2TextConfig, Aimv2VisionConfig
 from aimv2_np.models.aimv2 import Aimv2Model
 from aimv2_np.models.text import Aimv2TextModel
 from aimv2_np.models.vision import Aimv2VisionModel
 from aimv2_np.network.pooling import AttentionPoolingHead
+from aimv2_np.processing import Aimv2ImageProcessor, Aimv2Processor
 from aimv2_np.shapes import Array, Float
+
+Floats = NDArray[np.floating[Any]]  # in host memory
+VisionModel = Aimv2Model | Aimv2VisionModel
+VisionProcessor = Aimv2Processor | Aimv2ImageProcessor
 
 _LIT = "such as 'apple/aimv2-large-patch14-224-lit'"
 
@@ -51,10 +57,9 @@ def pooling_head(tower: Aimv2VisionModel) -> AttentionPoolingHead:
 
 
 def grid_of(tower: Aimv2VisionModel, pixel_values: Float[Array, "B C height width"]) -> tuple[int, int]:
-    """(rows, columns) of whole patches, after the model has accepted `pixel_values`."""
+    """(rows, columns) of whole patches in pixels that the model takes."""
     height, width = tower.config.patch_shape
-    shape = np.shape(pixel_values)
-    return shape[2] // height, shape[3] // width
+    return np.shape(pixel_values)[2] // height, np.shape(pixel_values)[3] // width
 
 
 def check_layer(tower: Aimv2VisionModel | Aimv2TextModel, layer: int) -> int:

@@ -69,7 +69,7 @@ def test_shortened():
 
 def test_names_that_mean_nothing():
     with (
-        pytest.raises(ValueError, match=r"found the model 'lage'; expected tiny, one of large-224, .* or a hub id"),
+        pytest.raises(ValueError, match=r"model is 'lage'; expected tiny, one of large-224, .* or a hub id"),
         specimen("lage"),
     ):
         pass

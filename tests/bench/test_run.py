@@ -125,7 +125,7 @@ def test_texts_and_other_sizes(tmp_path):
         ({"threads": [10**6]}, "threads is 1000000; expected 1 to"),
         ({"batches": [0]}, "batch is 0"),
         ({"sizes": [(0, 5)]}, "size is 0"),
-        ({"models": []}, "no model was given"),
+        ({"models": []}, "models is empty"),
         ({"sizes": [(64, 64)], "text_tokens": [4]}, "measure one after the other"),
         ({"sizes": [(64, 4)]}, "size is 64x4; expected at least one patch of tiny, 8x8 pixels"),
         ({"text_tokens": [25]}, "text_tokens is 25; tiny has 24 positions"),

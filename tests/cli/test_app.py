@@ -49,7 +49,7 @@ def test_a_real_error(two_towers, picture):
     result = command("classify", picture, "--model", two_towers, "--labels", "cat")
     assert result.returncode == 1
     assert result.stdout == ""
-    assert result.stderr.startswith("error: found only 'cat'")
+    assert result.stderr.startswith("error: labels is ['cat']; expected at least two")
     assert "Traceback" not in result.stderr
 
 

@@ -61,11 +61,11 @@ def test_wrong_options(arguments, message):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["lage"], "found the model 'lage'; expected tiny, one of large-224"),
+        (["lage"], "model is 'lage'; expected tiny, one of large-224"),
         (["tiny", "--layers", "1"], "layers is 1, but tiny is a checkpoint"),
         (["tiny", "--threads", "100000"], "threads is 100000; expected 1 to"),
         (["tiny", "--size", "4"], "size is 4x4; expected at least one patch"),
-        (["tiny", "--size", "64", "--text-tokens", "4"], "both sizes of pictures and lengths of texts"),
+        (["tiny", "--size", "64", "--text-tokens", "4"], "sizes of pictures and lengths of texts are both given"),
     ],
 )
 def test_one_line_per_error(arguments, message):

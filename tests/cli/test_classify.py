@@ -83,9 +83,9 @@ def test_long_labels_are_folded_not_cut(two_towers, pictures):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "found no labels; expected at least two"),
-        (["--label", "cat"], "found only 'cat'"),
-        (["--labels", " , cat ,"], "found only 'cat'"),
+        ([], "labels is []; expected at least two"),
+        (["--label", "cat"], "labels is ['cat']; expected at least two"),
+        (["--labels", " , cat ,"], "labels is ['cat']; expected at least two"),
         (["--labels", "cat,dog", "--label", "cat"], "the label 'cat' is there twice"),
         (["--labels", "cat,CAT"], "are the same to the tokenizer"),
         (["--labels", "cat,dog", "--label", " "], "label 3 is blank"),
@@ -101,7 +101,8 @@ def test_one_line_per_error(two_towers, pictures, arguments, message):
 
 
 def test_labels_are_checked_before_anything_is_fetched(pictures):
-    assert_error(run(pictures[0], "--model", "some/repository", "--label", "cat"), "found only 'cat'")
+    result = run(pictures[0], "--model", "some/repository", "--label", "cat")
+    assert_error(result, "labels is ['cat']; expected at least two")
 
 
 def test_bad_pictures(two_towers, pictures, tmp_path):

@@ -78,7 +78,7 @@ def test_errors_are_one_sentence(picture, two_towers, tmp_path):
     assert_error(run(picture, "-o", out, "--model", two_towers, "--text", "cat " * 99), "tokens")
     assert_error(run(picture, "-o", tmp_path / "out.jpg", "--model", two_towers), "ends in none of .png, .html")
     assert_error(run(tmp_path / "no.png", "-o", out, "--model", two_towers), "no.png")
-    assert_error(run(picture, "-o", out, "--model", two_towers, "--patch", "2"), "write its row and column", 2)
+    assert_error(run(picture, "-o", out, "--model", two_towers, "--patch", "2"), "expected its row and column", 2)
     photo(5, 60).save(tmp_path / "small.png")
     assert_error(run(tmp_path / "small.png", "-o", out, "--model", native), "smaller than one 8x8 patch")
     assert not out.exists()

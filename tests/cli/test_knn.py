@@ -70,7 +70,7 @@ def test_json_and_plot(folders, tmp_path):
     assert refused.exit_code == 1
     assert (
         refused.stderr
-        == f"error: {tmp_path / 'confusion.png'} exists already; name another, or overwrite it with --force\n"
+        == f"error: {tmp_path / 'confusion.png'} exists already; name another file, or overwrite it with --force\n"
     )
     assert (tmp_path / "confusion.png").read_bytes() == before
     assert run(folders / "train", folders / "test", *options, "--force").exit_code == 0
@@ -78,6 +78,7 @@ def test_json_and_plot(folders, tmp_path):
 
 def test_many_classes_are_the_pairs_that_are_confused(tmp_path):
     from aimv2_np.cli import knn as command
+    from aimv2_np.cli import output
     from aimv2_np.tasks import knn
 
     classes = [f"class {i:02}" for i in range(20)]
@@ -86,7 +87,7 @@ def test_many_classes_are_the_pairs_that_are_confused(tmp_path):
     result = knn(train, classes, test, [*classes, "class 07", "class 07", "class 01"], k=1)
     runner = CliRunner()
     with runner.isolation() as (out, *_):
-        command._print_pairs(result)
+        output.console().print(command._pairs(result))
         lines = out.getvalue().decode().splitlines()
     assert [line.split() for line in lines] == [
         ["pictures", "is", "taken", "for"], ["2", "class", "07", "class", "03"], ["1", "class", "01", "class", "05"],

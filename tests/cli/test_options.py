@@ -2,7 +2,12 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from aimv2_np.cli.options import Several
+from aimv2_np.backends.arrays import BACKENDS
+from aimv2_np.cli.app import app
+from aimv2_np.cli.options import Several, loading_options
+from aimv2_np.storage.relayout import DIALECTS
+from aimv2_np.tasks.embedding import KINDS
+from aimv2_np.tasks.knn import WEIGHTS
 
 
 @click.command(cls=Several)
@@ -35,3 +40,28 @@ def test_several_values(arguments, expected):
 @pytest.mark.parametrize("arguments", ["--images a m", "m --images", "m --out o p"])
 def test_what_is_no_such_line(arguments):
     assert CliRunner().invoke(command, arguments.split()).exit_code == 2
+
+
+def choices(command: str, option: str) -> set[str]:
+    (parameter,) = (parameter for parameter in app.commands[command].params if parameter.name == option)
+    return set(parameter.type.choices)
+
+
+def test_choices_are_those_of_the_functions_behind_them():
+    # They are written down once more so that `--help` need not import what computes.
+    assert choices("classify", "backend") == set(BACKENDS)
+    assert choices("classify", "dtype") == set(BACKENDS["cupy"])
+    assert choices("convert", "layout") == set(DIALECTS)
+    assert choices("embed", "features") == set(KINDS)
+    assert choices("knn", "features") == set(KINDS) - {"tokens"}
+    assert choices("knn", "weights") == set(WEIGHTS)
+
+
+def test_where_a_model_runs_is_handed_on_as_keyword_arguments():
+    @click.command()
+    @loading_options
+    def where(where):
+        click.echo(repr(where))
+
+    result = CliRunner().invoke(where, ["--dtype", "float64", "--revision", "main"])
+    assert result.output.strip() == repr({"backend": "numpy", "dtype": "float64", "device": None, "revision": "main"})

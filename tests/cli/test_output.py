@@ -4,6 +4,7 @@ from threading import Event
 
 import pytest
 from rich.console import Console
+from rich.progress import Progress
 
 from aimv2_np.cli import output
 
@@ -40,47 +41,57 @@ def screen(monkeypatch, *, terminal: bool) -> io.StringIO:
     return stream
 
 
-def test_progress_shows_on_a_terminal_and_vanishes(monkeypatch):
+@pytest.fixture
+def begun(monkeypatch) -> Event:
+    """Set as soon as a bar is shown, which a thread of its own does."""
+    shown, start = Event(), Progress.start
+    monkeypatch.setattr(Progress, "start", lambda self: (start(self), shown.set()))
+    return shown
+
+
+def test_progress_shows_on_a_terminal_with_rate_and_time_left_and_vanishes(monkeypatch, begun):
     stream = screen(monkeypatch, terminal=True)
-    monkeypatch.setattr(output, "PATIENCE", -1.0)
-    with output.progress("classifying", 8) as advance:
-        advance(3)
-        assert "classifying" in stream.getvalue()
-        advance(8)
-    assert "8/8" in stream.getvalue()
-    assert stream.getvalue().endswith("\x1b[2K")  # the line is erased
+    monkeypatch.setattr(output, "PATIENCE", 0.0)
+    with output.progress("embedding [all]") as advance:
+        advance(100, 140)  # a hundred were done before
+        assert begun.wait(60)
+        for done in (120, 140):
+            advance(done, 140)
+    shown = stream.getvalue()
+    assert "embedding [all]" in shown
+    assert "140/140" in shown
+    assert re.search(r"\d/s", shown)
+    assert "0:00:00" in shown
+    assert shown.endswith("\x1b[2K")  # the line is erased
+
+
+@pytest.mark.parametrize("local", [True, False])
+def test_the_bar_of_a_folder_waits_for_no_call(monkeypatch, begun, tmp_path, local):
+    stream = screen(monkeypatch, terminal=True)
+    monkeypatch.setattr(output, "PATIENCE", 0.0)
+    with output.progress("loading", loads=tmp_path if local else "apple/aimv2") as advance:
+        if not local:
+            assert stream.getvalue() == ""
+            advance(0, 2000)
+        assert begun.wait(60)
+        advance(2000, 2000)
+    assert "2.0/2.0 kB" in stream.getvalue()
 
 
 def test_short_work_shows_no_progress(monkeypatch):
     stream = screen(monkeypatch, terminal=True)
     monkeypatch.setattr(output, "PATIENCE", 3600.0)
-    with output.progress("classifying", 8) as advance:
-        advance(8)
+    with output.progress("classifying") as advance:
+        advance(8, 8)
     assert stream.getvalue() == ""
 
 
 def test_no_progress_in_a_file(monkeypatch):
     stream = screen(monkeypatch, terminal=False)
-    monkeypatch.setattr(output, "PATIENCE", -1.0)
-    with output.progress("classifying", 8) as advance:
-        advance(8)
+    monkeypatch.setattr(output, "PATIENCE", 0.0)
+    with output.progress("classifying") as advance:
+        advance(8, 8)
     assert stream.getvalue() == ""
-
-
-def test_progress_with_rate_and_time_left(monkeypatch):
-    stream = screen(monkeypatch, terminal=True)
-    with output.progress_with_rate("embedding") as advance:
-        for done in (100, 120, 140):  # a hundred were done before
-            advance(done, 140)
-    shown = stream.getvalue()
-    assert "140/140" in shown
-    assert re.search(r"\d/s", shown)
-    assert "0:00:00" in shown
-    assert shown.endswith("\x1b[2K")
-    quiet = screen(monkeypatch, terminal=False)
-    with output.progress_with_rate("embedding") as advance:
-        advance(1, 1)
-    assert quiet.getvalue() == ""
 
 
 def test_a_spinner_shows_on_a_terminal_and_vanishes(monkeypatch):

@@ -42,7 +42,7 @@ def test_the_table_and_the_sheet(shapes, tmp_path):
     with Image.open(tmp_path / "s.png") as image:
         assert image.format == "PNG"
     again = run(folder / "f.safetensors", paths[4], "--sheet", tmp_path / "s.png")
-    assert_error(again, "exists already; name another, or overwrite it with --force")
+    assert_error(again, "exists already; name another file, or overwrite it with --force")
     assert run(folder / "f.safetensors", paths[4], "--sheet", tmp_path / "s.png", "--force").exit_code == 0
 
 

@@ -156,7 +156,7 @@ def test_another_model_is_refused(shapes, tmp_path):
 def test_features_of_patches_are_not_searched(tmp_path, shapes):
     _, paths = shapes
     embed(paths[:2], tmp_path / "f.npz", features="tokens")
-    with pytest.raises(ValueError, match="vectors of patches; search needs one per picture"):
+    with pytest.raises(ValueError, match="vectors of patches; expected one per picture"):
         search(open_features(tmp_path / "f.npz"), np.ones(128))
 
 
@@ -182,7 +182,7 @@ def test_the_sheet_shows_the_pictures_and_says_which_are_missing(shapes, tmp_pat
         assert image.size == sheet.size
     with pytest.raises(FileExistsError):
         save_sheet(sheet, tmp_path / "sheet.png")
-    with pytest.raises(ValueError, match="found 0 pictures for a sheet"):
+    with pytest.raises(ValueError, match="hits is 0 pictures"):
         draw_sheet([], "nothing")
 
 

@@ -77,5 +77,5 @@ def test_maps_are_the_model_s(loaded):
     attentions = model.vision_model(pixels["pixel_values"], output_attentions=True).attentions
     expected = [*attentions[0][0], attentions[0][0].mean(axis=0), *attentions[1][0], attentions[1][0].mean(axis=0)]
     expected.append(attention_rollout(model, pixels["pixel_values"])[0])
-    for tops, values, it in zip(atlas.tops, atlas.values, expected, strict=True):
-        np.testing.assert_allclose(values / 255 * tops[:, None], it, atol=0.51 / 255)
+    for (_, tops, values), weights in zip(atlas.packed, expected, strict=True):
+        np.testing.assert_allclose(values / 255 * tops[:, None], weights, atol=0.51 / 255)

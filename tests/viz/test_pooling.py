@@ -96,9 +96,9 @@ def test_native_pictures_keep_their_sizes(tmp_path):
     folder = save_two_towers(tmp_path / "native", is_native=True)
     model, processor = Aimv2Model.from_pretrained(folder), Aimv2Processor.from_pretrained(folder)
     figure = draw_pooling_attention(model, processor, [photo(33, 20), photo(17, 47)]).figure
-    shapes = [ax.images[0].get_array().shape[:2] for ax in figure.axes[:4]]
-    assert shapes == [(32, 16), (32, 16), (16, 40), (16, 40)]  # cut to whole patches
-    assert figure.axes[1].images[1].get_array().shape == (4, 2)
+    shapes = [ax.images[0].get_array().shape[:2] for ax in figure.axes[:4]]  # both pictures, then both maps
+    assert shapes == [(32, 16), (16, 40), (32, 16), (16, 40)]  # cut to whole patches
+    assert figure.axes[2].images[1].get_array().shape == (4, 2)
 
 
 @pytest.mark.usefixtures("matplotlib")
@@ -116,9 +116,9 @@ def test_nothing_is_overwritten_unasked(loaded, tmp_path):
 
 @pytest.mark.usefixtures("matplotlib")
 def test_arguments_that_do_not_fit(loaded):
-    with pytest.raises(ValueError, match="no images"):
+    with pytest.raises(ValueError, match="images is empty"):
         draw_pooling_attention(*loaded, [])
-    with pytest.raises(ValueError, match="2 captions for 1 images"):
+    with pytest.raises(ValueError, match="2 entries for 1 images"):
         draw_pooling_attention(*loaded, [photo(20, 20)], ["a", "b"])
     with pytest.raises(ValueError, match="no image processor"):
         draw_pooling_attention(loaded[0], Aimv2Processor(tokenizer=loaded[1].tokenizer), [photo(20, 20)])

@@ -1,4 +1,9 @@
-"""Features of many pictures: the unit of work, where the pictures come from, and the file that they end in."""
+"""Features of many pictures in one file.
+
+`embedder` turns a batch of pictures into features, `sources` and `tar` find the pictures, `pipeline` decodes them,
+`shards` saves what is done so that a run can be continued, `assemble` makes one file of it (`columns`, `npz`, `parquet`
+write the formats), and `feature_file` reads such files. `run.embed` puts these together.
+"""
 
 from aimv2_np.tasks.embedding.embedder import ImageEmbedder
 from aimv2_np.tasks.embedding.feature_file import FeatureFile, open_features

@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO, Final
@@ -28,9 +29,9 @@ def check_output(path: Path) -> None:
 
 def assemble(store: ShardStore, names: Sequence[str], output: Path, metadata: Mapping[str, str]) -> None:
     """Put the shards of a complete run together beside them; `store.finish` then makes it the output."""
-    broken = {number: reason for shard in store.shards for number, reason in shard.broken.items()}
+    broken = store.broken
     sound = [name for number, name in enumerate(names) if number not in broken]
-    report = [(names[number], reason) for number, reason in sorted(broken.items())]
+    report = [(names[number], reason) for number, reason in broken.items()]
     columns = [*_shard_columns(store.shards), *_text_columns(sound, report)]
     with (store.folder / ASSEMBLED).open("wb") as file:
         FORMATS[output.suffix.lower()](file, columns, sound, metadata)
@@ -49,11 +50,7 @@ def _shard_columns(shards: Sequence[Shard]) -> Iterator[Column]:
                 dtypes[name] = file.plain(name).dtype
     for name, found in shapes.items():
         shape = (sum(one[0] for one in found), *found[0][1:])
-        yield Column(name, dtypes[name], shape, _pieces(shards, name))
-
-
-def _pieces(shards: Sequence[Shard], name: str) -> Callable[[], Iterator[NDArray[Any]]]:
-    return lambda: arrays_of(shards, name)
+        yield Column(name, dtypes[name], shape, partial(arrays_of, shards, name))
 
 
 def _text_columns(names: Sequence[str], broken: Sequence[tuple[str, str]]) -> Iterator[Column]:

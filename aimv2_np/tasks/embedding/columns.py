@@ -1,12 +1,15 @@
-"""Arrays that are written piece by piece: their shapes are known before their numbers are in memory."""
+"""Arrays that are written to a file piece by piece, so that they need not fit into memory.
+
+Their names, dtypes and shapes are known at the beginning, and go into the header of the file.
+"""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 import numpy as np
-from numpy.typing import NDArray
 
+from aimv2_np.shapes import NDArray
 from aimv2_np.storage.formats.header import METADATA
 from aimv2_np.storage.save import DTYPES, encode_header, write_array
 
@@ -18,7 +21,7 @@ class Column:
     name: str
     dtype: np.dtype[Any]
     shape: tuple[int, ...]
-    pieces: Callable[[], Iterator[NDArray[Any]]]
+    pieces: Callable[[], Iterator[NDArray]]
 
     @property
     def nbytes(self) -> int:
@@ -42,12 +45,12 @@ def write_safetensors(file: BinaryIO, columns: Sequence[Column], metadata: Mappi
             write_array(file, piece)
 
 
-def regroup(pieces: Iterable[NDArray[Any]], sizes: Iterable[int]) -> Iterator[NDArray[Any]]:
-    """The same rows in pieces of other sizes."""
+def regroup(pieces: Iterable[NDArray], sizes: Iterable[int]) -> Iterator[NDArray]:
+    """The rows of `pieces`, taken one after the other, as arrays of `sizes` rows each."""
     source = iter(pieces)
-    rest: list[NDArray[Any]] = []
+    rest: list[NDArray] = []
     for size in sizes:
-        taken: list[NDArray[Any]] = []
+        taken: list[NDArray] = []
         missing = size
         while missing or not taken:
             piece = rest.pop() if rest else next(source)

@@ -1,4 +1,4 @@
-"""`ImageEmbedder`: a batch of pictures in, the same batch with features added out. The unit that any scheduler runs."""
+"""`ImageEmbedder`: takes a batch of pictures and returns it with a column of features, in this process or in many."""
 
 import warnings
 from collections.abc import Mapping, Sequence
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from os import PathLike, fspath
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,20 @@ from aimv2_np.tasks.embedding.kinds import KINDS, check_kind, check_name, defaul
 BATCH = 16  # pictures that go through the model at a time: bounds the memory, gains little beyond
 # Columns that hold pictures; of several, the first is taken. Only the first is what `prepare` returns.
 COLUMNS = ("pixel_values", "pixels", "image", "bytes", "path")
+
+
+class EmbedderOptions(TypedDict, total=False):
+    """What other functions hand on to `ImageEmbedder`, which says what it means."""
+
+    batch_size: int
+    max_patches: int | None
+    backend: str
+    dtype: str
+    device: int | None
+    revision: str | None
+    cache_dir: str | PathLike[str] | None
+    token: str | bool | None
+    local_files_only: bool
 
 
 @dataclass(frozen=True)
@@ -113,18 +127,22 @@ class ImageEmbedder:
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in vars(self).items() if name != "opened"}
 
+    @property
+    def source(self) -> tuple[str | PathLike[str], dict[str, Any]]:
+        """The folder or hub id of the model, and how to fetch it."""
+        return (tiny_model_path(), {}) if self.model is None else (self.model, self.hub_options)
+
     @cached_property
     def opened(self) -> Opened:
         """The model, its image processor and the kind of features; opened when first asked for.
 
         Threads that ask at the same moment may open it twice, which does no harm: nothing is copied.
         """
-        place = tiny_model_path() if self.model is None else self.model
-        options: dict[str, Any] = {} if self.model is None else self.hub_options
-        model = load(place, backend=self.backend, dtype=self.dtype, device=self.device, **options)
+        place, hub_options = self.source
+        model = load(place, backend=self.backend, dtype=self.dtype, device=self.device, **hub_options)
         kind = self.features or default_kind(model)
         check_kind(kind, model)
-        processor = Aimv2ImageProcessor.from_pretrained(place, **options)
+        processor = Aimv2ImageProcessor.from_pretrained(place, **hub_options)
         if self.max_patches is not None and processor.do_center_crop:
             raise ValueError(
                 f"max_patches is {self.max_patches}, but {self.name} crops all pictures to one size; "
@@ -171,14 +189,12 @@ class ImageEmbedder:
         features: list[NDArray[np.float32]] = []
         grids: list[tuple[int, int]] = []
         for start in range(0, len(pictures), self.batch_size):
-            pixels = []
-            for row in range(start, min(start + self.batch_size, len(pictures))):
-                prepared = self._prepare_row(batch, column, pictures[row], row)
-                if prepared is not None:
-                    pixels.append(prepared)
-                    kept.append(row)
-            features += self.compute(pixels)
-            grids += [self.grid(picture) for picture in pixels]
+            rows = range(start, min(start + self.batch_size, len(pictures)))
+            prepared = {row: self._prepare_row(batch, column, pictures[row], row) for row in rows}
+            sound = {row: pixels for row, pixels in prepared.items() if pixels is not None}
+            kept += sound
+            features += self.compute(list(sound.values()))
+            grids += map(self.grid, sound.values())
         counts = [rows * columns for rows, columns in grids]
         warn_untrained(counts, vision.config, [f"row {row}" for row in kept])
         added = {self.column: self._stacked(features)}
@@ -214,9 +230,8 @@ class ImageEmbedder:
 
     def weights_hash(self, dtype: str) -> str:
         """The hash of the model's weights, as they are when it computes in `dtype`."""
-        place = tiny_model_path() if self.model is None else self.model
-        options: dict[str, Any] = {} if self.model is None else self.hub_options
-        mapped = load(place, dtype="float64" if dtype == "float64" else "float32", **options)
+        place, hub_options = self.source
+        mapped = load(place, dtype="float64" if dtype == "float64" else "float32", **hub_options)
         return hash_weights(mapped.state_dict(), dtype)
 
     @property
@@ -229,9 +244,7 @@ class ImageEmbedder:
 
     def _prepare_row(self, batch: Any, column: str, picture: Any, row: int) -> NDArray[np.float32] | None:
         try:
-            if column == "pixel_values":
-                return _checked(picture)
-            return self.prepare(picture)
+            return _checked(picture) if column == "pixel_values" else self.prepare(picture)
         except (FileNotFoundError, ValueError, TypeError) as error:
             path = f" ({list(batch['path'])[row]!s:.200})" if "path" in batch else ""
             message = f"row {row}{path}: {error}"
@@ -249,13 +262,13 @@ class ImageEmbedder:
     def _stacked(self, features: list[NDArray[np.float32]]) -> Any:
         if not features:
             return np.empty((0, self.size), np.float32)
-        return np.stack(features) if len({it.shape for it in features}) == 1 else features
+        return np.stack(features) if len({vectors.shape for vectors in features}) == 1 else features
 
 
 def _checked(pixels: Any) -> NDArray[np.float32]:
     array = np.asarray(pixels)
     if array.ndim != 3 or array.shape[0] != 3 or array.dtype.kind != "f":
-        raise ValueError(f"found {array.dtype} of shape {array.shape}; expected floats (3, height, width)")
+        raise ValueError(f"pixel_values is {array.dtype} of shape {array.shape}; expected floats (3, height, width)")
     return array.astype(np.float32, copy=False)
 
 
@@ -265,8 +278,8 @@ def _with_columns(batch: Any, kept: list[int], rows: int, added: Mapping[str, An
         return frame.assign(**{name: list(values) for name, values in added.items()})
     if len(kept) == rows:
         return {**batch, **added}
-    return {name: _take(values, kept) for name, values in batch.items()} | dict(added)
-
-
-def _take(values: Any, rows: list[int]) -> Any:
-    return values[rows] if isinstance(values, np.ndarray) else [values[row] for row in rows]
+    left = {
+        name: values[kept] if isinstance(values, np.ndarray) else [values[row] for row in kept]
+        for name, values in batch.items()
+    }
+    return {**left, **added}

@@ -52,17 +52,12 @@ class Names(Sequence[str]):
             return [self[i] for i in range(*index.indices(len(self)))]
         row = range(len(self))[index]
         start = int(self._ends[row - 1]) if row else 0
-        return decode_name(self._text[start : int(self._ends[row])].tobytes())
+        return self._text[start : int(self._ends[row])].tobytes().decode("utf-8", "surrogateescape")
 
 
 def encode_name(name: str) -> bytes:
     """A name as it is stored; bytes in file names that are no UTF-8 stay what they are."""
     return name.encode("utf-8", "surrogateescape")
-
-
-def decode_name(data: bytes) -> str:
-    """The name that `encode_name` made bytes of."""
-    return data.decode("utf-8", "surrogateescape")
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,6 +90,11 @@ class FeatureFile:
     def normalized(self) -> bool:
         """Whether the vectors have length one."""
         return self.metadata.get("normalized") == "true"
+
+    def check_one_per_picture(self) -> None:
+        """ValueError for features of patches, where pictures as wholes are compared."""
+        if self.kind == "tokens":
+            raise ValueError(f"{self.path} holds vectors of patches; expected one per picture: embed with another kind")
 
     @cached_property
     def features(self) -> NDArray[np.float32]:
@@ -136,11 +136,8 @@ def open_features(path: str | os.PathLike[str]) -> FeatureFile:
     """
     path = Path(path)
     if not path.is_file():
-        hint = (
-            f"; {path.name}.parts holds a run that is not complete"
-            if path.with_name(path.name + ".parts").is_dir()
-            else ""
-        )
+        begun = path.with_name(path.name + ".parts").is_dir()
+        hint = f"; {path.name}.parts holds a run that is not complete" if begun else ""
         raise FileNotFoundError(f"there is no file {path}{hint}")
     if path.suffix.lower() == ".parquet":
         rows, metadata, broken = parquet.read_facts(path)

@@ -51,22 +51,14 @@ def _cls(model: Any, pixels: Any) -> Array:
     tokens = _tokens(model, pixels)
     if not isinstance(tokens, list):
         return vision.head.gather(tokens)
-    return namespace(tokens[0]).concatenate([vision.head.gather(it[None]) for it in tokens])
+    return namespace(tokens[0]).concatenate([vision.head.gather(of_picture[None]) for of_picture in tokens])
 
 
 def _mean(model: Any, pixels: Any) -> Array:
     tokens = _tokens(model, pixels)
     if not isinstance(tokens, list):
         return widen(tokens).mean(1)
-    return namespace(tokens[0]).stack([widen(it).mean(0) for it in tokens])
-
-
-def _pooled(model: Any, pixels: Any) -> Array:
-    return _encode(model, pixels).pooler_output
-
-
-def _projected(model: Any, pixels: Any) -> Array:
-    return model.project(_pooled(model, pixels))
+    return namespace(tokens[0]).stack([widen(of_picture).mean(0) for of_picture in tokens])
 
 
 def _encode(model: Any, pixels: Any) -> Any:
@@ -79,9 +71,9 @@ KINDS = {
     "projected": Kind(
         "the pooled vector in the space that pictures share with texts: what search with text needs",
         "projection",
-        _projected,
+        lambda model, pixels: model.project(_encode(model, pixels).pooler_output),
     ),
-    "pooled": Kind("the pooling head's output", "head", _pooled),
+    "pooled": Kind("the pooling head's output", "head", lambda model, pixels: _encode(model, pixels).pooler_output),
     "cls": Kind(
         "what the pooling head's class token gathers from the patches, before the head's output projection",
         "head",
@@ -92,11 +84,23 @@ KINDS = {
 }
 
 
+NEEDS = {
+    "projection": "need a two-tower model, such as 'apple/aimv2-large-patch14-224-lit'; this one has a vision tower "
+    "alone, and no space that pictures share with texts",
+    "head": "come from a pooling head, which this checkpoint does not have (use_head is false; the trunk itself has no "
+    "class token)",
+}
+
+
+def _available(model: Any) -> list[str]:
+    """The kinds of features that a model has, the most useful first; ValueError for a text tower."""
+    missing = {"projection": not isinstance(model, Aimv2Model), "head": vision_of(model).head is None, None: False}
+    return [name for name, kind in KINDS.items() if not missing[kind.needs]]
+
+
 def default_kind(model: Any) -> str:
     """Projected features of a two-tower model, pooled ones of a model with a head, else the mean of the patches."""
-    if isinstance(model, Aimv2Model):
-        return "projected"
-    return "mean" if vision_of(model).head is None else "pooled"
+    return _available(model)[0]
 
 
 def check_name(name: str) -> None:
@@ -108,15 +112,6 @@ def check_name(name: str) -> None:
 def check_kind(name: str, model: Any) -> None:
     """ValueError, with the reason, unless `model` has features of that kind."""
     check_name(name)
-    vision = vision_of(model)
-    have = "mean and tokens" if vision.head is None else "pooled, cls, mean and tokens"
-    if KINDS[name].needs == "projection" and not isinstance(model, Aimv2Model):
-        raise ValueError(
-            f"{name!r} features need a two-tower model, such as 'apple/aimv2-large-patch14-224-lit'; this one has a "
-            f"vision tower alone, and no space that pictures share with texts: choose {have}"
-        )
-    if KINDS[name].needs == "head" and vision.head is None:
-        raise ValueError(
-            f"{name!r} features come from a pooling head, which this checkpoint does not have (use_head is false; the "
-            f"trunk itself has no class token): choose {have}"
-        )
+    needs, available = KINDS[name].needs, _available(model)
+    if needs is not None and name not in available:
+        raise ValueError(f"{name!r} features {NEEDS[needs]}: choose one of {', '.join(available)}")

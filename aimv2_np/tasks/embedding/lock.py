@@ -1,4 +1,4 @@
-"""A lock on a file: one process holds it at a time, and when that ends, however it ends, the system lets go of it."""
+"""A lock on a file, which one process holds at a time; when that ends, however it ends, the system releases it."""
 
 from pathlib import Path
 from typing import IO

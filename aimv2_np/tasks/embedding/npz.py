@@ -5,11 +5,11 @@ import struct
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import BinaryIO, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
+from aimv2_np.shapes import NDArray
 from aimv2_np.tasks.embedding.columns import Column
 
 ALIGNMENT: Final = 64  # bytes; that of .npy files, so that mapped numbers are used where they lie
@@ -35,9 +35,9 @@ def write(file: BinaryIO, columns: Sequence[Column], metadata: Mapping[str, str]
                     member.write(np.ascontiguousarray(piece, column.dtype).tobytes())
 
 
-def read(path: Path) -> tuple[dict[str, str], dict[str, NDArray[Any]]]:
+def read(path: Path) -> tuple[dict[str, str], dict[str, NDArray]]:
     """The metadata and the arrays, mapped. Raises ValueError and zipfile's errors for what `write` has not written."""
-    arrays: dict[str, NDArray[Any]] = {}
+    arrays: dict[str, NDArray] = {}
     with path.open("rb") as file, zipfile.ZipFile(file) as archive:
         for info in archive.infolist():
             if info.compress_type != zipfile.ZIP_STORED:
@@ -49,7 +49,7 @@ def read(path: Path) -> tuple[dict[str, str], dict[str, NDArray[Any]]]:
     return {str(key): str(value) for key, value in facts.items()}, arrays
 
 
-def _map(path: Path, file: BinaryIO, info: zipfile.ZipInfo) -> NDArray[Any]:
+def _map(path: Path, file: BinaryIO, info: zipfile.ZipInfo) -> NDArray:
     file.seek(info.header_offset)
     name, extra = LOCAL.unpack(file.read(LOCAL.size))
     start = info.header_offset + LOCAL.size + name + extra

@@ -1,4 +1,4 @@
-"""Parquet, for those whose tables are in it: a row per picture. Needs pyarrow, the extra `parquet`."""
+"""Features in Parquet files: a row per picture. Needs pyarrow, the extra `parquet`."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -51,13 +51,13 @@ def write(file: BinaryIO, columns: Sequence[Column], names: Sequence[str], metad
         for start, stop in groups:
             block = next(vectors)
             arrays = [pa.array([_text(name) for name in names[start:stop]], pa.string())]
-            if counts is None:
-                arrays.append(_lists(pa, block, 1))
-            else:
+            lists = _lists(pa, block)
+            if counts is not None:
                 offsets = np.concatenate([[0], np.cumsum(counts[start:stop])]).astype(np.int32)
-                arrays.append(pa.ListArray.from_arrays(pa.array(offsets), _lists(pa, block, 1)))
+                lists = pa.ListArray.from_arrays(pa.array(offsets), lists)
+            arrays.append(lists)
             if grids:
-                arrays.append(_lists(pa, next(grids), 1))
+                arrays.append(_lists(pa, next(grids)))
             writer.write_table(pa.Table.from_arrays(arrays, schema=schema))
 
 
@@ -66,10 +66,10 @@ def _text(name: str) -> str:
     return name.encode("utf-8", "backslashreplace").decode()
 
 
-def _lists(pa: Any, block: NDArray[Any], depth: int) -> Any:
-    """An array (n, ..., D) as nested lists of fixed sizes."""
+def _lists(pa: Any, block: NDArray[Any]) -> Any:
+    """An array (n, …, D) as n nested lists of fixed sizes."""
     result = pa.array(np.ascontiguousarray(block).reshape(-1))
-    for size in reversed(block.shape[depth:]):
+    for size in reversed(block.shape[1:]):
         result = pa.FixedSizeListArray.from_arrays(result, size)
     return result
 
@@ -100,17 +100,19 @@ def read_blocks(path: Path, rows: int) -> Iterator[tuple[int, NDArray[np.float32
 
 def read_features(path: Path) -> NDArray[np.float32]:
     """All features in memory: (N, D), (N, T, D), or (ΣT, D) where pictures have different numbers of vectors."""
-    table = pyarrow().parquet.read_table(path, columns=["features"], memory_map=True)
-    return np.concatenate([_array(chunk) for chunk in table.column(0).chunks])
+    return np.concatenate([_array(chunk) for chunk in _column(path).chunks])
 
 
 def read_counts(path: Path) -> NDArray[np.int64] | None:
     """How many vectors each picture has, if each has a number of its own; else None."""
-    pa = pyarrow()
-    column = pa.parquet.read_table(path, columns=["features"], memory_map=True).column(0)
-    if not pa.types.is_list(column.type):
+    column = _column(path)
+    if not pyarrow().types.is_list(column.type):
         return None
     return np.concatenate([np.diff(chunk.offsets.to_numpy()) for chunk in column.chunks]).astype(np.int64)
+
+
+def _column(path: Path) -> Any:
+    return pyarrow().parquet.read_table(path, columns=["features"], memory_map=True).column(0)
 
 
 def _array(lists: Any) -> NDArray[Any]:

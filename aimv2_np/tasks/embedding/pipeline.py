@@ -1,19 +1,25 @@
-"""Decoding ahead: a pool prepares pictures while the model computes, a bounded number beyond what is needed."""
+"""Threads that decode and resize pictures while the model computes features of the ones before."""
 
 import os
 from collections import deque
-from collections.abc import Callable, Generator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from itertools import islice
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from aimv2_np.backends.parallel import pieces
 from aimv2_np.tasks.embedding.embedder import ImageEmbedder
 from aimv2_np.tasks.embedding.sources import Pictures
 from aimv2_np.tasks.embedding.tar import CompressedArchives, Member, read_member
 
+T = TypeVar("T")
+R = TypeVar("R")
 BROKEN = (FileNotFoundError, ValueError, TypeError, OSError)  # what is wrong with one picture, not with the run
 
 
@@ -48,64 +54,51 @@ def prepared_batches(
     batches are prepared beyond the one that is worked on; the memory of more is not taken.
     """
     threads = threads or cores()
-    archives = CompressedArchives()
-    ahead = max(2 * batch, batch + threads)
+    total = len(pictures.names)
     pool = ThreadPoolExecutor(threads, "decode")
-    waiting: deque[Future[Any]] = deque()
     try:
-        upcoming = iter(range(start, len(pictures.names)))
-
-        def fill() -> None:
-            while len(waiting) < ahead and (row := next(upcoming, None)) is not None:
-                waiting.append(pool.submit(_prepare, embedder, _fetch(pictures, row, archives)))
-
-        while start < len(pictures.names):
-            stop = min(start + batch, len(pictures.names))
-            results = []
-            for _ in range(start, stop):
-                fill()
-                results.append(waiting.popleft().result())
-            fill()
-            yield _together(start, stop, results)
-            start = stop
+        with closing(CompressedArchives()) as archives:
+            fetched = (_fetch(pictures, row, archives) for row in range(start, total))
+            results = ahead(pool, partial(_prepare, embedder), fetched, max(2 * batch, batch + threads))
+            for some in pieces(total - start, batch):
+                yield _together(start + some.start, start + some.stop, list(islice(results, batch)))
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
-        archives.close()
 
 
-def _fetch(pictures: Pictures, row: int, archives: CompressedArchives) -> Callable[[], Any]:
-    """How to get at a picture: its path or bytes. What lies in a compressed archive is read here, in its order."""
+def ahead(pool: Executor, function: Callable[[T], R], arguments: Iterable[T], count: int) -> Iterator[R]:
+    """What `pool.map` gives, with at most `count` calls under way: neither arguments nor results heap up in memory."""
+    waiting: deque[Future[R]] = deque()
+    for argument in arguments:
+        waiting.append(pool.submit(function, argument))
+        if len(waiting) == count:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()
+
+
+def _fetch(pictures: Pictures, row: int, archives: CompressedArchives) -> str | bytes | Member | ValueError:
+    """A path, or a place in an archive to read from; what lies in a compressed archive is read here, in its order."""
     name = pictures.names[row]
     member = pictures.members.get(name)
-    if member is None:
-        return lambda: name
-    if not member.compressed:
-        return lambda: read_member(member)
-    return _read(archives, member)
-
-
-def _read(archives: CompressedArchives, member: Member) -> Callable[[], Any]:
+    if member is None or not member.compressed:
+        return member or name
     try:
-        data = archives.read(member)
+        return archives.read(member)
     except ValueError as error:
-        problem = error
-
-        def fail() -> Any:
-            raise problem
-
-        return fail
-    return lambda: data
+        return error
 
 
-def _prepare(embedder: ImageEmbedder, fetch: Callable[[], Any]) -> NDArray[np.float32] | str:
+def _prepare(embedder: ImageEmbedder, fetched: str | bytes | Member | ValueError) -> NDArray[np.float32] | str:
     try:
-        return embedder.prepare(fetch())
+        if isinstance(fetched, ValueError):
+            raise fetched
+        return embedder.prepare(read_member(fetched) if isinstance(fetched, Member) else fetched)
     except BROKEN as error:
         return " ".join(str(error).split())
 
 
 def _together(start: int, stop: int, results: list[NDArray[np.float32] | str]) -> Prepared:
-    rows = tuple(row for row, it in zip(range(start, stop), results, strict=True) if not isinstance(it, str))
-    pixels = [it for it in results if not isinstance(it, str)]
-    broken = {row: it for row, it in zip(range(start, stop), results, strict=True) if isinstance(it, str)}
-    return Prepared(start, stop, rows, pixels, broken)
+    broken = {row: found for row, found in enumerate(results, start) if isinstance(found, str)}
+    rows = tuple(row for row in range(start, stop) if row not in broken)
+    return Prepared(start, stop, rows, [found for found in results if not isinstance(found, str)], broken)

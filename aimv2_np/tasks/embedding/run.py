@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,7 @@ from aimv2_np.files.files import refuse_existing
 from aimv2_np.models.packing import warn_untrained
 from aimv2_np.storage.digest import hash_weights
 from aimv2_np.tasks.embedding.assemble import assemble, check_output
-from aimv2_np.tasks.embedding.embedder import BATCH, ImageEmbedder
+from aimv2_np.tasks.embedding.embedder import EmbedderOptions, ImageEmbedder
 from aimv2_np.tasks.embedding.feature_file import FORMAT, open_features
 from aimv2_np.tasks.embedding.kinds import vision_of
 from aimv2_np.tasks.embedding.pipeline import Prepared, prepared_batches
@@ -62,16 +62,11 @@ def embed(
     strict: bool = False,
     overwrite: bool = False,
     restart: bool = False,
-    batch_size: int = BATCH,
-    max_patches: int | None = None,
     threads: int | None = None,
     save_every: int = SAVE_EVERY,
-    backend: str = "numpy",
-    dtype: str = "float32",
-    device: int | None = None,
     progress: Callable[[int, int], None] | None = None,
     on_broken: Callable[[str, str], None] | None = None,
-    **hub_options: Any,
+    **options: Unpack[EmbedderOptions],
 ) -> Embedding:
     """Write the features of all pictures that `paths` name into the file `output`, in their order.
 
@@ -82,7 +77,8 @@ def embed(
     Args:
         paths: see `find_pictures`. A picture that is named twice is taken once.
         output: a file that ends in .safetensors, .npz or .parquet; see `feature_file` for what is in it.
-        model, features, normalize, batch_size, max_patches, backend, dtype, device, hub_options: see `ImageEmbedder`.
+        model, features, normalize: see `ImageEmbedder`.
+        options: batch_size, max_patches, backend, dtype, device, revision, …; see `ImageEmbedder`.
         strict: stop at the first picture that cannot be read; otherwise such pictures have no row, and are listed.
         overwrite: replace a file that is there.
         restart: begin anew, whatever an interrupted run has left.
@@ -107,17 +103,7 @@ def embed(
     earlier = _earlier(output)
     if earlier is None:
         refuse_existing(output, overwrite)
-    embedder = ImageEmbedder(
-        model,
-        features,
-        normalize,
-        batch_size=batch_size,
-        max_patches=max_patches,
-        backend=backend,
-        dtype=dtype,
-        device=device,
-        **hub_options,
-    )
+    embedder = ImageEmbedder(model, features, normalize, **options)
     pictures = find_pictures(paths)
     run = _identity(embedder, pictures)
     if earlier == json.dumps(run) and not overwrite and not restart:
@@ -126,10 +112,9 @@ def embed(
     refuse_existing(output, overwrite)
     store = ShardStore(output, run, len(pictures.names), restart=restart)
     try:
-        continued = store.done
-        _compute(store, pictures, embedder, strict, threads, save_every, progress, on_broken)
-        found = {number: reason for shard in store.shards for number, reason in shard.broken.items()}
-        broken = tuple((pictures.names[number], reason) for number, reason in sorted(found.items()))
+        continued, tell = store.done, _refuse if strict else on_broken or _ignore
+        _compute(store, pictures, embedder, threads, save_every, progress or _ignore, tell)
+        broken = tuple((pictures.names[number], reason) for number, reason in store.broken.items())
         if len(broken) == len(pictures.names):
             store.remove()
             raise ValueError(
@@ -146,34 +131,36 @@ def embed(
     return _result(output, embedder, pictures, continued, broken)
 
 
+def _ignore(*_: object) -> None:
+    pass
+
+
+def _refuse(name: str, reason: str) -> None:
+    raise ValueError(f"{name}: {reason}")
+
+
 def _compute(
     store: ShardStore,
     pictures: Pictures,
     embedder: ImageEmbedder,
-    strict: bool,
     threads: int | None,
     save_every: int,
-    progress: Callable[[int, int], None] | None,
-    on_broken: Callable[[str, str], None] | None,
+    progress: Callable[[int, int], None],
+    on_broken: Callable[[str, str], None],
 ) -> None:
     pending = _Pending(store, embedder)
     total = len(pictures.names)
-    if progress is not None:
-        progress(store.done, total)
+    progress(store.done, total)
     batches = prepared_batches(pictures, store.done, embedder.batch_size, embedder, threads)
     try:
         with contextlib.closing(batches):
             for batch in batches:
                 for number, reason in batch.broken.items():
-                    if strict:
-                        raise ValueError(f"{pictures.names[number]}: {reason}")
-                    if on_broken is not None:
-                        on_broken(pictures.names[number], reason)
+                    on_broken(pictures.names[number], reason)
                 pending.add(batch, pictures.names)
                 if pending.is_due(save_every):
                     pending.save()
-                if progress is not None:
-                    progress(batch.stop, total)
+                progress(batch.stop, total)
     except BaseException:  # Ctrl-C too: what is computed is not lost
         with contextlib.suppress(OSError):
             pending.save()

@@ -19,10 +19,9 @@ from errno import ENOSPC
 from pathlib import Path
 from typing import Any, Final
 
-from numpy.typing import NDArray
-
 from aimv2_np.errors import CheckpointError
 from aimv2_np.files.files import make_folder
+from aimv2_np.shapes import NDArray
 from aimv2_np.storage import SafetensorsFile, save_safetensors
 from aimv2_np.tasks.embedding.lock import lock
 
@@ -83,7 +82,12 @@ class ShardStore:
             raise
         self.done = self.shards[-1].stop if self.shards else 0
 
-    def add(self, stop: int, arrays: Mapping[str, NDArray[Any]] | None, broken: Mapping[int, str]) -> None:
+    @property
+    def broken(self) -> dict[int, str]:
+        """The numbers of the pictures that cannot be read, in order, with the reasons."""
+        return dict(sorted(item for shard in self.shards for item in shard.broken.items()))
+
+    def add(self, stop: int, arrays: Mapping[str, NDArray] | None, broken: Mapping[int, str]) -> None:
         """Append the shard from `done` up to `stop`; it is on the disk, whatever happens, when this returns."""
         name, rows = None, 0
         if arrays:
@@ -219,7 +223,7 @@ def _sync_folder(folder: Path) -> None:
             os.close(number)
 
 
-def arrays_of(shards: Sequence[Shard], name: str) -> Iterator[NDArray[Any]]:
+def arrays_of(shards: Sequence[Shard], name: str) -> Iterator[NDArray]:
     """The array of that name in each shard, in order, mapped."""
     for shard in shards:
         file = shard.open()

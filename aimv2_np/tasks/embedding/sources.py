@@ -70,8 +70,8 @@ def find_pictures(paths: Iterable[str | os.PathLike[str]]) -> Pictures:
             names.setdefault(name, member)
     if not names:
         raise ValueError(
-            f"found no pictures in {', '.join(given)[:200] or 'an empty list of paths'}; expected files that end in "
-            f"{', '.join(SUFFIXES)}"
+            f"paths is {', '.join(given)[:200] or 'an empty list'}, where there are no pictures; expected files that "
+            f"end in {', '.join(SUFFIXES)}"
         )
     return Pictures(
         tuple(names), {name: member for name, member in names.items() if member is not None}, found - len(names)

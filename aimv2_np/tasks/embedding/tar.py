@@ -3,6 +3,7 @@
 import os
 import tarfile
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -27,9 +28,9 @@ def members(archive: str) -> Iterator[Member]:
     compressed = not archive.lower().endswith(".tar")
     try:
         with tarfile.open(archive, "r|*" if compressed else "r:") as tar:
-            for it in tar:
-                if it.isreg() and not it.issparse():
-                    yield Member(archive, it.name, it.offset_data, it.size, compressed)
+            for info in tar:
+                if info.isreg() and not info.issparse():
+                    yield Member(archive, info.name, info.offset_data, info.size, compressed)
                 tar.members = []  # type: ignore[attr-defined]  # else all that were seen stay in memory
     except (tarfile.TarError, EOFError, ValueError, OSError) as error:
         if isinstance(error, OSError) and error.errno is not None:
@@ -41,10 +42,8 @@ def members(archive: str) -> Iterator[Member]:
 
 def read_member(member: Member) -> bytes:
     """The bytes of a file in an archive that is not compressed; from any thread, in any order."""
-    _check_size(member)
     with Path(member.archive).open("rb") as file:
-        file.seek(member.offset)
-        return _whole(file.read(member.size), member)
+        return _read(file, member)
 
 
 class CompressedArchives:
@@ -59,16 +58,13 @@ class CompressedArchives:
 
     def read(self, member: Member) -> bytes:
         """The bytes of a file, which lies behind all that have been read from its archive."""
-        _check_size(member)
         if self._archive != member.archive:
             self.close()
             self._tar = tarfile.open(member.archive, "r:*")  # noqa: SIM115 (`close` closes it)
             self._archive = member.archive
         assert self._tar is not None
-        file: Any = self._tar.fileobj  # the archive as it is once decompressed
         try:
-            file.seek(member.offset)
-            return _whole(file.read(member.size), member)
+            return _read(self._tar.fileobj, member)  # the archive as it is once decompressed
         except (EOFError, OSError) as error:
             raise ValueError(f"it cannot be read from its archive: {error}") from error
 
@@ -84,27 +80,22 @@ def find_member(name: str) -> Member | None:
     for parent in Path(name).parents:
         if str(parent).lower().endswith(TAR) and parent.is_file():
             inside = name[len(str(parent)) :].lstrip("/" + os.sep)
-            return next((it for it in members(str(parent)) if it.name == inside), None)
+            return next((member for member in members(str(parent)) if member.name == inside), None)
     return None
 
 
 def read_any(member: Member) -> bytes:
     """The bytes of one file, of a compressed archive too, which is then decompressed up to it."""
-    if not member.compressed:
-        return read_member(member)
-    archives = CompressedArchives()
-    try:
-        return archives.read(member)
-    finally:
-        archives.close()
+    with closing(CompressedArchives()) as archives:
+        return archives.read(member) if member.compressed else read_member(member)
 
 
-def _check_size(member: Member) -> None:
+def _read(archive: Any, member: Member) -> bytes:
+    """The bytes of a file in an archive that is open for reading and not, or no more, compressed."""
     if member.size > MAX_BYTES:
         raise ValueError(f"the file has {member.size:,} bytes; expected at most {MAX_BYTES:,}")
-
-
-def _whole(data: bytes, member: Member) -> bytes:
+    archive.seek(member.offset)
+    data: bytes = archive.read(member.size)
     if len(data) != member.size:
         raise ValueError(f"the archive ends within it, after {len(data):,} of {member.size:,} bytes; fetch it again")
     return data

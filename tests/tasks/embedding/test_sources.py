@@ -111,7 +111,7 @@ def test_links_and_devices_in_archives_are_not_followed(here):
             info = tarfile.TarInfo(name)
             info.type, info.linkname = kind, "/etc/passwd"
             tar.addfile(info)
-    with pytest.raises(ValueError, match=r"found no pictures in a.tar"):
+    with pytest.raises(ValueError, match=r"paths is a.tar, where there are no pictures"):
         names("a.tar")
 
 
@@ -149,9 +149,9 @@ def test_nothing_to_do(here):
     with pytest.raises(FileNotFoundError, match="there is no 'nowhere'"):
         names("photos", "nowhere")
     Path("empty").mkdir()
-    with pytest.raises(ValueError, match="found no pictures in empty; expected files that end in"):
+    with pytest.raises(ValueError, match="paths is empty, where there are no pictures; expected files that end in"):
         names("empty")
-    with pytest.raises(ValueError, match="an empty list of paths"):
+    with pytest.raises(ValueError, match="paths is an empty list"):
         names()
     with pytest.raises(TypeError, match="expected a list of paths"):
         find_pictures("photos")
