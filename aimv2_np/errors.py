@@ -1,4 +1,4 @@
-"""The one exception and the two warnings of our own, and how messages quote what a file holds."""
+"""The one exception and the three warnings of our own, and how messages quote what a file holds."""
 
 
 class CheckpointError(ValueError):
@@ -11,6 +11,10 @@ class UntrainedSizeWarning(UserWarning):
 
 class NoGraphWarning(UserWarning):
     """A GPU computes as it should, but kernel by kernel where a CUDA graph was expected, which takes longer."""
+
+
+class CudnnWarning(UserWarning):
+    """cuDNN's attention was asked for, and our own kernel computed it."""
 
 
 def quoted(value: object, limit: int = 60) -> str:

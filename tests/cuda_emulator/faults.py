@@ -25,6 +25,7 @@ def attention(
 
 
 TENSOR_CORES = attention("tensor cores", "float16", 63, 129)
+WIDE = attention("tensor cores, 128 rows", "float16", 63, 129)
 PARTLY = attention("tensor cores", "float16", 63, 129, 72)
 TILES = attention("tiles", "float16", 63, 129)
 PARTLY_TILES = attention("tiles", "float16", 63, 129, 72)
@@ -56,15 +57,16 @@ PROBLEM = "attention_problem.cuh"
 
 # Barriers between what was read and what is written over it, and the other way round.
 BARRIERS = [
-    Fault(CORES, "__syncthreads();\n        if (first + KEYS < p.keys)", "if (first + KEYS < p.keys)", *TENSOR_CORES,
-          quick=True),
-    Fault(CORES, "wait_for_copies<0>();\n    __syncthreads();", "wait_for_copies<0>();", *TENSOR_CORES),
-    Fault(CORES, "__syncthreads();\n\n    float sum[2]", "float sum[2]", *TENSOR_CORES),
-    Fault(CORES, "// for the keys\n        __syncthreads();", "", *TENSOR_CORES),
-    Fault(CORES, "// for the values\n        __syncthreads();", "", *TENSOR_CORES),
-    Fault(CORES, "wait_for_copies<1>();  // for the keys", "wait_for_copies<2>();", *TENSOR_CORES),
-    Fault(CORES, "wait_for_copies<1>();  // for the values", "wait_for_copies<2>();", *TENSOR_CORES),
-    Fault(CORES, "__syncthreads();\n    }\n    wait_for_copies<0>();", "}\n    wait_for_copies<0>();", *TENSOR_CORES),
+    Fault(CORES, "__syncthreads();       // and until all warps have read the keys", "", *TENSOR_CORES, quick=True),
+    Fault(CORES, "__syncthreads();       // and until all warps have read the keys", "", *WIDE),
+    Fault(CORES, "__syncthreads();       // and until all warps have read the values before them", "", *TENSOR_CORES),
+    Fault(CORES, "__syncthreads();       // and until all warps have read the values before them", "", *WIDE),
+    Fault(CORES, "wait_for_copies<0>();\n        __syncthreads();\n#pragma unroll\n        for (int m",
+          "wait_for_copies<0>();\n#pragma unroll\n        for (int m", *TENSOR_CORES),
+    Fault(CORES, "load_queries(q_part[m][step], m, step);\n        __syncthreads();",
+          "load_queries(q_part[m][step], m, step);", *TENSOR_CORES),
+    Fault(CORES, "wait_for_copies<0>();  // for the keys", "wait_for_copies<1>();", *TENSOR_CORES),
+    Fault(CORES, "wait_for_copies<0>();  // for the values", "wait_for_copies<1>();", *TENSOR_CORES),
     Fault(TILED, "__syncthreads();\n        fetch", "fetch", *TILES, quick=True),
     Fault(TILED, "p.v, of_token[2], first, KEYS, p.keys, size);\n        __syncthreads();",
           "p.v, of_token[2], first, KEYS, p.keys, size);", *TILES),
@@ -90,12 +92,12 @@ LANES = [
 
 # The ends of rows, tiles and grids.
 TAILS = [
-    Fault(CORES, "if (key >= p.keys)", "if (key > p.keys)", *TENSOR_CORES),
-    Fault(CORES, "first + row < rows &&", "", *PARTLY),
-    Fault(CORES, "&& c * PIECE < size;", ";", *PARTLY),
+    Fault(CORES, "if (j >= keys)", "if (j > keys)", *TENSOR_CORES),
+    Fault(CORES, "left = c * PIECE < size ? rows - first - row : 0", "left = c * PIECE < size ? ROWS : 0", *PARTLY),
+    Fault(CORES, "left = c * PIECE < size ? rows - first - row : 0", "left = rows - first - row", *PARTLY),
+    Fault(CORES, "if (whole && !mask) return;", "if (!mask) return;", *TENSOR_CORES),
     Fault(CORES, "if (query >= p.queries) continue;", "", *TENSOR_CORES),
     Fault(CORES, "if (column < size)", "if (column <= size)", *PARTLY),
-    Fault(CORES, "p.mask || first + KEYS > p.keys", "p.mask", *TENSOR_CORES),
     Fault(TILED, "if (key >= p.keys) scores", "if (key > p.keys) scores", *TILES),
     Fault(TILED, "&& column < size;", ";", *PARTLY_TILES),
     Fault(TILED, "if (start + j < size) to", "to", *PARTLY_TILES),
@@ -108,7 +110,7 @@ TAILS = [
 
 # What is read and written 16 bytes at a time begins at a multiple of them.
 ALIGNMENT = [
-    Fault(CORES, "((c ^ (row % 8)) * PIECE)", "((c ^ (row % 8)) * PIECE) + row % 2", *TENSOR_CORES),
+    Fault(CORES, "(c ^ row % 8) * PIECE", "(c ^ row % 8) * PIECE + row % 2", *TENSOR_CORES),
     Fault(TILED, "EACH = 4, PAD = 4", "EACH = 4, PAD = 3", *TILES),
     Fault("rms_norm.cu", "first = threadIdx.x * WIDTH", "first = threadIdx.x * WIDTH + (WIDTH > 1)", *rms_norm(1024)),
     Fault("gated.cu", "gate + row * gate_stride", "gate + 1 + row * gate_stride", *HALVES),
@@ -123,11 +125,13 @@ INDICES = [
     Fault(PROBLEM, "mask + item * mask_batch", "mask", *SEVERAL),
     Fault(PROBLEM, "head * heads[1] + first * tokens[1]", "head * heads[1] + int(first) * int(tokens[1])",
           test_large.test_packed_attention_of_many_pictures, {"way": "tiles"}),
-    Fault(CORES, "n * 16 + matrix / 2 * 8 + row_of_matrix", "n * 16 + matrix % 2 * 8 + row_of_matrix", *TENSOR_CORES),
-    Fault(CORES, "warp * 16 + matrix % 2 * 8", "matrix % 2 * 8", *TENSOR_CORES),
+    Fault(CORES, "place<DIM>(lane / 16 * 8 + lane % 8, lane / 8 % 2)",
+          "place<DIM>(lane / 8 % 2 * 8 + lane % 8, lane / 8 % 2)", *TENSOR_CORES),
+    Fault(CORES, "(first_row + m * 16) * DIM + (down", "(m * 16) * DIM + (down", *TENSOR_CORES),
+    Fault(CORES, "(first_row + m * 16) * DIM + (down", "first_row * DIM + (down", *WIDE),
+    Fault(CORES, "from + (first + row) * stride", "from + row * stride", *TENSOR_CORES),
     Fault(CORES, "query * of_token[3] + column", "query * of_token[0] + column",
           test_large.test_attention_of_many_pictures, {"way": "tensor cores"}),
-    Fault(CORES, "from + (first + row) * stride", "from + row * stride", *TENSOR_CORES),
     Fault(TILED, "probs[(row + r) * (KEYS + PAD) + column + c * COLUMN_GROUPS] = e",
           "probs[(row + r) * (KEYS + PAD) + column * EACH + c] = e", *TILES),
     Fault(ONE, "head = blockIdx.x % heads", "head = blockIdx.x / heads", *one_query(31, 128)),
@@ -135,19 +139,22 @@ INDICES = [
           {"packed": True}),
     Fault("rms_norm.cu", "long long row = blockIdx.x", "int row = blockIdx.x", test_large.test_rms_norm_of_many_rows,
           quick=True),
-    Fault("softmax.cu", "probs += row * keys", "probs += int(row) * keys", test_large.test_softmax_of_many_scores),
+    Fault("softmax.cu", "static_cast<long long>(keys)", "keys", test_large.test_softmax_of_many_scores),
     Fault("gated.cu", "up + row * up_stride", "up + int(row) * int(up_stride)", test_large.test_gated_of_many_rows),
-    Fault("patches.cu", "out[i] = ", "out[int(i)] = ", test_large.test_patches_of_many_pictures),
+    Fault("patches.cu", "token * static_cast<long long>(size)", "token * size",
+          test_large.test_patches_of_many_pictures),
 ]  # fmt: skip
 
 # What is computed: scales, signs, the order of operands.
 NUMBERS = [
-    Fault(CORES, "unit = scale * LOG2_E", "unit = scale", *TENSOR_CORES),
+    Fault(CORES, "scale * LOG2_E", "scale", *TENSOR_CORES),
     Fault(CORES, "sum[r] *= factor;", "", *TENSOR_CORES),
-    Fault(CORES, "pack<T>(even[0], even[1])", "pack<T>(even[1], even[0])", *TENSOR_CORES),
-    Fault(CORES, "(scores[2 * n + 1], q_part[step], {b[2], b[3]})", "(scores[2 * n + 1], q_part[step], {b[3], b[2]})",
-          *TENSOR_CORES),
     Fault(CORES, "scores[n][i] = lowest();", "scores[n][i] = minus_infinity();", *SEVERAL),
+    Fault(CORES, "pack<T>(scores[m][n][0], scores[m][n][1])", "pack<T>(scores[m][n][1], scores[m][n][0])",
+          *TENSOR_CORES),
+    Fault(CORES, "(scores[m][2 * n + 1], a[m], {b[2], b[3]})", "(scores[m][2 * n + 1], a[m], {b[3], b[2]})",
+          *TENSOR_CORES),
+    Fault(CORES, "(scores[m][2 * n + 1], a[m], {b[2], b[3]})", "(scores[m][2 * n + 1], a[0], {b[2], b[3]})", *WIDE),
     Fault(TILED, "sum[r] *= factor;", "", *TILES),
     Fault(TILED, "scores[r][c] *= scale;", "", *TILES),
     Fault(TILED, "a[r].w * b[c].w", "a[r].w * b[c].z", *TILES),

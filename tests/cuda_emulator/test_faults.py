@@ -46,7 +46,8 @@ def test_every_kernel_has_faults_and_some_run_always():
     assert set(INSTANCES) <= files
     assert len(FAULTS) >= 20
     assert sum(fault.quick for fault in FAULTS) >= 5
-    assert all(one != other for one, other in pairwise(sorted((f.file, f.old, f.new) for f in FAULTS)))
+    planted = sorted((f.file, f.old, f.new, f.test.__name__, str(dict(f.case))) for f in FAULTS)
+    assert all(one != other for one, other in pairwise(planted))
 
 
 @pytest.fixture

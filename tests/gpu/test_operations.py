@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from aimv2_np.network.masks import make_mask
 
 from aimv2_np import textbook, to_numpy
 from aimv2_np.backends.arrays import dtype_of, move, to_host
@@ -19,6 +18,7 @@ from aimv2_np.network.patches import patch_embed
 from aimv2_np.network.positions import interpolate_positions, sincos_positions
 from aimv2_np.network.rms_norm import rms_norm
 from aimv2_np.network.swiglu import gated
+from aimv2_np.network.view import CAUSAL, EVERYONE, Both, Padded, View
 
 DTYPES = ("float32", "float16", "bfloat16", "float64")
 NDArray = np.ndarray[Any, np.dtype[Any]]
@@ -32,9 +32,17 @@ def normal(*shape: int, seed: int = 0) -> NDArray:
 
 def on_device(array: Any, dtype: str, cupy: ModuleType) -> Any:
     """Rounded to `dtype` where it is a float, on the device."""
+    if isinstance(array, View):
+        return view_on_device(array)
     if not isinstance(array, np.ndarray) or array.dtype.kind != "f":
         return move(array, "cupy") if isinstance(array, np.ndarray) else array
     return move(array, "cupy").astype(dtype_of(dtype))
+
+
+def view_on_device(view: View) -> View:
+    if isinstance(view, Both):
+        return view_on_device(view.first) & view_on_device(view.second)
+    return Padded(move(view.keys, "cupy")) if isinstance(view, Padded) else view
 
 
 def check(cupy: ModuleType, dtype: str, function: Callable[..., Any], *args: Any, as_written: bool = False) -> None:
@@ -58,7 +66,7 @@ def check(cupy: ModuleType, dtype: str, function: Callable[..., Any], *args: Any
 
 
 def _back(there: list[Any], args: tuple[Any, ...]) -> list[Any]:
-    return [to_host(it) if isinstance(arg, np.ndarray) else it for it, arg in zip(there, args, strict=True)]
+    return [to_host(it) if isinstance(arg, np.ndarray) else arg for it, arg in zip(there, args, strict=True)]
 
 
 def _float(value: Any) -> bool:
@@ -102,21 +110,22 @@ def test_attention(
     cupy: ModuleType, dtype: str, batch: int, heads: int, queries: int, keys: int, size: int, as_written: bool
 ) -> None:
     q, k, v = (normal(batch, heads, n, size, seed=s) for s, n in enumerate((queries, keys, keys)))
-    check(cupy, dtype, attention, q, k, v, size**-0.5, None, as_written=as_written)
+    check(cupy, dtype, attention, q, k, v, size**-0.5, as_written=as_written)
 
 
 @BOTH
 @EACH
 @pytest.mark.parametrize("causal", [False, True])
 @pytest.mark.parametrize("padded", [False, True])
-def test_masks(cupy: ModuleType, dtype: str, causal: bool, padded: bool, as_written: bool) -> None:
+def test_views(cupy: ModuleType, dtype: str, causal: bool, padded: bool, as_written: bool) -> None:
     q, k, v = (normal(2, 2, 9, 16, seed=s) for s in range(3))
-    padding = np.array([[1] * 9, [1] * 4 + [0] * 5]) if padded else None
-    mask = make_mask(np, 9, padding, causal=causal)
+    view = CAUSAL if causal else EVERYONE
+    if padded:
+        view = view & Padded(np.array([[1] * 9, [1] * 4 + [0] * 5]))
     if causal or padded:
-        there = make_mask(cupy, 9, None if padding is None else move(padding, "cupy"), causal=causal)
-        np.testing.assert_array_equal(to_numpy(there), mask)
-    check(cupy, dtype, attention, q, k, v, 0.25, mask, as_written=as_written)
+        allowed = view_on_device(view).allowed(cupy, 9, 9)
+        np.testing.assert_array_equal(to_numpy(allowed), view.allowed(np, 9, 9))
+    check(cupy, dtype, attention, q, k, v, 0.25, view, as_written=as_written)
 
 
 @BOTH

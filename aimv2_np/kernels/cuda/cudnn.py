@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from aimv2_np.backends.arrays import namespace
+from aimv2_np.errors import CudnnWarning
 from aimv2_np.shapes import Array, Float
 
 SINCE = 90  # the first architecture on which cuDNN is used
@@ -27,10 +28,6 @@ KEPT = 64  # plans, of those used last
 INSTALL = "pip install 'aimv2-np[cudnn12]', or [cudnn13] for CUDA 13"
 
 _wanted: ContextVar[bool] = ContextVar("cudnn_attention", default=False)
-
-
-class CudnnWarning(UserWarning):
-    """cuDNN's attention was asked for, and our own kernel computed it."""
 
 
 @contextmanager

@@ -1,7 +1,10 @@
 """A whole tower on the device: a CUDA graph for small inputs, where launching takes longer than computing.
 
-A graph is recorded when the same kind of input comes for the second time. In float64, which has no kernels, equations
-run as written, by products that CuPy does not let record.
+A graph is recorded when the same kind of input comes for the second time. Its kind is the shape of the input, and of
+the view the types and the shapes of its arrays: what stands in them, as a text's padding, is an input of the graph.
+
+Not recorded are types that have no kernels, as float64, for which equations run as written, by products that CuPy does
+not let record; and packs, each of which has lengths of its own, so that its graph would hardly be used again.
 """
 
 from collections.abc import Callable, Iterator
@@ -13,7 +16,7 @@ from aimv2_np.kernels.cuda.graphs import GRAPHS, TOKENS, Arrays
 from aimv2_np.kernels.cuda.launch import computes
 from aimv2_np.kernels.ends import vectors_of_ends
 from aimv2_np.network.text import TextTower, text_tower
-from aimv2_np.network.view import View
+from aimv2_np.network.view import Both, Packed, View
 from aimv2_np.network.vision import TowerOutput, VisionTower, vision_tower
 from aimv2_np.shapes import Array, Float, Int
 
@@ -43,15 +46,21 @@ def _vectors(ids: Array, tower: TextTower, view: View) -> Arrays:
 
 def _as_graph(compute: Callable[..., Any], x: Array, tower: Any, view: View, tokens: int) -> Arrays:
     """`compute(x, tower, view)`, as a graph where that pays."""
-    if not x.size or tokens > TOKENS or not computes(tower.some_array()):
+    floats = None if x.dtype.kind in "iu" else x
+    if not x.size or tokens > TOKENS or _packed(view) or not computes(tower.some_array(), floats):
         return compute(x, tower, view)  # type: ignore[no-any-return]
     arrays: list[Array] = []
     return GRAPHS.run(_Call(compute, _take_apart(view, arrays)), tower, (x, *arrays))
 
 
+def _packed(view: View) -> bool:
+    """Whether a row of the batch holds several sequences."""
+    return isinstance(view, Packed) or (isinstance(view, Both) and (_packed(view.first) or _packed(view.second)))
+
+
 @dataclass(frozen=True)
 class _Call:
-    """`compute` as a function of arrays alone, equal to another one of the same kind.
+    """`compute` as a function of the tower and of arrays alone, equal to another one of the same kind.
 
     Attributes:
         view: its type and fields, with `_ARRAY` in the place of each array.

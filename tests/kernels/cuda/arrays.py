@@ -1,12 +1,16 @@
 """Numbers for kernels, memory layouts to put them in, and how far off a result may be."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import ml_dtypes
 import numpy as np
 from hypothesis import strategies as st
 
+from aimv2_np.backends.stacking import Stacker
+from aimv2_np.tree.module import Module
+
+M = TypeVar("M", bound=Module)
 DTYPES = {"float32": np.float32, "float16": np.float16, "bfloat16": ml_dtypes.bfloat16}
 dtypes = st.sampled_from(sorted(DTYPES))
 EPS32 = 2.0**-23
@@ -58,6 +62,13 @@ def sparse_rows(path: Path, seed: int, shape: tuple[int, int], stride: int) -> n
     rows = np.memmap(path, np.float16, "w+", shape=(shape[0], stride))
     rows[:, : shape[1]] = normal(seed, "float16", shape)[0]
     return rows
+
+
+def on_device(cupy: Any, tree: M, dtype: str = "float32", *, stack: bool = True) -> M:
+    """The tree on the device, its weights rounded to `dtype`, those of one product in one stack."""
+    stacker = Stacker({path: array.shape for path, array in tree.state_dict().items()})
+    moved = tree.map(lambda path, array: cupy.asarray(array.astype(DTYPES[dtype])))
+    return moved.map(stacker) if stack else moved
 
 
 def exact(x: Any) -> np.ndarray:

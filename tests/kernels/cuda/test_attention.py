@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from aimv2_np.kernels.cuda import attention as module
 from aimv2_np.network.attention import attention
+from aimv2_np.network.view import EVERYONE, Mask, Packed
 from tests.kernels.cuda.arrays import (
     DTYPES,
     EPS32,
@@ -63,9 +64,10 @@ def limit(dtype, q, k, v, scale):
 def check(cupy, inputs, scale, mask=None, layouts=(contiguous,) * 3):
     dtype = inputs[0].dtype.name
     device = [layout(cupy, x) for layout, x in zip(layouts, inputs, strict=True)]
-    y = attention(*device, scale, *([] if mask is None else [cupy.asarray(mask)]))
+    here, there = (EVERYONE, EVERYONE) if mask is None else (Mask(mask), Mask(cupy.asarray(mask)))
+    y = attention(*device, scale, there)
     assert y.dtype == inputs[0].dtype
-    expected = attention.textbook(*map(exact, inputs), scale, mask)
+    expected = attention.textbook(*map(exact, inputs), scale, here)
     assert_within(y, expected, limit(dtype, *inputs, scale))
     assert not y.size or y.swapaxes(1, 2).flags.c_contiguous  # merging the heads copies nothing
     for x, kept in zip(device, inputs, strict=True):
@@ -147,9 +149,11 @@ def test_packed(cupy, lengths, d, dtype, seed):
     total, lengths = sum(lengths), tuple(lengths)
     inputs = normal(seed, dtype, *[(1, 2, total, d)] * 3)
     device = [heads_inside(cupy, x) for x in inputs]
-    y = module.packed_attention_on_device(*device, d**-0.5, lengths)
+    y = attention(*device, d**-0.5, Packed(lengths))
     query, _ = normal(seed + 1, dtype, (1, 2, 1, d), 1)
-    pooled = module.pool_packed_on_device(cupy.asarray(query), *device[1:], d**-0.5, lengths)
+    same = cupy.broadcast_to(cupy.asarray(query), (1, 2, len(lengths), d))
+    pooled = attention(same, *device[1:], d**-0.5, Packed(lengths).pooled())
+    assert pooled.shape == same.shape
     start = 0
     for i, length in enumerate(lengths):
         n = slice(start, start := start + length)
@@ -157,14 +161,14 @@ def test_packed(cupy, lengths, d, dtype, seed):
         expected = attention.textbook(*map(exact, own), d**-0.5)
         assert_within(y[:, :, n], expected, limit(dtype, *own, d**-0.5))
         expected = attention.textbook(exact(query), *map(exact, own[1:]), d**-0.5)
-        assert_within(pooled[i : i + 1], expected, limit(dtype, query, *own[1:], d**-0.5))
+        assert_within(pooled[:, :, i : i + 1], expected, limit(dtype, query, *own[1:], d**-0.5))
 
 
 def test_large_heads_go_by_products(cupy):
     inputs = normal(0, "float16", (1, 1, 3, 200), (1, 1, 5, 200), (1, 1, 5, 200))
     check(cupy, inputs, 200**-0.5)
     device = [cupy.asarray(x[:, :, :3]) for x in inputs]
-    y = module.packed_attention_on_device(*device, 0.1, (1, 2))
+    y = attention(*device, 0.1, Packed((1, 2)))
     own = [x[:, :, 1:3] for x in inputs]
     expected = attention.textbook(*map(exact, own), 0.1)
     assert_within(y[:, :, 1:], expected, limit("float16", *own, 0.1))

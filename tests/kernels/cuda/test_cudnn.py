@@ -15,9 +15,10 @@ import pytest
 
 import aimv2_np
 from aimv2_np.backends import devices
-from aimv2_np.kernels.cuda import attention as module
+from aimv2_np.errors import CudnnWarning
 from aimv2_np.kernels.cuda import cudnn as ours
 from aimv2_np.network.attention import attention
+from aimv2_np.network.view import EVERYONE, Mask, Packed
 from tests.kernels.cuda.arrays import assert_within, eps, exact, heads_inside, normal
 from tests.support.cuda_emulator import emulator
 from tests.support.gpu import why_no_gpu
@@ -145,8 +146,9 @@ def run(cupy, inputs, scale=0.25, mask=None):
 
     fake_cupy.launches.clear()
     device = [heads_inside(cupy, x) for x in inputs]
-    y = attention(*device, scale, *([] if mask is None else [cupy.asarray(mask)]))
-    expected = attention.textbook(*map(exact, inputs), scale, mask)
+    here, there = (EVERYONE, EVERYONE) if mask is None else (Mask(mask), Mask(cupy.asarray(mask)))
+    y = attention(*device, scale, there)
+    expected = attention.textbook(*map(exact, inputs), scale, here)
     assert_within(y, expected, 2 * eps(inputs[0].dtype.name) * np.abs(exact(inputs[2])).max())
     return [name.partition("<")[0] for name in fake_cupy.launches]
 
@@ -209,7 +211,7 @@ def test_what_it_is_not_given(cupy, cudnn):
         fake_cupy.launches.clear()
         attention(one, *(cupy.asarray(it) for it in inputs_of()[1:]), 0.25)
         assert len(fake_cupy.launches) == 1
-        module.packed_attention_on_device(*(cupy.asarray(it) for it in inputs_of(queries=7, batch=1)), 0.25, (3, 4))
+        attention(*(cupy.asarray(it) for it in inputs_of(queries=7, batch=1)), 0.25, Packed((3, 4)))
         for capability in ("80", "89"):
             fake_cupy.devices.settings["compute_capability"] = capability
             assert run(cupy, inputs_of()) == OURS
@@ -238,7 +240,7 @@ def test_a_graph_holds_our_kernel(cupy, cudnn):
 def test_a_failure_is_said_once_and_ours_computes(cupy, cudnn, step):
     cudnn.fails_at = step
     with aimv2_np.cudnn_attention():
-        with pytest.warns(ours.CudnnWarning, match=rf"our own kernel does; it says: no engine at {step}"):
+        with pytest.warns(CudnnWarning, match=rf"our own kernel does; it says: no engine at {step}"):
             assert run(cupy, inputs_of()) == OURS
         with warnings.catch_warnings(action="error"):
             assert run(cupy, inputs_of()) == OURS
@@ -250,7 +252,7 @@ def test_a_failure_is_said_once_and_ours_computes(cupy, cudnn, step):
 def test_it_is_not_installed(cupy, cudnn, monkeypatch):
     monkeypatch.setitem(sys.modules, "cudnn", None)
     with aimv2_np.cudnn_attention():
-        with pytest.warns(ours.CudnnWarning, match=r"pip install 'aimv2-np\[cudnn12\]'"):
+        with pytest.warns(CudnnWarning, match=r"pip install 'aimv2-np\[cudnn12\]'"):
             assert run(cupy, inputs_of()) == OURS
         with warnings.catch_warnings(action="error"):
             assert run(cupy, inputs_of()) == OURS

@@ -7,29 +7,23 @@ import numpy as np
 import pytest
 
 from aimv2_np.backends.operation import textbook, watching
-from aimv2_np.backends.stacking import Stacker
 from aimv2_np.kernels.cuda import encoder, graphs
 from aimv2_np.kernels.cuda.gemm import tf32
 from aimv2_np.network.encoder import run_layers
+from aimv2_np.network.view import Mask, Packed
 from aimv2_np.tree.trace import trace
-from tests.kernels.cuda.arrays import DTYPES, eps, exact, normal
+from tests.kernels.cuda.arrays import DTYPES, eps, exact, normal, on_device
 from tests.support.graphs import counted
 from tests.support.models import text_model, vision_model
 
 BIASES = {"qkv_bias": True, "mlp_bias": True}
 
 
-def moved(cupy, tree, dtype="float32", *, stack=True):
-    """The tree on the device, its weights rounded to `dtype`."""
-    stacker = Stacker(tree) if stack else (lambda path, array: array)
-    return tree.map(lambda path, array: stacker(path, cupy.asarray(array.astype(DTYPES[dtype]))))
-
-
 def blocks(cupy, dtype="float32", *, stack=True, make=vision_model, **changes):
     """Layers on the host in float64 with weights rounded to `dtype`, and the same on the device."""
     trunk = make(**changes).encoder
     rounded = trunk.map(lambda path, array: array.astype(DTYPES[dtype]).astype(np.float64))
-    return rounded.layers, moved(cupy, trunk, dtype, stack=stack).layers
+    return rounded.layers, on_device(cupy, trunk, dtype, stack=stack).layers
 
 
 def error(actual, expected):
@@ -66,9 +60,9 @@ def test_masks(cupy, dtype, batches):
     mask = np.tril(np.ones((batches, 1, 7, 7), bool))
     mask[:, :, :, 2] = False
     mask[:, :, :2, 0] = True
-    expected = run_layers.textbook(exact(x), host, mask)
+    expected = run_layers.textbook(exact(x), host, Mask(mask))
     for _ in range(3):
-        result = run_layers(cupy.asarray(x), device, cupy.asarray(mask))
+        result = run_layers(cupy.asarray(x), device, Mask(cupy.asarray(mask)))
         assert error(result, expected) <= 8 * eps(dtype)
 
 
@@ -77,7 +71,7 @@ def test_a_pack_is_its_sequences_one_by_one(cupy, dtype):
     host, device = blocks(cupy, dtype, **BIASES)
     lengths = (9, 1, 70, 4)
     (x,) = normal(0, dtype, (1, sum(lengths), 16))
-    result, start = encoder.run_layers_on_device(cupy.asarray(x), device, None, lengths), 0
+    result, start = run_layers(cupy.asarray(x), device, Packed(lengths)), 0
     for length in lengths:
         n = slice(start, start := start + length)
         assert error(result[:, n], run_layers.textbook(exact(x[:, n]), host)) <= 8 * eps(dtype)
@@ -134,7 +128,7 @@ def test_other_types_and_no_layers_are_the_textbook(cupy):
 
 def test_traced_blocks_are_recorded_one_by_one(cupy):
     _, device = blocks(cupy)
-    tree = moved(cupy, vision_model().encoder)
+    tree = on_device(cupy, vision_model().encoder)
     x = cupy.asarray(normal(0, "float32", (1, 9, 16))[0])
     plain = tree(x)
     with trace(tree, ["layers.0", "layers.1.attention.probs"]) as activations:

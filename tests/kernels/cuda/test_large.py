@@ -14,6 +14,7 @@ from aimv2_np.kernels.cuda.patches import patch_rows
 from aimv2_np.network.attention import attention
 from aimv2_np.network.rms_norm import rms_norm
 from aimv2_np.network.swiglu import gated
+from aimv2_np.network.view import Packed
 from tests.kernels.cuda import test_attention, test_rms_norm
 from tests.kernels.cuda.arrays import assert_within, eps, exact, normal
 from tests.support.cuda_emulator.emulator import first_and_last_blocks
@@ -113,7 +114,7 @@ def test_packed_attention_of_many_pictures(cupy, way):
     dtype, _ = WAYS[way]
     together, (q, k, v) = many_pictures(cupy, dtype)
     rows = [together.reshape(1, -1, 3, HEADS, HEAD)[:, :, i].swapaxes(1, 2) for i in range(3)]
-    y = module.packed_attention_on_device(*rows, HEAD**-0.5, (TOKENS,) * PICTURES)
+    y = attention(*rows, HEAD**-0.5, Packed((TOKENS,) * PICTURES))
     check_last(y[:, -1:, -1:], q[:, :, 256:], k, v)
 
 
@@ -126,7 +127,8 @@ def test_pooling_of_many_pictures(cupy, packed):
     keys, values = (rows[:, :, i].swapaxes(1, 2) for i in (1, 2))
     query = cupy.asarray(q)
     if packed:
-        y = module.pool_packed_on_device(query, keys, values, HEAD**-0.5, (TOKENS,) * PICTURES)
+        view = Packed((TOKENS,) * PICTURES).pooled()
+        y = attention(cupy.broadcast_to(query, (1, HEADS, PICTURES, HEAD)), keys, values, HEAD**-0.5, view)
     else:
         y = attention(cupy.broadcast_to(query, (PICTURES, *q.shape[1:])), keys, values, HEAD**-0.5)
-    check_last(y[-1:, -1:], q[:, -1:], k, v)
+    check_last(y[-1:, -1:, -1:], q[:, -1:], k, v)

@@ -5,8 +5,7 @@ import pytest
 
 from aimv2_np import Aimv2VisionModel, to_numpy
 from aimv2_np.backends.arrays import move
-from aimv2_np.backends.stacking import Stacker
-from tests.kernels.cuda.arrays import DTYPES, eps, exact
+from tests.kernels.cuda.arrays import DTYPES, eps, exact, on_device
 from tests.support.graphs import counted
 from tests.support.models import both_config, both_model, pixels, tokens, vision_config, vision_model
 
@@ -17,11 +16,6 @@ CONFIGS = {
     "gelu": {"vision_config": vision_config(hidden_act="gelu_pytorch_tanh")},
     "128 numbers a head": {"vision_config": vision_config(hidden_size=256)},
 }
-
-
-def on_device(cupy, model, dtype="float32"):
-    stack = Stacker(model)
-    return model.map(lambda path, array: stack(path, cupy.asarray(array.astype(DTYPES[dtype]))))
 
 
 @pytest.mark.parametrize("config", CONFIGS)

@@ -2,9 +2,10 @@
 
 import numpy as np
 
-from aimv2_np.kernels.cuda.attention import packed_attention_on_device, pool_packed_on_device
+from aimv2_np.kernels.cuda.attention import attend
 from aimv2_np.kernels.cuda.positions import interpolate_on_device
 from aimv2_np.network.positions import interpolate_positions
+from aimv2_np.network.view import Packed
 from tests.kernels.cuda.arrays import exact, normal
 
 
@@ -22,8 +23,8 @@ def on_two_streams(cupy, compute):
 def test_lengths_of_a_pack(cupy):
     lengths = (3, 1, 5)
     q, k, v = (cupy.asarray(x) for x in normal(0, "float32", *[(1, 2, sum(lengths), 8)] * 3))
-    on_two_streams(cupy, lambda: packed_attention_on_device(q, k, v, 0.5, lengths))
-    on_two_streams(cupy, lambda: pool_packed_on_device(q[:, :, :1], k, v, 0.5, (4, 5)))
+    on_two_streams(cupy, lambda: attend(q, k, v, 0.5, Packed(lengths)))
+    on_two_streams(cupy, lambda: attend(q[:, :, :2], k, v, 0.5, Packed((4, 5)).pooled()))
 
 
 def test_matrices_of_a_grid(cupy):

@@ -69,7 +69,7 @@ class MemoryPool:
         block = Block(size + 2 * GUARD + ALIGNMENT, np.uint8)  # owns its memory: views of it lead back here
         block.view(np.ndarray)[...] = PATTERN
         block.guard(GUARD + -(block.ctypes.data + GUARD) % ALIGNMENT, size)
-        block.pool, block.written, block.read = self, {}, {}
+        block.pool = self
         live[block.ctypes.data] = block
         self.used += size
         self.held, self.peak = max(self.held, self.used), max(self.peak, self.used)
@@ -121,8 +121,9 @@ class Block(np.ndarray):
     mark = 0
 
     def guard(self, start: int, size: int) -> None:
-        """Mark what lies before and behind the `size` bytes at `start`."""
+        """Use the `size` bytes at `start`, which nobody has written or read yet; mark what lies before and behind."""
         self.start, self.size_in_use, self.mark = start, size, next(_marks)
+        self.written, self.read = {}, {}
         for guard in self._guards():
             guard[...] = self.mark
 
