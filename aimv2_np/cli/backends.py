@@ -1,5 +1,7 @@
 """`aimv2-np info --backends`: what can compute here."""
 
+from typing import Any
+
 from aimv2_np.cli import output
 
 
