@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from aimv2_np.backends.dtypes import FLOATS
 from aimv2_np.cli import output
 from aimv2_np.cli.exit_codes import DIFFERENT, SAME, comparing
 from aimv2_np.cli.options import debug_option
@@ -29,7 +30,7 @@ WIDE = 100  # characters, from which on the table has all its columns
 )
 @click.option(
     "--dtype",
-    type=click.Choice(["float64", "float32", "float16", "bfloat16"]),
+    type=click.Choice(list(FLOATS)),
     help="What OTHER computed in, where its arrays do not show it.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON: equal, first, worst, diagnosis, explanation, ...")
@@ -82,7 +83,7 @@ def _run(
     from aimv2_np import load
     from aimv2_np.comparison import compare
     from aimv2_np.comparison.html import page
-    from aimv2_np.files.files import atomic_write, refuse_existing
+    from aimv2_np.files.atomic import atomic_write, refuse_existing
 
     if html:
         refuse_existing(Path(html), force)  # before anything is computed

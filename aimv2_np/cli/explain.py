@@ -51,7 +51,7 @@ def explain_command(
     aimv2-np explain cat.jpg --text "a cat" "a dog" -o cat.html \\
         --model apple/aimv2-large-patch14-224-lit
     """
-    from aimv2_np.files.files import refuse_existing
+    from aimv2_np.files.atomic import refuse_existing
 
     place = Path(path)
     if place.suffix.lower() not in WRITERS:
@@ -98,7 +98,7 @@ def _write_png(
 def _write_html(
     place: Path, force: bool, name: str, model: Any, processor: Any, image: str, texts: Any, **at: Any
 ) -> None:
-    from aimv2_np.files.files import atomic_write
+    from aimv2_np.files.atomic import atomic_write
     from aimv2_np.viz import explanation_page
 
     made_by = f"{name}, {output.place_of(model)}, {model.dtype}"

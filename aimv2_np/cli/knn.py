@@ -61,7 +61,7 @@ def knn_command(
     aimv2-np knn photos/train photos/test --save features \\
         --model apple/aimv2-large-patch14-224
     """
-    from aimv2_np.files.files import refuse_existing
+    from aimv2_np.files.atomic import refuse_existing
     from aimv2_np.tasks import knn_folders
 
     if plot:

@@ -6,6 +6,8 @@ from typing import Any, TypeVar
 
 import click
 
+from aimv2_np.backends.dtypes import BACKENDS
+
 R = TypeVar("R")
 
 
@@ -31,7 +33,7 @@ _PLACE = (
         help="The CPU, or an NVIDIA GPU.",
     ),
     click.option(
-        "--dtype", type=click.Choice(["float32", "float64", "float16", "bfloat16"]), default="float32",
+        "--dtype", type=click.Choice(BACKENDS["cupy"]), default="float32",
         show_default=True, help="What to compute in; bfloat16 with cupy only.",
     ),
     click.option("--device", metavar="N", type=click.IntRange(0), help="With cupy: which GPU.  [default: 0]"),

@@ -37,7 +37,7 @@ def search_command(
 
     The scores are cosines. All pictures are compared. Texts need projected features, of a two-tower model.
     """
-    from aimv2_np.files.files import refuse_existing
+    from aimv2_np.files.atomic import refuse_existing
     from aimv2_np.tasks import draw_sheet, embed_query, open_features, save_sheet, search
 
     if sheet:

@@ -6,13 +6,15 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, Unpack
 
 from aimv2_np.config.fields import found
 from aimv2_np.errors import CheckpointError, plain
-from aimv2_np.files.files import make_folder, read_json, write_json
+from aimv2_np.files.atomic import make_folder
+from aimv2_np.files.hub import HubOptions
+from aimv2_np.files.json import read_json, write_json
+from aimv2_np.files.locate import CONFIG_FILE, check_link, resolve
 
-CONFIG_FILE = "config.json"
 MAX_BYTES = 2**17  # of the file, which is copied several times on its way to a model
 
 
@@ -65,23 +67,13 @@ class Config:
         return {"model_type": self.model_type, **fields, **copy.deepcopy(self.extra)}
 
     @classmethod
-    def from_pretrained(
-        cls,
-        path_or_hub_id: str | os.PathLike[str],
-        *,
-        revision: str | None = None,
-        cache_dir: str | os.PathLike[str] | None = None,
-        token: str | bool | None = None,
-        local_files_only: bool = False,
-    ) -> Self:
+    def from_pretrained(cls, path_or_hub_id: str | os.PathLike[str], **options: Unpack[HubOptions]) -> Self:
         """The configuration in the `config.json` of a folder or of a repository on the hub.
 
         A tower's configuration is taken out of the one of a two-tower model. Raises FileNotFoundError when there is
         no such file and CheckpointError (a ValueError) naming the file when it does not hold such a configuration.
         """
-        values = read_config(
-            path_or_hub_id, revision=revision, cache_dir=cache_dir, token=token, local_files_only=local_files_only
-        )
+        values = read_config(path_or_hub_id, **options)
         with naming_file(path_or_hub_id):
             return cls.from_dict(values)
 
@@ -137,14 +129,12 @@ def check_mapping(values: object, name: str = "the configuration") -> None:
         raise ValueError(f"{name} " + found(values, "a dictionary with strings as keys"))
 
 
-def read_config(path_or_hub_id: str | os.PathLike[str], **hub_options: Any) -> dict[str, Any]:
-    """The `config.json` of a folder or of a repository on the hub, as a dictionary (options as `locate.resolve`).
+def read_config(path_or_hub_id: str | os.PathLike[str], **options: Unpack[HubOptions]) -> dict[str, Any]:
+    """The `config.json` of a folder or of a repository on the hub, as a dictionary.
 
-    Raises what that and `read_json` raise, and CheckpointError for a link that leads out of the folder.
+    Raises what `locate.resolve` and `read_json` raise, and CheckpointError for a link that leads out of the folder.
     """
-    from aimv2_np.files.locate import check_link, resolve
-
-    folder = resolve(path_or_hub_id, files=(CONFIG_FILE,), **hub_options)
+    folder = resolve(path_or_hub_id, files=(CONFIG_FILE,), **options)
     path = folder / CONFIG_FILE
     check_link(path, folder)
     if not path.exists():

@@ -9,12 +9,14 @@ numbers these are.
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, Final, Self
+from typing import Any, Final, Self, Unpack
 
 import numpy as np
 
 from aimv2_np.errors import CheckpointError, quoted
-from aimv2_np.files.files import make_folder, read_json, refuse_existing, write_json
+from aimv2_np.files.atomic import make_folder, refuse_existing
+from aimv2_np.files.hub import HubOptions
+from aimv2_np.files.json import read_json, write_json
 from aimv2_np.files.locate import IMAGE_PROCESSOR_FILES, check_link, resolve
 from aimv2_np.processing import settings
 from aimv2_np.processing.loading import load_pixels
@@ -209,15 +211,7 @@ class Aimv2ImageProcessor:
         return dict(self.extra) | plain | {"image_processor_type": "CLIPImageProcessor"}
 
     @classmethod
-    def from_pretrained(
-        cls,
-        path_or_hub_id: str | os.PathLike[str],
-        *,
-        revision: str | None = None,
-        cache_dir: str | os.PathLike[str] | None = None,
-        token: str | bool | None = None,
-        local_files_only: bool = False,
-    ) -> Self:
+    def from_pretrained(cls, path_or_hub_id: str | os.PathLike[str], **options: Unpack[HubOptions]) -> Self:
         """From a folder or a hub id: the image processor within `processor_config.json`, or else
         `preprocessor_config.json` (the order of Transformers).
 
@@ -225,14 +219,7 @@ class Aimv2ImageProcessor:
             FileNotFoundError: neither file is there.
             CheckpointError: a file that is not JSON or does not describe CLIP's image processor.
         """
-        folder = resolve(
-            path_or_hub_id,
-            revision=revision,
-            cache_dir=cache_dir,
-            token=token,
-            local_files_only=local_files_only,
-            files=IMAGE_PROCESSOR_FILES,
-        )
+        folder = resolve(path_or_hub_id, files=IMAGE_PROCESSOR_FILES, **options)
         together, alone = (folder / name for name in IMAGE_FILES)
         for path in (together, alone):
             check_link(path, folder)

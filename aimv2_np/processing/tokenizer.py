@@ -10,12 +10,14 @@ tokenizer may serve many threads.
 import os
 import warnings
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self, Unpack
 
 import numpy as np
 
 from aimv2_np.errors import CheckpointError, quoted
-from aimv2_np.files.files import atomic_write, make_folder, refuse_existing, write_json
+from aimv2_np.files.atomic import atomic_write, make_folder, refuse_existing
+from aimv2_np.files.hub import HubOptions
+from aimv2_np.files.json import write_json
 from aimv2_np.files.locate import TOKENIZER_FILES, resolve
 from aimv2_np.processing.tokenizer_files import (
     CLIP_TOKENS,
@@ -159,29 +161,14 @@ class Aimv2Tokenizer:
         return f"Aimv2Tokenizer({len(self)} tokens, model_max_length={limit}, pad={pad})"
 
     @classmethod
-    def from_pretrained(
-        cls,
-        path_or_hub_id: str | os.PathLike[str],
-        *,
-        revision: str | None = None,
-        cache_dir: str | os.PathLike[str] | None = None,
-        token: str | bool | None = None,
-        local_files_only: bool = False,
-    ) -> Self:
+    def from_pretrained(cls, path_or_hub_id: str | os.PathLike[str], **options: Unpack[HubOptions]) -> Self:
         """From a folder or a hub id: `tokenizer.json`, or `vocab.json` with `merges.txt`.
 
         Raises:
             FileNotFoundError: the files are not there.
             CheckpointError: they are damaged or make no sense.
         """
-        folder = resolve(
-            path_or_hub_id,
-            revision=revision,
-            cache_dir=cache_dir,
-            token=token,
-            local_files_only=local_files_only,
-            files=TOKENIZER_FILES,
-        )
+        folder = resolve(path_or_hub_id, files=TOKENIZER_FILES, **options)
         return cls(*read_tokenizer(folder))
 
     def save_pretrained(self, folder: str | os.PathLike[str], *, overwrite: bool = False) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from aimv2_np.errors import CheckpointError, plain, quoted
-from aimv2_np.files.files import read_json, telling_cache
+from aimv2_np.files.json import read_json, telling_cache
 from aimv2_np.files.locate import check_link
 
 if TYPE_CHECKING:

@@ -16,13 +16,14 @@ from typing import Any, Self
 import numpy as np
 
 from aimv2_np.backends.arrays import to_numpy
-from aimv2_np.files.files import atomic_write, refuse_existing
+from aimv2_np.backends.dtypes import BITS, CODES
+from aimv2_np.files.atomic import atomic_write, refuse_existing
 from aimv2_np.recording.recording import ACTIVATIONS, FORMAT, INPUTS, TABLES
 from aimv2_np.recording.slices import parse_slice
 from aimv2_np.recording.statistics import NDArray, Statistics, summarize
 from aimv2_np.shapes import Array
-from aimv2_np.storage.formats.header import BITS, METADATA
-from aimv2_np.storage.save import DTYPES, encode_header, write_array
+from aimv2_np.storage.formats.header import METADATA, encode_header
+from aimv2_np.storage.formats.safetensors_writer import write_array
 
 PIECE = 2**24  # bytes copied at a time
 SMALL_INPUT = 2**14  # bytes: a recording of statistics holds inputs up to this size only
@@ -128,11 +129,11 @@ class RecordingWriter:
         return values
 
     def _append(self, name: str, values: NDArray) -> None:
-        if values.dtype.name not in DTYPES:
-            raise ValueError(f"{name} has the dtype {values.dtype}; expected one of {', '.join(DTYPES)}")
+        if values.dtype.name not in CODES:
+            raise ValueError(f"{name} has the dtype {values.dtype}; expected one of {', '.join(CODES)}")
         offset = self._data.seek(0, os.SEEK_END)
         write_array(self._data, values)
-        self._places[name] = (DTYPES[values.dtype.name], values.shape, offset, values.nbytes)
+        self._places[name] = (CODES[values.dtype.name], values.shape, offset, values.nbytes)
 
     def _finish(self) -> None:
         if self._statistics:

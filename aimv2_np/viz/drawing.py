@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from aimv2_np.files.files import atomic_write
+from aimv2_np.files.atomic import atomic_write
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

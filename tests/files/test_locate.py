@@ -19,7 +19,7 @@ from huggingface_hub.errors import (
 from safetensors.numpy import save
 
 from aimv2_np.config import Aimv2VisionConfig
-from aimv2_np.files.locate import CONFIG_FILES, PROCESSOR_FILES, resolve
+from aimv2_np.files.locate import CONFIG_FILE, PROCESSOR_FILES, resolve
 from aimv2_np.storage import open_checkpoint
 from tests.support.hub_server import COMMIT, Repository, redirect, serve
 
@@ -62,7 +62,7 @@ def test_a_processor_needs_its_small_files_only(hub, tmp_path):
 
 def test_a_configuration_comes_from_the_hub_alone(hub, tmp_path):
     assert Aimv2VisionConfig.from_pretrained(NAME, cache_dir=tmp_path).hidden_size == 64
-    assert names(resolve(NAME, cache_dir=tmp_path, files=CONFIG_FILES)) == ["config.json"]
+    assert names(resolve(NAME, cache_dir=tmp_path, files=(CONFIG_FILE,))) == ["config.json"]
 
 
 def test_shards_are_fetched_with_their_index(hub, tmp_path):

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from safetensors import safe_open
 from safetensors.numpy import load_file
 
+from aimv2_np.backends.arrays import dtype_of
+from aimv2_np.backends.dtypes import CODES
 from aimv2_np.storage import open_checkpoint, save_checkpoint, save_safetensors
-from aimv2_np.storage.save import DTYPES
 
 OLD = {"a": np.zeros((2, 3), "f4"), "b": np.zeros(4, "f4"), "c": np.zeros(5, "f4")}
 NEW = {name: values + 1 for name, values in OLD.items()}
@@ -35,13 +36,13 @@ def content(folder):
 @given(
     shapes=st.dictionaries(
         st.text(min_size=1, max_size=6).filter(lambda name: name != "__metadata__"),
-        st.tuples(st.sampled_from(sorted(DTYPES)), st.lists(st.integers(0, 3), max_size=3)),
+        st.tuples(st.sampled_from(sorted(CODES)), st.lists(st.integers(0, 3), max_size=3)),
         max_size=6,
     )
 )
 def test_the_library_reads_what_is_written(tmp_path_factory, shapes):
     path = tmp_path_factory.mktemp("x") / "x.safetensors"
-    state = {name: np.asarray(np.arange(np.prod(shape, dtype=int)).reshape(shape).astype(dtype))
+    state = {name: np.asarray(np.arange(np.prod(shape, dtype=int)).reshape(shape).astype(dtype_of(dtype)))
              for name, (dtype, shape) in shapes.items()}  # fmt: skip
     save_safetensors(path, state)
     with safe_open(path, "np") as file:
@@ -84,10 +85,10 @@ def test_every_tensor_is_aligned(tmp_path, length):
     [
         ({"x": np.zeros(2, "c8")}, "x has the dtype complex64"),
         ({"x": np.zeros(2, "O")}, "x has the dtype object"),
-        ({"__metadata__": np.zeros(2)}, "cannot be the name of a tensor"),
-        ({"": np.zeros(2)}, "cannot be the name of a tensor"),
-        ({3: np.zeros(2)}, "cannot be the name of a tensor"),
-        ({"\ud800": np.zeros(2)}, "cannot be the name of a tensor"),
+        ({"__metadata__": np.zeros(2)}, "the name of a tensor is"),
+        ({"": np.zeros(2)}, "the name of a tensor is"),
+        ({3: np.zeros(2)}, "the name of a tensor is"),
+        ({"\ud800": np.zeros(2)}, "the name of a tensor is"),
         ({"x": np.zeros((1,) * 33)}, "x has 33 dimensions"),
     ],
 )

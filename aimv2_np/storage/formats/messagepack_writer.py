@@ -4,12 +4,12 @@ import os
 from collections.abc import Mapping
 from typing import Any, BinaryIO
 
-from aimv2_np.files.files import atomic_write
+from aimv2_np.backends.dtypes import NAMES
+from aimv2_np.files.atomic import atomic_write
 from aimv2_np.storage.formats.lazy import Lazy
-from aimv2_np.storage.formats.messagepack import DTYPES
+from aimv2_np.storage.formats.safetensors_writer import write_array
 
 CHUNK = 2**30  # bytes; Flax splits what is larger
-NAMES = {code: name for name, code in DTYPES.items()}
 # Kind → (the length or value must be below, first byte), shortest form first.
 FORMS: dict[str, tuple[tuple[int, int], ...]] = {
     "map": ((16, 0x80), (2**16, 0xDE), (2**32, 0xDF)),
@@ -63,8 +63,7 @@ def _write_array(file: BinaryIO, tensor: Lazy) -> None:
     length = len(before) + tensor.nbytes
     fixed = FIXED_EXTENSIONS.get(length)
     file.write((bytes([fixed]) if fixed else head("extension", length)) + b"\1" + before)
-    if tensor.nbytes:
-        file.write(tensor.raw().data)
+    write_array(file, tensor)
 
 
 def head(kind: str, value: int) -> bytes:

@@ -50,9 +50,9 @@ def _apple_or_mlx(checkpoint: Tensors, channels: int) -> Layout:
 def _patches(layout: Layout, shapes: Mapping[str, Shape]) -> Shape | None:
     """The shape of the convolution as ours, (D, C, P, P), if it is what this layout says; None when there is none."""
     for name, shape in shapes.items():
-        places = layout.places(name)
+        parts = layout.parts(name)
         for ours in (PATCHES, VISION + PATCHES):
-            if ours in places and len(shape) == 4:
-                axes = places[ours].form.axes or (0, 1, 2, 3)
+            if ours in parts and len(shape) == 4:
+                axes = parts[ours].form.axes or (0, 1, 2, 3)
                 return tuple(shape[axes.index(axis)] for axis in range(4))
     return None

@@ -2,6 +2,9 @@
 
 from aimv2_np.storage.layouts.table import LEAD, Form, Layout, Row
 
+# Apple's files have the running statistics of a norm that no released network uses, and its loader asks for them.
+STATISTICS = {"batch_stats/head/bn/mean": 0.0, "batch_stats/head/bn/var": 1.0}
+
 KERNEL = Form((1, 0))  # (out, in) → (in, out); q, k and v are stacked along the output
 CONVOLUTION = Form((2, 3, 1, 0))  # (D, C, P, P) → (P, P, C, D)
 

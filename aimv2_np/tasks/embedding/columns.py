@@ -7,8 +7,9 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from aimv2_np.storage.formats.header import METADATA
-from aimv2_np.storage.save import DTYPES, encode_header, write_array
+from aimv2_np.backends.dtypes import CODES
+from aimv2_np.storage.formats.header import METADATA, encode_header
+from aimv2_np.storage.formats.safetensors_writer import write_array
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ def write_safetensors(file: BinaryIO, columns: Sequence[Column], metadata: Mappi
     for column in ordered:
         start, end = end, end + column.nbytes
         offsets = [start, end]
-        header[column.name] = {"dtype": DTYPES[column.dtype.name], "shape": column.shape, "data_offsets": offsets}
+        header[column.name] = {"dtype": CODES[column.dtype.name], "shape": column.shape, "data_offsets": offsets}
     text = encode_header(header)
     file.write(len(text).to_bytes(8, "little") + text)
     for column in ordered:

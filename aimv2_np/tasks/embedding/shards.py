@@ -22,7 +22,7 @@ from typing import Any, Final
 from numpy.typing import NDArray
 
 from aimv2_np.errors import CheckpointError
-from aimv2_np.files.files import make_folder
+from aimv2_np.files.atomic import make_folder
 from aimv2_np.storage import SafetensorsFile, save_safetensors
 from aimv2_np.tasks.embedding.lock import lock
 

@@ -1,4 +1,4 @@
-"""aimv2_np/storage/formats/dtypes.py"""
+"""aimv2_np/storage/formats/casting.py"""
 
 import math
 import struct
@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aimv2_np.errors import CheckpointError
-from aimv2_np.storage.formats.dtypes import PIECE, convert, is_finite
+from aimv2_np.storage.formats.casting import PIECE, convert, is_finite
 
 ALL_BITS = np.arange(2**16, dtype=np.uint16)
 
