@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self, Unpack
 
 from aimv2_np.config.base import Config, check_mapping, naming_file, read_config
-from aimv2_np.config.fields import found, integer, number
+from aimv2_np.config.fields import integer, number
 from aimv2_np.config.towers import Aimv2TextConfig, Aimv2VisionConfig
+from aimv2_np.errors import mismatch
 from aimv2_np.files.hub import HubOptions
 
 TOWERS: tuple[type[Aimv2VisionConfig], type[Aimv2TextConfig]] = (Aimv2VisionConfig, Aimv2TextConfig)
@@ -33,7 +34,7 @@ class Aimv2Config(Config):
         """The towers are configurations already; dictionaries go through `from_dict`."""
         for tower in TOWERS:
             if not isinstance(value := getattr(self, tower.key), tower):
-                raise ValueError(f"{tower.key} " + found(value, f"an {tower.__name__}"))
+                raise ValueError(f"{tower.key} " + mismatch(value, f"an {tower.__name__}"))
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
@@ -65,7 +66,7 @@ def kind_of(values: Mapping[str, Any]) -> type[Aimv2Config] | type[Aimv2VisionCo
         if model_type == tower.model_type:
             return tower
     if model_type not in (None, "", Aimv2Config.model_type):
-        raise ValueError("model_type " + found(model_type, "'aimv2', 'aimv2_vision_model' or 'aimv2_text_model'"))
+        raise ValueError("model_type " + mismatch(model_type, "'aimv2', 'aimv2_vision_model' or 'aimv2_text_model'"))
     if "vision_config" in values or "text_config" in values:
         return Aimv2Config
     for tower in TOWERS:

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self, Unpack
 
-from aimv2_np.config.fields import found
-from aimv2_np.errors import CheckpointError, plain
+from aimv2_np.config.fields import check_fields
+from aimv2_np.errors import CheckpointError, mismatch, plain
 from aimv2_np.files.atomic import make_folder
 from aimv2_np.files.hub import HubOptions
 from aimv2_np.files.json import read_json, write_json
@@ -32,13 +32,7 @@ class Config:
     extra: dict[str, Any] = field(default_factory=dict, compare=False, repr=False, kw_only=True)
 
     def __post_init__(self) -> None:
-        for item in dataclasses.fields(self):
-            if "check" in item.metadata:
-                try:
-                    value = item.metadata["check"](getattr(self, item.name))
-                except ValueError as error:
-                    raise ValueError(f"{item.name} {error}") from None
-                object.__setattr__(self, item.name, value)
+        check_fields(self)
         self._check_extra()
         self.check()
 
@@ -112,11 +106,11 @@ class Config:
         # Older files say "aimv2" for a single tower too, and nothing at all in the towers of a two-tower file.
         if found_type not in (None, "", "aimv2", cls.model_type):
             advice = "; aimv2_np.load takes the class that fits" if str(found_type).startswith("aimv2") else ""
-            raise ValueError("model_type " + found(found_type, repr(cls.model_type)) + advice)
+            raise ValueError("model_type " + mismatch(found_type, repr(cls.model_type)) + advice)
 
     def _check_extra(self) -> None:
         if not isinstance(self.extra, dict):
-            raise ValueError("extra " + found(self.extra, "a dictionary of the keys that are not fields"))
+            raise ValueError("extra " + mismatch(self.extra, "a dictionary of the keys that are not fields"))
         object.__setattr__(self, "extra", copy.deepcopy(self.extra))
         clash = sorted(plain(key) for key in self.extra if key in self.field_names() or key == "model_type")
         if clash:
@@ -126,7 +120,7 @@ class Config:
 def check_mapping(values: object, name: str = "the configuration") -> None:
     """ValueError, beginning with `name`, unless `values` is a dictionary with strings as keys."""
     if not isinstance(values, Mapping) or not all(isinstance(key, str) for key in values):
-        raise ValueError(f"{name} " + found(values, "a dictionary with strings as keys"))
+        raise ValueError(f"{name} " + mismatch(values, "a dictionary with strings as keys"))
 
 
 def read_config(path_or_hub_id: str | os.PathLike[str], **options: Unpack[HubOptions]) -> dict[str, Any]:

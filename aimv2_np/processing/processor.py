@@ -54,7 +54,7 @@ class Aimv2Processor:
                 tokenizer and the image processor raise.
         """
         if images is None and text is None:
-            raise ValueError("found neither text nor images, expected at least one of them")
+            raise ValueError("there are neither text nor images; expected at least one of them")
         result: dict[str, Any] = {}
         if text is not None:
             if self.tokenizer is None:
@@ -69,10 +69,12 @@ class Aimv2Processor:
             )
         if images is not None:
             if self.image_processor is None:
-                raise ValueError("found images, but this processor has no image processor: its checkpoint has none")
+                raise ValueError(
+                    "this processor has no image processor, as its checkpoint has none; expected text alone"
+                )
             result |= self.image_processor(images, return_tensors=return_tensors, **image_options)
         elif image_options:
-            raise TypeError(f"found {sorted(image_options)} without images; see the arguments of Aimv2Tokenizer")
+            raise TypeError(f"there are {sorted(image_options)} without images; expected arguments of Aimv2Tokenizer")
         return result
 
     def decode(self, ids: Any, skip_special_tokens: bool = False) -> str:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Self, Unpack
 
 import numpy as np
 
-from aimv2_np.errors import CheckpointError, quoted
+from aimv2_np.errors import CheckpointError, mismatch, quoted
 from aimv2_np.files.atomic import atomic_write, make_folder, refuse_existing
 from aimv2_np.files.hub import HubOptions
 from aimv2_np.files.json import write_json
@@ -99,7 +99,7 @@ class Aimv2Tokenizer:
             TypeError: what is not a string or a list of strings.
         """
         if return_tensors not in (None, "np"):
-            raise ValueError(f"found return_tensors={return_tensors!r}, expected 'np': the results are NumPy arrays")
+            raise ValueError("return_tensors " + mismatch(return_tensors, "'np': the results are NumPy arrays"))
         to = _choice(_PADDING, padding, "padding")
         limit = self._limit(max_length, "truncation") if _choice(_TRUNCATION, truncation, "truncation") else None
         rows = self._rows(_as_list(text), add_special_tokens, limit)
@@ -119,7 +119,7 @@ class Aimv2Tokenizer:
     ) -> list[int]:
         """The ids of one caption."""
         if not isinstance(text, str):
-            raise TypeError(f"found a {type(text).__name__}, expected one string; call the tokenizer for a list")
+            raise TypeError(f"text is a {type(text).__name__}; expected one string: call the tokenizer for a list")
         limit = self._limit(max_length, "truncation") if _choice(_TRUNCATION, truncation, "truncation") else None
         return self._rows([text], add_special_tokens, limit)[0]
 
@@ -132,11 +132,11 @@ class Aimv2Tokenizer:
         numbers = np.atleast_1d(np.asarray(ids if isinstance(ids, int | np.ndarray) else list(ids)))
         if numbers.ndim != 1 or (numbers.size and numbers.dtype.kind not in "ui"):
             raise ValueError(
-                f"found ids of shape {numbers.shape} and type {numbers.dtype}, expected one row of integers; "
+                f"ids has the shape {numbers.shape} and the dtype {numbers.dtype}; expected one row of integers: "
                 "batch_decode takes several rows"
             )
         if numbers.size and not 0 <= numbers.min() <= numbers.max() < 2**32:
-            raise ValueError(f"found ids from {numbers.min()} to {numbers.max()}, expected token ids, 0 or more")
+            raise ValueError(f"ids has numbers from {numbers.min()} to {numbers.max()}; expected token ids, 0 or more")
         with guarded("decoding"):
             text: str = self.backend.decode(numbers.astype(np.int64).tolist(), skip_special_tokens=skip_special_tokens)
         # The byte decoder does not know the mark that CLIP's merges put at the end of a word.
@@ -197,10 +197,10 @@ class Aimv2Tokenizer:
     def _rows(self, texts: list[str], add_special_tokens: bool, limit: int | None) -> list[list[int]]:
         for index, text in enumerate(texts):
             if any("\ud800" <= letter <= "\udfff" for letter in text):
-                raise ValueError(f"text {index} holds half a surrogate pair, expected valid Unicode; decode it again")
+                raise ValueError(f"text {index} holds half a surrogate pair; expected valid Unicode: decode it again")
         specials = self.backend.num_special_tokens_to_add(False) if add_special_tokens else 0
         if limit is not None and limit < specials:
-            raise ValueError(f"found max_length={limit}, expected room for the {specials} special tokens")
+            raise ValueError(f"max_length is {limit}; expected room for the {specials} special tokens")
         with guarded("encoding"):
             encodings = self.backend.encode_batch(texts, add_special_tokens=False)
             if limit is not None:
@@ -215,7 +215,7 @@ class Aimv2Tokenizer:
         if limit is None:
             raise ValueError(f"{what} needs a length and the tokenizer's files name none; pass max_length")
         if not isinstance(limit, int) or isinstance(limit, bool) or not 1 <= limit < _NO_LIMIT:
-            raise ValueError(f"found max_length={limit!r}, expected a whole number of tokens, 1 to {_NO_LIMIT - 1}")
+            raise ValueError("max_length " + mismatch(limit, f"a whole number of tokens, 1 to {_NO_LIMIT - 1}"))
         return limit
 
     def _warn_if_long(self, rows: list[list[int]]) -> None:
@@ -231,7 +231,7 @@ class Aimv2Tokenizer:
         lengths = [max(len(row), length) for row in rows]
         if min(lengths) != max(lengths):
             raise ValueError(
-                f"found texts of {min(lengths)} to {max(lengths)} tokens, expected one length for one array; "
+                f"the texts have {min(lengths)} to {max(lengths)} tokens; expected one length for one array: "
                 f"pass {'truncation=True' if length else 'padding=True'}"
             )
         fill = self.pad_token_id
@@ -247,19 +247,19 @@ class Aimv2Tokenizer:
 
 def _as_list(text: str | Iterable[str]) -> list[str]:
     if not isinstance(text, Iterable) or isinstance(text, bytes | Mapping):
-        raise TypeError(f"found a {type(text).__name__} for text, expected a string or a list of strings")
+        raise TypeError(f"text is a {type(text).__name__}; expected a string or a list of strings")
     texts = [text] if isinstance(text, str) else list(text)
     for index, one in enumerate(texts):
         if not isinstance(one, str):
-            raise TypeError(f"found a {type(one).__name__} for text {index}, expected a string")
+            raise TypeError(f"text {index} is a {type(one).__name__}; expected a string")
     if not texts:
-        raise ValueError("found an empty list of texts, expected at least one")
+        raise ValueError("the list of texts is empty; expected at least one")
     return texts
 
 
 def _choice(table: Mapping[Any, Any], value: Any, name: str) -> Any:
     if not isinstance(value, bool | str) or value not in table:
-        raise ValueError(f"found {name}={value!r}, expected one of {list(table)}")
+        raise ValueError(f"{name} {mismatch(value, f'one of {list(table)}')}")
     return table[value]
 
 
@@ -267,12 +267,12 @@ def _positions(value: Any) -> int | None:
     if value is None or (isinstance(value, int | float) and value >= _NO_LIMIT):
         return None
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise CheckpointError(f"found model_max_length={quoted(value)} in tokenizer_config.json, expected 1 or more")
+        raise CheckpointError(f"model_max_length in tokenizer_config.json {mismatch(value, '1 or more')}")
     return value
 
 
 def _side(settings: Mapping[str, Any], name: str) -> str:
     side = settings.get(name) or "right"
     if side not in ("right", "left"):
-        raise CheckpointError(f"found {name}={quoted(side)} in tokenizer_config.json, expected 'right' or 'left'")
+        raise CheckpointError(f"{name} in tokenizer_config.json " + mismatch(side, "'right' or 'left'"))
     return str(side)

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from aimv2_np.errors import CheckpointError, plain, quoted
+from aimv2_np.errors import CheckpointError, mismatch, plain, quoted
 from aimv2_np.files.json import read_json, telling_cache
 from aimv2_np.files.locate import check_link
 
@@ -107,7 +107,7 @@ def special_token(settings: Mapping[str, Any], name: str) -> str | None:
     value = settings.get(name)
     text = value.get("content") if isinstance(value, Mapping) else value
     if text is not None and (not isinstance(text, str) or not text):
-        raise CheckpointError(f"found {name}={quoted(value)} in the tokenizer's files, expected the text of a token")
+        raise CheckpointError(f"{name} in the tokenizer's files {mismatch(value, 'the text of a token')}")
     return text
 
 
@@ -157,7 +157,7 @@ def _add_missing(tokenizer: "Tokenizer", settings: Mapping[str, Any]) -> None:
     CLIP's own names are assumed only where the vocabulary has them. What `tokenizer.json` says about a token stands."""
     listed = settings.get("added_tokens_decoder") or {}
     if not isinstance(listed, Mapping) or not all(isinstance(token, Mapping) for token in listed.values()):
-        raise CheckpointError("found added_tokens_decoder that is no table of tokens in tokenizer_config.json")
+        raise CheckpointError("added_tokens_decoder in tokenizer_config.json " + mismatch(listed, "a table of tokens"))
     wanted = [listed[key] for key in sorted(listed, key=int)]
     for name in SPECIAL_NAMES:
         default = CLIP_TOKENS[name] if tokenizer.token_to_id(CLIP_TOKENS[name]) is not None else None
@@ -194,4 +194,4 @@ def _read_text(path: Path) -> str:
 def _check_bytes(path: Path) -> None:
     size, most = path.stat().st_size, MAX_BYTES[path.name]
     if size > most:
-        raise CheckpointError(f"{path} has {size:,} bytes, expected at most {most:,}; this is no tokenizer of CLIP's")
+        raise CheckpointError(f"{path} has {size:,} bytes; expected at most {most:,}: this is no tokenizer of CLIP's")

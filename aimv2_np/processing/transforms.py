@@ -38,8 +38,8 @@ def resized_shape(height: int, width: int, size: Mapping[str, int]) -> tuple[int
         wanted = (size["height"], size["width"])
     else:
         raise ValueError(
-            f"cannot resize to size={dict(size)}; expected shortest_edge, shortest_edge and longest_edge, "
-            "max_height and max_width, or height and width"
+            f"size is {dict(size)}; expected shortest_edge, shortest_edge and longest_edge, max_height and max_width, "
+            "or height and width"
         )
     shape = max(1, wanted[0]), max(1, wanted[1])
     what = f"the {width} x {height} picture, once resized,"
@@ -110,8 +110,8 @@ def are_fractions(pixels: Pixels) -> bool:
         if highest <= 1:
             return True
     raise ValueError(
-        f"found numbers from {lowest:g} to {highest:g}, expected whole numbers of 0 to 255 or fractions of 0 to 1; "
-        "convert the array to uint8"
+        f"the array holds {lowest:g} to {highest:g}; expected whole numbers of 0 to 255 or fractions of 0 to 1: "
+        "convert it to uint8"
     )
 
 
@@ -120,8 +120,8 @@ def check_whole_numbers(pixels: Pixels, factor: float) -> None:
     lowest, highest = sorted((float(pixels.min()) * factor, float(pixels.max()) * factor))
     if lowest < 0 or highest > 1 + 1e-6:
         raise ValueError(
-            f"found {pixels.dtype} from {pixels.min()} to {pixels.max()}, which rescale_factor={factor:g} takes to "
-            f"{lowest:g} to {highest:g}, expected 0 to 1; scale it to uint8, or set rescale_factor"
+            f"the array holds {pixels.min()} to {pixels.max()}, which rescale_factor={factor:g} takes to {lowest:g} "
+            f"to {highest:g}; expected 0 to 1: scale it to uint8, or set rescale_factor"
         )
 
 

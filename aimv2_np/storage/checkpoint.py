@@ -192,8 +192,8 @@ def _no_weights(folder: Path) -> Exception:
             "AutoModel.from_pretrained(folder).save_pretrained(new_folder), or with safetensors.torch.save_file"
         )
     return FileNotFoundError(
-        f"{folder} holds no weights: looked for {SINGLE}, {INDEX}, {' and '.join(OTHERS)}, "
-        f"found {first_ten(names) or 'nothing'}"
+        f"{folder} holds no weights (it has {first_ten(names) or 'nothing'}); expected {SINGLE}, {INDEX}, "
+        f"{' or '.join(OTHERS)}"
     )
 
 

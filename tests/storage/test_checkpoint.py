@@ -171,11 +171,11 @@ def test_pickles_beside_weights_do_no_harm(tmp_path):
 
 
 def test_no_weights_says_what_was_looked_for_and_found(tmp_path):
-    wanted = r"looked for model\.safetensors, .*index\.json, mlx_model\.\w+ and flax_model\.msgpack, found nothing"
+    wanted = r"has nothing\); expected model\.safetensors, .*index\.json, mlx_model\.\w+ or flax_model\.msgpack"
     with pytest.raises(FileNotFoundError, match=wanted):
         open_checkpoint(tmp_path)
     (tmp_path / "readme.txt").write_bytes(b"")
-    with pytest.raises(FileNotFoundError, match=r"found readme\.txt"):
+    with pytest.raises(FileNotFoundError, match=r"it has readme\.txt"):
         open_checkpoint(tmp_path)
 
 

@@ -118,9 +118,7 @@ def test_any_bytes_in_any_dtype_are_an_array_or_one_error(tmp_path_factory, tens
 @given(
     tensors=st.dictionaries(
         st.text(min_size=1, max_size=6).filter(lambda name: name != "__metadata__"),
-        st.tuples(
-            st.sampled_from([name for name in CODES if name != "bfloat16"]), array_shapes(min_dims=0, min_side=0)
-        ),
+        st.tuples(st.sampled_from(sorted(CODES.keys() - {"bfloat16"})), array_shapes(min_dims=0, min_side=0)),
         max_size=5,
     ),
     metadata=st.dictionaries(st.text(max_size=5), st.text(max_size=5), max_size=3),
@@ -135,7 +133,7 @@ def test_mapped_arrays_are_what_the_library_reads(tmp_path_factory, tensors, met
         content = bytes(byte & 1 for byte in content) if dtype == "bool" else content
         state[name] = np.frombuffer(content, dtype).reshape(shape)
     path = tmp_path_factory.mktemp("x") / "x.safetensors"
-    save_file(state, path, metadata)
+    save_file(state, path, metadata or None)
     ours, theirs = SafetensorsFile(path), load_file(path)
     with safe_open(path, "np") as file:
         assert ours.metadata == (file.metadata() or {})
