@@ -47,7 +47,7 @@ def as_size(value: Any, *, square: bool = False) -> dict[str, int]:
         choices = "; ".join(", ".join(sorted(keys)) for keys in _SIZE_KEYS)
         raise ValueError(f"has the keys {quoted(list(given))}; expected one of: {choices}")
     for key, pixels in given.items():
-        if isinstance(pixels, bool) or not isinstance(pixels, Integral) or not 1 <= pixels <= MAX_PIXELS:
+        if isinstance(pixels, bool) or not isinstance(pixels, Integral) or not 1 <= int(pixels) <= MAX_PIXELS:
             raise ValueError(f"has the {key} {quoted(pixels)}; expected a whole number of pixels, 1 or more")
     return {key: int(pixels) for key, pixels in given.items()}
 

@@ -3,8 +3,8 @@
     "A photo of a cat." → lower case → words → bytes → merges → <|startoftext|> a photo of a cat . <|endoftext|>
 
 Byte-pair encoding (Sennrich et al. 2016, arXiv:1508.07909) over bytes, with CLIP's vocabulary of 49408 tokens in the
-released checkpoints. The work is done by the `tokenizers` library; padding is done here, in NumPy, so that one
-tokenizer may serve many threads.
+released checkpoints. The work is done by the `tokenizers` library; each text is cut and padded by itself, which leaves
+the shared tokenizer as it is, so that one may serve many threads.
 """
 
 import os
@@ -26,9 +26,10 @@ from aimv2_np.processing.tokenizer_files import (
     read_tokenizer,
     special_token,
 )
+from aimv2_np.shapes import NDArray
 
 if TYPE_CHECKING:
-    from tokenizers import Tokenizer
+    from tokenizers import Encoding, Tokenizer
 
 _NO_LIMIT: Final = 2**20  # Transformers writes 1e30 for "none"
 _PADDING: Final = {True: "longest", False: None, "longest": "longest", "max_length": "max_length", "do_not_pad": None}
@@ -80,7 +81,7 @@ class Aimv2Tokenizer:
         max_length: int | None = None,
         add_special_tokens: bool = True,
         return_tensors: str | None = None,
-    ) -> dict[str, np.ndarray]:
+    ) -> dict[str, NDArray]:
         """Captions to {"input_ids", "attention_mask"}, both (B, T) int64; a single string is a batch of one.
 
         Args:
@@ -102,12 +103,17 @@ class Aimv2Tokenizer:
             raise ValueError("return_tensors " + mismatch(return_tensors, "'np': the results are NumPy arrays"))
         to = _choice(_PADDING, padding, "padding")
         limit = self._limit(max_length, "truncation") if _choice(_TRUNCATION, truncation, "truncation") else None
-        rows = self._rows(_as_list(text), add_special_tokens, limit)
-        if limit is None:
-            self._warn_if_long(rows)
-        if to is None:
-            return self._arrays(rows, 0)
-        return self._arrays(rows, max(map(len, rows)) if to == "longest" else self._limit(max_length, "padding"))
+        encodings = self._encode(_as_list(text), add_special_tokens, limit)
+        longest = max(len(encoding) for encoding in encodings)
+        if limit is None and self.model_max_length is not None and longest > self.model_max_length:
+            index = next(index for index, encoding in enumerate(encodings) if len(encoding) == longest)
+            warnings.warn(
+                f"text {index} has {longest} tokens, more than the {self.model_max_length} that the model takes; pass "
+                "truncation=True to cut it",
+                stacklevel=2,
+            )
+        length = self._limit(max_length, "padding") if to == "max_length" else longest if to == "longest" else 0
+        return self._arrays(encodings, length)
 
     def encode(
         self,
@@ -121,13 +127,14 @@ class Aimv2Tokenizer:
         if not isinstance(text, str):
             raise TypeError(f"text is a {type(text).__name__}; expected one string: call the tokenizer for a list")
         limit = self._limit(max_length, "truncation") if _choice(_TRUNCATION, truncation, "truncation") else None
-        return self._rows([text], add_special_tokens, limit)[0]
+        ids: list[int] = self._encode([text], add_special_tokens, limit)[0].ids
+        return ids
 
     def tokenize(self, text: str) -> list[str]:
         """The tokens of one caption as text, without start and end; `</w>` marks the end of a word."""
         return [str(self.backend.id_to_token(token)) for token in self.encode(text, add_special_tokens=False)]
 
-    def decode(self, ids: int | Iterable[int] | np.ndarray, skip_special_tokens: bool = False) -> str:
+    def decode(self, ids: int | Iterable[int] | NDArray, skip_special_tokens: bool = False) -> str:
         """The text of one row of ids. Ids outside of the vocabulary are left out."""
         numbers = np.atleast_1d(np.asarray(ids if isinstance(ids, int | np.ndarray) else list(ids)))
         if numbers.ndim != 1 or (numbers.size and numbers.dtype.kind not in "ui"):
@@ -143,7 +150,7 @@ class Aimv2Tokenizer:
         suffix = getattr(self.backend.model, "end_of_word_suffix", None)
         return text.replace(suffix, " ").strip() if suffix else text
 
-    def batch_decode(self, ids: Iterable[Any] | np.ndarray, skip_special_tokens: bool = False) -> list[str]:
+    def batch_decode(self, ids: Iterable[Any] | NDArray, skip_special_tokens: bool = False) -> list[str]:
         """The text of each row of ids."""
         return [self.decode(row, skip_special_tokens) for row in ids]
 
@@ -194,7 +201,7 @@ class Aimv2Tokenizer:
         limit = {} if self.model_max_length is None else {"model_max_length": self.model_max_length}
         return kept | names | sides | limit
 
-    def _rows(self, texts: list[str], add_special_tokens: bool, limit: int | None) -> list[list[int]]:
+    def _encode(self, texts: list[str], add_special_tokens: bool, limit: int | None) -> list["Encoding"]:
         for index, text in enumerate(texts):
             if any("\ud800" <= letter <= "\udfff" for letter in text):
                 raise ValueError(f"text {index} holds half a surrogate pair; expected valid Unicode: decode it again")
@@ -206,9 +213,7 @@ class Aimv2Tokenizer:
             if limit is not None:
                 for encoding in encodings:
                     encoding.truncate(limit - specials, direction=self.truncation_side)
-            if add_special_tokens:
-                encodings = [self.backend.post_process(encoding, None, True) for encoding in encodings]
-            return [encoding.ids for encoding in encodings]
+            return [self.backend.post_process(encoding, None, add_special_tokens) for encoding in encodings]
 
     def _limit(self, max_length: int | None, what: str) -> int:
         limit = self.model_max_length if max_length is None else max_length
@@ -218,31 +223,22 @@ class Aimv2Tokenizer:
             raise ValueError("max_length " + mismatch(limit, f"a whole number of tokens, 1 to {_NO_LIMIT - 1}"))
         return limit
 
-    def _warn_if_long(self, rows: list[list[int]]) -> None:
-        longest = max(range(len(rows)), key=lambda index: len(rows[index]))
-        if self.model_max_length is not None and len(rows[longest]) > self.model_max_length:
-            warnings.warn(
-                f"text {longest} has {len(rows[longest])} tokens, more than the {self.model_max_length} that the model "
-                "takes; pass truncation=True to cut it",
-                stacklevel=3,
-            )
-
-    def _arrays(self, rows: list[list[int]], length: int) -> dict[str, np.ndarray]:
-        lengths = [max(len(row), length) for row in rows]
+    def _arrays(self, encodings: list["Encoding"], length: int) -> dict[str, NDArray]:
+        """Both arrays, every row padded to `length`; ValueError where rows are longer and not of one length."""
+        lengths = [max(len(encoding), length) for encoding in encodings]
         if min(lengths) != max(lengths):
             raise ValueError(
                 f"the texts have {min(lengths)} to {max(lengths)} tokens; expected one length for one array: "
                 f"pass {'truncation=True' if length else 'padding=True'}"
             )
-        fill = self.pad_token_id
-        if fill is None and min(map(len, rows)) < lengths[0]:
-            raise ValueError("padding is needed but the tokenizer's files name no pad_token; pass padding=False")
-        ids = np.full((len(rows), lengths[0]), fill or 0, dtype=np.int64)  # (B, T)
-        mask = np.zeros_like(ids)
-        for index, row in enumerate(rows):
-            place = slice(len(row)) if self.padding_side == "right" else slice(lengths[0] - len(row), None)
-            ids[index, place], mask[index, place] = row, 1
-        return {"input_ids": ids, "attention_mask": mask}
+        if self.pad_token_id is None and any(len(encoding) < length for encoding in encodings):
+            raise ValueError("pad_token is not in the tokenizer's files; expected one to pad with: pass padding=False")
+        ids, masks = [], []
+        for encoding in encodings:
+            encoding.pad(length, direction=self.padding_side, pad_id=self.pad_token_id or 0)
+            ids.append(encoding.ids)
+            masks.append(encoding.attention_mask)
+        return {"input_ids": np.array(ids, np.int64), "attention_mask": np.array(masks, np.int64)}
 
 
 def _as_list(text: str | Iterable[str]) -> list[str]:

@@ -6,7 +6,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
-from aimv2_np.backends.dtypes import FLOATS
 from aimv2_np.errors import CheckpointError, plain
 from aimv2_np.files.json import read_json, telling_cache
 from aimv2_np.files.locate import check_link
@@ -96,15 +95,6 @@ class Checkpoint(Tensors):
         if name not in self._files:
             raise KeyError(f"{self.folder} has no tensor {name!r}")
         return self._files[name]
-
-    def find_non_finite(self) -> list[str]:
-        """The names of the tensors that hold inf or NaN.
-
-        Reads every byte, seconds for a large checkpoint from disk, which is why opening does not do it: mapped weights
-        are not touched before they are used. (Weights that are converted on reading are checked then.)
-        """
-        floats = (name for name in self._files if self.dtypes[name] in FLOATS.values())
-        return [name for name in floats if not self._files[name].is_finite(name)]
 
 
 def open_checkpoint(folder: str | os.PathLike[str]) -> Checkpoint:

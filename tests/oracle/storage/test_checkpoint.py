@@ -56,7 +56,6 @@ def test_what_transformers_saves_is_read_exactly(tmp_path, name, dtype, limit):
     assert_same(read_state(checkpoint, shapes(model), "float64"), model)
     if dtype != "float64":
         assert_same(read_state(checkpoint, shapes(model), "float32"), model)
-    assert checkpoint.find_non_finite() == []
 
 
 @pytest.mark.parametrize("limit", ["5GB", "3KB"])

@@ -154,7 +154,7 @@ def test_a_file_that_is_replaced_while_it_is_opened(tmp_path, monkeypatch):
         other.replace(name)
         return safe_open(name, **options)
 
-    monkeypatch.setattr("aimv2_np.storage.formats.header.safe_open", replaced_first)
+    monkeypatch.setattr("safetensors.safe_open", replaced_first)
     with pytest.raises(CheckpointError, match="was replaced while it was being opened"):
         SafetensorsFile(path)
 
@@ -180,8 +180,6 @@ def test_values_that_are_not_finite_are_found_and_name_file_and_tensor(tmp_path)
     path = tmp_path / "x.safetensors"
     save_file({"good": np.ones(3, "f4"), "bad": np.array([1, np.inf], "f4")}, path)
     file = SafetensorsFile(path)
-    assert file.is_finite("good")
-    assert not file.is_finite("bad")
     with pytest.raises(CheckpointError, match=r"x\.safetensors: tensor 'bad' holds numbers that are not finite"):
         file.read("bad", "float64")
 
