@@ -175,15 +175,9 @@ def _add_missing(tokenizer: "Tokenizer", settings: Mapping[str, Any]) -> None:
 def _added_token(token: Mapping[str, Any]) -> "AddedToken":
     from tokenizers import AddedToken
 
-    special = bool(token.get("special", False))
-    return AddedToken(
-        token["content"],
-        single_word=bool(token.get("single_word", False)),
-        lstrip=bool(token.get("lstrip", False)),
-        rstrip=bool(token.get("rstrip", False)),
-        normalized=bool(token.get("normalized", not special)),
-        special=special,
-    )
+    # Whether a token is looked for before or after the text is normalised follows from `special` where it is not said.
+    names = ("special", "single_word", "lstrip", "rstrip", "normalized")
+    return AddedToken(token["content"], **{name: bool(token[name]) for name in names if name in token})
 
 
 def _read_text(path: Path) -> str:

@@ -16,13 +16,13 @@ from typing import Any, Self
 import numpy as np
 
 from aimv2_np.backends.arrays import to_numpy
-from aimv2_np.backends.dtypes import BITS, CODES
+from aimv2_np.backends.dtypes import CODES
 from aimv2_np.files.atomic import atomic_write, refuse_existing
 from aimv2_np.recording.recording import ACTIVATIONS, FORMAT, INPUTS, TABLES
 from aimv2_np.recording.slices import parse_slice
 from aimv2_np.recording.statistics import NDArray, Statistics, summarize
 from aimv2_np.shapes import Array
-from aimv2_np.storage.formats.header import METADATA, encode_header
+from aimv2_np.storage.formats.header import write_header
 from aimv2_np.storage.formats.safetensors_writer import write_array
 
 PIECE = 2**24  # bytes copied at a time
@@ -139,18 +139,9 @@ class RecordingWriter:
         if self._statistics:
             for name, table in self._tables().items():
                 self._append(name, table)
-        header: dict[str, Any] = {METADATA: self._all_metadata()}
-        end = 0
-        # Widest numbers first: then every tensor is aligned, and read without a copy.
-        names = sorted(self._places, key=lambda name: -BITS[self._places[name][0]])
-        for name in names:
-            dtype, shape, _, size = self._places[name]
-            header[name] = {"dtype": dtype, "shape": list(shape), "data_offsets": [end, end + size]}
-            end += size
-        text = encode_header(header)
+        tensors = {name: (dtype, shape) for name, (dtype, shape, _, _) in self._places.items()}
         with atomic_write(self.path, self._overwrite) as file:
-            file.write(len(text).to_bytes(8, "little") + text)
-            for name in names:
+            for name in write_header(file, tensors, self._all_metadata()):
                 _, _, offset, size = self._places[name]
                 self._data.seek(offset)
                 for start in range(0, size, PIECE):

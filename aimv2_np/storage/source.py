@@ -15,7 +15,7 @@ from aimv2_np.storage.dialects import from_timm, is_timm
 from aimv2_np.storage.infer import complete
 from aimv2_np.storage.layouts import transformers
 from aimv2_np.storage.layouts.detect import detect
-from aimv2_np.storage.layouts.foreign import FILES, looks_like
+from aimv2_np.storage.layouts.foreign import ADAPTER_FILES, TELLTALES, looks_like
 from aimv2_np.storage.layouts.table import Layout
 from aimv2_np.storage.translated import Translated
 
@@ -98,9 +98,9 @@ def refuse_foreign(checkpoint: Tensors) -> None:
 
 
 def _refuse_adapters(folder: Path) -> None:
-    for name, what in FILES.items():
+    for name in ADAPTER_FILES:
         if (folder / name).exists():
-            raise CheckpointError(f"{folder} is no AIMv2: it looks like {what} (it has {name})")
+            raise CheckpointError(f"{folder} is no AIMv2: it looks like {next(iter(TELLTALES))} (it has {name})")
 
 
 def _channels(values: dict[str, Any]) -> int:

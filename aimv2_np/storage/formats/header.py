@@ -10,7 +10,7 @@ last. (github.com/huggingface/safetensors, "Format")
 import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -81,7 +81,29 @@ def _entry(name: str, value: Mapping[str, Any], data: int, path: Path) -> Entry:
     return Entry(dtype, tuple(shape), data + start, data + stop)
 
 
-def encode_header(header: Mapping[str, Any]) -> bytes:
-    """The header as JSON, filled up with spaces so that the data after it begins at a multiple of 8 bytes."""
+def write_header(
+    file: BinaryIO, tensors: Mapping[str, tuple[str, Sequence[int]]], metadata: Mapping[str, str]
+) -> list[str]:
+    """Write all of a safetensors file that comes before its data.
+
+    Args:
+        file: open for writing, at its beginning.
+        tensors: name → the format's code of the dtype, and the shape.
+        metadata: texts about the file.
+
+    Returns:
+        The names in the order in which the bytes of the tensors have to follow: the widest numbers first, as the
+        safetensors library has them, else as they were given. Then every tensor is aligned, as the data begins at a
+        multiple of 8 bytes.
+    """
+    names = sorted(tensors, key=lambda name: -BITS[tensors[name][0]])
+    header: dict[str, Any] = {METADATA: dict(metadata)} if metadata else {}
+    end = 0
+    for name in names:
+        code, shape = tensors[name]
+        start, end = end, end + math.prod(shape) * BITS[code] // 8
+        header[name] = {"dtype": code, "shape": list(shape), "data_offsets": [start, end]}
     text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
-    return text + b" " * (-len(text) % 8)
+    text += b" " * (-len(text) % 8)
+    file.write(len(text).to_bytes(8, "little") + text)
+    return names

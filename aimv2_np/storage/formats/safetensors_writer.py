@@ -7,15 +7,15 @@ and it orders metadata by chance, so that the same weights would not give the sa
 
 import os
 from collections.abc import Mapping
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
 
 from aimv2_np.backends.arrays import to_host
-from aimv2_np.backends.dtypes import BITS, CODES
+from aimv2_np.backends.dtypes import CODES
 from aimv2_np.files.atomic import atomic_write
 from aimv2_np.shapes import Array
-from aimv2_np.storage.formats.header import MAX_DIMENSIONS, METADATA, encode_header
+from aimv2_np.storage.formats.header import MAX_DIMENSIONS, METADATA, write_header
 from aimv2_np.storage.formats.lazy import Lazy
 
 State = Mapping[str, Array | Lazy]
@@ -32,18 +32,9 @@ def save_safetensors(
     """
     if not all(isinstance(item, str) for pair in metadata.items() for item in pair):
         raise ValueError(f"metadata is {metadata!r:.200}; expected strings only, which is all that the format holds")
-    codes = {name: _code(name, array) for name, array in state.items()}
-    header: dict[str, Any] = {METADATA: dict(metadata)} if metadata else {}
-    end = 0
-    # Widest numbers first, as the safetensors library does: then every tensor is aligned if the first one is.
-    names = sorted(state, key=lambda name: (-BITS[codes[name]], name))
-    for name in names:
-        start, end = end, end + nbytes(state[name])
-        header[name] = {"dtype": codes[name], "shape": list(state[name].shape), "data_offsets": [start, end]}
-    text = encode_header(header)
+    tensors = {name: (_code(name, state[name]), state[name].shape) for name in sorted(state, key=str)}
     with atomic_write(path, overwrite) as file:
-        file.write(len(text).to_bytes(8, "little") + text)
-        for name in names:
+        for name in write_header(file, tensors, metadata):
             write_array(file, state[name])
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aimv2_np.backends.dtypes import CODES
-from aimv2_np.storage.formats.header import METADATA, encode_header
+from aimv2_np.storage.formats.header import write_header
 from aimv2_np.storage.formats.safetensors_writer import write_array
 
 
@@ -29,17 +29,10 @@ class Column:
 
 def write_safetensors(file: BinaryIO, columns: Sequence[Column], metadata: Mapping[str, str]) -> None:
     """Write columns and metadata as safetensors; widest numbers first, so that all are aligned."""
-    header: dict[str, Any] = {METADATA: dict(metadata)}
-    end = 0
-    ordered = sorted(columns, key=lambda column: -column.dtype.itemsize)
-    for column in ordered:
-        start, end = end, end + column.nbytes
-        offsets = [start, end]
-        header[column.name] = {"dtype": CODES[column.dtype.name], "shape": column.shape, "data_offsets": offsets}
-    text = encode_header(header)
-    file.write(len(text).to_bytes(8, "little") + text)
-    for column in ordered:
-        for piece in column.pieces():
+    named = {column.name: column for column in columns}
+    tensors = {column.name: (CODES[column.dtype.name], column.shape) for column in columns}
+    for name in write_header(file, tensors, metadata):
+        for piece in named[name].pieces():
             write_array(file, piece)
 
 
