@@ -18,11 +18,12 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from aimv2_np.errors import plain
+from aimv2_np.shapes import NDArray
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-Pixels = np.ndarray  # (H, W, 3): uint8, or the numbers of the array that was given
+Pixels = NDArray  # (H, W, 3): uint8, or the numbers of the array that was given
 
 MAX_PIXELS: Final = 178_956_970
 """Most pixels a picture may have, decoded or resized: Pillow's own limit against decompression bombs."""
@@ -188,7 +189,7 @@ def rgb_on_white(image: "Image") -> "Image":
     return image.convert("RGB")
 
 
-def pixels_of_array(array: np.ndarray, *, convert_rgb: bool = True, input_data_format: str | None = None) -> Pixels:
+def pixels_of_array(array: NDArray, *, convert_rgb: bool = True, input_data_format: str | None = None) -> Pixels:
     """An array of numbers as (H, W, 3), its dtype kept.
 
     Where both the first and the last axis could be channels, as in (1, 700, 3), the first is taken, as in Transformers,
@@ -239,7 +240,7 @@ def _channels_come_first(shape: tuple[int, ...], input_data_format: str | None) 
     return first
 
 
-def _array_on_white(array: np.ndarray) -> np.ndarray:
+def _array_on_white(array: NDArray) -> NDArray:
     """(H, W, 4) → (H, W, 3): colour · alpha + white · (1 - alpha), in float64 and rounded, as Transformers does it."""
     white = 255 if array.dtype.kind in "ui" else 1.0
     if array.min() < 0 or array.max() > white:
@@ -248,5 +249,5 @@ def _array_on_white(array: np.ndarray) -> np.ndarray:
             f"{white:g}: scale it, e.g. to uint8"
         )
     alpha = array[..., 3:] / white
-    laid: np.ndarray = alpha * array[..., :3] + (1 - alpha) * white
+    laid: NDArray = alpha * array[..., :3] + (1 - alpha) * white
     return (np.round(laid) if white == 255 else laid).astype(array.dtype)

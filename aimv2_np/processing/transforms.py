@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from aimv2_np.processing.loading import Pixels, check_pixel_count
+from aimv2_np.shapes import NDArray
 
 MAX_ENLARGED = 2**24  # pixels; a picture of one row would otherwise grow to gigabytes before it is cropped
 
@@ -151,9 +152,7 @@ def center_crop(pixels: Pixels, height: int, width: int) -> Pixels:
     return canvas
 
 
-def to_input(
-    pixels: Pixels, scale: float | None, mean: Sequence[float] | None, std: Sequence[float] | None
-) -> np.ndarray:
+def to_input(pixels: Pixels, scale: float | None, mean: Sequence[float] | None, std: Sequence[float] | None) -> NDArray:
     """(h, w, 3) → (3, h, w) float32: x · scale, then (x - mean) / std; None leaves a step out."""
     channels_first = pixels.transpose(2, 0, 1)
     out = np.array(channels_first, dtype=np.float32, order="C") if scale is None else _times(channels_first, scale)
@@ -163,7 +162,7 @@ def to_input(
     return out
 
 
-def _times(pixels: np.ndarray, factor: float) -> np.ndarray:
+def _times(pixels: NDArray, factor: float) -> NDArray:
     """The product taken in float64 and rounded once to float32, as Transformers does; NumPy works through it block by
     block, so no float64 copy of the picture comes to be."""
     out = np.empty(pixels.shape, dtype=np.float32)
