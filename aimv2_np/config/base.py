@@ -12,8 +12,8 @@ from aimv2_np.config.fields import check_fields
 from aimv2_np.errors import CheckpointError, mismatch, plain
 from aimv2_np.files.atomic import make_folder
 from aimv2_np.files.hub import HubOptions
-from aimv2_np.files.json import read_json, write_json
-from aimv2_np.files.locate import CONFIG_FILE, check_link, resolve
+from aimv2_np.files.json import write_json
+from aimv2_np.files.locate import CONFIG_FILE, read_json_in, resolve
 
 MAX_BYTES = 2**17  # of the file, which is copied several times on its way to a model
 
@@ -129,11 +129,10 @@ def read_config(path_or_hub_id: str | os.PathLike[str], **options: Unpack[HubOpt
     Raises what `locate.resolve` and `read_json` raise, and CheckpointError for a link that leads out of the folder.
     """
     folder = resolve(path_or_hub_id, files=(CONFIG_FILE,), **options)
-    path = folder / CONFIG_FILE
-    check_link(path, folder)
-    if not path.exists():
+    values = read_json_in(folder, CONFIG_FILE, MAX_BYTES)
+    if values is None:
         raise FileNotFoundError(f"{folder} has no {CONFIG_FILE}; expected the folder of a checkpoint, which has one")
-    return read_json(path, MAX_BYTES)
+    return values
 
 
 @contextmanager

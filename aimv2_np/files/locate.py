@@ -4,10 +4,11 @@ import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Unpack
+from typing import Any, Unpack
 
 from aimv2_np.errors import CheckpointError
 from aimv2_np.files.hub import HubOptions, download
+from aimv2_np.files.json import MAX_JSON_BYTES, read_json
 
 CONFIG_FILE = "config.json"
 WEIGHT_FILES = ("model.safetensors", "model.safetensors.index.json", "model-*-of-*.safetensors")
@@ -83,6 +84,16 @@ def check_link(path: Path, folder: Path) -> None:
         f"{path} is a link that leads out of its folder, to {target}; expected a file of the checkpoint itself: "
         "copy the file into the folder if you trust it"
     )
+
+
+def read_json_in(folder: Path, name: str, limit: int = MAX_JSON_BYTES) -> dict[str, Any] | None:
+    """The object in the JSON file `name` of a folder; None where there is no such file.
+
+    Raises CheckpointError for a link that leads out of the folder, and for what `read_json` raises it.
+    """
+    path = folder / name
+    check_link(path, folder)
+    return read_json(path, limit) if path.exists() else None
 
 
 def _in_shared_store(target: Path, cache: Path) -> bool:

@@ -17,8 +17,8 @@ from aimv2_np.config.fields import boolean, check_fields, integer, number
 from aimv2_np.errors import CheckpointError, mismatch
 from aimv2_np.files.atomic import make_folder, refuse_existing
 from aimv2_np.files.hub import HubOptions
-from aimv2_np.files.json import read_json, write_json
-from aimv2_np.files.locate import IMAGE_PROCESSOR_FILES, check_link, resolve
+from aimv2_np.files.json import write_json
+from aimv2_np.files.locate import IMAGE_PROCESSOR_FILES, read_json_in, resolve
 from aimv2_np.processing import settings
 from aimv2_np.processing.loading import load_pixels
 from aimv2_np.processing.transforms import (
@@ -215,20 +215,18 @@ class Aimv2ImageProcessor:
             CheckpointError: a file that is not JSON or does not describe CLIP's image processor.
         """
         folder = resolve(path_or_hub_id, files=IMAGE_PROCESSOR_FILES, **options)
-        together, alone = (folder / name for name in IMAGE_FILES)
-        for path in (together, alone):
-            check_link(path, folder)
-        nested = read_json(together).get("image_processor") if together.is_file() else None
-        if nested is not None:
-            if not isinstance(nested, dict):
-                raise CheckpointError(f"image_processor in {together.name} {mismatch(nested, 'an object')}")
-            return cls.from_dict(nested)
-        if not alone.is_file():
+        together, alone = IMAGE_FILES
+        content = (read_json_in(folder, together) or {}).get("image_processor")
+        if content is None:
+            content = read_json_in(folder, alone)
+        elif not isinstance(content, dict):
+            raise CheckpointError(f"image_processor in {together} {mismatch(content, 'an object')}")
+        if content is None:
             raise FileNotFoundError(
-                f"{folder} has no {alone.name}, and no {together.name} with an image processor in it; "
+                f"{folder} has no {alone}, and no {together} with an image processor in it; "
                 "fetch the file, or make an Aimv2ImageProcessor() with the settings that you want"
             )
-        return cls.from_dict(read_json(alone))
+        return cls.from_dict(content)
 
     def save_pretrained(self, folder: str | os.PathLike[str], *, overwrite: bool = False) -> None:
         """Write `preprocessor_config.json`, which Transformers reads to an equal processor.
@@ -242,7 +240,7 @@ class Aimv2ImageProcessor:
         folder = make_folder(folder)
         together, alone = (folder / name for name in IMAGE_FILES)
         refuse_existing(alone, overwrite)
-        nesting = read_json(together) if together.is_file() else {}
+        nesting = read_json_in(folder, together.name) or {}
         if "image_processor" in nesting and not overwrite:
             raise FileExistsError(f"{together} already holds image settings; pass overwrite=True to replace them")
         write_json(alone, self.to_dict(), overwrite=overwrite)

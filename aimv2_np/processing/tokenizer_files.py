@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from aimv2_np.errors import CheckpointError, mismatch, plain, quoted
-from aimv2_np.files.json import read_json, telling_cache
-from aimv2_np.files.locate import check_link
+from aimv2_np.files.json import telling_cache
+from aimv2_np.files.locate import check_link, read_json_in
 
 if TYPE_CHECKING:
     from tokenizers import AddedToken, Tokenizer
@@ -37,12 +37,9 @@ def read_settings(folder: Path) -> dict[str, Any]:
     Raises:
         CheckpointError: a file that is not a JSON object.
     """
-    config, names = folder / "tokenizer_config.json", folder / "special_tokens_map.json"
-    for path in (config, names):
-        check_link(path, folder)
-    settings = read_json(config) if config.is_file() else {}
-    if "added_tokens_decoder" not in settings and names.is_file():
-        settings |= read_json(names)
+    settings = read_json_in(folder, "tokenizer_config.json") or {}
+    if "added_tokens_decoder" not in settings:
+        settings |= read_json_in(folder, "special_tokens_map.json") or {}
     return settings
 
 

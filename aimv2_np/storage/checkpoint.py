@@ -7,8 +7,8 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from aimv2_np.errors import CheckpointError, plain
-from aimv2_np.files.json import read_json, telling_cache
-from aimv2_np.files.locate import check_link
+from aimv2_np.files.json import telling_cache
+from aimv2_np.files.locate import check_link, read_json_in
 from aimv2_np.shapes import NDArray
 from aimv2_np.storage.formats.casting import as_dtype
 from aimv2_np.storage.formats.mapped import MappedFile
@@ -159,8 +159,7 @@ def _open_shards(folder: Path) -> dict[str, MappedFile]:
 def _read_index(folder: Path) -> dict[str, str]:
     """The name of the file of every tensor."""
     path = folder / INDEX
-    check_link(path, folder)
-    weight_map = read_json(path).get("weight_map")
+    weight_map = (read_json_in(folder, INDEX) or {}).get("weight_map")
     if not isinstance(weight_map, dict) or not weight_map:
         raise CheckpointError(f"{path}: weight_map is {weight_map!r:.80}; expected an object, tensor name to file name")
     for tensor, name in weight_map.items():
