@@ -188,3 +188,11 @@ def test_a_file_is_answered_with_its_folder(tmp_path):
 def test_what_is_no_path_at_all(name):
     with pytest.raises(TypeError, match="expected the path of a folder"):
         resolve(name)
+
+
+def test_an_option_that_there_is_not(tmp_path):
+    """Also where nothing is fetched: a slip in a script for folders would show only on another machine."""
+    with pytest.raises(TypeError, match="an option is 'revison'; expected one of revision, cache_dir, token, local_"):
+        resolve(tmp_path, revison="main")
+    with pytest.raises(TypeError, match="revison"):
+        Aimv2VisionConfig.from_pretrained(tmp_path, revison="main")
