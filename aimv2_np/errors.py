@@ -26,6 +26,11 @@ def quoted(value: object, limit: int = 60) -> str:
     return text if len(text) <= limit else text[: limit - 3] + "..."
 
 
+def mismatch(value: object, expected: str) -> str:
+    """How messages put it, behind the name of what is wrong: `is <value>; expected <expected>`."""
+    return f"is {quoted(value, 80)}; expected {expected}"
+
+
 def plain(text: object, limit: int = 100) -> str:
     """A text without quotes in at most `limit` characters, what a terminal would act on written as escapes."""
     short = str(text)[: limit + 1]

@@ -8,14 +8,10 @@ from typing import Any
 import numpy as np
 
 from aimv2_np.backends import devices
+from aimv2_np.backends.dtypes import BACKENDS, LARGEST
 from aimv2_np.shapes import Array
 
-BACKENDS = {
-    "numpy": ("float32", "float64", "float16"),
-    "cupy": ("float32", "float64", "float16", "bfloat16"),
-}
 HALF_BYTES = 2  # of float16 and of bfloat16, the floats whose sums are taken in float32
-LARGEST_BFLOAT16 = (2 - 2.0**-7) * 2.0**127
 
 
 def namespace(array: Array) -> ModuleType:
@@ -70,7 +66,7 @@ def dtype_of(name: str) -> np.dtype[Any]:
 
 def largest(dtype: str) -> float:
     """The largest finite number of a floating-point dtype."""
-    return LARGEST_BFLOAT16 if dtype == "bfloat16" else float(np.finfo(dtype).max)
+    return LARGEST[dtype]
 
 
 def check_backend(backend: str, dtype: str | None = None, device: int | None = None) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from aimv2_np.backends import devices
-from aimv2_np.backends.arrays import BACKENDS
+from aimv2_np.backends.dtypes import BACKENDS
 from aimv2_np.bench.blas import describe_blas, title
 from aimv2_np.bench.machine import versions
 from aimv2_np.errors import NoGraphWarning

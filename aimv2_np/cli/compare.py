@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from aimv2_np.backends.dtypes import FLOATS
 from aimv2_np.cli import output
 from aimv2_np.cli.options import DIFFERENT, SAME, check_free, comparing, debug_option
 
@@ -27,7 +28,7 @@ WIDE = 100  # characters, from which on the table has all its columns
 )
 @click.option(
     "--dtype",
-    type=click.Choice(["float64", "float32", "float16", "bfloat16"]),
+    type=click.Choice(list(FLOATS)),
     help="What OTHER computed in, where its arrays do not show it.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON: equal, first, worst, diagnosis, explanation, ...")
@@ -60,7 +61,7 @@ def compare_command(
     from aimv2_np import load
     from aimv2_np.comparison import compare
     from aimv2_np.comparison.html import page
-    from aimv2_np.files.files import atomic_write
+    from aimv2_np.files.atomic import atomic_write
 
     comparing(ctx)
     tolerances = _tolerances(rtol, dtype)

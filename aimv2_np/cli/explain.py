@@ -43,7 +43,7 @@ def explain_command(
     aimv2-np explain cat.jpg --text "a cat" "a dog" -o cat.html \\
         --model apple/aimv2-large-patch14-224-lit
     """
-    from aimv2_np.files.files import atomic_write
+    from aimv2_np.files.atomic import atomic_write
     from aimv2_np.viz import draw_explanation, explanation_page, save_png
 
     place = Path(path)

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
+from aimv2_np.backends.dtypes import BACKENDS
 from aimv2_np.cli import output
 
 R = TypeVar("R")
@@ -35,7 +36,7 @@ _PLACE = (
         help="The CPU, or an NVIDIA GPU.",
     ),
     click.option(
-        "--dtype", type=click.Choice(["float32", "float64", "float16", "bfloat16"]), default="float32",
+        "--dtype", type=click.Choice(BACKENDS["cupy"]), default="float32",
         show_default=True, help="What to compute in; bfloat16 with cupy only.",
     ),
     click.option("--device", metavar="N", type=click.IntRange(0), help="With cupy: which GPU.  [default: 0]"),
@@ -97,7 +98,7 @@ def advising_force(path: str) -> Iterator[None]:
 
 def check_free(path: str | None, force: bool) -> None:
     """FileExistsError, before anything is computed, when a file is there that `path` names and `force` is not given."""
-    from aimv2_np.files.files import refuse_existing
+    from aimv2_np.files.atomic import refuse_existing
 
     if path:
         with advising_force(path):

@@ -6,13 +6,11 @@ from typing import Any
 
 import numpy as np
 
+from aimv2_np.backends.dtypes import EPS, TINY
 from aimv2_np.recording.statistics import Statistics
 
 NDArray = np.ndarray[Any, np.dtype[Any]]
 
-# Distance from 1 to the next number, and the smallest normal number. NumPy has no bfloat16.
-EPS = {"float64": 2.0**-52, "float32": 2.0**-23, "float16": 2.0**-10, "bfloat16": 2.0**-7}
-TINY = {"float64": 2.0**-1022, "float32": 2.0**-126, "float16": 2.0**-14, "bfloat16": 2.0**-126}
 # A row that is small beside the others is judged by this part of their size: what cancels has no digits left.
 ROW_FLOOR = 0.1
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
-from aimv2_np.comparison.measure import EPS
+from aimv2_np.backends.dtypes import EPS, FLOATS
 
 # c: four times what was measured, which stays below 6 ε√(1 + depth) in float32 and float64, where every product sums
 # in the dtype itself, and about 1 ε√(1 + depth) in the half precisions, whose products are summed in float32.
@@ -20,7 +20,7 @@ ROW_FACTOR = 4.0
 # Glob → factor, for what amplifies errors that came before: e^x in the softmax turns the absolute error of a score
 # into a relative one; a logit is a cosine, whose error is relative to 1 and not to itself.
 AMPLIFIED = {"*probs": 4.0, "*logits_per_*": 8.0}
-PRECISIONS = ("float64", "float32", "float16", "bfloat16")  # from fine to coarse
+PRECISIONS = tuple(FLOATS)  # from fine to coarse
 
 
 @dataclass(frozen=True)

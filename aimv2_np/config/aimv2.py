@@ -3,11 +3,13 @@
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, Unpack
 
 from aimv2_np.config.base import Config, check_mapping, naming_file, read_config
-from aimv2_np.config.fields import found, integer, number
+from aimv2_np.config.fields import integer, number
 from aimv2_np.config.towers import Aimv2TextConfig, Aimv2VisionConfig
+from aimv2_np.errors import mismatch
+from aimv2_np.files.hub import HubOptions
 
 TOWERS: tuple[type[Aimv2VisionConfig], type[Aimv2TextConfig]] = (Aimv2VisionConfig, Aimv2TextConfig)
 
@@ -32,7 +34,7 @@ class Aimv2Config(Config):
         """The towers are configurations already; dictionaries go through `from_dict`."""
         for tower in TOWERS:
             if not isinstance(value := getattr(self, tower.key), tower):
-                raise ValueError(f"{tower.key} " + found(value, f"an {tower.__name__}"))
+                raise ValueError(f"{tower.key} " + mismatch(value, f"an {tower.__name__}"))
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
@@ -49,6 +51,9 @@ class Aimv2Config(Config):
         return super().from_dict({**values, **parts})
 
 
+AnyConfig = Aimv2Config | Aimv2VisionConfig | Aimv2TextConfig
+
+
 def kind_of(values: Mapping[str, Any]) -> type[Aimv2Config] | type[Aimv2VisionConfig] | type[Aimv2TextConfig]:
     """The class of the configuration that a parsed `config.json` holds; ValueError when it is none of the three.
 
@@ -61,7 +66,7 @@ def kind_of(values: Mapping[str, Any]) -> type[Aimv2Config] | type[Aimv2VisionCo
         if model_type == tower.model_type:
             return tower
     if model_type not in (None, "", Aimv2Config.model_type):
-        raise ValueError("model_type " + found(model_type, "'aimv2', 'aimv2_vision_model' or 'aimv2_text_model'"))
+        raise ValueError("model_type " + mismatch(model_type, "'aimv2', 'aimv2_vision_model' or 'aimv2_text_model'"))
     if "vision_config" in values or "text_config" in values:
         return Aimv2Config
     for tower in TOWERS:
@@ -72,18 +77,16 @@ def kind_of(values: Mapping[str, Any]) -> type[Aimv2Config] | type[Aimv2VisionCo
     raise ValueError("model_type is absent; expected 'aimv2', 'aimv2_vision_model' or 'aimv2_text_model'")
 
 
-def config_from_dict(values: Mapping[str, Any]) -> Aimv2Config | Aimv2VisionConfig | Aimv2TextConfig:
+def config_from_dict(values: Mapping[str, Any]) -> AnyConfig:
     """The configuration that a parsed `config.json` holds, whichever of the three it is; ValueError names the field."""
     return kind_of(values).from_dict(values)
 
 
-def config_from_pretrained(
-    path_or_hub_id: str | os.PathLike[str], **hub_options: Any
-) -> Aimv2Config | Aimv2VisionConfig | Aimv2TextConfig:
+def config_from_pretrained(path_or_hub_id: str | os.PathLike[str], **options: Unpack[HubOptions]) -> AnyConfig:
     """The configuration of a folder or a repository on the hub, whichever of the three it is.
 
     Takes the options, and raises the errors, of `Aimv2Config.from_pretrained`.
     """
-    values = read_config(path_or_hub_id, **hub_options)
+    values = read_config(path_or_hub_id, **options)
     with naming_file(path_or_hub_id):
         return config_from_dict(values)

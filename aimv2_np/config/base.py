@@ -6,13 +6,15 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, Unpack
 
-from aimv2_np.config.fields import found
-from aimv2_np.errors import CheckpointError, plain
-from aimv2_np.files.files import make_folder, read_json, write_json
+from aimv2_np.config.fields import check_fields
+from aimv2_np.errors import CheckpointError, mismatch, plain
+from aimv2_np.files.atomic import make_folder
+from aimv2_np.files.hub import HubOptions
+from aimv2_np.files.json import write_json
+from aimv2_np.files.locate import CONFIG_FILE, read_json_in, resolve
 
-CONFIG_FILE = "config.json"
 MAX_BYTES = 2**17  # of the file, which is copied several times on its way to a model
 
 
@@ -30,13 +32,7 @@ class Config:
     extra: dict[str, Any] = field(default_factory=dict, compare=False, repr=False, kw_only=True)
 
     def __post_init__(self) -> None:
-        for item in dataclasses.fields(self):
-            if "check" in item.metadata:
-                try:
-                    value = item.metadata["check"](getattr(self, item.name))
-                except ValueError as error:
-                    raise ValueError(f"{item.name} {error}") from None
-                object.__setattr__(self, item.name, value)
+        check_fields(self)
         self._check_extra()
         self.check()
 
@@ -65,23 +61,13 @@ class Config:
         return {"model_type": self.model_type, **fields, **copy.deepcopy(self.extra)}
 
     @classmethod
-    def from_pretrained(
-        cls,
-        path_or_hub_id: str | os.PathLike[str],
-        *,
-        revision: str | None = None,
-        cache_dir: str | os.PathLike[str] | None = None,
-        token: str | bool | None = None,
-        local_files_only: bool = False,
-    ) -> Self:
+    def from_pretrained(cls, path_or_hub_id: str | os.PathLike[str], **options: Unpack[HubOptions]) -> Self:
         """The configuration in the `config.json` of a folder or of a repository on the hub.
 
         A tower's configuration is taken out of the one of a two-tower model. Raises FileNotFoundError when there is
         no such file and CheckpointError (a ValueError) naming the file when it does not hold such a configuration.
         """
-        values = read_config(
-            path_or_hub_id, revision=revision, cache_dir=cache_dir, token=token, local_files_only=local_files_only
-        )
+        values = read_config(path_or_hub_id, **options)
         with naming_file(path_or_hub_id):
             return cls.from_dict(values)
 
@@ -120,11 +106,11 @@ class Config:
         # Older files say "aimv2" for a single tower too, and nothing at all in the towers of a two-tower file.
         if found_type not in (None, "", "aimv2", cls.model_type):
             advice = "; aimv2_np.load takes the class that fits" if str(found_type).startswith("aimv2") else ""
-            raise ValueError("model_type " + found(found_type, repr(cls.model_type)) + advice)
+            raise ValueError("model_type " + mismatch(found_type, repr(cls.model_type)) + advice)
 
     def _check_extra(self) -> None:
         if not isinstance(self.extra, dict):
-            raise ValueError("extra " + found(self.extra, "a dictionary of the keys that are not fields"))
+            raise ValueError("extra " + mismatch(self.extra, "a dictionary of the keys that are not fields"))
         object.__setattr__(self, "extra", copy.deepcopy(self.extra))
         clash = sorted(plain(key) for key in self.extra if key in self.field_names() or key == "model_type")
         if clash:
@@ -134,22 +120,19 @@ class Config:
 def check_mapping(values: object, name: str = "the configuration") -> None:
     """ValueError, beginning with `name`, unless `values` is a dictionary with strings as keys."""
     if not isinstance(values, Mapping) or not all(isinstance(key, str) for key in values):
-        raise ValueError(f"{name} " + found(values, "a dictionary with strings as keys"))
+        raise ValueError(f"{name} " + mismatch(values, "a dictionary with strings as keys"))
 
 
-def read_config(path_or_hub_id: str | os.PathLike[str], **hub_options: Any) -> dict[str, Any]:
-    """The `config.json` of a folder or of a repository on the hub, as a dictionary (options as `locate.resolve`).
+def read_config(path_or_hub_id: str | os.PathLike[str], **options: Unpack[HubOptions]) -> dict[str, Any]:
+    """The `config.json` of a folder or of a repository on the hub, as a dictionary.
 
-    Raises what that and `read_json` raise, and CheckpointError for a link that leads out of the folder.
+    Raises what `locate.resolve` and `read_json` raise, and CheckpointError for a link that leads out of the folder.
     """
-    from aimv2_np.files.locate import check_link, resolve
-
-    folder = resolve(path_or_hub_id, files=(CONFIG_FILE,), **hub_options)
-    path = folder / CONFIG_FILE
-    check_link(path, folder)
-    if not path.exists():
+    folder = resolve(path_or_hub_id, files=(CONFIG_FILE,), **options)
+    values = read_json_in(folder, CONFIG_FILE, MAX_BYTES)
+    if values is None:
         raise FileNotFoundError(f"{folder} has no {CONFIG_FILE}; expected the folder of a checkpoint, which has one")
-    return read_json(path, MAX_BYTES)
+    return values
 
 
 @contextmanager

@@ -1,16 +1,17 @@
 """What a field of a configuration may hold: each function declares a dataclass field with its default and its check.
 
 A check takes the value that was given and returns the value that is kept, or raises ValueError with what was expected;
-the name of the field is put in front by `Config`.
+the name of the field is put in front by `check_fields`.
 """
 
 import math
 from collections.abc import Callable
-from dataclasses import field
+from dataclasses import field, fields
+from functools import partial
 from numbers import Integral, Real
 from typing import Any
 
-from aimv2_np.errors import quoted
+from aimv2_np.errors import mismatch
 
 ACTIVATIONS = (
     "gelu", "gelu_10", "gelu_accurate", "gelu_fast", "gelu_new", "gelu_python", "gelu_python_tanh",
@@ -30,28 +31,28 @@ def checked(default: Any, check: Check) -> Any:
     return field(default=default, metadata={"check": check})
 
 
+def check_fields(instance: Any) -> None:
+    """Put what each field of a new, frozen dataclass was given through its check, and keep what the check returns.
+
+    Raises ValueError, beginning with the field's name.
+    """
+    for item in fields(instance):
+        if "check" in item.metadata:
+            try:
+                value = item.metadata["check"](getattr(instance, item.name))
+            except ValueError as error:
+                raise ValueError(f"{item.name} {error}") from None
+            object.__setattr__(instance, item.name, value)
+
+
 def integer(default: int, low: int = 1, high: int = MAX_SIZE) -> Any:
     """A whole number from `low` to `high`; neither a bool nor a float."""
-    return checked(default, lambda value: _integer(value, low, high))
+    return checked(default, partial(whole, low=low, high=high))
 
 
 def number(default: float, low: float = -math.inf, high: float = math.inf) -> Any:
     """A finite number from `low` to `high`, kept as a float."""
-
-    def check(value: object) -> float:
-        wanted = "a finite number" + (f" from {low:g}" if low > -math.inf else "") + (
-            f" to {high:g}" if high < math.inf else "")  # fmt: skip
-        if isinstance(value, bool) or not isinstance(value, Real):
-            raise ValueError(found(value, wanted))
-        try:
-            result = float(value)
-        except OverflowError:
-            result = math.inf
-        if not (math.isfinite(result) and low <= result <= high):
-            raise ValueError(found(value, wanted))
-        return result
-
-    return checked(default, check)
+    return checked(default, partial(finite, low=low, high=high))
 
 
 def boolean(default: bool) -> Any:
@@ -59,7 +60,7 @@ def boolean(default: bool) -> Any:
 
     def check(value: object) -> bool:
         if not isinstance(value, bool):
-            raise ValueError(found(value, "true or false"))
+            raise ValueError(mismatch(value, "true or false"))
         return value
 
     return checked(default, check)
@@ -70,10 +71,10 @@ def pair(default: int) -> Any:
 
     def check(value: object) -> int | tuple[int, int]:
         if not isinstance(value, list | tuple):
-            return _integer(value, 1, MAX_SIZE)
+            return whole(value)
         if len(value) != 2:
-            raise ValueError(found(value, "one size in pixels or two, (height, width)"))
-        height, width = (_integer(item, 1, MAX_SIZE) for item in value)
+            raise ValueError(mismatch(value, "one size in pixels or two, (height, width)"))
+        height, width = (whole(item) for item in value)
         # Transformers accepts a list here and then fails on it, so a square is written as the number that it can read.
         return height if height == width else (height, width)
 
@@ -85,18 +86,26 @@ def activation(default: str) -> Any:
 
     def check(value: object) -> str:
         if not isinstance(value, str) or value not in ACTIVATIONS:
-            raise ValueError(found(value, "one of " + ", ".join(ACTIVATIONS)))
+            raise ValueError(mismatch(value, "one of " + ", ".join(ACTIVATIONS)))
         return value
 
     return checked(default, check)
 
 
-def found(value: object, expected: str) -> str:
-    """The message `is <value>; expected <expected>`, with a long value cut short."""
-    return f"is {quoted(value, 80)}; expected {expected}"
-
-
-def _integer(value: object, low: int, high: int) -> int:
+def whole(value: object, low: int = 1, high: int = MAX_SIZE) -> int:
+    """`value` as an int; ValueError unless it is a whole number from `low` to `high`, neither a bool nor a float."""
     if isinstance(value, bool) or not isinstance(value, Integral) or not low <= int(value) <= high:
-        raise ValueError(found(value, f"an integer from {low} to {high}"))
+        raise ValueError(mismatch(value, f"an integer from {low} to {high}"))
     return int(value)
+
+
+def finite(value: object, low: float = -math.inf, high: float = math.inf) -> float:
+    """`value` as a float; ValueError unless it is a finite number from `low` to `high`, and no bool."""
+    try:
+        result = float(value) if isinstance(value, Real) and not isinstance(value, bool) else math.nan
+    except OverflowError:
+        result = math.inf
+    if not (math.isfinite(result) and low <= result <= high):
+        bounds = (f" from {low:g}" if low > -math.inf else "") + (f" to {high:g}" if high < math.inf else "")
+        raise ValueError(mismatch(value, "a finite number" + bounds))
+    return result

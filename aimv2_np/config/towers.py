@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 from aimv2_np.config.base import Config, check_mapping
-from aimv2_np.config.fields import MAX_LAYERS, MAX_SIZE, activation, boolean, found, integer, number, pair
+from aimv2_np.config.fields import MAX_LAYERS, MAX_SIZE, activation, boolean, integer, number, pair
+from aimv2_np.errors import mismatch
 
 # Below this, eps rounds to zero in float32 and a row of zeros has no root-mean-square to be divided by.
 MIN_EPS = 1e-30
@@ -44,7 +45,7 @@ class TowerConfig(Config):
         if "vision_config" not in values and "text_config" not in values:
             return super().from_dict(cls._check_names(values))
         if values.get("model_type") not in (None, "", "aimv2"):
-            raise ValueError("model_type " + found(values["model_type"], "'aimv2' where both towers are described"))
+            raise ValueError("model_type " + mismatch(values["model_type"], "'aimv2' where both towers are described"))
         tower = values.get(cls.key)
         if isinstance(tower, cls):
             return tower
@@ -59,7 +60,7 @@ class TowerConfig(Config):
     def _check_names(cls, values: Mapping[str, Any]) -> Mapping[str, Any]:
         if cls.own_names.isdisjoint(values) and "model_type" not in values and "architecture" in values:
             raise ValueError(
-                f"architecture {found(values['architecture'], 'model_type')}: the keys are timm's; take the config "
+                f"architecture {mismatch(values['architecture'], 'model_type')}: the keys are timm's; take the config "
                 "attribute of the loaded model, which is completed from its weights"
             )
         other = Aimv2TextConfig if cls is Aimv2VisionConfig else Aimv2VisionConfig

@@ -1,6 +1,7 @@
 """The embedded checkpoint and the small world of coloured shapes that it was trained on.
 
-Nothing here is read or drawn before it is asked for.
+What comes with the package, and what draws and describes its pictures, belongs here; pictures and models of the user's
+do not. Nothing is read or drawn before it is asked for.
 """
 
 from dataclasses import dataclass

@@ -7,17 +7,15 @@ large and averaged down, which gives the edges their grey levels.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from aimv2_np.data.world import Scene
+from aimv2_np.shapes import NDArray
 
 if TYPE_CHECKING:
     from PIL import Image
-
-Floats = NDArray[np.floating[Any]]
 
 SIDE = 64  # pixels
 OVERSAMPLING = 4
@@ -35,16 +33,16 @@ RGB = {
 }
 
 
-def _ngon(corners: int, radii: tuple[float, ...] = (1.0,)) -> Floats:
+def _ngon(corners: int, radii: tuple[float, ...] = (1.0,)) -> NDArray:
     angle = 2 * np.pi * np.arange(corners) / corners
-    points: Floats = np.stack([np.sin(angle), -np.cos(angle)], 1) * np.resize(radii, corners)[:, None]
+    points: NDArray = np.stack([np.sin(angle), -np.cos(angle)], 1) * np.resize(radii, corners)[:, None]
     return points.astype(np.float32)
 
 
-def _heart() -> Floats:
+def _heart() -> NDArray:
     t = np.linspace(0, 2 * np.pi, 48, endpoint=False)
     y = 13 * np.cos(t) - 5 * np.cos(2 * t) - 2 * np.cos(3 * t) - np.cos(4 * t)
-    points: Floats = np.stack([16 * np.sin(t) ** 3, -y - 2.5], 1)
+    points: NDArray = np.stack([16 * np.sin(t) ** 3, -y - 2.5], 1)
     points /= np.linalg.norm(points, axis=1).max()
     return points.astype(np.float32)
 
@@ -53,7 +51,7 @@ _ARM, _TIP = 0.33, 0.944  # half the width and the length of a cross's arms; the
 _CROSS = [(_ARM, -_TIP), (_ARM, -_ARM), (_TIP, -_ARM), (_TIP, _ARM), (_ARM, _ARM), (_ARM, _TIP)]
 
 # Each shape in the unit circle: an outline, and for some a second outline that is cut out of the first.
-OUTLINES: dict[str, tuple[Floats, ...]] = {
+OUTLINES: dict[str, tuple[NDArray, ...]] = {
     "circle": (_ngon(48),),
     "square": (np.array([(1, -1), (1, 1), (-1, 1), (-1, -1)], np.float32) * np.float32(0.5**0.5),),
     "triangle": (_ngon(3),),
@@ -100,7 +98,7 @@ def place(scene: Scene, rng: np.random.Generator) -> tuple[Spot, ...]:
     return tuple(Spot(x, y, r, a) for (x, y), r, a in zip(spots, radii, angles, strict=True))
 
 
-def coverage(shape: str, spot: Spot) -> Floats:
+def coverage(shape: str, spot: Spot) -> NDArray:
     """How much of each pixel the shape covers: (64, 64), 0 to 1."""
     from PIL import Image, ImageDraw
 
@@ -115,32 +113,32 @@ def coverage(shape: str, spot: Spot) -> Floats:
     return np.asarray(mask.reduce(OVERSAMPLING), np.float32) / 255
 
 
-_Y: Floats
-_X: Floats
+_Y: NDArray
+_X: NDArray
 _Y, _X = np.mgrid[0:SIDE, 0:SIDE].astype(np.float32) / SIDE
 
 
-def _gradient(rng: np.random.Generator) -> Floats:
+def _gradient(rng: np.random.Generator) -> NDArray:
     angle = rng.uniform(0, 2 * np.pi)
-    slope: Floats = 0.5 + 0.7 * ((_X - 0.5) * np.cos(angle) + (_Y - 0.5) * np.sin(angle))
+    slope: NDArray = 0.5 + 0.7 * ((_X - 0.5) * np.cos(angle) + (_Y - 0.5) * np.sin(angle))
     return slope
 
 
-def _stripes(rng: np.random.Generator) -> Floats:
+def _stripes(rng: np.random.Generator) -> NDArray:
     angle, waves = rng.uniform(0, np.pi), rng.uniform(2, 9)
     across = _X * np.cos(angle) + _Y * np.sin(angle)
-    stripes: Floats = 0.5 + 0.5 * np.sin(2 * np.pi * waves * across + rng.uniform(0, 6))
+    stripes: NDArray = 0.5 + 0.5 * np.sin(2 * np.pi * waves * across + rng.uniform(0, 6))
     return stripes
 
 
-def _checks(rng: np.random.Generator) -> Floats:
+def _checks(rng: np.random.Generator) -> NDArray:
     tiles = rng.uniform(2, 9)
     column, row = np.floor(_X * tiles + rng.random()), np.floor(_Y * tiles + rng.random())
-    checks: Floats = (column + row) % 2
+    checks: NDArray = (column + row) % 2
     return checks
 
 
-def _clouds(rng: np.random.Generator) -> Floats:
+def _clouds(rng: np.random.Generator) -> NDArray:
     from PIL import Image
 
     cells = int(rng.integers(3, 12))
@@ -148,20 +146,20 @@ def _clouds(rng: np.random.Generator) -> Floats:
     return np.asarray(puffs.resize((SIDE, SIDE), Image.Resampling.BILINEAR), np.float32) / 255
 
 
-def _plain(rng: np.random.Generator) -> Floats:
+def _plain(rng: np.random.Generator) -> NDArray:
     return np.zeros_like(_X)
 
 
-BACKGROUNDS: tuple[Callable[[np.random.Generator], Floats], ...] = (_plain, _gradient, _stripes, _checks, _clouds)
+BACKGROUNDS: tuple[Callable[[np.random.Generator], NDArray], ...] = (_plain, _gradient, _stripes, _checks, _clouds)
 
 
-def background(rng: np.random.Generator) -> Floats:
+def background(rng: np.random.Generator) -> NDArray:
     """Two greys with a faint tint, mixed by a pattern: (64, 64, 3), 0 to 255."""
     pattern = BACKGROUNDS[int(rng.integers(len(BACKGROUNDS)))](rng)
     grey = rng.uniform(25, 225)
     other = np.clip(grey + rng.uniform(-60, 60), 15, 240)
     one, two = grey + rng.uniform(-10, 10, 3), other + rng.uniform(-10, 10, 3)
-    mixed: Floats = one + pattern[..., None] * (two - one)
+    mixed: NDArray = one + pattern[..., None] * (two - one)
     return mixed.astype(np.float32)
 
 

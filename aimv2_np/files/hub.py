@@ -7,7 +7,7 @@ releases, becomes ConnectionError.
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, TypedDict, Unpack
 
 # They carry the bytes: requests before huggingface_hub 1.0, httpx or httpx2 since. (hf_xet raises RuntimeError.)
 CARRIERS = {"requests", "urllib3", "httpx", "httpx2", "httpcore"}
@@ -44,15 +44,23 @@ STATUS_ADVICE = {
 }
 
 
-def download(
-    name: str,
-    files: Sequence[str],
-    *,
-    revision: str | None = None,
-    cache_dir: str | os.PathLike[str] | None = None,
-    token: str | bool | None = None,
-    local_files_only: bool = False,
-) -> Path:
+class HubOptions(TypedDict, total=False):
+    """What everything takes that can fetch from the hub, as huggingface_hub means it.
+
+    Attributes:
+        revision: a branch, a tag or a commit; None: the repository's main branch.
+        cache_dir: where downloads are kept; None: where all of Hugging Face's libraries keep them.
+        token: of a login, for private and gated repositories; True: the one of the last `hf auth login`.
+        local_files_only: take what is in the cache, and fetch nothing.
+    """
+
+    revision: str | None
+    cache_dir: str | os.PathLike[str] | None
+    token: str | bool | None
+    local_files_only: bool
+
+
+def download(name: str, files: Sequence[str], **options: Unpack[HubOptions]) -> Path:
     """The folder, in the cache, with those files of the repository `name` that match `files` (shell patterns).
 
     Raises FileNotFoundError when there are none, and, each with advice in front, huggingface_hub's errors,
@@ -62,6 +70,7 @@ def download(
     # Imported here: it takes longer than everything else together, and local folders do without.
     from huggingface_hub import constants, snapshot_download
 
+    revision, cache_dir = options.get("revision"), options.get("cache_dir")
     if not isinstance(revision, str | None):
         raise TypeError(f"revision is {revision!r:.80}; expected the name of a branch, a tag or a commit")
     cache = Path(constants.HF_HUB_CACHE if cache_dir is None else cache_dir)
@@ -70,8 +79,8 @@ def download(
             name,
             revision=revision,
             cache_dir=cache,
-            token=token,
-            local_files_only=local_files_only,
+            token=options.get("token"),
+            local_files_only=options.get("local_files_only", False),
             allow_patterns=list(files),
         )
     except Exception as error:

@@ -4,15 +4,15 @@ import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, Unpack
 
 from aimv2_np.errors import CheckpointError
-from aimv2_np.files.hub import download
+from aimv2_np.files.hub import HubOptions, download
+from aimv2_np.files.json import MAX_JSON_BYTES, read_json
 
-CONFIG_FILES = ("config.json",)
+CONFIG_FILE = "config.json"
 WEIGHT_FILES = ("model.safetensors", "model.safetensors.index.json", "model-*-of-*.safetensors")
-MODEL_FILES = CONFIG_FILES + WEIGHT_FILES
-# The same weights in the layouts of other frameworks; one set is enough, the first that a repository has.
-ALTERNATIVES = (WEIGHT_FILES, ("mlx_model.safetensors",), ("flax_model.msgpack",))
+MODEL_FILES = (CONFIG_FILE, *WEIGHT_FILES)
 TOKENIZER_FILES = (
     "tokenizer.json",
     "tokenizer_config.json",
@@ -22,30 +22,28 @@ TOKENIZER_FILES = (
     "added_tokens.json",
 )
 IMAGE_PROCESSOR_FILES = ("preprocessor_config.json", "processor_config.json")
-PROCESSOR_FILES = CONFIG_FILES + IMAGE_PROCESSOR_FILES + TOKENIZER_FILES
+PROCESSOR_FILES = (CONFIG_FILE, *IMAGE_PROCESSOR_FILES, *TOKENIZER_FILES)
 
 SHARED_BLOB = re.compile(r"[0-9a-f]{64}")
 HUB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9._-]+")
 
 
 def resolve(
-    path_or_hub_id: str | os.PathLike[str],
-    *,
-    revision: str | None = None,
-    cache_dir: str | os.PathLike[str] | None = None,
-    token: str | bool | None = None,
-    local_files_only: bool = False,
-    files: Sequence[str] = MODEL_FILES,
+    path_or_hub_id: str | os.PathLike[str], *, files: Sequence[str] = MODEL_FILES, **options: Unpack[HubOptions]
 ) -> Path:
     """The folder that `path_or_hub_id` names: an existing folder, or the local copy of a hub repository "org/name".
 
-    Of a repository only the files that match `files` (shell patterns) are downloaded, at `revision`, into `cache_dir`
-    (None: the cache that all of Hugging Face's libraries share). An existing folder wins over a repository of the same
-    name; its content is not checked here. Raises FileNotFoundError for a path where nothing is, NotADirectoryError for
-    a file, and what `hub.download` raises when a download fails.
+    Of a repository only the files that match `files` (shell patterns) are downloaded. An existing folder wins over a
+    repository of the same name; its content is not checked here. Raises FileNotFoundError for a path where nothing is,
+    NotADirectoryError for a file, TypeError for an option that is none of `HubOptions`, and what `hub.download` raises
+    when a download fails.
     """
+    if unknown := sorted(options.keys() - HubOptions.__annotations__.keys()):
+        raise TypeError(f"an option is {unknown[0]!r}; expected one of {', '.join(HubOptions.__annotations__)}")
     if not isinstance(path_or_hub_id, str | os.PathLike):
-        raise TypeError(f"found {path_or_hub_id!r:.80}; expected the path of a folder, or a hub repository's name")
+        raise TypeError(
+            f"the place is {path_or_hub_id!r:.80}; expected the path of a folder, or a hub repository's name"
+        )
     path = Path(path_or_hub_id)
     if path_or_hub_id != "" and path.is_dir():
         return path
@@ -57,7 +55,7 @@ def resolve(
             f"there is no folder {str(path_or_hub_id)!r}; expected an existing folder, or a hub repository like "
             "'apple/aimv2-large-patch14-224'"
         )
-    return download(name, files, revision=revision, cache_dir=cache_dir, token=token, local_files_only=local_files_only)
+    return download(name, files, **options)
 
 
 def check_link(path: Path, folder: Path) -> None:
@@ -86,6 +84,16 @@ def check_link(path: Path, folder: Path) -> None:
         f"{path} is a link that leads out of its folder, to {target}; expected a file of the checkpoint itself: "
         "copy the file into the folder if you trust it"
     )
+
+
+def read_json_in(folder: Path, name: str, limit: int = MAX_JSON_BYTES) -> dict[str, Any] | None:
+    """The object in the JSON file `name` of a folder; None where there is no such file.
+
+    Raises CheckpointError for a link that leads out of the folder, and for what `read_json` raises it.
+    """
+    path = folder / name
+    check_link(path, folder)
+    return read_json(path, limit) if path.exists() else None
 
 
 def _in_shared_store(target: Path, cache: Path) -> bool:

@@ -13,7 +13,8 @@ from aimv2_np import storage
 from aimv2_np.backends.arrays import check_backend
 from aimv2_np.config import CONFIG_FILE, Aimv2Config, Aimv2TextConfig, Aimv2VisionConfig
 from aimv2_np.config.base import naming_file
-from aimv2_np.files.files import atomic_write, json_bytes, make_folder
+from aimv2_np.files.atomic import atomic_write, make_folder
+from aimv2_np.files.json import json_bytes
 from aimv2_np.models.loading import Place, Progress, fill
 from aimv2_np.models.running import running
 from aimv2_np.shapes import Array

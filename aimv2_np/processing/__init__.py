@@ -1,4 +1,8 @@
-"""Files and strings to arrays: pictures, captions, and both together."""
+"""Files and strings to arrays: pictures to `pixel_values`, captions to `input_ids`, and both together.
+
+What Transformers' processors of AIMv2 do belongs here, with the files that set them up. What a model does with the
+arrays belongs to `models`.
+"""
 
 from aimv2_np.processing.image import Aimv2ImageProcessor
 from aimv2_np.processing.processor import Aimv2Processor

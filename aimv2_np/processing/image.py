@@ -9,13 +9,16 @@ numbers these are.
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, Final, Self
+from typing import Any, Final, Self, Unpack
 
 import numpy as np
 
-from aimv2_np.errors import CheckpointError, quoted
-from aimv2_np.files.files import make_folder, read_json, refuse_existing, write_json
-from aimv2_np.files.locate import IMAGE_PROCESSOR_FILES, check_link, resolve
+from aimv2_np.config.fields import boolean, check_fields, integer, number
+from aimv2_np.errors import CheckpointError, mismatch
+from aimv2_np.files.atomic import make_folder, refuse_existing
+from aimv2_np.files.hub import HubOptions
+from aimv2_np.files.json import write_json
+from aimv2_np.files.locate import IMAGE_PROCESSOR_FILES, read_json_in, resolve
 from aimv2_np.processing import settings
 from aimv2_np.processing.loading import load_pixels
 from aimv2_np.processing.transforms import (
@@ -27,6 +30,7 @@ from aimv2_np.processing.transforms import (
     to_input,
     warn_about_fractions,
 )
+from aimv2_np.shapes import NDArray
 
 IMAGE_FILES: Final = ("processor_config.json", "preprocessor_config.json")
 Bound = tuple[tuple[int, int], int]  # a patch's height and width; most patches of a picture
@@ -39,37 +43,29 @@ class Aimv2ImageProcessor:
 
     The fields are those of `preprocessor_config.json`, with CLIP's defaults. `size` may be written as a number (the
     shorter edge), (height, width), or a dictionary with shortest_edge; shortest_edge and longest_edge; height and
-    width; max_height and max_width. `resample` is Pillow's number of the filter (3: bicubic). `extra` holds keys of the
-    file that mean nothing here; they are written back by `save_pretrained`.
+    width; max_height and max_width. `resample` is Pillow's number of the filter: 0 nearest, 1 Lanczos, 2 bilinear,
+    3 bicubic, 4 box, 5 Hamming. `extra` holds keys of the file that mean nothing here; they are written back by
+    `save_pretrained`.
 
     Raises:
         ValueError: a setting that makes no sense, by name.
     """
 
-    do_resize: bool = True
-    size: Any = field(default_factory=lambda: {"shortest_edge": 224})
-    resample: int = 3
-    do_center_crop: bool = True
-    crop_size: Any = field(default_factory=lambda: {"height": 224, "width": 224})
-    do_rescale: bool = True
-    rescale_factor: float = 1 / 255
-    do_normalize: bool = True
-    image_mean: Any = settings.CLIP_MEAN
-    image_std: Any = settings.CLIP_STD
-    do_convert_rgb: bool = True
+    do_resize: bool = boolean(True)
+    size: Any = field(default=224, metadata={"check": settings.as_size})
+    resample: int = integer(3, 0, 5)
+    do_center_crop: bool = boolean(True)
+    crop_size: Any = field(default=224, metadata={"check": settings.as_crop})
+    do_rescale: bool = boolean(True)
+    rescale_factor: float = number(1 / 255, -settings.BILLION, settings.BILLION)
+    do_normalize: bool = boolean(True)
+    image_mean: Any = field(default=settings.CLIP_MEAN, metadata={"check": settings.as_channels})
+    image_std: Any = field(default=settings.CLIP_STD, metadata={"check": settings.as_divisors})
+    do_convert_rgb: bool = boolean(True)
     extra: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        flags = [name for name in _SETTINGS if name.startswith("do_")]
-        checked: dict[str, Any] = {name: settings.as_flag(getattr(self, name), name) for name in flags}
-        checked["size"] = settings.as_size(self.size, "size", square=False)
-        checked["crop_size"] = settings.as_crop(self.crop_size)
-        checked["resample"] = settings.as_filter(self.resample)
-        checked["rescale_factor"] = settings.as_factor(self.rescale_factor, "rescale_factor")
-        checked["image_mean"] = settings.as_channels(self.image_mean, "image_mean", divides=False)
-        checked["image_std"] = settings.as_channels(self.image_std, "image_std", divides=True)
-        for name, value in checked.items():
-            object.__setattr__(self, name, value)
+        check_fields(self)
 
     def __call__(
         self,
@@ -112,34 +108,35 @@ class Aimv2ImageProcessor:
             TypeError: what is no picture at all, or an unknown keyword.
         """
         if return_tensors not in (None, "np"):
-            raise ValueError(f"found return_tensors={return_tensors!r}, expected 'np': the results are NumPy arrays")
+            raise ValueError("return_tensors " + mismatch(return_tensors, "'np': the results are NumPy arrays"))
         if any_size:
             changes = {**changes, "do_resize": False, "do_center_crop": False}
         chosen = self._with(changes)
         bound = chosen._bound(max_patches, patch_size)
-        reading = {"exif_transpose": exif_transpose, "input_data_format": input_data_format}
         results = []
         for index, picture in enumerate(_as_list(images)):
             try:
-                results.append(chosen._load_and_process(picture, reading, bound))
+                pixels = load_pixels(
+                    picture,
+                    convert_rgb=chosen.do_convert_rgb,
+                    exif_transpose=exif_transpose,
+                    input_data_format=input_data_format,
+                    check_size=chosen._check_size,
+                )
+                results.append(chosen.process(pixels, bound))
             except (FileNotFoundError, ValueError, TypeError) as error:
                 kind = next(kind for kind in (FileNotFoundError, ValueError, TypeError) if isinstance(error, kind))
                 raise kind(f"{_name(index, picture)}: {error}") from error
         same = not any_size and all(result.shape == results[0].shape for result in results)
         return {"pixel_values": np.stack(results) if same else results}
 
-    def _load_and_process(self, picture: Any, reading: Mapping[str, Any], bound: Bound | None) -> np.ndarray:
-        return self.process(
-            load_pixels(picture, convert_rgb=self.do_convert_rgb, check_size=self._check_size, **reading), bound
-        )
-
     def _bound(self, max_patches: int | None, patch_size: Any) -> Bound | None:
         if max_patches is None:
             return None
         if self.do_center_crop:
             raise ValueError(
-                f"found max_patches={max_patches}, but these settings crop every picture to {self.crop_size['width']} "
-                f"x {self.crop_size['height']} pixels; pass any_size=True for pictures of any size"
+                f"max_patches is {max_patches}; expected none, as these settings crop every picture to "
+                f"{self.crop_size['width']} x {self.crop_size['height']} pixels; pass any_size=True for any size"
             )
         return settings.as_patch(patch_size), settings.as_count(max_patches, "max_patches")
 
@@ -148,7 +145,7 @@ class Aimv2ImageProcessor:
         if self.do_resize:
             resized_shape(height, width, self.size)
 
-    def process(self, pixels: np.ndarray, bound: Bound | None = None) -> np.ndarray:
+    def process(self, pixels: NDArray, bound: Bound | None = None) -> NDArray:
         """One picture's pixels (H, W, 3), whole numbers or floats, to (3, h, w) float32.
 
         `bound` is the size of a patch and how many of them the picture may have.
@@ -176,7 +173,7 @@ class Aimv2ImageProcessor:
     def _with(self, changes: Mapping[str, Any]) -> Self:
         unknown = sorted(set(changes) - set(_SETTINGS))
         if unknown:
-            raise TypeError(f"unknown image settings {unknown}; there are {', '.join(_SETTINGS)}")
+            raise TypeError(f"unknown image settings {unknown}; expected some of {', '.join(_SETTINGS)}")
         given = {name: value for name, value in changes.items() if value is not None}
         return replace(self, **given) if given else self
 
@@ -190,13 +187,13 @@ class Aimv2ImageProcessor:
         """
         kind = content.get("image_processor_type", content.get("feature_extractor_type"))
         if kind is not None and not (isinstance(kind, str) and kind in settings.KNOWN_TYPES):
-            raise CheckpointError(f"found the image processor {quoted(kind)}, expected CLIPImageProcessor, AIMv2's own")
+            raise CheckpointError("the image processor " + mismatch(kind, "CLIPImageProcessor, AIMv2's own"))
         if content.get("do_pad"):
-            raise CheckpointError("found do_pad=true, expected no padding; AIMv2's image processor has none")
+            raise CheckpointError("do_pad is true; expected no padding: AIMv2's image processor has none")
         given = {name: content[name] for name in _SETTINGS if content.get(name) is not None}
         try:
             if "size" in given and content.get("default_to_square") is True:
-                given["size"] = settings.as_size(given["size"], "size", square=True)
+                given["size"] = settings.as_size(given["size"], square=True)
             known = {*_SETTINGS, *_TYPE_KEYS, "default_to_square"}
             return cls(**given, extra={key: value for key, value in content.items() if key not in known})
         except ValueError as error:
@@ -209,15 +206,7 @@ class Aimv2ImageProcessor:
         return dict(self.extra) | plain | {"image_processor_type": "CLIPImageProcessor"}
 
     @classmethod
-    def from_pretrained(
-        cls,
-        path_or_hub_id: str | os.PathLike[str],
-        *,
-        revision: str | None = None,
-        cache_dir: str | os.PathLike[str] | None = None,
-        token: str | bool | None = None,
-        local_files_only: bool = False,
-    ) -> Self:
+    def from_pretrained(cls, path_or_hub_id: str | os.PathLike[str], **options: Unpack[HubOptions]) -> Self:
         """From a folder or a hub id: the image processor within `processor_config.json`, or else
         `preprocessor_config.json` (the order of Transformers).
 
@@ -225,28 +214,19 @@ class Aimv2ImageProcessor:
             FileNotFoundError: neither file is there.
             CheckpointError: a file that is not JSON or does not describe CLIP's image processor.
         """
-        folder = resolve(
-            path_or_hub_id,
-            revision=revision,
-            cache_dir=cache_dir,
-            token=token,
-            local_files_only=local_files_only,
-            files=IMAGE_PROCESSOR_FILES,
-        )
-        together, alone = (folder / name for name in IMAGE_FILES)
-        for path in (together, alone):
-            check_link(path, folder)
-        nested = read_json(together).get("image_processor") if together.is_file() else None
-        if nested is not None:
-            if not isinstance(nested, dict):
-                raise CheckpointError(f"{together.name}: found image_processor={quoted(nested)}, expected an object")
-            return cls.from_dict(nested)
-        if not alone.is_file():
+        folder = resolve(path_or_hub_id, files=IMAGE_PROCESSOR_FILES, **options)
+        together, alone = IMAGE_FILES
+        content = (read_json_in(folder, together) or {}).get("image_processor")
+        if content is None:
+            content = read_json_in(folder, alone)
+        elif not isinstance(content, dict):
+            raise CheckpointError(f"image_processor in {together} {mismatch(content, 'an object')}")
+        if content is None:
             raise FileNotFoundError(
-                f"{folder} has no {alone.name}, and no {together.name} with an image processor in it; "
+                f"{folder} has no {alone}, and no {together} with an image processor in it; "
                 "fetch the file, or make an Aimv2ImageProcessor() with the settings that you want"
             )
-        return cls.from_dict(read_json(alone))
+        return cls.from_dict(content)
 
     def save_pretrained(self, folder: str | os.PathLike[str], *, overwrite: bool = False) -> None:
         """Write `preprocessor_config.json`, which Transformers reads to an equal processor.
@@ -260,7 +240,7 @@ class Aimv2ImageProcessor:
         folder = make_folder(folder)
         together, alone = (folder / name for name in IMAGE_FILES)
         refuse_existing(alone, overwrite)
-        nesting = read_json(together) if together.is_file() else {}
+        nesting = read_json_in(folder, together.name) or {}
         if "image_processor" in nesting and not overwrite:
             raise FileExistsError(f"{together} already holds image settings; pass overwrite=True to replace them")
         write_json(alone, self.to_dict(), overwrite=overwrite)
@@ -274,17 +254,14 @@ _SETTINGS: Final = tuple(setting.name for setting in fields(Aimv2ImageProcessor)
 def _as_list(images: Any) -> Sequence[Any]:
     if isinstance(images, list | tuple):
         if not images:
-            raise ValueError("found an empty list of images, expected at least one")
+            raise ValueError("the list of images is empty; expected at least one")
         return images
     if getattr(images, "ndim", None) == 4:  # a batch: one array, or one tensor
         if not len(images):
-            raise ValueError(f"found a batch of shape {tuple(images.shape)}, expected at least one image")
+            raise ValueError(f"the batch has the shape {tuple(images.shape)}; expected at least one image")
         return [images[index] for index in range(len(images))]
     return [images]
 
 
 def _name(index: int, picture: Any) -> str:
-    if not isinstance(picture, str | os.PathLike):
-        return f"image {index}"
-    path = str(picture)
-    return f"image {index} ({path if len(path) <= 200 else path[:200] + '…'})"
+    return f"image {index} ({str(picture)[:200]})" if isinstance(picture, str | os.PathLike) else f"image {index}"

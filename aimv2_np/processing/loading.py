@@ -18,11 +18,12 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from aimv2_np.errors import plain
+from aimv2_np.shapes import NDArray
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-Pixels = np.ndarray  # (H, W, 3): uint8, or the numbers of the array that was given
+Pixels = NDArray  # (H, W, 3): uint8, or the numbers of the array that was given
 
 MAX_PIXELS: Final = 178_956_970
 """Most pixels a picture may have, decoded or resized: Pillow's own limit against decompression bombs."""
@@ -65,19 +66,16 @@ def load_pixels(
     """
     from PIL import Image
 
-    if isinstance(picture, str | os.PathLike):
-        with _open_path(picture) as opened:
-            return _pixels_of_image(opened, convert_rgb, exif_transpose, check_size)
-    if isinstance(picture, bytes | bytearray | memoryview):
-        with _open_file(io.BytesIO(picture), memoryview(picture).nbytes) as opened:
+    if isinstance(picture, str | os.PathLike | bytes | bytearray | memoryview):
+        with _open(picture) as opened:
             return _pixels_of_image(opened, convert_rgb, exif_transpose, check_size)
     if isinstance(picture, Image.Image):
         return _pixels_of_image(picture, convert_rgb, exif_transpose, check_size)
     if hasattr(picture, "__array__"):
         return pixels_of_array(np.asarray(picture), convert_rgb=convert_rgb, input_data_format=input_data_format)
     raise TypeError(
-        f"found a {type(picture).__name__}, expected a path, bytes, a Pillow image or an array; "
-        "open or convert the picture first"
+        f"the picture is a {type(picture).__name__}; expected a path, bytes, a Pillow image or an array: "
+        "open or convert it first"
     )
 
 
@@ -92,17 +90,19 @@ def check_pixel_count(height: int, width: int, what: str) -> None:
         )
 
 
-def _open_path(path: str | os.PathLike[str]) -> "Image":
+def _open(path: str | os.PathLike[str] | bytes | bytearray | memoryview) -> "Image":
+    if isinstance(path, bytes | bytearray | memoryview):
+        return _open_file(io.BytesIO(path), memoryview(path).nbytes)
     if isinstance(path, str) and path.startswith(("http://", "https://")):
-        raise ValueError("found a web address, expected the path of a file; download the picture first")
+        raise ValueError("the path is a web address; expected one of a file: download the picture first")
     try:
         file = Path(path)
         if file.is_dir():
-            raise ValueError("found a folder, expected the path of a picture; name the files in it one by one")
+            raise ValueError("the path is a folder; expected one of a picture: name the files in it one by one")
         if not file.exists():
             raise FileNotFoundError("there is no such file; check the path")
         if not file.is_file():  # opening a pipe would wait for its other end
-            raise ValueError("found neither a file nor a folder, expected the path of a picture; copy it to a file")
+            raise ValueError("the path is neither a file nor a folder; expected a picture: copy it to a file")
         return _open_file(file, file.stat().st_size)
     except OSError as error:
         if isinstance(error, FileNotFoundError):
@@ -130,15 +130,16 @@ def _open_file(file: Path | io.BytesIO, size: int) -> "Image":
     if image.format in _REFUSED_FORMATS:
         image.close()
         raise ValueError(
-            f"found {image.format}, which is a program for another program to run; "
-            "expected a picture made of pixels; save it as PNG or JPEG"
+            f"the picture is {image.format}, which is a program for another program to run; expected pixels: "
+            "save it as PNG or JPEG"
         )
     pixels = image.width * image.height
     if MAX_FLAT_PIXELS < pixels <= MAX_PIXELS and pixels > PIXELS_PER_BYTE * size:
         image.close()
         raise ValueError(
-            f"found {pixels:,} pixels in a file of {size:,} bytes, expected a byte for every {PIXELS_PER_BYTE} "
-            "pixels at least: it may be made to exhaust memory; open it with Pillow and pass that if you trust it"
+            f"the picture has {pixels:,} pixels in a file of {size:,} bytes; expected a byte for every "
+            f"{PIXELS_PER_BYTE} at least: it may be made to exhaust memory, open it with Pillow and pass that if you "
+            "trust it"
         )
     return image
 
@@ -160,7 +161,7 @@ def _pixels_of_image(
             f"the picture cannot be decoded ({plain(error)}); expected an undamaged file; fetch or save it again"
         ) from error
     if pixels.ndim != 3 or pixels.shape[2] != 3:
-        raise ValueError(f"found mode {image.mode}, expected three channels; leave do_convert_rgb on")
+        raise ValueError(f"the picture's mode is {image.mode}; expected three channels: leave do_convert_rgb on")
     return pixels
 
 
@@ -188,33 +189,30 @@ def rgb_on_white(image: "Image") -> "Image":
     return image.convert("RGB")
 
 
-def pixels_of_array(array: np.ndarray, *, convert_rgb: bool = True, input_data_format: str | None = None) -> Pixels:
+def pixels_of_array(array: NDArray, *, convert_rgb: bool = True, input_data_format: str | None = None) -> Pixels:
     """An array of numbers as (H, W, 3), its dtype kept.
 
     Where both the first and the last axis could be channels, as in (1, 700, 3), the first is taken, as in Transformers,
     with a warning; say `input_data_format` to decide. A plain (H, W) array is grey (Transformers refuses it).
     """
     if array.dtype.kind not in "uif":
-        raise ValueError(f"found an array of {array.dtype}, expected integers or floats; convert it, e.g. to uint8")
+        raise ValueError(f"the array's dtype is {array.dtype}; expected integers or floats: convert it, e.g. to uint8")
     if array.ndim not in (2, 3):
         raise ValueError(
-            f"found an array of shape {array.shape}, expected (height, width, channels), (channels, height, width) "
-            "or (height, width)"
+            f"the array's shape is {array.shape}; expected (height, width, channels), (channels, height, width) or "
+            "(height, width)"
         )
     if array.ndim == 2:
         array = array[:, :, None]
     elif _channels_come_first(array.shape, input_data_format):
         array = array.transpose(1, 2, 0)  # (C, H, W) -> (H, W, C)
     check_pixel_count(array.shape[0], array.shape[1], "the array")
-    if array.dtype.kind == "f" and not (
-        float(array.min()) >= -MAX_NUMBER and float(array.max()) <= MAX_NUMBER
-    ):  # NaN fails both
+    if array.dtype.kind == "f" and not -MAX_NUMBER <= float(array.min()) <= float(array.max()) <= MAX_NUMBER:
         raise ValueError(
-            f"found NaN, infinity or numbers beyond {MAX_NUMBER:.0e} among the pixels, expected colours; "
-            "look where they come from"
+            f"a pixel is NaN, infinite or beyond {MAX_NUMBER:.0e}; expected colours: look where it comes from"
         )
     if not convert_rgb and array.shape[2] != 3:
-        raise ValueError(f"found {array.shape[2]} channels, expected three; leave do_convert_rgb on")
+        raise ValueError(f"the array has {array.shape[2]} channels; expected three: leave do_convert_rgb on")
     if array.shape[2] == 1:
         return np.broadcast_to(array, (*array.shape[:2], 3))
     return _array_on_white(array) if array.shape[2] == 4 else array
@@ -223,12 +221,14 @@ def pixels_of_array(array: np.ndarray, *, convert_rgb: bool = True, input_data_f
 def _channels_come_first(shape: tuple[int, ...], input_data_format: str | None) -> bool:
     first, last = shape[0] in _CHANNELS, shape[2] in _CHANNELS
     if input_data_format not in (None, "channels_first", "channels_last"):
-        raise ValueError(f"found input_data_format={input_data_format!r}, expected 'channels_first' or 'channels_last'")
+        raise ValueError(
+            f"input_data_format is {input_data_format!r}; expected 'channels_first', 'channels_last' or None"
+        )
     if input_data_format is not None:
         first, last = input_data_format == "channels_first" and first, input_data_format == "channels_last" and last
     if not first and not last:
         raise ValueError(
-            f"found an array of shape {shape}, expected 1, 3 or 4 channels on the first or the last axis"
+            f"the array's shape is {shape}; expected 1, 3 or 4 channels on the first or the last axis"
             + (f" ({input_data_format} was asked for)" if input_data_format else "")
         )
     if first and last:
@@ -240,19 +240,14 @@ def _channels_come_first(shape: tuple[int, ...], input_data_format: str | None) 
     return first
 
 
-def _array_on_white(array: np.ndarray) -> np.ndarray:
+def _array_on_white(array: NDArray) -> NDArray:
     """(H, W, 4) → (H, W, 3): colour · alpha + white · (1 - alpha), in float64 and rounded, as Transformers does it."""
     white = 255 if array.dtype.kind in "ui" else 1.0
-    if white == 1.0 and (array.min() < 0 or array.max() > 1):
+    if array.min() < 0 or array.max() > white:
         raise ValueError(
-            f"found four channels of floats from {array.min():g} to {array.max():g}, expected 0 to 1; "
-            "divide by 255 or pass uint8"
-        )
-    if white == 255 and (array.min() < 0 or array.max() > 255):
-        raise ValueError(
-            f"found four channels of whole numbers from {array.min()} to {array.max()}, expected 0 to 255; "
-            "scale them to uint8"
+            f"the array has four channels of {array.dtype} from {array.min()} to {array.max()}; expected 0 to "
+            f"{white:g}: scale it, e.g. to uint8"
         )
     alpha = array[..., 3:] / white
-    laid: np.ndarray = alpha * array[..., :3] + (1 - alpha) * white
+    laid: NDArray = alpha * array[..., :3] + (1 - alpha) * white
     return (np.round(laid) if white == 255 else laid).astype(array.dtype)

@@ -2,9 +2,11 @@
 
 import os
 from dataclasses import dataclass
-from typing import Any, Final, Self
+from typing import Any, Final, Self, Unpack
 
-from aimv2_np.files.files import make_folder, refuse_existing, write_json
+from aimv2_np.files.atomic import make_folder, refuse_existing
+from aimv2_np.files.hub import HubOptions
+from aimv2_np.files.json import write_json
 from aimv2_np.files.locate import PROCESSOR_FILES, resolve
 from aimv2_np.processing.image import IMAGE_FILES, Aimv2ImageProcessor
 from aimv2_np.processing.tokenizer import Aimv2Tokenizer
@@ -52,7 +54,7 @@ class Aimv2Processor:
                 tokenizer and the image processor raise.
         """
         if images is None and text is None:
-            raise ValueError("found neither text nor images, expected at least one of them")
+            raise ValueError("there are neither text nor images; expected at least one of them")
         result: dict[str, Any] = {}
         if text is not None:
             if self.tokenizer is None:
@@ -67,10 +69,12 @@ class Aimv2Processor:
             )
         if images is not None:
             if self.image_processor is None:
-                raise ValueError("found images, but this processor has no image processor: its checkpoint has none")
+                raise ValueError(
+                    "this processor has no image processor, as its checkpoint has none; expected text alone"
+                )
             result |= self.image_processor(images, return_tensors=return_tensors, **image_options)
         elif image_options:
-            raise TypeError(f"found {sorted(image_options)} without images; see the arguments of Aimv2Tokenizer")
+            raise TypeError(f"there are {sorted(image_options)} without images; expected arguments of Aimv2Tokenizer")
         return result
 
     def decode(self, ids: Any, skip_special_tokens: bool = False) -> str:
@@ -82,29 +86,14 @@ class Aimv2Processor:
         return self._tokenizer().batch_decode(ids, skip_special_tokens)
 
     @classmethod
-    def from_pretrained(
-        cls,
-        path_or_hub_id: str | os.PathLike[str],
-        *,
-        revision: str | None = None,
-        cache_dir: str | os.PathLike[str] | None = None,
-        token: str | bool | None = None,
-        local_files_only: bool = False,
-    ) -> Self:
+    def from_pretrained(cls, path_or_hub_id: str | os.PathLike[str], **options: Unpack[HubOptions]) -> Self:
         """From a folder or a hub id. A part whose files are not there at all is None.
 
         Raises:
             FileNotFoundError: the files of neither part are there.
             CheckpointError: a file that is there is damaged or makes no sense.
         """
-        folder = resolve(
-            path_or_hub_id,
-            revision=revision,
-            cache_dir=cache_dir,
-            token=token,
-            local_files_only=local_files_only,
-            files=PROCESSOR_FILES,
-        )
+        folder = resolve(path_or_hub_id, files=PROCESSOR_FILES, **options)
         parts: list[Any] = []
         for part in (Aimv2ImageProcessor, Aimv2Tokenizer):
             try:

@@ -3,19 +3,21 @@
     "A photo of a cat." → lower case → words → bytes → merges → <|startoftext|> a photo of a cat . <|endoftext|>
 
 Byte-pair encoding (Sennrich et al. 2016, arXiv:1508.07909) over bytes, with CLIP's vocabulary of 49408 tokens in the
-released checkpoints. The work is done by the `tokenizers` library; padding is done here, in NumPy, so that one
-tokenizer may serve many threads.
+released checkpoints. The work is done by the `tokenizers` library; each text is cut and padded by itself, which leaves
+the shared tokenizer as it is, so that one may serve many threads.
 """
 
 import os
 import warnings
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self, Unpack
 
 import numpy as np
 
-from aimv2_np.errors import CheckpointError, quoted
-from aimv2_np.files.files import atomic_write, make_folder, refuse_existing, write_json
+from aimv2_np.errors import CheckpointError, mismatch, quoted
+from aimv2_np.files.atomic import atomic_write, make_folder, refuse_existing
+from aimv2_np.files.hub import HubOptions
+from aimv2_np.files.json import write_json
 from aimv2_np.files.locate import TOKENIZER_FILES, resolve
 from aimv2_np.processing.tokenizer_files import (
     CLIP_TOKENS,
@@ -24,9 +26,10 @@ from aimv2_np.processing.tokenizer_files import (
     read_tokenizer,
     special_token,
 )
+from aimv2_np.shapes import NDArray
 
 if TYPE_CHECKING:
-    from tokenizers import Tokenizer
+    from tokenizers import Encoding, Tokenizer
 
 _NO_LIMIT: Final = 2**20  # Transformers writes 1e30 for "none"
 _PADDING: Final = {True: "longest", False: None, "longest": "longest", "max_length": "max_length", "do_not_pad": None}
@@ -78,7 +81,7 @@ class Aimv2Tokenizer:
         max_length: int | None = None,
         add_special_tokens: bool = True,
         return_tensors: str | None = None,
-    ) -> dict[str, np.ndarray]:
+    ) -> dict[str, NDArray]:
         """Captions to {"input_ids", "attention_mask"}, both (B, T) int64; a single string is a batch of one.
 
         Args:
@@ -97,15 +100,20 @@ class Aimv2Tokenizer:
             TypeError: what is not a string or a list of strings.
         """
         if return_tensors not in (None, "np"):
-            raise ValueError(f"found return_tensors={return_tensors!r}, expected 'np': the results are NumPy arrays")
+            raise ValueError("return_tensors " + mismatch(return_tensors, "'np': the results are NumPy arrays"))
         to = _choice(_PADDING, padding, "padding")
         limit = self._limit(max_length, "truncation") if _choice(_TRUNCATION, truncation, "truncation") else None
-        rows = self._rows(_as_list(text), add_special_tokens, limit)
-        if limit is None:
-            self._warn_if_long(rows)
-        if to is None:
-            return self._arrays(rows, 0)
-        return self._arrays(rows, max(map(len, rows)) if to == "longest" else self._limit(max_length, "padding"))
+        encodings = self._encode(_as_list(text), add_special_tokens, limit)
+        longest = max(len(encoding) for encoding in encodings)
+        if limit is None and self.model_max_length is not None and longest > self.model_max_length:
+            index = next(index for index, encoding in enumerate(encodings) if len(encoding) == longest)
+            warnings.warn(
+                f"text {index} has {longest} tokens, more than the {self.model_max_length} that the model takes; pass "
+                "truncation=True to cut it",
+                stacklevel=2,
+            )
+        length = self._limit(max_length, "padding") if to == "max_length" else longest if to == "longest" else 0
+        return self._arrays(encodings, length)
 
     def encode(
         self,
@@ -117,31 +125,32 @@ class Aimv2Tokenizer:
     ) -> list[int]:
         """The ids of one caption."""
         if not isinstance(text, str):
-            raise TypeError(f"found a {type(text).__name__}, expected one string; call the tokenizer for a list")
+            raise TypeError(f"text is a {type(text).__name__}; expected one string: call the tokenizer for a list")
         limit = self._limit(max_length, "truncation") if _choice(_TRUNCATION, truncation, "truncation") else None
-        return self._rows([text], add_special_tokens, limit)[0]
+        ids: list[int] = self._encode([text], add_special_tokens, limit)[0].ids
+        return ids
 
     def tokenize(self, text: str) -> list[str]:
         """The tokens of one caption as text, without start and end; `</w>` marks the end of a word."""
         return [str(self.backend.id_to_token(token)) for token in self.encode(text, add_special_tokens=False)]
 
-    def decode(self, ids: int | Iterable[int] | np.ndarray, skip_special_tokens: bool = False) -> str:
+    def decode(self, ids: int | Iterable[int] | NDArray, skip_special_tokens: bool = False) -> str:
         """The text of one row of ids. Ids outside of the vocabulary are left out."""
         numbers = np.atleast_1d(np.asarray(ids if isinstance(ids, int | np.ndarray) else list(ids)))
         if numbers.ndim != 1 or (numbers.size and numbers.dtype.kind not in "ui"):
             raise ValueError(
-                f"found ids of shape {numbers.shape} and type {numbers.dtype}, expected one row of integers; "
+                f"ids has the shape {numbers.shape} and the dtype {numbers.dtype}; expected one row of integers: "
                 "batch_decode takes several rows"
             )
         if numbers.size and not 0 <= numbers.min() <= numbers.max() < 2**32:
-            raise ValueError(f"found ids from {numbers.min()} to {numbers.max()}, expected token ids, 0 or more")
+            raise ValueError(f"ids has numbers from {numbers.min()} to {numbers.max()}; expected token ids, 0 or more")
         with guarded("decoding"):
             text: str = self.backend.decode(numbers.astype(np.int64).tolist(), skip_special_tokens=skip_special_tokens)
         # The byte decoder does not know the mark that CLIP's merges put at the end of a word.
         suffix = getattr(self.backend.model, "end_of_word_suffix", None)
         return text.replace(suffix, " ").strip() if suffix else text
 
-    def batch_decode(self, ids: Iterable[Any] | np.ndarray, skip_special_tokens: bool = False) -> list[str]:
+    def batch_decode(self, ids: Iterable[Any] | NDArray, skip_special_tokens: bool = False) -> list[str]:
         """The text of each row of ids."""
         return [self.decode(row, skip_special_tokens) for row in ids]
 
@@ -159,29 +168,14 @@ class Aimv2Tokenizer:
         return f"Aimv2Tokenizer({len(self)} tokens, model_max_length={limit}, pad={pad})"
 
     @classmethod
-    def from_pretrained(
-        cls,
-        path_or_hub_id: str | os.PathLike[str],
-        *,
-        revision: str | None = None,
-        cache_dir: str | os.PathLike[str] | None = None,
-        token: str | bool | None = None,
-        local_files_only: bool = False,
-    ) -> Self:
+    def from_pretrained(cls, path_or_hub_id: str | os.PathLike[str], **options: Unpack[HubOptions]) -> Self:
         """From a folder or a hub id: `tokenizer.json`, or `vocab.json` with `merges.txt`.
 
         Raises:
             FileNotFoundError: the files are not there.
             CheckpointError: they are damaged or make no sense.
         """
-        folder = resolve(
-            path_or_hub_id,
-            revision=revision,
-            cache_dir=cache_dir,
-            token=token,
-            local_files_only=local_files_only,
-            files=TOKENIZER_FILES,
-        )
+        folder = resolve(path_or_hub_id, files=TOKENIZER_FILES, **options)
         return cls(*read_tokenizer(folder))
 
     def save_pretrained(self, folder: str | os.PathLike[str], *, overwrite: bool = False) -> None:
@@ -207,72 +201,61 @@ class Aimv2Tokenizer:
         limit = {} if self.model_max_length is None else {"model_max_length": self.model_max_length}
         return kept | names | sides | limit
 
-    def _rows(self, texts: list[str], add_special_tokens: bool, limit: int | None) -> list[list[int]]:
+    def _encode(self, texts: list[str], add_special_tokens: bool, limit: int | None) -> list["Encoding"]:
         for index, text in enumerate(texts):
             if any("\ud800" <= letter <= "\udfff" for letter in text):
-                raise ValueError(f"text {index} holds half a surrogate pair, expected valid Unicode; decode it again")
+                raise ValueError(f"text {index} holds half a surrogate pair; expected valid Unicode: decode it again")
         specials = self.backend.num_special_tokens_to_add(False) if add_special_tokens else 0
         if limit is not None and limit < specials:
-            raise ValueError(f"found max_length={limit}, expected room for the {specials} special tokens")
+            raise ValueError(f"max_length is {limit}; expected room for the {specials} special tokens")
         with guarded("encoding"):
             encodings = self.backend.encode_batch(texts, add_special_tokens=False)
             if limit is not None:
                 for encoding in encodings:
                     encoding.truncate(limit - specials, direction=self.truncation_side)
-            if add_special_tokens:
-                encodings = [self.backend.post_process(encoding, None, True) for encoding in encodings]
-            return [encoding.ids for encoding in encodings]
+            return [self.backend.post_process(encoding, None, add_special_tokens) for encoding in encodings]
 
     def _limit(self, max_length: int | None, what: str) -> int:
         limit = self.model_max_length if max_length is None else max_length
         if limit is None:
             raise ValueError(f"{what} needs a length and the tokenizer's files name none; pass max_length")
         if not isinstance(limit, int) or isinstance(limit, bool) or not 1 <= limit < _NO_LIMIT:
-            raise ValueError(f"found max_length={limit!r}, expected a whole number of tokens, 1 to {_NO_LIMIT - 1}")
+            raise ValueError("max_length " + mismatch(limit, f"a whole number of tokens, 1 to {_NO_LIMIT - 1}"))
         return limit
 
-    def _warn_if_long(self, rows: list[list[int]]) -> None:
-        longest = max(range(len(rows)), key=lambda index: len(rows[index]))
-        if self.model_max_length is not None and len(rows[longest]) > self.model_max_length:
-            warnings.warn(
-                f"text {longest} has {len(rows[longest])} tokens, more than the {self.model_max_length} that the model "
-                "takes; pass truncation=True to cut it",
-                stacklevel=3,
-            )
-
-    def _arrays(self, rows: list[list[int]], length: int) -> dict[str, np.ndarray]:
-        lengths = [max(len(row), length) for row in rows]
+    def _arrays(self, encodings: list["Encoding"], length: int) -> dict[str, NDArray]:
+        """Both arrays, every row padded to `length`; ValueError where rows are longer and not of one length."""
+        lengths = [max(len(encoding), length) for encoding in encodings]
         if min(lengths) != max(lengths):
             raise ValueError(
-                f"found texts of {min(lengths)} to {max(lengths)} tokens, expected one length for one array; "
+                f"the texts have {min(lengths)} to {max(lengths)} tokens; expected one length for one array: "
                 f"pass {'truncation=True' if length else 'padding=True'}"
             )
-        fill = self.pad_token_id
-        if fill is None and min(map(len, rows)) < lengths[0]:
-            raise ValueError("padding is needed but the tokenizer's files name no pad_token; pass padding=False")
-        ids = np.full((len(rows), lengths[0]), fill or 0, dtype=np.int64)  # (B, T)
-        mask = np.zeros_like(ids)
-        for index, row in enumerate(rows):
-            place = slice(len(row)) if self.padding_side == "right" else slice(lengths[0] - len(row), None)
-            ids[index, place], mask[index, place] = row, 1
-        return {"input_ids": ids, "attention_mask": mask}
+        if self.pad_token_id is None and any(len(encoding) < length for encoding in encodings):
+            raise ValueError("pad_token is not in the tokenizer's files; expected one to pad with: pass padding=False")
+        ids, masks = [], []
+        for encoding in encodings:
+            encoding.pad(length, direction=self.padding_side, pad_id=self.pad_token_id or 0)
+            ids.append(encoding.ids)
+            masks.append(encoding.attention_mask)
+        return {"input_ids": np.array(ids, np.int64), "attention_mask": np.array(masks, np.int64)}
 
 
 def _as_list(text: str | Iterable[str]) -> list[str]:
     if not isinstance(text, Iterable) or isinstance(text, bytes | Mapping):
-        raise TypeError(f"found a {type(text).__name__} for text, expected a string or a list of strings")
+        raise TypeError(f"text is a {type(text).__name__}; expected a string or a list of strings")
     texts = [text] if isinstance(text, str) else list(text)
     for index, one in enumerate(texts):
         if not isinstance(one, str):
-            raise TypeError(f"found a {type(one).__name__} for text {index}, expected a string")
+            raise TypeError(f"text {index} is a {type(one).__name__}; expected a string")
     if not texts:
-        raise ValueError("found an empty list of texts, expected at least one")
+        raise ValueError("the list of texts is empty; expected at least one")
     return texts
 
 
 def _choice(table: Mapping[Any, Any], value: Any, name: str) -> Any:
     if not isinstance(value, bool | str) or value not in table:
-        raise ValueError(f"found {name}={value!r}, expected one of {list(table)}")
+        raise ValueError(f"{name} {mismatch(value, f'one of {list(table)}')}")
     return table[value]
 
 
@@ -280,12 +263,12 @@ def _positions(value: Any) -> int | None:
     if value is None or (isinstance(value, int | float) and value >= _NO_LIMIT):
         return None
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise CheckpointError(f"found model_max_length={quoted(value)} in tokenizer_config.json, expected 1 or more")
+        raise CheckpointError(f"model_max_length in tokenizer_config.json {mismatch(value, '1 or more')}")
     return value
 
 
 def _side(settings: Mapping[str, Any], name: str) -> str:
     side = settings.get(name) or "right"
     if side not in ("right", "left"):
-        raise CheckpointError(f"found {name}={quoted(side)} in tokenizer_config.json, expected 'right' or 'left'")
+        raise CheckpointError(f"{name} in tokenizer_config.json " + mismatch(side, "'right' or 'left'"))
     return str(side)

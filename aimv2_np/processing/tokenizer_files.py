@@ -10,9 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from aimv2_np.errors import CheckpointError, plain, quoted
-from aimv2_np.files.files import read_json, telling_cache
-from aimv2_np.files.locate import check_link
+from aimv2_np.errors import CheckpointError, mismatch, plain, quoted
+from aimv2_np.files.json import telling_cache
+from aimv2_np.files.locate import check_link, read_json_in
 
 if TYPE_CHECKING:
     from tokenizers import AddedToken, Tokenizer
@@ -37,12 +37,9 @@ def read_settings(folder: Path) -> dict[str, Any]:
     Raises:
         CheckpointError: a file that is not a JSON object.
     """
-    config, names = folder / "tokenizer_config.json", folder / "special_tokens_map.json"
-    for path in (config, names):
-        check_link(path, folder)
-    settings = read_json(config) if config.is_file() else {}
-    if "added_tokens_decoder" not in settings and names.is_file():
-        settings |= read_json(names)
+    settings = read_json_in(folder, "tokenizer_config.json") or {}
+    if "added_tokens_decoder" not in settings:
+        settings |= read_json_in(folder, "special_tokens_map.json") or {}
     return settings
 
 
@@ -107,7 +104,7 @@ def special_token(settings: Mapping[str, Any], name: str) -> str | None:
     value = settings.get(name)
     text = value.get("content") if isinstance(value, Mapping) else value
     if text is not None and (not isinstance(text, str) or not text):
-        raise CheckpointError(f"found {name}={quoted(value)} in the tokenizer's files, expected the text of a token")
+        raise CheckpointError(f"{name} in the tokenizer's files {mismatch(value, 'the text of a token')}")
     return text
 
 
@@ -157,7 +154,7 @@ def _add_missing(tokenizer: "Tokenizer", settings: Mapping[str, Any]) -> None:
     CLIP's own names are assumed only where the vocabulary has them. What `tokenizer.json` says about a token stands."""
     listed = settings.get("added_tokens_decoder") or {}
     if not isinstance(listed, Mapping) or not all(isinstance(token, Mapping) for token in listed.values()):
-        raise CheckpointError("found added_tokens_decoder that is no table of tokens in tokenizer_config.json")
+        raise CheckpointError("added_tokens_decoder in tokenizer_config.json " + mismatch(listed, "a table of tokens"))
     wanted = [listed[key] for key in sorted(listed, key=int)]
     for name in SPECIAL_NAMES:
         default = CLIP_TOKENS[name] if tokenizer.token_to_id(CLIP_TOKENS[name]) is not None else None
@@ -175,15 +172,9 @@ def _add_missing(tokenizer: "Tokenizer", settings: Mapping[str, Any]) -> None:
 def _added_token(token: Mapping[str, Any]) -> "AddedToken":
     from tokenizers import AddedToken
 
-    special = bool(token.get("special", False))
-    return AddedToken(
-        token["content"],
-        single_word=bool(token.get("single_word", False)),
-        lstrip=bool(token.get("lstrip", False)),
-        rstrip=bool(token.get("rstrip", False)),
-        normalized=bool(token.get("normalized", not special)),
-        special=special,
-    )
+    # Whether a token is looked for before or after the text is normalised follows from `special` where it is not said.
+    names = ("special", "single_word", "lstrip", "rstrip", "normalized")
+    return AddedToken(token["content"], **{name: bool(token[name]) for name in names if name in token})
 
 
 def _read_text(path: Path) -> str:
@@ -194,4 +185,4 @@ def _read_text(path: Path) -> str:
 def _check_bytes(path: Path) -> None:
     size, most = path.stat().st_size, MAX_BYTES[path.name]
     if size > most:
-        raise CheckpointError(f"{path} has {size:,} bytes, expected at most {most:,}; this is no tokenizer of CLIP's")
+        raise CheckpointError(f"{path} has {size:,} bytes; expected at most {most:,}: this is no tokenizer of CLIP's")

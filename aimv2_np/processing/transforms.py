@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from aimv2_np.processing.loading import Pixels, check_pixel_count
+from aimv2_np.shapes import NDArray
 
 MAX_ENLARGED = 2**24  # pixels; a picture of one row would otherwise grow to gigabytes before it is cropped
 
@@ -38,8 +39,8 @@ def resized_shape(height: int, width: int, size: Mapping[str, int]) -> tuple[int
         wanted = (size["height"], size["width"])
     else:
         raise ValueError(
-            f"cannot resize to size={dict(size)}; expected shortest_edge, shortest_edge and longest_edge, "
-            "max_height and max_width, or height and width"
+            f"size is {dict(size)}; expected shortest_edge, shortest_edge and longest_edge, max_height and max_width, "
+            "or height and width"
         )
     shape = max(1, wanted[0]), max(1, wanted[1])
     what = f"the {width} x {height} picture, once resized,"
@@ -110,8 +111,8 @@ def are_fractions(pixels: Pixels) -> bool:
         if highest <= 1:
             return True
     raise ValueError(
-        f"found numbers from {lowest:g} to {highest:g}, expected whole numbers of 0 to 255 or fractions of 0 to 1; "
-        "convert the array to uint8"
+        f"the array holds {lowest:g} to {highest:g}; expected whole numbers of 0 to 255 or fractions of 0 to 1: "
+        "convert it to uint8"
     )
 
 
@@ -120,8 +121,8 @@ def check_whole_numbers(pixels: Pixels, factor: float) -> None:
     lowest, highest = sorted((float(pixels.min()) * factor, float(pixels.max()) * factor))
     if lowest < 0 or highest > 1 + 1e-6:
         raise ValueError(
-            f"found {pixels.dtype} from {pixels.min()} to {pixels.max()}, which rescale_factor={factor:g} takes to "
-            f"{lowest:g} to {highest:g}, expected 0 to 1; scale it to uint8, or set rescale_factor"
+            f"the array holds {pixels.min()} to {pixels.max()}, which rescale_factor={factor:g} takes to {lowest:g} "
+            f"to {highest:g}; expected 0 to 1: scale it to uint8, or set rescale_factor"
         )
 
 
@@ -151,9 +152,7 @@ def center_crop(pixels: Pixels, height: int, width: int) -> Pixels:
     return canvas
 
 
-def to_input(
-    pixels: Pixels, scale: float | None, mean: Sequence[float] | None, std: Sequence[float] | None
-) -> np.ndarray:
+def to_input(pixels: Pixels, scale: float | None, mean: Sequence[float] | None, std: Sequence[float] | None) -> NDArray:
     """(h, w, 3) → (3, h, w) float32: x · scale, then (x - mean) / std; None leaves a step out."""
     channels_first = pixels.transpose(2, 0, 1)
     out = np.array(channels_first, dtype=np.float32, order="C") if scale is None else _times(channels_first, scale)
@@ -163,7 +162,7 @@ def to_input(
     return out
 
 
-def _times(pixels: np.ndarray, factor: float) -> np.ndarray:
+def _times(pixels: NDArray, factor: float) -> NDArray:
     """The product taken in float64 and rounded once to float32, as Transformers does; NumPy works through it block by
     block, so no float64 copy of the picture comes to be."""
     out = np.empty(pixels.shape, dtype=np.float32)

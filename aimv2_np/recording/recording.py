@@ -24,19 +24,18 @@ from typing import Any, Self
 import numpy as np
 
 from aimv2_np.backends.arrays import to_numpy
+from aimv2_np.backends.dtypes import NAMES
 from aimv2_np.errors import CheckpointError
-from aimv2_np.files.files import strict_json
+from aimv2_np.files.json import strict_json
 from aimv2_np.recording.slices import parse_slice
 from aimv2_np.recording.statistics import BUCKETS, FIRST, NDArray, Statistics, summarize
 from aimv2_np.shapes import Array
 from aimv2_np.storage import SafetensorsFile
 from aimv2_np.storage.formats.header import MAX_DIMENSIONS
-from aimv2_np.storage.save import DTYPES
 
 FORMAT = "aimv2_np.comparison/1"
 SOURCES = ("aimv2_np", "torch", "onnxruntime", "arrays")
 INPUTS, ACTIVATIONS = "inputs/", "activations/"
-NAMES = {stored: name for name, stored in DTYPES.items()}
 TABLES = {"statistics": 5, "first": FIRST, "projection": BUCKETS}  # name -> columns
 
 

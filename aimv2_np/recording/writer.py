@@ -16,13 +16,14 @@ from typing import Any, Self
 import numpy as np
 
 from aimv2_np.backends.arrays import to_numpy
-from aimv2_np.files.files import atomic_write, refuse_existing
+from aimv2_np.backends.dtypes import CODES
+from aimv2_np.files.atomic import atomic_write, refuse_existing
 from aimv2_np.recording.recording import ACTIVATIONS, FORMAT, INPUTS, TABLES
 from aimv2_np.recording.slices import parse_slice
 from aimv2_np.recording.statistics import NDArray, Statistics, summarize
 from aimv2_np.shapes import Array
-from aimv2_np.storage.formats.header import BITS, METADATA
-from aimv2_np.storage.save import DTYPES, encode_header, write_array
+from aimv2_np.storage.formats.header import write_header
+from aimv2_np.storage.formats.safetensors_writer import write_array
 
 PIECE = 2**24  # bytes copied at a time
 SMALL_INPUT = 2**14  # bytes: a recording of statistics holds inputs up to this size only
@@ -128,28 +129,19 @@ class RecordingWriter:
         return values
 
     def _append(self, name: str, values: NDArray) -> None:
-        if values.dtype.name not in DTYPES:
-            raise ValueError(f"{name} has the dtype {values.dtype}; expected one of {', '.join(DTYPES)}")
+        if values.dtype.name not in CODES:
+            raise ValueError(f"{name} has the dtype {values.dtype}; expected one of {', '.join(CODES)}")
         offset = self._data.seek(0, os.SEEK_END)
         write_array(self._data, values)
-        self._places[name] = (DTYPES[values.dtype.name], values.shape, offset, values.nbytes)
+        self._places[name] = (CODES[values.dtype.name], values.shape, offset, values.nbytes)
 
     def _finish(self) -> None:
         if self._statistics:
             for name, table in self._tables().items():
                 self._append(name, table)
-        header: dict[str, Any] = {METADATA: self._all_metadata()}
-        end = 0
-        # Widest numbers first: then every tensor is aligned, and read without a copy.
-        names = sorted(self._places, key=lambda name: -BITS[self._places[name][0]])
-        for name in names:
-            dtype, shape, _, size = self._places[name]
-            header[name] = {"dtype": dtype, "shape": list(shape), "data_offsets": [end, end + size]}
-            end += size
-        text = encode_header(header)
+        tensors = {name: (dtype, shape) for name, (dtype, shape, _, _) in self._places.items()}
         with atomic_write(self.path, self._overwrite) as file:
-            file.write(len(text).to_bytes(8, "little") + text)
-            for name in names:
+            for name in write_header(file, tensors, self._all_metadata()):
                 _, _, offset, size = self._places[name]
                 self._data.seek(offset)
                 for start in range(0, size, PIECE):

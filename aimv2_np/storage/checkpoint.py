@@ -2,16 +2,15 @@
 
 import os
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any, Protocol
-
-import numpy as np
 
 from aimv2_np.errors import CheckpointError, plain
-from aimv2_np.files.files import read_json, telling_cache
-from aimv2_np.files.locate import check_link
-from aimv2_np.storage.formats.dtypes import STORED
+from aimv2_np.files.json import telling_cache
+from aimv2_np.files.locate import check_link, read_json_in
+from aimv2_np.shapes import NDArray
+from aimv2_np.storage.formats.casting import as_dtype
 from aimv2_np.storage.formats.mapped import MappedFile
 from aimv2_np.storage.formats.messagepack import MessagePackFile
 from aimv2_np.storage.formats.safetensors_file import SafetensorsFile
@@ -19,7 +18,7 @@ from aimv2_np.storage.formats.safetensors_file import SafetensorsFile
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 # Where Apple's other releases keep the same weights; looked for when there is neither of the two above.
-OTHERS: dict[str, type[SafetensorsFile] | type[MessagePackFile]] = {
+OTHERS: dict[str, type[MappedFile]] = {
     "mlx_model.safetensors": SafetensorsFile,
     "flax_model.msgpack": MessagePackFile,
 }
@@ -28,34 +27,53 @@ PICKLES = {".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle"}
 SHARD_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,200}\.safetensors")
 
 
-class Tensors(Protocol):
-    """What is asked of the weights of a model, in whichever layout they are stored."""
+class Tensors(ABC):
+    """The weights in a folder by name, in whichever layout they are stored; read when they are asked for.
+
+    Attributes:
+        folder: where they are.
+        shapes, dtypes: of each tensor; dtypes as the safetensors format names them ("F32", ...).
+        metadata: what their files say of themselves.
+    """
 
     folder: Path
     shapes: dict[str, tuple[int, ...]]
     dtypes: dict[str, str]
     metadata: dict[str, str]
 
-    def read(self, name: str, dtype: str = "float32") -> np.ndarray[Any, Any]:
-        """A tensor in a dtype that models compute in."""
+    def read(self, name: str, dtype: str = "float32") -> NDArray:
+        """Tensor `name` as a read-only array of `dtype` ("float32", "float64", "float16"), in C order.
 
-    def stored(self, name: str) -> np.ndarray[Any, Any]:
-        """A tensor's numbers as they are stored, a view."""
+        Stored in that dtype, in one piece, it is a view of the mapped file: nothing is copied or even read yet.
+        Otherwise it is a copy, converted where need be (bfloat16 and float16 to float32 exactly), and CheckpointError
+        is raised for values that are not finite or too large for `dtype`, as it is for a tensor that holds no
+        floating-point numbers. KeyError for a name that is not there.
+        """
+        return as_dtype(self.stored(name), self.dtypes[name], dtype, self.label(name))
 
+    @abstractmethod
+    def stored(self, name: str) -> NDArray:
+        """Tensor `name` as it is stored, bfloat16 as its bits: a view of the mapped file (see `MappedFile.stored`)."""
+
+    @abstractmethod
+    def label(self, name: str) -> str:
+        """What messages call a tensor: its file, and the name that it has there."""
+
+    @abstractmethod
     def release(self) -> None:
-        """Let go of the memory that reading has taken so far."""
+        """Let go of the memory that reading has taken so far; the system fetches what is read again."""
 
 
-class Checkpoint:
+class Checkpoint(Tensors):
     """The tensors of a folder, by name. Headers have been read and checked, tensors are read when asked for."""
 
     def __init__(self, folder: Path, files: Mapping[str, MappedFile]) -> None:
         self.folder = folder
         self._files = dict(files)
         entries = {name: file.entries[name] for name, file in self._files.items()}
-        self.shapes: dict[str, tuple[int, ...]] = {name: entry.shape for name, entry in entries.items()}
-        self.dtypes: dict[str, str] = {name: entry.dtype for name, entry in entries.items()}
-        self.metadata: dict[str, str] = {}
+        self.shapes = {name: entry.shape for name, entry in entries.items()}
+        self.dtypes = {name: entry.dtype for name, entry in entries.items()}
+        self.metadata = {}
         for file in dict.fromkeys(self._files.values()):
             self.metadata.update(file.metadata)
         self.nbytes: int = sum(entry.stop - entry.start for entry in entries.values())
@@ -63,21 +81,13 @@ class Checkpoint:
     def __repr__(self) -> str:
         return f"Checkpoint({str(self.folder)!r}: {len(self.shapes)} tensors, {self.nbytes} bytes)"
 
-    def read(self, name: str, dtype: str = "float32") -> np.ndarray[Any, Any]:
-        """Tensor `name` as a read-only array of `dtype` ("float32", "float64", "float16").
-
-        Stored in that dtype it is a view of the mapped file: nothing is copied or even read yet. Otherwise it is
-        converted (bfloat16 and float16 to float32 exactly), and CheckpointError is raised for values that are not
-        finite or too large for `dtype`, as it is for a tensor that holds no floating-point numbers.
-        """
-        return self._file(name).read(name, dtype)
-
-    def stored(self, name: str) -> np.ndarray[Any, Any]:
-        """Tensor `name` as it is stored, bfloat16 as its bits: a view of the mapped file (see `MappedFile.stored`)."""
+    def stored(self, name: str) -> NDArray:
         return self._file(name).stored(name)
 
+    def label(self, name: str) -> str:
+        return self._file(name).label(name)
+
     def release(self) -> None:
-        """Let go of the memory that reading has taken so far; the system fetches what is read again."""
         for file in dict.fromkeys(self._files.values()):
             file.release()
 
@@ -85,15 +95,6 @@ class Checkpoint:
         if name not in self._files:
             raise KeyError(f"{self.folder} has no tensor {name!r}")
         return self._files[name]
-
-    def find_non_finite(self) -> list[str]:
-        """The names of the tensors that hold inf or NaN.
-
-        Reads every byte, seconds for a large checkpoint from disk, which is why opening does not do it: mapped weights
-        are not touched before they are used. (Weights that are converted on reading are checked then.)
-        """
-        floats = (name for name in self._files if self.dtypes[name] in STORED)
-        return [name for name in floats if not self._files[name].is_finite(name)]
 
 
 def open_checkpoint(folder: str | os.PathLike[str]) -> Checkpoint:
@@ -108,25 +109,23 @@ def open_checkpoint(folder: str | os.PathLike[str]) -> Checkpoint:
     if not folder.is_dir():
         problem = "is a file" if folder.exists() else "does not exist"
         raise FileNotFoundError(f"{folder} {problem}; expected a folder with {SINGLE}")
-    if os.path.lexists(folder / SINGLE):
-        file = _open(folder, SINGLE)
+    for name in (SINGLE, INDEX, *OTHERS):
+        if not os.path.lexists(folder / name):
+            continue
+        if name == INDEX:
+            return Checkpoint(folder, _open_shards(folder))
+        file = _open(folder, name)
         return Checkpoint(folder, dict.fromkeys(file.entries, file))
-    if os.path.lexists(folder / INDEX):
-        return Checkpoint(folder, _open_shards(folder))
-    for name, kind in OTHERS.items():
-        if os.path.lexists(folder / name):
-            other = _open(folder, name, kind)
-            return Checkpoint(folder, dict.fromkeys(other.entries, other))
     raise _no_weights(folder)
 
 
-def _open(folder: Path, name: str, kind: type[SafetensorsFile] | type[MessagePackFile] = SafetensorsFile) -> MappedFile:
+def _open(folder: Path, name: str) -> MappedFile:
     path = folder / name
     check_link(path, folder)
     if not path.exists():  # a link whose target is gone: a hub cache that was copied or pruned in part
         raise FileNotFoundError(f"{path} is a link to a file that is not there; fetch the checkpoint again")
     with telling_cache(path):
-        return kind(path)
+        return OTHERS.get(name, SafetensorsFile)(path)
 
 
 def shard_names(folder: Path) -> list[str]:
@@ -160,8 +159,7 @@ def _open_shards(folder: Path) -> dict[str, MappedFile]:
 def _read_index(folder: Path) -> dict[str, str]:
     """The name of the file of every tensor."""
     path = folder / INDEX
-    check_link(path, folder)
-    weight_map = read_json(path).get("weight_map")
+    weight_map = (read_json_in(folder, INDEX) or {}).get("weight_map")
     if not isinstance(weight_map, dict) or not weight_map:
         raise CheckpointError(f"{path}: weight_map is {weight_map!r:.80}; expected an object, tensor name to file name")
     for tensor, name in weight_map.items():
@@ -183,8 +181,8 @@ def _no_weights(folder: Path) -> Exception:
             "AutoModel.from_pretrained(folder).save_pretrained(new_folder), or with safetensors.torch.save_file"
         )
     return FileNotFoundError(
-        f"{folder} holds no weights: looked for {SINGLE}, {INDEX}, {' and '.join(OTHERS)}, "
-        f"found {first_ten(names) or 'nothing'}"
+        f"{folder} holds no weights (it has {first_ten(names) or 'nothing'}); expected {SINGLE}, {INDEX}, "
+        f"{' or '.join(OTHERS)}"
     )
 
 

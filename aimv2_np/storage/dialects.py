@@ -6,11 +6,9 @@ Apple's is read without translation: its keys are Transformers', but for `use_bi
 from collections.abc import Mapping
 from typing import Any
 
-from aimv2_np.config import Aimv2Config, Aimv2TextConfig, Aimv2VisionConfig
+from aimv2_np.config import Aimv2Config, Aimv2TextConfig, Aimv2VisionConfig, AnyConfig
 from aimv2_np.errors import CheckpointError
-from aimv2_np.storage.released import RELEASED, of_architecture
-
-AnyConfig = Aimv2Config | Aimv2VisionConfig | Aimv2TextConfig
+from aimv2_np.storage.released import RELEASED
 
 # Ours → Apple's, in the order of Apple's files. What Apple's code has as constants is written only where it differs.
 APPLE = (
@@ -49,7 +47,7 @@ def from_timm(values: Mapping[str, Any], *, by_name: bool) -> dict[str, Any]:
     if not isinstance(name, str) or not name.startswith("aimv2_"):
         raise CheckpointError(f"it is timm's, of the architecture {name!r:.80}; expected one that begins with 'aimv2_'")
     ours: dict[str, Any] = {"model_type": Aimv2VisionConfig.model_type}
-    released = of_architecture(name)
+    released = next((released for released in RELEASED if released.architecture == name), None)
     if by_name and released is not None:
         ours.update(released.config().to_dict())
     if isinstance(pretrained, Mapping) and isinstance(size := pretrained.get("input_size"), list) and len(size) == 3:
@@ -129,10 +127,8 @@ def _without_stale(values: dict[str, Any]) -> dict[str, Any]:
 
 def _architecture(config: Aimv2VisionConfig) -> str:
     """The released architecture that this is, or one whose every number model_args replaces."""
-    for it in RELEASED:
-        if it.timm and it.config() == config:
-            return it.timm.partition("/")[2].partition(".")[0]
-    return "aimv2_large_patch14_224"
+    same = (released.architecture for released in RELEASED if released.architecture and released.config() == config)
+    return next(same, "aimv2_large_patch14_224")
 
 
 def _mlp_ratio(config: Aimv2VisionConfig) -> float:

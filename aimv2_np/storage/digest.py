@@ -2,14 +2,13 @@
 
 from collections.abc import Mapping
 from hashlib import sha256
-from typing import Any
 
 import numpy as np
 
 from aimv2_np.backends.arrays import beside, to_host
-from aimv2_np.shapes import Array
-from aimv2_np.storage.formats.dtypes import to_bfloat16
-from aimv2_np.storage.formats.lazy import NAMES
+from aimv2_np.backends.dtypes import FLOATS
+from aimv2_np.shapes import Array, NDArray
+from aimv2_np.storage.formats.casting import to_bfloat16
 
 PIECE = 2**20  # elements of a weight that are hashed at a time
 
@@ -31,12 +30,12 @@ def hash_weights(state: Mapping[str, Array], dtype: str | None = None) -> str:
     return digest.hexdigest()
 
 
-def _rounded(piece: np.ndarray[Any, Any], dtype: str, name: str) -> np.ndarray[Any, Any]:
+def _rounded(piece: NDArray, dtype: str, name: str) -> NDArray:
     """The numbers as they are stored in a dtype; bfloat16 as its bits."""
     if piece.dtype.name == dtype == "bfloat16":
         piece = piece.view(np.uint16)
     elif dtype == "bfloat16":
-        piece = to_bfloat16(piece, NAMES[piece.dtype.name], name)
+        piece = to_bfloat16(piece, FLOATS[piece.dtype.name], name)
     else:
         with np.errstate(over="ignore"):  # another model's, which is what the hash will say
             piece = piece.astype(dtype, copy=False)

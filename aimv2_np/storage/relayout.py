@@ -3,21 +3,27 @@
 import os
 from collections import Counter
 from collections.abc import Callable, Mapping
+from functools import partial
 from math import prod
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from aimv2_np.config import CONFIG_FILE
-from aimv2_np.files.files import make_folder, refuse_existing, write_json
+from aimv2_np.backends.dtypes import FLOATS, NAMES
+from aimv2_np.config import CONFIG_FILE, AnyConfig
+from aimv2_np.files.atomic import make_folder, refuse_existing
+from aimv2_np.files.json import write_json
+from aimv2_np.shapes import NDArray
 from aimv2_np.storage.checkpoint import INDEX, OTHERS, SINGLE, Tensors
-from aimv2_np.storage.dialects import AnyConfig, write_apple, write_timm, write_transformers
-from aimv2_np.storage.formats.lazy import NAMES, Lazy, recast
+from aimv2_np.storage.dialects import write_apple, write_timm, write_transformers
+from aimv2_np.storage.formats.casting import recast
+from aimv2_np.storage.formats.lazy import Lazy
 from aimv2_np.storage.formats.messagepack_writer import save_messagepack
+from aimv2_np.storage.formats.safetensors_writer import save_safetensors
+from aimv2_np.storage.layouts import flax
 from aimv2_np.storage.layouts.detect import LAYOUTS
 from aimv2_np.storage.layouts.table import Form, Layout
-from aimv2_np.storage.save import SHARD, save_checkpoint, save_safetensors
+from aimv2_np.storage.save import SHARD, save_checkpoint
 
 SAME = "same"
 DTYPES = ("float32", "float16", "bfloat16", SAME)
@@ -32,8 +38,6 @@ DIALECTS: dict[str, Callable[[AnyConfig, str, str], dict[str, Any]]] = {
 # Only Transformers looks for shards; the others' loaders want one file, whatever its size.
 SHARD_SIZES: dict[str, int | str] = {"transformers": "5GB"}
 ONE_FILE = 2**62
-# Apple's Flax files have the running statistics of a norm that no released network uses, and its loader asks for them.
-FLAX_STATISTICS = {"batch_stats/head/bn/mean": 0.0, "batch_stats/head/bn/var": 1.0}
 
 
 def check_choice(layout: str, dtype: str) -> Layout:
@@ -57,27 +61,19 @@ def arranged(tensors: Tensors, names: Mapping[str, str], layout: Layout, dtype: 
         dtypes = sorted({tensors.dtypes[part] for part in parts})
         if dtype == SAME and len(dtypes) > 1:
             raise ValueError(f"{' and '.join(dtypes)} would be stacked in {theirs}; choose one dtype for all tensors")
-        stored_as = dtypes[0] if dtype == SAME else NAMES[dtype]
+        stored_as = dtypes[0] if dtype == SAME else FLOATS[dtype]
         shape = form.shape([tensors.shapes[part] for part in parts])
-        state[theirs] = Lazy(stored_as, shape, _maker(tensors, parts, form, stored_as))
-    if layout.name == "flax":
-        state.update({name: Lazy("F64", (), _constant(value)) for name, value in FLAX_STATISTICS.items()})
+        state[theirs] = Lazy(stored_as, shape, partial(_make, tensors, parts, form, stored_as))
+    if layout is flax.LAYOUT:
+        state.update({name: Lazy("F64", (), partial(np.array, value)) for name, value in flax.STATISTICS.items()})
     return state
 
 
-def _maker(tensors: Tensors, parts: list[str], form: Form, target: str) -> Callable[[], np.ndarray[Any, Any]]:
-    def make() -> np.ndarray[Any, Any]:
-        tensors.release()  # of what the tensors before this one took
-        return form.stored([
-            recast(tensors.stored(part), tensors.dtypes[part], target, f"{tensors.folder}: tensor {part!r}")
-            for part in parts
-        ])  # fmt: skip
-
-    return make
-
-
-def _constant(value: float) -> Callable[[], np.ndarray[Any, Any]]:
-    return lambda: np.array(value)
+def _make(tensors: Tensors, parts: list[str], form: Form, target: str) -> NDArray:
+    tensors.release()  # of what the tensors before this one took
+    return form.stored([
+        recast(tensors.stored(part), tensors.dtypes[part], target, tensors.label(part)) for part in parts
+    ])  # fmt: skip
 
 
 def common_dtype(tensors: Tensors, names: Mapping[str, str], dtype: str) -> str:
@@ -88,7 +84,7 @@ def common_dtype(tensors: Tensors, names: Mapping[str, str], dtype: str) -> str:
     for name in names.values():
         numbers[tensors.dtypes[name]] += prod(tensors.shapes[name])
     (code, _), *_ = numbers.most_common(1)
-    return next((name for name, stored in NAMES.items() if stored == code), "float32")
+    return NAMES.get(code, "float32")
 
 
 def write_layout(
@@ -112,17 +108,13 @@ def write_layout(
     if layout.file == SINGLE:
         save_checkpoint(folder, state, SHARD_SIZES.get(layout.name, ONE_FILE), overwrite)
         stale = [path for path in old if path.name in OTHERS]
+    elif layout is flax.LAYOUT:
+        save_messagepack(folder / layout.file, state, overwrite)
+        stale = [path for path in old if path.name != layout.file]
     else:
-        _write_other(folder / layout.file, state, layout, overwrite)
+        save_safetensors(folder / layout.file, state, layout.metadata, overwrite)
         stale = [path for path in old if path.name != layout.file]
     # A reader takes model.safetensors where there is one: the new checkpoint is the one that is read from here on.
     for path in stale:
         path.unlink(missing_ok=True)
     write_json(folder / CONFIG_FILE, config, overwrite)
-
-
-def _write_other(path: Path, state: Mapping[str, Lazy], layout: Layout, overwrite: bool) -> None:
-    if layout.name == "flax":
-        save_messagepack(path, state, overwrite)
-    else:
-        save_safetensors(path, state, layout.metadata, overwrite)

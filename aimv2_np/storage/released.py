@@ -58,6 +58,11 @@ class Released:
     licence: str = LICENCE
 
     @property
+    def architecture(self) -> str | None:
+        """What timm calls a network of this size: "aimv2_large_patch14_224"."""
+        return self.timm.partition("/")[2].partition(".")[0] if self.timm else None
+
+    @property
     def two_towers(self) -> bool:
         """Whether it has a text tower too."""
         return self.id.endswith("-lit")
@@ -111,8 +116,3 @@ def known_heads(sizes: tuple[object, ...]) -> int | None:
     """The heads of a tower of one of the released sizes (hidden, intermediate, layers); None for any other."""
     known = {(size.hidden, size.intermediate, size.layers): size.heads for size in SIZES.values()}
     return next((heads for size, heads in known.items() if size == sizes), None)
-
-
-def of_architecture(name: object) -> Released | None:
-    """The checkpoint of timm's architecture "aimv2_large_patch14_224"."""
-    return next((it for it in RELEASED if it.timm and it.timm.partition("/")[2].partition(".")[0] == name), None)

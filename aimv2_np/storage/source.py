@@ -3,18 +3,19 @@
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
-from aimv2_np.config import read_config
+from aimv2_np.config import CONFIG_FILE, read_config
 from aimv2_np.config.base import naming_file
 from aimv2_np.errors import CheckpointError
-from aimv2_np.files.locate import CONFIG_FILES, resolve
+from aimv2_np.files.hub import HubOptions
+from aimv2_np.files.locate import resolve
 from aimv2_np.storage.checkpoint import INDEX, OTHERS, SINGLE, Checkpoint, Tensors, open_checkpoint, shard_names
 from aimv2_np.storage.dialects import from_timm, is_timm
 from aimv2_np.storage.infer import complete
 from aimv2_np.storage.layouts import transformers
 from aimv2_np.storage.layouts.detect import detect
-from aimv2_np.storage.layouts.foreign import FILES, looks_like
+from aimv2_np.storage.layouts.foreign import ADAPTER_FILES, TELLTALES, looks_like
 from aimv2_np.storage.layouts.table import Layout
 from aimv2_np.storage.translated import Translated
 
@@ -38,21 +39,21 @@ class Source:
     checkpoint: Checkpoint
 
 
-def fetch(path_or_hub_id: str | os.PathLike[str], extra: tuple[str, ...] = (), **hub_options: Any) -> Path:
+def fetch(path_or_hub_id: str | os.PathLike[str], extra: tuple[str, ...] = (), **options: Unpack[HubOptions]) -> Path:
     """The folder of a model, with its configuration, its weights and the files `extra` (patterns).
 
     Of a repository that holds the same weights several times one set is downloaded: `model.safetensors`, or else the
     files that an index names, or else the first of the other layouts. Raises what `locate.resolve` raises, and
     CheckpointError for an index that makes no sense.
     """
-    files = (*CONFIG_FILES, *extra)
-    folder = resolve(path_or_hub_id, files=(*files, SINGLE, INDEX), **hub_options)
+    files = (CONFIG_FILE, *extra)
+    folder = resolve(path_or_hub_id, files=(*files, SINGLE, INDEX), **options)
     if folder == Path(path_or_hub_id) or os.path.lexists(folder / SINGLE):
         return folder
     if (folder / INDEX).exists():
-        return resolve(path_or_hub_id, files=(*files, INDEX, *shard_names(folder)), **hub_options)
+        return resolve(path_or_hub_id, files=(*files, INDEX, *shard_names(folder)), **options)
     for other in OTHERS:
-        folder = resolve(path_or_hub_id, files=(*files, other), **hub_options)
+        folder = resolve(path_or_hub_id, files=(*files, other), **options)
         if os.path.lexists(folder / other):
             break
     return folder
@@ -65,22 +66,14 @@ def open_source(folder: str | os.PathLike[str]) -> Source:
     to be another model's, and for a configuration that lacks what the weights do not tell.
     """
     folder = Path(folder)
-    problem: FileNotFoundError | CheckpointError | None = None
-    checkpoint = None
     try:
         checkpoint = open_checkpoint(folder)
-        refuse_foreign(checkpoint)
-    except (FileNotFoundError, CheckpointError) as error:
-        problem = error
-    if problem is not None and checkpoint is None:
+    except (FileNotFoundError, CheckpointError):
         _refuse_adapters(folder)
-    elif problem is not None:
-        raise problem
-    values = read_config(folder)
-    if checkpoint is None:
-        assert problem is not None
-        raise problem
-    return source_of(folder, values, checkpoint)
+        read_config(folder)  # a configuration that is missing or damaged says more than missing weights
+        raise
+    refuse_foreign(checkpoint)
+    return source_of(folder, read_config(folder), checkpoint)
 
 
 def source_of(folder: Path, values: dict[str, Any], checkpoint: Checkpoint) -> Source:
@@ -105,9 +98,9 @@ def refuse_foreign(checkpoint: Tensors) -> None:
 
 
 def _refuse_adapters(folder: Path) -> None:
-    for name, what in FILES.items():
+    for name in ADAPTER_FILES:
         if (folder / name).exists():
-            raise CheckpointError(f"{folder} is no AIMv2: it looks like {what} (it has {name})")
+            raise CheckpointError(f"{folder} is no AIMv2: it looks like {next(iter(TELLTALES))} (it has {name})")
 
 
 def _channels(values: dict[str, Any]) -> int:

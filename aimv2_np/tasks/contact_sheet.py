@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from aimv2_np.files.files import atomic_write
+from aimv2_np.files.atomic import atomic_write
 from aimv2_np.processing.loading import load_pixels
 from aimv2_np.tasks.embedding.tar import find_member, read_any
 from aimv2_np.tasks.search import Hit

@@ -8,7 +8,7 @@ from typing import Any
 
 from aimv2_np.config import CONFIG_FILE, config_from_dict
 from aimv2_np.config.base import naming_file
-from aimv2_np.files.files import atomic_write, refuse_existing
+from aimv2_np.files.atomic import atomic_write, refuse_existing
 from aimv2_np.files.locate import IMAGE_PROCESSOR_FILES, TOKENIZER_FILES, check_link
 from aimv2_np.models.auto import MODELS
 from aimv2_np.storage import fetch, match, open_source

@@ -11,10 +11,10 @@ from typing import Any
 from aimv2_np.config import Aimv2Config, Aimv2TextConfig, Aimv2VisionConfig, Config, config_from_dict, read_config
 from aimv2_np.config.base import naming_file
 from aimv2_np.errors import CheckpointError
-from aimv2_np.files.locate import ALTERNATIVES, CONFIG_FILES
+from aimv2_np.files.locate import CONFIG_FILE, WEIGHT_FILES
 from aimv2_np.models.auto import MODELS
 from aimv2_np.storage import Checkpoint, match, open_checkpoint, resolve
-from aimv2_np.storage.checkpoint import Tensors
+from aimv2_np.storage.checkpoint import OTHERS, Tensors
 from aimv2_np.storage.dialects import from_timm, is_timm
 from aimv2_np.storage.source import refuse_foreign, source_of
 from aimv2_np.tree.module import Module
@@ -75,7 +75,7 @@ def describe(path_or_hub_id: str | os.PathLike[str], **hub_options: Any) -> Desc
     Raises FileNotFoundError without a configuration, CheckpointError for one that makes no sense or for damaged weight
     files, and the hub's errors. Weights that do not fit the configuration are a `problem`, not an error.
     """
-    folder = resolve(path_or_hub_id, files=CONFIG_FILES, **hub_options)
+    folder = resolve(path_or_hub_id, files=(CONFIG_FILE,), **hub_options)
     checkpoint = _weights(folder)
     if checkpoint:
         refuse_foreign(checkpoint)
@@ -118,7 +118,7 @@ def _weights(folder: Path) -> Checkpoint | None:
 
 
 def _files(folder: Path) -> dict[str, int]:
-    for patterns in ALTERNATIVES:
+    for patterns in (WEIGHT_FILES, *((name,) for name in OTHERS)):
         if paths := {path for pattern in patterns for path in folder.glob(pattern)}:
             return {path.name: path.stat().st_size if path.exists() else 0 for path in sorted(paths)}
     return {}

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from aimv2_np.files.files import atomic_write
+from aimv2_np.files.atomic import atomic_write
 from aimv2_np.models.vision import Aimv2VisionModel
 from aimv2_np.viz.seen import Seen, see
 from aimv2_np.viz.towers import Floats, VisionModel, VisionProcessor, vision_tower

@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from aimv2_np.backends import devices
-from aimv2_np.backends.arrays import BACKENDS
+from aimv2_np.backends.dtypes import BACKENDS, EPS
 from aimv2_np.bench import cores
 from aimv2_np.bench.backends import describe_backends
 from aimv2_np.bench.ceilings import combined_rate, shapes
@@ -35,7 +35,6 @@ from aimv2_np.bench.models import draw_picture, vision_of, write_random
 from aimv2_np.bench.run import summarise_cold, time_cold
 from aimv2_np.bench.talk import Worker
 from aimv2_np.bench.timing import in_turns
-from aimv2_np.comparison.measure import EPS
 from aimv2_np.comparison.tolerances import FACTOR
 from tests.benchmarks.gpu_cases import CASES, DTYPES
 from tests.benchmarks.gpu_peer import OURS, PEERS

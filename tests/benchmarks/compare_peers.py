@@ -22,7 +22,7 @@ from aimv2_np.bench.ceilings import Shape
 from aimv2_np.bench.kernels import compare_kernels
 from aimv2_np.bench.machine import PACKAGES, describe_machine, describe_versions
 from aimv2_np.bench.run import measure_case
-from aimv2_np.files.files import write_json
+from aimv2_np.files.json import write_json
 from tests.benchmarks.measure import CASES, Case, compare, compare_cold, compare_sharing, make_inputs, prepare
 from tests.benchmarks.peer import PEERS
 from tests.benchmarks.report import draw_chart, render

@@ -5,7 +5,8 @@ import re
 from pathlib import Path
 from typing import Any
 
-from aimv2_np.files.files import atomic_write, write_json
+from aimv2_np.files.atomic import atomic_write
+from aimv2_np.files.json import write_json
 from tests.benchmarks.gpu_cases import CASES, DTYPES
 from tests.benchmarks.gpu_report import render
 from tests.support.paths import ROOT

@@ -114,7 +114,7 @@ def test_bad_pictures(two_towers, pictures, tmp_path):
     assert_error(run(pictures[0], tmp_path / "missing.png", *labels), "missing.png): there is no such file")
     assert_error(run(pictures[0], text, *labels), "text.png): the content is not a picture")
     assert_error(run(cut, *labels), "cut.png): the picture cannot be decoded")
-    assert_error(run(tmp_path, *labels), "found a folder")
+    assert_error(run(tmp_path, *labels), "is a folder")
     # With --json too: nothing but the error, and nothing on stdout.
     assert_error(run(pictures[0], text, *labels, "--json"), "text.png): the content is not a picture")
 

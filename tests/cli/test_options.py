@@ -2,7 +2,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from aimv2_np.backends.arrays import BACKENDS
+from aimv2_np.backends.dtypes import BACKENDS
 from aimv2_np.cli.app import app
 from aimv2_np.cli.options import Several, loading_options
 from aimv2_np.storage.relayout import DIALECTS

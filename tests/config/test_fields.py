@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aimv2_np.config.fields import ACTIVATIONS, MAX_SIZE, activation, boolean, found, integer, number, pair
+from aimv2_np.config.fields import ACTIVATIONS, MAX_SIZE, activation, boolean, integer, number, pair
+from aimv2_np.errors import mismatch
 
 
 def check(item, value):
@@ -67,8 +68,8 @@ def test_every_fixed_activation_of_transformers_is_known():
 
 
 def test_messages_do_not_grow_with_the_value():
-    assert len(found("x" * 10**6, "y")) < 120
-    assert found(3, "4") == "is 3; expected 4"
+    assert len(mismatch("x" * 10**6, "y")) < 120
+    assert mismatch(3, "4") == "is 3; expected 4"
 
 
 def test_the_default_is_the_fields():

@@ -19,7 +19,7 @@ from huggingface_hub.errors import (
 from safetensors.numpy import save
 
 from aimv2_np.config import Aimv2VisionConfig
-from aimv2_np.files.locate import CONFIG_FILES, PROCESSOR_FILES, resolve
+from aimv2_np.files.locate import CONFIG_FILE, PROCESSOR_FILES, resolve
 from aimv2_np.storage import open_checkpoint
 from tests.support.hub_server import COMMIT, Repository, redirect, serve
 
@@ -62,7 +62,7 @@ def test_a_processor_needs_its_small_files_only(hub, tmp_path):
 
 def test_a_configuration_comes_from_the_hub_alone(hub, tmp_path):
     assert Aimv2VisionConfig.from_pretrained(NAME, cache_dir=tmp_path).hidden_size == 64
-    assert names(resolve(NAME, cache_dir=tmp_path, files=CONFIG_FILES)) == ["config.json"]
+    assert names(resolve(NAME, cache_dir=tmp_path, files=(CONFIG_FILE,))) == ["config.json"]
 
 
 def test_shards_are_fetched_with_their_index(hub, tmp_path):
@@ -188,3 +188,11 @@ def test_a_file_is_answered_with_its_folder(tmp_path):
 def test_what_is_no_path_at_all(name):
     with pytest.raises(TypeError, match="expected the path of a folder"):
         resolve(name)
+
+
+def test_an_option_that_there_is_not(tmp_path):
+    """Also where nothing is fetched: a slip in a script for folders would show only on another machine."""
+    with pytest.raises(TypeError, match="an option is 'revison'; expected one of revision, cache_dir, token, local_"):
+        resolve(tmp_path, revison="main")
+    with pytest.raises(TypeError, match="revison"):
+        Aimv2VisionConfig.from_pretrained(tmp_path, revison="main")

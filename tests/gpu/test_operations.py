@@ -9,7 +9,7 @@ import pytest
 
 from aimv2_np import textbook, to_numpy
 from aimv2_np.backends.arrays import dtype_of, move, to_host
-from aimv2_np.comparison.measure import EPS
+from aimv2_np.backends.dtypes import EPS
 from aimv2_np.network.activations import ACTIVATIONS
 from aimv2_np.network.attention import attention
 from aimv2_np.network.contrastive import contrastive_logits, contrastive_loss, l2_normalize

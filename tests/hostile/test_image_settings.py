@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aimv2_np.files.files import MAX_JSON_BYTES
+from aimv2_np.files.json import MAX_JSON_BYTES
 from tests.support.hostile.mutations import Raw, cases, emit, few, json_files
 from tests.support.hostile.samples import TINY
 from tests.support.hostile.watch import Link, read

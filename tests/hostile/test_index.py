@@ -6,7 +6,7 @@ import safetensors
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aimv2_np.files.files import MAX_JSON_BYTES
+from aimv2_np.files.json import MAX_JSON_BYTES
 from tests.support.hostile.mutations import TEXTS, cases, damaged_bytes, few, json_files
 from tests.support.hostile.samples import sharded
 from tests.support.hostile.watch import Link, read

@@ -5,7 +5,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aimv2_np.storage.formats.messagepack import ARRAYS, DTYPES
+from aimv2_np.backends.dtypes import CODES
+from aimv2_np.storage.formats.messagepack import ARRAYS
 from tests.support.hostile.mutations import INTEGERS, TEXTS, cases, damaged_bytes, few
 from tests.support.hostile.samples import FIXTURES
 from tests.support.hostile.watch import Link, read
@@ -37,7 +38,7 @@ scalars = st.none() | st.booleans() | numbers | st.floats() | st.binary(max_size
 arrays = st.builds(
     array,
     st.lists(numbers | st.integers(-3, 3), max_size=4) | st.just([1] * 40) | scalars,
-    st.sampled_from([*DTYPES, "object", "float8", ""]) | scalars,
+    st.sampled_from([*CODES, "object", "float8", ""]) | scalars,
     st.binary(max_size=24) | scalars,
     st.sampled_from((*ARRAYS, 2, 0, 127)),
 )
@@ -71,7 +72,7 @@ def leaves(tree, path=()):
     """The arrays of a tree by path, as Flax flattens it."""
     if isinstance(tree, np.ndarray):
         shape, dtype, raw = tree
-        return {"/".join(path): (DTYPES[dtype], shape, raw)}
+        return {"/".join(path): (CODES[dtype], shape, raw)}
     items = tree.items() if isinstance(tree, dict) else enumerate(tree) if isinstance(tree, list) else ()
     found = {}
     for key, item in items:

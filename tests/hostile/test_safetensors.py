@@ -7,8 +7,8 @@ import safetensors
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aimv2_np.files.files import MAX_JSON_BYTES
-from aimv2_np.storage.formats.header import BITS
+from aimv2_np.backends.dtypes import BITS
+from aimv2_np.files.json import MAX_JSON_BYTES
 from tests.support.hostile.mutations import (
     INTEGERS,
     TEXTS,

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
-from aimv2_np.files.files import MAX_JSON_BYTES
+from aimv2_np.files.json import MAX_JSON_BYTES
 from aimv2_np.processing.tokenizer_files import MAX_BYTES
 from tests.support.hostile.mutations import TEXTS, cases, damaged_bytes, json_files, values
 from tests.support.hostile.readers import CAPTIONS

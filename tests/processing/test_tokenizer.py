@@ -88,7 +88,7 @@ def test_decoding(tokenizer):
 
 @pytest.mark.parametrize("ids", [[-1], [2**40], [1.5], ["a"], [[1, 2]], [None], np.zeros((2, 2), dtype=int)])
 def test_what_is_no_row_of_ids(tokenizer, ids):
-    with pytest.raises(ValueError, match="found ids"):
+    with pytest.raises(ValueError, match="ids has"):
         tokenizer.decode(ids)
 
 
@@ -101,7 +101,7 @@ def test_what_the_files_say(tokenizer, whole):
 
 
 def test_ragged_captions(tokenizer):
-    with pytest.raises(ValueError, match=r"texts of 3 to 4 tokens.*pass padding=True"):
+    with pytest.raises(ValueError, match=r"texts have 3 to 4 tokens.*pass padding=True"):
         tokenizer(["cat", "a cat"])
     assert tokenizer(["cat", "dog"])["input_ids"].shape == (2, 3)
     with pytest.raises(ValueError, match="pass truncation=True"):
@@ -118,21 +118,21 @@ def test_too_long_is_said(tokenizer):
 @pytest.mark.parametrize(
     ("text", "options", "error", "message"),
     [
-        ([], {}, ValueError, "empty list of texts"),
-        (3, {}, TypeError, "found a int for text"),
-        (None, {}, TypeError, "found a NoneType for text"),
-        (["a", None], {}, TypeError, "found a NoneType for text 1"),
-        ([["a", "b"]], {}, TypeError, "found a list for text 0"),
-        (b"bytes", {}, TypeError, "found a bytes for text"),
+        ([], {}, ValueError, "list of texts is empty"),
+        (3, {}, TypeError, "text is a int"),
+        (None, {}, TypeError, "text is a NoneType"),
+        (["a", None], {}, TypeError, "text 1 is a NoneType"),
+        ([["a", "b"]], {}, TypeError, "text 0 is a list"),
+        (b"bytes", {}, TypeError, "text is a bytes"),
         (["a", "b\ud800"], {}, ValueError, "text 1 holds half a surrogate pair"),
-        ("a", {"padding": "longst"}, ValueError, "found padding='longst'"),
-        ("a", {"padding": 1}, ValueError, "found padding=1"),
-        ("a", {"truncation": "all"}, ValueError, "found truncation='all'"),
+        ("a", {"padding": "longst"}, ValueError, "padding is 'longst'"),
+        ("a", {"padding": 1}, ValueError, "padding is 1"),
+        ("a", {"truncation": "all"}, ValueError, "truncation is 'all'"),
         ("a", {"truncation": True, "max_length": 1}, ValueError, "room for the 2 special tokens"),
-        ("a", {"truncation": True, "max_length": 0}, ValueError, "found max_length=0"),
-        ("a", {"padding": "max_length", "max_length": 10**9}, ValueError, "found max_length=1000000000"),
-        ("a", {"truncation": True, "max_length": 7.0}, ValueError, "found max_length=7.0"),
-        ("a", {"return_tensors": "pt"}, ValueError, "found return_tensors='pt'"),
+        ("a", {"truncation": True, "max_length": 0}, ValueError, "max_length is 0"),
+        ("a", {"padding": "max_length", "max_length": 10**9}, ValueError, "max_length is 1000000000"),
+        ("a", {"truncation": True, "max_length": 7.0}, ValueError, "max_length is 7.0"),
+        ("a", {"return_tensors": "pt"}, ValueError, "return_tensors is 'pt'"),
     ],
 )
 def test_nonsense(tokenizer, text, options, error, message):
@@ -194,11 +194,11 @@ def test_without_settings(tmp_path):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"model_max_length": -3}, "found model_max_length=-3"),
-        ({"model_max_length": "77"}, "found model_max_length='77'"),
-        ({"padding_side": "top"}, "found padding_side='top'"),
-        ({"pad_token": 3}, "found pad_token=3"),
-        ({"eos_token": {"content": None, "x": 1}, "bos_token": ["a"]}, "found bos_token"),
+        ({"model_max_length": -3}, "model_max_length in tokenizer_config.json is -3"),
+        ({"model_max_length": "77"}, "model_max_length in tokenizer_config.json is '77'"),
+        ({"padding_side": "top"}, "padding_side in tokenizer_config.json is 'top'"),
+        ({"pad_token": 3}, "pad_token in the tokenizer's files is 3"),
+        ({"eos_token": {"content": None, "x": 1}, "bos_token": ["a"]}, "bos_token in the tokenizer's files is"),
         ({"eos_token": "<end>"}, r"lacks the special tokens \['<end>'\]"),
         ({"added_tokens_decoder": ["a"]}, "added_tokens_decoder"),
         ({"added_tokens_decoder": {"x": {}}}, "do not work"),

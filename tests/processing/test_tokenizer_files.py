@@ -29,7 +29,7 @@ def test_a_small_tokenizer_of_another_kind(tmp_path):
     assert tokenizer.encode("ab") == [2]
     assert tokenizer.pad_token is None
     assert tokenizer(["ab", "ab"], padding=True)["input_ids"].tolist() == [[2], [2]]  # nothing to pad
-    with pytest.raises(ValueError, match="name no pad_token"):
+    with pytest.raises(ValueError, match="pad_token is not in the tokenizer's files"):
         tokenizer(["ab", "ba"], padding=True)
     assert tokenizer.to_dict()["tokenizer_class"] == "PreTrainedTokenizerFast"
 

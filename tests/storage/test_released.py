@@ -5,7 +5,7 @@ import re
 import pytest
 
 from aimv2_np import Aimv2Config, Aimv2Model, Aimv2VisionModel
-from aimv2_np.storage.released import RELEASED, SIZES, known_heads, of_architecture
+from aimv2_np.storage.released import RELEASED, SIZES, known_heads
 
 
 @pytest.mark.parametrize("it", RELEASED, ids=lambda it: it.id)
@@ -53,6 +53,6 @@ def test_heads_are_128_wide():
 
 
 def test_architectures_of_timm():
-    assert of_architecture("aimv2_3b_patch14_336").id == "apple/aimv2-3B-patch14-336"
-    assert of_architecture("vit_base_patch16_224") is None
-    assert of_architecture(None) is None
+    names = {it.id: it.architecture for it in RELEASED}
+    assert names["apple/aimv2-3B-patch14-336"] == "aimv2_3b_patch14_336"
+    assert names["apple/aimv2-large-patch14-native"] is None

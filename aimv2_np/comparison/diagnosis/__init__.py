@@ -7,13 +7,13 @@ other side's to rounding, and that explains them clearly better than any other, 
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from aimv2_np.backends.dtypes import EPS
 from aimv2_np.comparison.comparison import Difference
 from aimv2_np.comparison.diagnosis import arrays
 from aimv2_np.comparison.diagnosis.context import Context, NDArray
 from aimv2_np.comparison.diagnosis.extent import Planting, extent
 from aimv2_np.comparison.diagnosis.precision import coarser
 from aimv2_np.comparison.diagnosis.search import UnableError, planted
-from aimv2_np.comparison.measure import EPS
 
 # (path, what the other side should have recorded there) → relative error, and whether it is rounding
 Judge = Callable[[str, NDArray], tuple[float, bool]]

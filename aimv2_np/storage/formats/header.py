@@ -1,4 +1,4 @@
-"""The header of a safetensors file, checked against the file before anything else is read or mapped.
+"""The header of a safetensors file, read and checked before anything else of the file is read or mapped, and written.
 
     file   = N (8 bytes, little-endian) | header (N bytes of JSON) | data
     header = {name: {"dtype": str, "shape": [int, ...], "data_offsets": [start, stop]}, ..., "__metadata__": {str: str}}
@@ -7,23 +7,22 @@ Offsets count from the first byte of data. The tensors lie one after the other: 
 last. (github.com/huggingface/safetensors, "Format")
 """
 
+import json
 import math
-from collections.abc import Mapping
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, BinaryIO
 
-from aimv2_np.errors import CheckpointError
-from aimv2_np.files.files import MAX_JSON_BYTES, parse_json
+from aimv2_np.backends.dtypes import BITS
+from aimv2_np.errors import CheckpointError, plain
+from aimv2_np.files.json import MAX_JSON_BYTES, parse_json
 
-# Bits per element of every dtype of the format.
-BITS = {
-    "BOOL": 8, "U8": 8, "I8": 8, "U16": 16, "I16": 16, "U32": 32, "I32": 32, "U64": 64, "I64": 64,
-    "F4": 4, "F6_E2M3": 6, "F6_E3M2": 6, "F8_E5M2": 8, "F8_E4M3": 8, "F8_E8M0": 8, "F8_E4M3FNUZ": 8, "F8_E5M2FNUZ": 8,
-    "F16": 16, "BF16": 16, "F32": 32, "F64": 64, "C64": 64,
-}  # fmt: skip
 METADATA = "__metadata__"
 MAX_DIMENSIONS = 32  # NumPy holds 64
 MAX_BYTES = 2**63 - 1
+_KEYS = {"dtype", "shape", "data_offsets"}
 
 
 @dataclass(frozen=True)
@@ -36,70 +35,75 @@ class Entry:
     stop: int
 
 
-def read_header(file: BinaryIO, size: int, where: str) -> tuple[dict[str, Entry], dict[str, str]]:
-    """The tensors and the metadata of an open safetensors file of `size` bytes; CheckpointError naming `where`."""
-    length = int.from_bytes(file.read(8), "little")
+def read_header(file: BinaryIO, path: Path) -> tuple[dict[str, Entry], dict[str, str]]:
+    """The tensors and the metadata of the safetensors file that is open; `path` is where it lies.
+
+    The size of the header is checked here before it is read, and what the safetensors library lets pass is refused:
+    double keys, unknown ones, and shapes that NumPy cannot have. Everything else, each dtype, shape and offset against
+    the others and against the size of the file, is the library's to check. Raises CheckpointError naming the file.
+    """
+    size, length = os.fstat(file.fileno()).st_size, int.from_bytes(file.read(8), "little")
     if size < 8 or length > size - 8:
         raise CheckpointError(
-            f"{where} is truncated, or no safetensors file: it has {size} bytes, and its first eight ask for a header "
+            f"{path} is truncated, or no safetensors file: it has {size} bytes, and its first eight ask for a header "
             f"of {length}; fetch it again"
         )
     if length > MAX_JSON_BYTES:
-        raise CheckpointError(f"{where} has a header of {length} bytes; expected at most {MAX_JSON_BYTES}")
-    header = parse_json(file.read(length), f"the header of {where}", unique=True)
-    metadata = _check_metadata(header.pop(METADATA, None), where)
-    data = 8 + length
-    entries = {name: _entry(name, value, data, where) for name, value in header.items()}
-    _check_coverage(entries, data, size, where)
-    return entries, metadata
+        raise CheckpointError(f"{path} has a header of {length} bytes; expected at most {MAX_JSON_BYTES}")
+    header = parse_json(file.read(length), f"the header of {path}", unique=True)
+    from safetensors import SafetensorError, safe_open  # here, so that importing the package is light
 
-
-def _check_metadata(value: object, where: str) -> dict[str, str]:
-    if value is None:
-        return {}
-    if not isinstance(value, dict) or not all(isinstance(item, str) for item in value.values()):
-        raise CheckpointError(f"{where}: {METADATA} in the header is {value!r:.80}; expected an object of strings")
-    return value
-
-
-def _entry(name: str, value: object, data: int, where: str) -> Entry:
-    what = f"{where}: tensor {name!r:.200}"
-    if not isinstance(value, dict) or value.keys() != {"dtype", "shape", "data_offsets"}:
-        raise CheckpointError(f"{what} is described by {value!r:.120}; expected dtype, shape and data_offsets")
-    dtype, shape, offsets = value["dtype"], value["shape"], value["data_offsets"]
-    if not isinstance(dtype, str) or dtype not in BITS:
-        raise CheckpointError(f"{what} has the dtype {dtype!r:.40}; expected one of {', '.join(BITS)}")
-    if not _are_sizes(shape) or len(shape) > MAX_DIMENSIONS:
-        raise CheckpointError(f"{what} has the shape {shape!r:.80}; expected up to {MAX_DIMENSIONS} sizes from 0 up")
-    if not _are_sizes(offsets) or len(offsets) != 2 or offsets[0] > offsets[1]:
-        raise CheckpointError(f"{what} has the data_offsets {offsets!r:.80}; expected two numbers, [start, stop]")
-    # Python's integers: a shape like [2**40, 2**40] must not wrap round to something that fits. NumPy multiplies the
-    # sizes of an empty array too, all but the zeros.
-    if math.prod(size for size in shape if size) * BITS[dtype] > 8 * MAX_BYTES:
-        raise CheckpointError(f"{what} has the shape {shape!r:.80}, more than an array can hold")
-    bits, given = math.prod(shape) * BITS[dtype], 8 * (offsets[1] - offsets[0])
-    if bits != given:
+    try:
+        with safe_open(path, framework="numpy"):
+            pass
+    except SafetensorError as error:
         raise CheckpointError(
-            f"{what} of dtype {dtype} and shape {tuple(shape)} takes {bits / 8:g} bytes; "
-            f"its data_offsets give {given // 8}"
+            f"{path} is truncated or damaged: its header does not fit its {size} bytes ({plain(error, 200)}); "
+            "fetch it again"
+        ) from None
+    if not os.path.samestat(os.fstat(file.fileno()), path.stat()):
+        raise CheckpointError(f"{path} was replaced while it was being opened; open it again")
+    metadata = header.pop(METADATA, None) or {}
+    return {name: _entry(name, value, 8 + length, path) for name, value in header.items()}, metadata
+
+
+def _entry(name: str, value: Mapping[str, Any], data: int, path: Path) -> Entry:
+    what = f"{path}: tensor {name!r:.200}"
+    if not isinstance(value, dict) or value.keys() != _KEYS:
+        raise CheckpointError(f"{what} is described by {value!r:.120}; expected dtype, shape and data_offsets")
+    dtype, shape, (start, stop) = value["dtype"], value["shape"], value["data_offsets"]
+    # NumPy multiplies the sizes of an empty array too, all but the zeros.
+    if len(shape) > MAX_DIMENSIONS or math.prod(size for size in shape if size) * BITS[dtype] > 8 * MAX_BYTES:
+        raise CheckpointError(
+            f"{what} has the shape {shape!r:.80}; expected at most {MAX_DIMENSIONS} sizes, of a product that an array "
+            "can have"
         )
-    return Entry(dtype, tuple(shape), data + offsets[0], data + offsets[1])
+    return Entry(dtype, tuple(shape), data + start, data + stop)
 
 
-def _are_sizes(value: Any) -> bool:
-    return isinstance(value, list) and all(type(item) is int and 0 <= item <= MAX_BYTES for item in value)
+def write_header(
+    file: BinaryIO, tensors: Mapping[str, tuple[str, Sequence[int]]], metadata: Mapping[str, str]
+) -> list[str]:
+    """Write all of a safetensors file that comes before its data.
 
+    Args:
+        file: open for writing, at its beginning.
+        tensors: name → the format's code of the dtype, and the shape.
+        metadata: texts about the file.
 
-def _check_coverage(entries: Mapping[str, Entry], data: int, size: int, where: str) -> None:
-    end = data
-    for name, entry in sorted(entries.items(), key=lambda item: (item[1].start, item[1].stop)):
-        if entry.start != end:
-            problem = "overlaps the tensor before it" if entry.start < end else "leaves a gap before it"
-            raise CheckpointError(
-                f"{where}: tensor {name!r:.200} {problem} (bytes {end}, {entry.start}); fetch it again"
-            )
-        end = entry.stop
-    if end > size:
-        raise CheckpointError(f"{where} is truncated: it has {size} bytes, its tensors need {end}; fetch it again")
-    if end < size:
-        raise CheckpointError(f"{where} has {size} bytes, its tensors end at {end}; expected nothing after them")
+    Returns:
+        The names in the order in which the bytes of the tensors have to follow: the widest numbers first, as the
+        safetensors library has them, else as they were given. Then every tensor is aligned, as the data begins at a
+        multiple of 8 bytes.
+    """
+    names = sorted(tensors, key=lambda name: -BITS[tensors[name][0]])
+    header: dict[str, Any] = {METADATA: dict(metadata)} if metadata else {}
+    end = 0
+    for name in names:
+        code, shape = tensors[name]
+        start, end = end, end + math.prod(shape) * BITS[code] // 8
+        header[name] = {"dtype": code, "shape": list(shape), "data_offsets": [start, end]}
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    file.write(len(text).to_bytes(8, "little") + text)
+    return names

@@ -5,17 +5,19 @@ memory until its pages are touched; the pages belong to the file, so two process
 """
 
 import mmap
+from abc import abstractmethod
 from collections.abc import Mapping
+from os import PathLike, fstat
 from pathlib import Path
-from typing import Any
+from typing import BinaryIO
 
 import numpy as np
 
+from aimv2_np.backends.dtypes import FLOATS, HELD
 from aimv2_np.errors import CheckpointError, quoted
-from aimv2_np.storage.formats.dtypes import STORED, TARGETS, convert, is_finite
+from aimv2_np.shapes import NDArray
+from aimv2_np.storage.formats.casting import as_dtype
 from aimv2_np.storage.formats.header import Entry
-
-Floats = np.ndarray[Any, Any]
 
 
 class MappedFile:
@@ -23,15 +25,33 @@ class MappedFile:
 
     The file must not be changed in place while arrays of it are in use: reading a mapped file that somebody truncated
     ends the process. Replacing it, as all saving here does, is fine.
+
+    Raises FileNotFoundError when there is no such file, CheckpointError naming it when it is damaged.
     """
 
-    path: Path
     entries: Mapping[str, Entry]
     metadata: Mapping[str, str]
-    # Arrays keep the mapping alive; it goes with the last of them.
-    _bytes: mmap.mmap
 
-    def read(self, name: str, dtype: str = "float32") -> Floats:
+    def __init__(self, path: str | PathLike[str]) -> None:
+        self.path = Path(path)
+        if not self.path.is_file():
+            raise FileNotFoundError(f"there is no file {self.path}")
+        with self.path.open("rb") as file:
+            if not fstat(file.fileno()).st_size:  # cannot be mapped
+                raise CheckpointError(f"{self.path} is truncated: it is empty; fetch it again")
+            # Arrays keep the mapping alive; it goes with the last of them.
+            self._bytes = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            self.entries, self.metadata = self._read_places(file)
+
+    @abstractmethod
+    def _read_places(self, file: BinaryIO) -> tuple[dict[str, Entry], dict[str, str]]:
+        """The tensors of the open file, each with its place in it, and the file's metadata."""
+
+    def label(self, name: str) -> str:
+        """What messages call a tensor: its file and its name."""
+        return f"{self.path}: tensor {quoted(name)}"
+
+    def read(self, name: str, dtype: str = "float32") -> NDArray:
         """Tensor `name` as a read-only array of `dtype`: "float32", "float64" or "float16".
 
         Stored in that dtype, and aligned, it is a view of the mapped file, no byte of which has been read yet, so
@@ -39,52 +59,42 @@ class MappedFile:
         not finite, or are too large for `dtype`; so it is for a tensor that holds no floating-point numbers. KeyError
         for a name that is not in the file.
         """
-        check_target(dtype)
-        return as_dtype(self.stored(name), self.entries[name].dtype, dtype, f"{self.path}: tensor {quoted(name)}")
+        return as_dtype(self.stored(name), self.entries[name].dtype, dtype, self.label(name))
 
-    def stored(self, name: str) -> Floats:
-        """The numbers of tensor `name` as they are stored (bfloat16 as its bits, see `STORED`): a view, never a copy.
+    def stored(self, name: str) -> NDArray:
+        """The numbers of tensor `name` as they are stored, bfloat16 as its bits: a read-only view, never a copy.
 
         Raises CheckpointError for a tensor that holds no floating-point numbers.
         """
-        entry = self.entries[name]
-        if entry.dtype not in STORED:
+        if (code := self.entries[name].dtype) not in FLOATS.values():
             raise CheckpointError(
-                f"{self.path}: tensor {quoted(name)} is stored as {entry.dtype}; expected weights in "
-                f"{', '.join(STORED)}: quantised checkpoints are not read, use the original one"
+                f"{self.label(name)} is stored as {code}; expected weights in {', '.join(FLOATS.values())}: quantised "
+                "checkpoints are not read, use the original one"
             )
-        kind = np.dtype(STORED[entry.dtype])
+        return self._view(name)
+
+    def plain(self, name: str) -> NDArray:
+        """Tensor `name` as it is stored, integers and bools too: read-only, and a view of the file where it is aligned.
+
+        CheckpointError for a dtype that NumPy does not have.
+        """
+        code, known = self.entries[name].dtype, [code for code in HELD if code != "BF16"]
+        if code not in known:
+            raise CheckpointError(f"{self.label(name)} is stored as {code}; expected one of {', '.join(known)}")
+        view = self._view(name)
+        array = view if view.flags.aligned else view.copy()
+        array.flags.writeable = False
+        return array
+
+    def _view(self, name: str) -> NDArray:
+        entry = self.entries[name]
+        kind = HELD[entry.dtype]
         count = (entry.stop - entry.start) // kind.itemsize
         if count == 0:  # an offset at the very end of the file is more than frombuffer takes
             return np.empty(entry.shape, kind)
         return np.frombuffer(self._bytes, kind, count, entry.start).reshape(entry.shape)
 
-    def is_finite(self, name: str) -> bool:
-        """Whether no value of tensor `name` is inf or NaN; reads all of it."""
-        return is_finite(self.stored(name).reshape(-1), self.entries[name].dtype)
-
     def release(self) -> None:
         """Let go of the memory that reading has taken so far; the system fetches what is read again."""
         if hasattr(self._bytes, "madvise"):  # Windows has none
             self._bytes.madvise(mmap.MADV_DONTNEED)
-
-
-def check_target(dtype: str) -> None:
-    """ValueError unless `dtype` is one that models compute in."""
-    if dtype not in TARGETS:
-        raise ValueError(f"dtype is {dtype!r}; expected one of {', '.join(TARGETS)}")
-
-
-def as_dtype(stored: Floats, dtype: str, target: str, what: str) -> Floats:
-    """An array as it is stored, of the format's `dtype`, as a read-only one of `target`, in C order and aligned.
-
-    What is so already is returned as it is. Raises CheckpointError, beginning with `what`, as `convert` does.
-    """
-    if dtype == TARGETS[target] and stored.flags.c_contiguous and stored.flags.aligned:
-        array = stored[...]
-    elif dtype == TARGETS[target]:
-        array = stored.copy(order="C")
-    else:
-        array = convert(np.ascontiguousarray(stored).reshape(-1), dtype, target, what).reshape(stored.shape)
-    array.flags.writeable = False
-    return array

@@ -8,17 +8,13 @@ noted, and each length is checked against the bytes that are there before anythi
 
 import math
 import mmap
-import os
-from pathlib import Path
+from typing import BinaryIO
 
+from aimv2_np.backends.dtypes import BITS, CODES
 from aimv2_np.errors import CheckpointError, quoted
-from aimv2_np.storage.formats.header import BITS, MAX_BYTES, MAX_DIMENSIONS, Entry
+from aimv2_np.storage.formats.header import MAX_BYTES, MAX_DIMENSIONS, Entry
 from aimv2_np.storage.formats.mapped import MappedFile
 
-DTYPES = {
-    "float64": "F64", "float32": "F32", "float16": "F16", "bfloat16": "BF16", "int64": "I64", "int32": "I32",
-    "int16": "I16", "int8": "I8", "uint64": "U64", "uint32": "U32", "uint16": "U16", "uint8": "U8", "bool": "BOOL",
-}  # fmt: skip
 ARRAYS = (1, 3)
 CHUNKED = "__msgpack_chunked_array__"
 # A block of a tower takes about a hundred; few enough to walk through in half a second.
@@ -45,21 +41,13 @@ SHORT = (
 
 
 class MessagePackFile(MappedFile):
-    """The arrays of one file by their paths, `params/trunk/...`. Raises CheckpointError naming the file when damaged.
+    """The arrays of one file by their paths, `params/trunk/...`; see `MappedFile`.
 
     MessagePack aligns nothing, so reading an array copies it.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = Path(path)
-        if not self.path.is_file():
-            raise FileNotFoundError(f"there is no file {self.path}")
-        with self.path.open("rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            if size == 0:  # cannot be mapped
-                raise CheckpointError(f"{self.path} is empty; fetch it again")
-            self._bytes = mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ)
-        self.entries, self.metadata = read_places(self._bytes, str(self.path)), {}
+    def _read_places(self, _: BinaryIO) -> tuple[dict[str, Entry], dict[str, str]]:
+        return read_places(self._bytes, str(self.path)), {}
 
 
 def read_places(data: bytes | mmap.mmap, where: str) -> dict[str, Entry]:
@@ -167,16 +155,14 @@ class _Walk:
         shape = self.shape(path)
         kind, count = self.head()
         name = self.text(count) if kind == "text" else kind
-        if name not in DTYPES:
-            raise self.error(
-                f"has an array of dtype {name!r:.40} at {path!r:.200}; expected one of {', '.join(DTYPES)}"
-            )
+        if name not in CODES:
+            raise self.error(f"has an array of dtype {name!r:.40} at {path!r:.200}; expected one of {', '.join(CODES)}")
         kind, count = self.head()
-        if kind != "bytes" or count != self.end - self.at or math.prod(shape) * BITS[DTYPES[name]] != 8 * count:
+        if kind != "bytes" or count != self.end - self.at or math.prod(shape) * BITS[CODES[name]] != 8 * count:
             raise self.error(
                 f"has at {path!r:.200} an array of dtype {name} and shape {shape} in {count} bytes, which do not agree"
             )
-        entry = Entry(DTYPES[name], shape, self.at, self.end)
+        entry = Entry(CODES[name], shape, self.at, self.end)
         self.at, self.end = self.end, outer
         return entry
 

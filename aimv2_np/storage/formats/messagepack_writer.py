@@ -4,23 +4,22 @@ import os
 from collections.abc import Mapping
 from typing import Any, BinaryIO
 
-from aimv2_np.files.files import atomic_write
+from aimv2_np.backends.dtypes import NAMES
+from aimv2_np.files.atomic import atomic_write
 from aimv2_np.storage.formats.lazy import Lazy
-from aimv2_np.storage.formats.messagepack import DTYPES
+from aimv2_np.storage.formats.messagepack import HEADS, SHORT
+from aimv2_np.storage.formats.safetensors_writer import write_array
 
 CHUNK = 2**30  # bytes; Flax splits what is larger
-NAMES = {code: name for name, code in DTYPES.items()}
-# Kind → (the length or value must be below, first byte), shortest form first.
-FORMS: dict[str, tuple[tuple[int, int], ...]] = {
-    "map": ((16, 0x80), (2**16, 0xDE), (2**32, 0xDF)),
-    "list": ((16, 0x90), (2**16, 0xDC), (2**32, 0xDD)),
-    "text": ((32, 0xA0), (2**8, 0xD9), (2**16, 0xDA), (2**32, 0xDB)),
-    "bytes": ((2**8, 0xC4), (2**16, 0xC5), (2**32, 0xC6)),
-    "extension": ((2**8, 0xC7), (2**16, 0xC8), (2**32, 0xC9)),
-    "unsigned": ((2**7, 0x00), (2**8, 0xCC), (2**16, 0xCD), (2**32, 0xCE), (2**64, 0xCF)),
+# Kind → (the length or value must be below, first byte, bytes that it takes behind that), shortest form first.
+FORMS = {
+    kind: sorted(
+        [(high - low + 1, low, 0) for short, low, high in SHORT if short == kind != "extension"]
+        + [(256**width, first, width) for first, (long, width) in HEADS.items() if long == kind]
+    )
+    for kind in ("map", "list", "text", "bytes", "extension", "unsigned")
 }
-EMBEDDED = (0x80, 0x90, 0xA0, 0x00)  # the length is part of the first byte
-FIXED_EXTENSIONS = {1: 0xD4, 2: 0xD5, 4: 0xD6, 8: 0xD7, 16: 0xD8}
+FIXED_EXTENSIONS = {1 << power: 0xD4 + power for power in range(5)}  # those of few bytes have first bytes of their own
 
 
 def save_messagepack(path: str | os.PathLike[str], state: Mapping[str, Lazy], overwrite: bool = False) -> None:
@@ -63,13 +62,10 @@ def _write_array(file: BinaryIO, tensor: Lazy) -> None:
     length = len(before) + tensor.nbytes
     fixed = FIXED_EXTENSIONS.get(length)
     file.write((bytes([fixed]) if fixed else head("extension", length)) + b"\1" + before)
-    if tensor.nbytes:
-        file.write(tensor.raw().data)
+    write_array(file, tensor)
 
 
 def head(kind: str, value: int) -> bytes:
     """The shortest beginning of an item of `kind` with this length, or this value."""
-    bound, first = next(form for form in FORMS[kind] if value < form[0])
-    if first in EMBEDDED:
-        return bytes([first + value])
-    return bytes([first]) + value.to_bytes((bound - 1).bit_length() // 8, "big")
+    _, first, width = next(form for form in FORMS[kind] if value < form[0])
+    return bytes([first]) + value.to_bytes(width, "big") if width else bytes([first + value])

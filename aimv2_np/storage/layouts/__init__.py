@@ -1,1 +1,4 @@
-"""One file per layout: the names that other codebases give to our tensors, each a table."""
+"""One file per layout: the names that a codebase gives to our tensors, each a table; which one a checkpoint has.
+
+Names and shapes alone belong here: how bytes are read and written is for `formats`.
+"""

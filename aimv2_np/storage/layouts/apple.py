@@ -1,35 +1,26 @@
 """Apple's PyTorch layout, of `aim.v2.torch` and the original releases: q, k, v stacked, positions with a batch axis."""
 
-from aimv2_np.storage.layouts.table import LEAD, Layout, Row
+from aimv2_np.storage.layouts.table import LEAD, Layout, Row, linear
 
 TRUNK = (
     Row("trunk.blocks.{i}.norm_1.weight", "encoder.layers.{i}.rms_norm1.weight"),
-    Row("trunk.blocks.{i}.attn.qkv.weight", "encoder.layers.{i}.attention.{qkv}_proj.weight"),
-    Row("trunk.blocks.{i}.attn.qkv.bias", "encoder.layers.{i}.attention.{qkv}_proj.bias"),
-    Row("trunk.blocks.{i}.attn.proj.weight", "encoder.layers.{i}.attention.out_proj.weight"),
-    Row("trunk.blocks.{i}.attn.proj.bias", "encoder.layers.{i}.attention.out_proj.bias"),
+    *linear("trunk.blocks.{i}.attn.qkv", "encoder.layers.{i}.attention.{qkv}_proj"),
+    *linear("trunk.blocks.{i}.attn.proj", "encoder.layers.{i}.attention.out_proj"),
     Row("trunk.blocks.{i}.norm_2.weight", "encoder.layers.{i}.rms_norm2.weight"),
-    Row("trunk.blocks.{i}.mlp.fc1.weight", "encoder.layers.{i}.ffn.gate_proj.weight"),
-    Row("trunk.blocks.{i}.mlp.fc1.bias", "encoder.layers.{i}.ffn.gate_proj.bias"),
-    Row("trunk.blocks.{i}.mlp.fc3.weight", "encoder.layers.{i}.ffn.up_proj.weight"),
-    Row("trunk.blocks.{i}.mlp.fc3.bias", "encoder.layers.{i}.ffn.up_proj.bias"),
-    Row("trunk.blocks.{i}.mlp.fc2.weight", "encoder.layers.{i}.ffn.down_proj.weight"),
-    Row("trunk.blocks.{i}.mlp.fc2.bias", "encoder.layers.{i}.ffn.down_proj.bias"),
+    *linear("trunk.blocks.{i}.mlp.fc1", "encoder.layers.{i}.ffn.gate_proj"),
+    *linear("trunk.blocks.{i}.mlp.fc3", "encoder.layers.{i}.ffn.up_proj"),
+    *linear("trunk.blocks.{i}.mlp.fc2", "encoder.layers.{i}.ffn.down_proj"),
     Row("trunk.post_trunk_norm.weight", "rms_norm.weight"),
 )
 VISION = (
-    Row("preprocessor.patchifier.proj.weight", "embeddings.patch_embed.weight"),
-    Row("preprocessor.patchifier.proj.bias", "embeddings.patch_embed.bias"),
+    *linear("preprocessor.patchifier.proj", "embeddings.patch_embed"),
     Row("preprocessor.patchifier.norm.weight", "embeddings.rms_norm.weight"),
     Row("preprocessor.pos_embed", "embeddings.position_embedding.weight", LEAD),
     *TRUNK,
-    Row("head.k.weight", "head.k_proj.weight"),
-    Row("head.k.bias", "head.k_proj.bias"),
-    Row("head.v.weight", "head.v_proj.weight"),
-    Row("head.v.bias", "head.v_proj.bias"),
+    *linear("head.k", "head.k_proj"),
+    *linear("head.v", "head.v_proj"),
     Row("head.cls_token", "head.cls_token"),
-    Row("head.linear.weight", "head.output_proj.weight"),
-    Row("head.linear.bias", "head.output_proj.bias"),
+    *linear("head.linear", "head.output_proj"),
 )
 TEXT = (
     Row("preprocessor.text_embedding.weight", "embeddings.token_embedding.weight"),

@@ -1,11 +1,9 @@
 """Which layout a checkpoint has, from the names and shapes of its tensors alone."""
 
-from collections.abc import Mapping
-
 from aimv2_np.errors import CheckpointError
 from aimv2_np.storage.checkpoint import Tensors
 from aimv2_np.storage.layouts import apple, flax, mlx, timm, transformers
-from aimv2_np.storage.layouts.table import VISION, Layout, Shape
+from aimv2_np.storage.layouts.table import VISION, Layout
 
 LAYOUTS: dict[str, Layout] = {module.LAYOUT.name: module.LAYOUT for module in (transformers, apple, mlx, flax, timm)}
 PATCHES = "embeddings.patch_embed.weight"
@@ -29,30 +27,20 @@ def detect(checkpoint: Tensors, channels: int = 3) -> Layout:
 
 
 def _apple_or_mlx(checkpoint: Tensors, channels: int) -> Layout:
-    candidates = (apple.LAYOUT, mlx.LAYOUT)
-    patches = {layout.name: _patches(layout, checkpoint.shapes) for layout in candidates}
-    if None in patches.values():  # a text tower, or none that anyone could read: both tables give the same
+    convolutions = (
+        shape for name, shape in checkpoint.shapes.items()
+        if len(shape) == 4 and any(ours in (PATCHES, VISION + PATCHES) for ours in apple.LAYOUT.parts(name))
+    )  # fmt: skip
+    if (shape := next(convolutions, None)) is None:  # a text tower, or none that anyone could read: both give the same
         return apple.LAYOUT
-    fits = {name: (shape[1] == channels, shape[2] == shape[3]) for name, shape in patches.items() if shape}
-    for test in (0, 1):
-        fitting = [layout for layout in candidates if fits[layout.name][test]]
-        if len(fitting) == 1:
-            return fitting[0]
-    for layout in candidates:
-        if checkpoint.metadata.get("format") == layout.metadata["format"]:
-            return layout
+    _, second, third, last = shape  # PyTorch's (D, C, P, P), MLX's (D, P, P, C)
+    format_ = checkpoint.metadata.get("format")
+    for pytorch, mlx_ in (
+        (second == channels, last == channels), (third == last, second == third), (format_ == "pt", format_ == "mlx")
+    ):  # fmt: skip
+        if pytorch != mlx_:
+            return apple.LAYOUT if pytorch else mlx.LAYOUT
     raise CheckpointError(
-        f"{checkpoint.folder}: a convolution of shape {patches['apple']} is PyTorch's or MLX's, its channels second or "
-        'last; expected metadata {"format": "pt"} or {"format": "mlx"} in the file where the shape does not tell'
+        f"{checkpoint.folder}: a convolution of shape {shape} is PyTorch's or MLX's, its channels second or last; "
+        'expected metadata {"format": "pt"} or {"format": "mlx"} in the file where the shape does not tell'
     )
-
-
-def _patches(layout: Layout, shapes: Mapping[str, Shape]) -> Shape | None:
-    """The shape of the convolution as ours, (D, C, P, P), if it is what this layout says; None when there is none."""
-    for name, shape in shapes.items():
-        places = layout.places(name)
-        for ours in (PATCHES, VISION + PATCHES):
-            if ours in places and len(shape) == 4:
-                axes = places[ours].form.axes or (0, 1, 2, 3)
-                return tuple(shape[axes.index(axis)] for axis in range(4))
-    return None

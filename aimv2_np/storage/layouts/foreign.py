@@ -31,11 +31,8 @@ TELLTALES = {
     "a language model":
         r"^(language_model\.)?model\.(layers\.\d+\.|embed_tokens\.)",
 }  # fmt: skip
-# Files by whose mere presence a folder without weights of a model is recognised.
-FILES = {
-    "adapter_model.safetensors": next(iter(TELLTALES)),
-    "adapter_config.json": next(iter(TELLTALES)),
-}
+# Files by whose mere presence a folder without weights of a model is recognised as the first of these.
+ADAPTER_FILES = ("adapter_model.safetensors", "adapter_config.json")
 
 
 def looks_like(names: Iterable[str]) -> str | None:

@@ -12,14 +12,13 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 
 from aimv2_np.errors import CheckpointError
+from aimv2_np.shapes import NDArray
 
 Shape = tuple[int, ...]
-Stored = np.ndarray[Any, Any]
 
 # The number of a block, wherever a layout writes it: `blocks.3.`, `layers.3.`, `layers_3/`.
 NUMBER = re.compile(r"(blocks\.|layers\.|layers_)([0-9]{1,6})(?=[./])")
@@ -33,7 +32,7 @@ class Form:
     axes: tuple[int, ...] | None = None
     lead: bool = False
 
-    def ours(self, stored: Stored, count: int) -> list[Stored]:
+    def ours(self, stored: NDArray, count: int) -> list[NDArray]:
         """The `count` tensors of ours in a stored one, as views of it; ValueError when it cannot hold them."""
         if self.lead:
             if stored.ndim == 0 or stored.shape[0] != 1:
@@ -49,7 +48,7 @@ class Form:
             raise ValueError(f"expected {count} tensors stacked")
         return np.split(stored, count)
 
-    def stored(self, ours: Sequence[Stored]) -> Stored:
+    def stored(self, ours: Sequence[NDArray]) -> NDArray:
         """The stored tensor that holds these of ours; a copy only where several are stacked."""
         whole = ours[0] if len(ours) == 1 else np.concatenate(ours)
         whole = whole if self.axes is None else whole.transpose(self.axes)
@@ -75,19 +74,28 @@ class Row:
     form: Form = SAME
 
     @property
-    def parts(self) -> tuple[str, ...]:
+    def names(self) -> tuple[str, ...]:
         """Our names, one or three."""
         return tuple(self.ours.replace("{qkv}", letter) for letter in ("qkv" if "{qkv}" in self.ours else " "))
 
 
+def linear(theirs: str, ours: str) -> tuple[Row, Row]:
+    """The rows of a linear layer: weight and bias."""
+    return Row(f"{theirs}.weight", f"{ours}.weight"), Row(f"{theirs}.bias", f"{ours}.bias")
+
+
 @dataclass(frozen=True)
-class Place:
-    """Where one tensor of ours is stored: the name there, its form, and which of `count` tensors in it."""
+class Part:
+    """Which part of a stored tensor is one of ours: the name there, its form, and the how-manieth of `count` in it."""
 
     name: str
     form: Form
-    part: int
+    index: int
     count: int
+
+    def of(self, stored: NDArray) -> NDArray:
+        """Our tensor in a stored one, as a view; ValueError when it cannot hold ours."""
+        return self.form.ours(stored, self.count)[self.index]
 
 
 @dataclass(frozen=True)
@@ -124,18 +132,18 @@ class Layout:
             rows.update({theirs + row.theirs: (prefix, row) for row in towers[prefix]})
         return rows
 
-    def places(self, name: str) -> dict[str, Place]:
-        """Our names for what is stored under `name`, each with its place in it; empty for a name that has none."""
+    def parts(self, name: str) -> dict[str, Part]:
+        """Our names for what is stored under `name`, each with its part of it; empty for a name that is not known."""
         key, i = _numbered(name)
         if key not in self._rows:
             return {}
         prefix, row = self._rows[key]
-        ours = [prefix + part.replace("{i}", i) for part in row.parts]
-        return {our: Place(name, row.form, part, len(ours)) for part, our in enumerate(ours)}
+        names = [prefix + ours.replace("{i}", i) for ours in row.names]
+        return {ours: Part(name, row.form, index, len(names)) for index, ours in enumerate(names)}
 
     def score(self, names: Iterable[str]) -> int:
         """How many of these names the layout knows."""
-        return sum(1 for name in names if self.places(name))
+        return sum(1 for name in names if self.parts(name))
 
     def ignores(self, name: str) -> bool:
         """Whether a stored name is none of the network's."""
@@ -156,7 +164,7 @@ class Layout:
                 homeless.append(name)
                 continue
             prefix, theirs, row = rows[key]
-            whole = tuple(prefix + part.replace("{i}", i) for part in row.parts)
+            whole = tuple(prefix + part.replace("{i}", i) for part in row.names)
             arranged[theirs + row.theirs.replace("{i}", i)] = (row.form, whole)
         if homeless:
             raise ValueError(
@@ -167,11 +175,11 @@ class Layout:
 
     def _inverse(self, alone: str) -> dict[str, tuple[str, str, Row]]:
         """Our whole name, with {i}, → (our prefix, theirs, row), where a tower alone is the one called `alone`."""
-        rows = {part: ("", "", row) for row in self.both for part in row.parts}
+        rows = {part: ("", "", row) for row in self.both for part in row.names}
         towers = {VISION: self.vision, TEXT: self.text}
         for prefix, theirs in self.prefixes.items():
             tower = towers[prefix or alone]
-            rows.update({prefix + part: (prefix, theirs, row) for row in tower for part in row.parts})
+            rows.update({prefix + part: (prefix, theirs, row) for row in tower for part in row.names})
         return rows
 
 
@@ -181,19 +189,13 @@ def _numbered(name: str) -> tuple[str, str]:
     return (f"{name[: number.start(2)]}{{i}}{name[number.end() :]}", number[2]) if number else (name, "")
 
 
-def our_shapes(place: Place, stored: Shape, where: str) -> Shape:
-    """The shape of our tensor in a stored one of this shape; CheckpointError, naming `where`, when there is none."""
+def our_shape(part: Part, stored: Shape, where: str) -> Shape:
+    """The shape of our tensor in a stored one of this shape; CheckpointError, naming `where`, when it has none."""
     try:
-        empty = np.broadcast_to(np.uint8(0), stored)  # of no memory of its own, whatever its shape says
-        shape: Shape = place.form.ours(empty, place.count)[place.part].shape
+        ours: Shape = part.of(np.broadcast_to(np.uint8(0), stored)).shape  # of no memory, whatever its shape says
     except ValueError as error:
-        raise CheckpointError(f"{where}: tensor {place.name!r:.200} has the shape {stored}; {error}") from None
-    return shape
-
-
-def bare(array: Stored, place: Place) -> Stored:
-    """Our tensor at `place` of a stored array, as a view."""
-    return place.form.ours(array, place.count)[place.part]
+        raise CheckpointError(f"{where}: tensor {part.name!r:.200} has the shape {stored}; {error}") from None
+    return ours
 
 
 def with_rows(rows: tuple[Row, ...], *changed: Row) -> tuple[Row, ...]:

@@ -21,7 +21,7 @@ Shape = tuple[int, ...]
 
 def _same(rows: tuple[Row, ...]) -> tuple[Row, ...]:
     """Our names of a table, each stored under itself; q, k and v apart."""
-    return tuple(Row(part, part) for row in rows for part in row.parts)
+    return tuple(Row(part, part) for row in rows for part in row.names)
 
 
 LAYOUT = Layout(

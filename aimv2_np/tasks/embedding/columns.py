@@ -9,9 +9,10 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from aimv2_np.backends.dtypes import CODES
 from aimv2_np.shapes import NDArray
-from aimv2_np.storage.formats.header import METADATA
-from aimv2_np.storage.save import DTYPES, encode_header, write_array
+from aimv2_np.storage.formats.header import write_header
+from aimv2_np.storage.formats.safetensors_writer import write_array
 
 
 @dataclass(frozen=True)
@@ -31,17 +32,10 @@ class Column:
 
 def write_safetensors(file: BinaryIO, columns: Sequence[Column], metadata: Mapping[str, str]) -> None:
     """Write columns and metadata as safetensors; widest numbers first, so that all are aligned."""
-    header: dict[str, Any] = {METADATA: dict(metadata)}
-    end = 0
-    ordered = sorted(columns, key=lambda column: -column.dtype.itemsize)
-    for column in ordered:
-        start, end = end, end + column.nbytes
-        offsets = [start, end]
-        header[column.name] = {"dtype": DTYPES[column.dtype.name], "shape": column.shape, "data_offsets": offsets}
-    text = encode_header(header)
-    file.write(len(text).to_bytes(8, "little") + text)
-    for column in ordered:
-        for piece in column.pieces():
+    named = {column.name: column for column in columns}
+    tensors = {column.name: (CODES[column.dtype.name], column.shape) for column in columns}
+    for name in write_header(file, tensors, metadata):
+        for piece in named[name].pieces():
             write_array(file, piece)
 
 

@@ -14,7 +14,7 @@ from typing import Any, Final, Unpack
 import numpy as np
 from numpy.typing import NDArray
 
-from aimv2_np.files.files import refuse_existing
+from aimv2_np.files.atomic import refuse_existing
 from aimv2_np.models.packing import warn_untrained
 from aimv2_np.storage.digest import hash_weights
 from aimv2_np.tasks.embedding.assemble import assemble, check_output

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from aimv2_np.errors import CheckpointError
-from aimv2_np.files.files import make_folder
+from aimv2_np.files.atomic import make_folder
 from aimv2_np.shapes import NDArray
 from aimv2_np.storage import SafetensorsFile, save_safetensors
 from aimv2_np.tasks.embedding.lock import lock

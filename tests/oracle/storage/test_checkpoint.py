@@ -8,10 +8,10 @@ import torch
 import transformers
 from safetensors.torch import save_file
 
+from aimv2_np.backends.dtypes import BACKENDS
 from aimv2_np.config import Aimv2Config, Aimv2TextConfig, Aimv2VisionConfig
 from aimv2_np.errors import CheckpointError
 from aimv2_np.storage import match, open_checkpoint, save_checkpoint
-from aimv2_np.storage.formats.dtypes import TARGETS
 from tests.support.state import read_state
 
 TOWER = {"num_hidden_layers": 2, "num_attention_heads": 2}
@@ -56,11 +56,10 @@ def test_what_transformers_saves_is_read_exactly(tmp_path, name, dtype, limit):
     assert_same(read_state(checkpoint, shapes(model), "float64"), model)
     if dtype != "float64":
         assert_same(read_state(checkpoint, shapes(model), "float32"), model)
-    assert checkpoint.find_non_finite() == []
 
 
 @pytest.mark.parametrize("limit", ["5GB", "3KB"])
-@pytest.mark.parametrize("dtype", TARGETS)
+@pytest.mark.parametrize("dtype", BACKENDS["numpy"])
 @pytest.mark.parametrize("name", MODELS)
 def test_transformers_loads_what_is_saved_here(tmp_path, name, dtype, limit):
     model = make(name, dtype)

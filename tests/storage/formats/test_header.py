@@ -1,8 +1,9 @@
 """aimv2_np/storage/formats/header.py"""
 
-import io
 import json
 import math
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
@@ -10,9 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.numpy import save
 
+from aimv2_np.backends.dtypes import BITS
 from aimv2_np.errors import CheckpointError
-from aimv2_np.files.files import MAX_JSON_BYTES
-from aimv2_np.storage.formats.header import BITS, read_header
+from aimv2_np.files.json import MAX_JSON_BYTES
+from aimv2_np.storage.formats.header import read_header
 from tests.support.safetensors_bytes import entry, file_bytes
 
 GOOD = {"a": entry("F32", [2, 3], 0), "b": entry("BF16", [4], 24)}
@@ -20,7 +22,11 @@ DATA = bytes(32)
 
 
 def parse(content):
-    return read_header(io.BytesIO(content), len(content), "here.safetensors")
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "here.safetensors"
+        path.write_bytes(content)
+        with path.open("rb") as file:
+            return read_header(file, path)
 
 
 def test_a_header_says_where_each_tensor_lies():
@@ -58,40 +64,40 @@ def changed(**changes):
         (file_bytes(b"[" * 50_000, b""), "nested too deeply"),
         (file_bytes(b'{"a": {}, "a": {}}', b""), "occurs twice"),
         (file_bytes(b'{"a": {"dtype": "F32", "dtype": "F32"}}', b""), "occurs twice"),
-        (file_bytes({"__metadata__": {"format": 3}}, b""), "object of strings"),
-        (file_bytes({"__metadata__": ["pt"]}, b""), "object of strings"),
-        (file_bytes({"a": 3}, b""), "expected dtype, shape and data_offsets"),
-        (file_bytes({"a": {"dtype": "F32", "shape": [1]}}, b""), "expected dtype, shape and data_offsets"),
+        (file_bytes({"__metadata__": {"format": 3}}, b""), "does not fit its .* bytes"),
+        (file_bytes({"__metadata__": ["pt"]}, b""), "does not fit its .* bytes"),
+        (file_bytes({"a": 3}, b""), "invalid type"),
+        (file_bytes({"a": {"dtype": "F32", "shape": [1]}}, b""), "missing field"),
         (file_bytes(changed(more=1), DATA), "expected dtype, shape and data_offsets"),
-        (file_bytes(changed(dtype="F31"), DATA), "has the dtype 'F31'"),
-        (file_bytes(changed(dtype=["F32"]), DATA), "has the dtype"),
-        (file_bytes(changed(shape=[-2, -3]), DATA), "has the shape"),
-        (file_bytes(changed(shape=[2.0, 3]), DATA), "has the shape"),
-        (file_bytes(changed(shape=[True, 6]), DATA), "has the shape"),
-        (file_bytes(changed(shape="23"), DATA), "has the shape"),
-        (file_bytes(changed(shape=6), DATA), "has the shape"),
+        (file_bytes(changed(dtype="F31"), DATA), "unknown variant `F31`"),
+        (file_bytes(changed(dtype=["F32"]), DATA), "does not fit"),
+        (file_bytes(changed(shape=[-2, -3]), DATA), "invalid value"),
+        (file_bytes(changed(shape=[2.0, 3]), DATA), "invalid type"),
+        (file_bytes(changed(shape=[True, 6]), DATA), "invalid type"),
+        (file_bytes(changed(shape="23"), DATA), "invalid type"),
+        (file_bytes(changed(shape=6), DATA), "invalid type"),
         (file_bytes(changed(shape=[1] * 33 + [6]), DATA), "has the shape"),
-        (file_bytes(changed(shape=[2, 4]), DATA), "takes 32 bytes; its data_offsets give 24"),
+        (file_bytes(changed(shape=[2, 4]), DATA), "invalid shape, data type, or offset"),
         # 2**62 · 4 · 4 bytes is 0 modulo 2**64, and 2**32 · 2**32 · 4 is too
-        (file_bytes({"a": {"dtype": "F32", "shape": [2**62, 4], "data_offsets": [0, 0]}}, b""), "more than an array"),
+        (file_bytes({"a": {"dtype": "F32", "shape": [2**62, 4], "data_offsets": [0, 0]}}, b""), "overflow"),
         (
             file_bytes({"a": {"dtype": "F32", "shape": [2**32, 2**32], "data_offsets": [0, 0]}}, b""),
-            "more than an array",
+            "overflow",
         ),
-        (file_bytes({"a": {"dtype": "F32", "shape": [0, 2**62, 2**62], "data_offsets": [0, 0]}}, b""), "more than an"),
-        (file_bytes({"a": {"dtype": "F32", "shape": [2**64], "data_offsets": [0, 0]}}, b""), "has the shape"),
-        (file_bytes(changed(data_offsets=[0]), DATA), "has the data_offsets"),
-        (file_bytes(changed(data_offsets=[24, 0]), DATA), "has the data_offsets"),
-        (file_bytes(changed(data_offsets=[-24, 0]), DATA), "has the data_offsets"),
-        (file_bytes(changed(data_offsets=[0.0, 24]), DATA), "has the data_offsets"),
-        (file_bytes(changed(data_offsets={"0": 24}), DATA), "has the data_offsets"),
-        (file_bytes({"a": entry("F32", [2], 4)}, bytes(12)), "gap"),
-        (file_bytes({"a": entry("F32", [2], 0), "b": entry("F32", [2], 4)}, bytes(12)), "overlaps"),
-        (file_bytes({"a": entry("F32", [2], 0), "b": entry("F32", [2], 0)}, bytes(8)), "overlaps"),
-        (file_bytes({"a": entry("F32", [2], 0), "b": entry("F32", [2], 12)}, bytes(20)), "gap"),
-        (file_bytes(GOOD, DATA[:-1]), "truncated: it has"),
-        (file_bytes(GOOD, DATA + b"x"), "expected nothing after them"),
-        (file_bytes({"a": {"dtype": "F4", "shape": [3], "data_offsets": [0, 1]}}, b"\0"), r"takes 1\.5 bytes"),
+        (file_bytes({"a": {"dtype": "F32", "shape": [0, 2**62, 2**62], "data_offsets": [0, 0]}}, b""), "has the shape"),
+        (file_bytes({"a": {"dtype": "F32", "shape": [2**64], "data_offsets": [0, 0]}}, b""), "does not fit"),
+        (file_bytes(changed(data_offsets=[0]), DATA), "does not fit"),
+        (file_bytes(changed(data_offsets=[24, 0]), DATA), "does not fit"),
+        (file_bytes(changed(data_offsets=[-24, 0]), DATA), "does not fit"),
+        (file_bytes(changed(data_offsets=[0.0, 24]), DATA), "does not fit"),
+        (file_bytes(changed(data_offsets={"0": 24}), DATA), "does not fit"),
+        (file_bytes({"a": entry("F32", [2], 4)}, bytes(12)), "invalid offset for tensor"),
+        (file_bytes({"a": entry("F32", [2], 0), "b": entry("F32", [2], 4)}, bytes(12)), "invalid offset for tensor"),
+        (file_bytes({"a": entry("F32", [2], 0), "b": entry("F32", [2], 0)}, bytes(8)), "invalid offset for tensor"),
+        (file_bytes({"a": entry("F32", [2], 0), "b": entry("F32", [2], 12)}, bytes(20)), "invalid offset for tensor"),
+        (file_bytes(GOOD, DATA[:-1]), "truncated or damaged"),
+        (file_bytes(GOOD, DATA + b"x"), "not fully covered"),
+        (file_bytes({"a": {"dtype": "F4", "shape": [3], "data_offsets": [0, 1]}}, b"\0"), "byte boundary"),
     ],
 )
 def test_whatever_does_not_fit_is_one_error_naming_the_file(content, message):

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from aimv2_np.errors import CheckpointError
 from aimv2_np.storage import open_checkpoint, save_safetensors
-from aimv2_np.storage.formats.dtypes import PIECE
-from aimv2_np.storage.formats.lazy import Lazy, recast
+from aimv2_np.storage.formats.casting import PIECE, recast
+from aimv2_np.storage.formats.lazy import Lazy
 
 LARGEST = float(np.array([0x7F7F0000], np.uint32).view(np.float32)[0])  # of bfloat16
 

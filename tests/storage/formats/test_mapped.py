@@ -5,7 +5,7 @@ import pytest
 
 from aimv2_np.errors import CheckpointError
 from aimv2_np.storage import SafetensorsFile, save_safetensors
-from aimv2_np.storage.formats.mapped import as_dtype
+from aimv2_np.storage.formats.casting import as_dtype
 
 STATE = {"a": np.arange(6, dtype="f4").reshape(2, 3), "none": np.zeros((0, 3), "f4"), "ids": np.arange(3)}
 

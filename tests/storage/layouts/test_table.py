@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from aimv2_np import Aimv2Config, Aimv2Model, Aimv2TextConfig, Aimv2TextModel, Aimv2VisionConfig, Aimv2VisionModel
 from aimv2_np.errors import CheckpointError
 from aimv2_np.storage import LAYOUTS
-from aimv2_np.storage.layouts.table import LEAD, SAME, Form, Place, bare, our_shapes
+from aimv2_np.storage.layouts.table import LEAD, SAME, Form, Part, our_shape
 
 VISION = Aimv2VisionConfig(num_hidden_layers=12, hidden_size=8, num_attention_heads=2, intermediate_size=6,
                            image_size=4, patch_size=2, qkv_bias=True, mlp_bias=True, use_head=True)  # fmt: skip
@@ -39,9 +39,9 @@ def test_a_form_backwards_is_what_it_was(form, count, data):
     for part, array in enumerate(back):
         np.testing.assert_array_equal(array, ours[part])
         assert np.shares_memory(array, stored)
-        place = Place("x", form, part, count)
-        assert our_shapes(place, stored.shape, "here") == shape
-        np.testing.assert_array_equal(bare(stored, place), ours[part])
+        place = Part("x", form, part, count)
+        assert our_shape(place, stored.shape, "here") == shape
+        np.testing.assert_array_equal(place.of(stored), ours[part])
 
 
 @pytest.mark.parametrize(
@@ -54,11 +54,11 @@ def test_a_form_backwards_is_what_it_was(form, count, data):
 )  # fmt: skip
 def test_a_shape_that_cannot_hold_ours_is_refused(form, count, shape):
     with pytest.raises(CheckpointError, match=r"here: tensor 'theirs' has the shape"):
-        our_shapes(Place("theirs", form, 0, count), shape, "here")
+        our_shape(Part("theirs", form, 0, count), shape, "here")
 
 
 def test_a_shape_of_any_size_takes_no_memory():
-    assert our_shapes(Place("x", Form((1, 0)), 1, 3), (2**20, 3 * 2**40), "here") == (2**40, 2**20)
+    assert our_shape(Part("x", Form((1, 0)), 1, 3), (2**20, 3 * 2**40), "here") == (2**40, 2**20)
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -74,25 +74,25 @@ def test_names_there_and_back(layout, model):
     arranged = layout.arrange(ours)
     assert sorted(name for _, parts in arranged.values() for name in parts) == sorted(ours)
     for theirs, (form, parts) in arranged.items():
-        assert layout.places(theirs) == {name: Place(theirs, form, part, len(parts)) for part, name in enumerate(parts)}
+        assert layout.parts(theirs) == {name: Part(theirs, form, part, len(parts)) for part, name in enumerate(parts)}
     assert layout.score(arranged) == len(arranged)
 
 
 def test_names_that_mean_nothing_have_no_place():
     for layout in LAYOUTS.values():
         for name in ("", "x", "trunk.blocks.x.norm_1.weight", "encoder.layers.{i}.rms_norm1.weight!", "blocks.1"):
-            assert layout.places(name) == {}
+            assert layout.parts(name) == {}
 
 
 def test_the_number_of_a_norm_is_not_the_number_of_a_block():
-    place = LAYOUTS["apple"].places("trunk.blocks.11.norm_2.weight")
+    place = LAYOUTS["apple"].parts("trunk.blocks.11.norm_2.weight")
     assert list(place) == ["encoder.layers.11.rms_norm2.weight"]
 
 
 @pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS)
 def test_every_name_of_a_table_is_there_once(layout):
     for rows in ((*layout.vision, *layout.both), (*layout.text, *layout.both)):
-        theirs, ours = [row.theirs for row in rows], [part for row in rows for part in row.parts]
+        theirs, ours = [row.theirs for row in rows], [part for row in rows for part in row.names]
         assert len(set(theirs)) == len(theirs)
         assert len(set(ours)) == len(ours)
 

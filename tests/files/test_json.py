@@ -1,6 +1,5 @@
-"""aimv2_np/files/files.py"""
+"""aimv2_np/files/json.py"""
 
-import json
 import os
 
 import pytest
@@ -8,15 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aimv2_np.errors import CheckpointError
-from aimv2_np.files.files import (
-    MAX_JSON_BYTES,
-    MAX_JSON_DEPTH,
-    atomic_write,
-    make_folder,
-    parse_json,
-    read_json,
-    write_json,
-)
+from aimv2_np.files.json import MAX_JSON_BYTES, MAX_JSON_DEPTH, parse_json, read_json, write_json
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -104,73 +95,6 @@ def test_what_json_cannot_hold_leaves_no_file(tmp_path):
         with pytest.raises(ValueError, match="cannot be written as JSON"):
             write_json(tmp_path / "x.json", {"a": value})
     assert list(tmp_path.iterdir()) == []
-
-
-def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path):
-    path = tmp_path / "x.bin"
-    path.write_bytes(b"old")
-
-    def write():
-        with atomic_write(path, overwrite=True) as file:
-            file.write(b"ne")
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        write()
-    assert path.read_bytes() == b"old"
-    assert list(tmp_path.iterdir()) == [path]
-
-
-def test_the_new_file_appears_whole(tmp_path):
-    path = tmp_path / "x.bin"
-    with atomic_write(path) as file:
-        file.write(b"new")
-        assert not path.exists()
-    assert path.read_bytes() == b"new"
-    assert list(tmp_path.iterdir()) == [path]
-
-
-def test_existing_files_are_kept_unless_overwriting(tmp_path):
-    path = tmp_path / "x.json"
-    write_json(path, {"a": 1})
-    with pytest.raises(FileExistsError, match="overwrite=True"):
-        write_json(path, {"a": 2})
-    assert read_json(path) == {"a": 1}
-    write_json(path, {"a": 2}, overwrite=True)
-    assert json.loads(path.read_text()) == {"a": 2}
-
-
-def test_a_file_that_appears_during_the_write_is_kept(tmp_path):
-    path = tmp_path / "x.bin"
-
-    def write():
-        with atomic_write(path) as file:
-            file.write(b"ours")
-            path.write_bytes(b"theirs")
-
-    with pytest.raises(FileExistsError):
-        write()
-    assert path.read_bytes() == b"theirs"
-
-
-def test_a_folder_is_not_overwritten(tmp_path):
-    with pytest.raises(IsADirectoryError, match="is a folder"), atomic_write(tmp_path, overwrite=True):
-        pass
-
-
-@pytest.mark.skipif(os.name != "posix", reason="permission bits are POSIX's")
-def test_new_files_have_the_permissions_of_any_other_new_file(tmp_path):
-    (tmp_path / "other").write_bytes(b"")
-    write_json(tmp_path / "x.json", {})
-    assert (tmp_path / "x.json").stat().st_mode == (tmp_path / "other").stat().st_mode
-
-
-def test_folders_are_made_and_files_in_the_way_named(tmp_path):
-    assert make_folder(tmp_path / "a" / "b").is_dir()
-    (tmp_path / "file").write_bytes(b"")
-    for path in (tmp_path / "file", tmp_path / "file" / "below"):
-        with pytest.raises(NotADirectoryError, match="in the way"):
-            make_folder(path)
 
 
 def test_half_surrogate_pairs_are_refused():

@@ -1,15 +1,15 @@
-"""JSON files in, JSON and binary files out: sizes checked before reading, writing that never leaves half a file."""
+"""JSON files: sizes checked before reading, values before writing."""
 
 import json
 import os
 import re
-import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from aimv2_np.errors import CheckpointError
+from aimv2_np.files.atomic import atomic_write
 
 # Ten times what the largest real ones have; read, JSON takes up to forty times its size in memory.
 MAX_JSON_BYTES = 2**20
@@ -53,13 +53,15 @@ def parse_json(data: bytes, what: str, *, unique: bool = False) -> dict[str, Any
     """The JSON object in `data`; CheckpointError beginning with `what` otherwise, with `unique` for double keys too."""
     try:
         value = strict_json(data.decode("utf-8"), unique=unique)
+        too_deep = _depth(value) > MAX_JSON_DEPTH
     except RecursionError:
-        raise CheckpointError(f"{what} is nested too deeply; at most {MAX_JSON_DEPTH} levels are read") from None
+        too_deep = True
     except ValueError as error:  # JSONDecodeError, UnicodeDecodeError, numbers of too many digits, double keys
         raise CheckpointError(f"{what} is not valid JSON ({error}); it may be damaged, fetch it again") from None
+    if too_deep:
+        raise CheckpointError(f"{what} is nested too deeply; at most {MAX_JSON_DEPTH} levels are read")
     if not isinstance(value, dict):
-        raise CheckpointError(f"{what} holds a JSON {type(value).__name__}; expected an object, {{...}}")
-    _check_depth(value, what)
+        raise CheckpointError(f"{what} is a JSON {type(value).__name__}; expected an object, {{...}}")
     return value
 
 
@@ -90,45 +92,6 @@ def json_bytes(obj: Mapping[str, Any], what: str) -> bytes:
         raise ValueError(f"{what} cannot be written as JSON: {error}") from None
 
 
-@contextmanager
-def atomic_write(path: str | os.PathLike[str], overwrite: bool = False) -> Iterator[BinaryIO]:
-    """A binary file to write to that becomes `path` when the block ends well, and leaves no trace when it does not.
-
-    Raises FileExistsError for an existing `path` unless `overwrite`, before anything is written.
-    """
-    path = Path(path)
-    refuse_existing(path, overwrite)
-    # Not tempfile: its files are private to the user (0600), and so would be the one it is renamed to.
-    temporary = path.with_name(f".{path.name[:100]}.{secrets.token_hex(6)}.tmp")
-    try:
-        with temporary.open("xb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        refuse_existing(path, overwrite)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def refuse_existing(path: Path, overwrite: bool) -> None:
-    """FileExistsError when `path` exists and may not be overwritten; IsADirectoryError when it is a folder."""
-    if path.is_dir():
-        raise IsADirectoryError(f"{path} is a folder; expected the name of a file to write")
-    if not overwrite and os.path.lexists(path):
-        raise FileExistsError(f"{path} exists already; choose another place, or pass overwrite=True to replace it")
-
-
-def make_folder(folder: str | os.PathLike[str]) -> Path:
-    """`folder` as a Path, created with its parents where missing; NotADirectoryError when it is a file."""
-    folder = Path(folder)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except (FileExistsError, NotADirectoryError):
-        raise NotADirectoryError(f"{folder} cannot be a folder: a file of that name is in the way") from None
-    return folder
-
-
 def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is no JSON number")  # Python's reader would take NaN and Infinity
 
@@ -142,11 +105,10 @@ def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return result
 
 
-def _check_depth(value: Any, what: str) -> None:
-    level = [value]
-    for _ in range(MAX_JSON_DEPTH):
-        containers = (item for item in level if isinstance(item, dict | list))
-        level = [child for item in containers for child in (item.values() if isinstance(item, dict) else item)]
-        if not level:
-            return
-    raise CheckpointError(f"{what} is nested too deeply; at most {MAX_JSON_DEPTH} levels are read")
+def _depth(value: Any) -> int:
+    """How many lists and objects are nested in each other; counted level by level, as deep ones end Python's stack."""
+    level, depth = [value], 0
+    while level := [item for item in level if isinstance(item, dict | list)]:
+        level = [child for item in level for child in (item.values() if isinstance(item, dict) else item)]
+        depth += 1
+    return depth

@@ -1,4 +1,4 @@
-"""aimv2_np/storage/formats/dtypes.py"""
+"""aimv2_np/storage/formats/casting.py"""
 
 import math
 import struct
@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aimv2_np.errors import CheckpointError
-from aimv2_np.storage.formats.dtypes import PIECE, convert, is_finite
+from aimv2_np.storage.formats.casting import PIECE, convert
 
 ALL_BITS = np.arange(2**16, dtype=np.uint16)
 
@@ -76,9 +76,7 @@ def test_the_largest_float16_is_kept():
 @pytest.mark.parametrize(("dtype", "target"), [("F16", "float32"), ("F32", "float16"), ("F64", "float32")])
 def test_numbers_that_are_not_finite_are_reported(value, dtype, target):
     stored = np.zeros(PIECE + 10, {"F16": "f2", "F32": "f4", "F64": "f8"}[dtype])
-    assert is_finite(stored, dtype)
     stored[-1] = value
-    assert not is_finite(stored, dtype)
     with pytest.raises(CheckpointError, match=r"^tensor x holds numbers that are not finite"):
         convert(stored, dtype, target, "tensor x")
 
@@ -86,7 +84,6 @@ def test_numbers_that_are_not_finite_are_reported(value, dtype, target):
 @pytest.mark.parametrize("bits", [0x7F80, 0xFF80, 0x7FC0, 0x7F81])
 def test_bfloat16_that_is_not_finite_is_reported(bits):
     stored = np.array([0x3F80, bits], "u2")
-    assert not is_finite(stored, "BF16")
     with pytest.raises(CheckpointError, match="not finite"):
         convert(stored, "BF16", "float32", "it")
 

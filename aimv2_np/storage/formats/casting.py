@@ -1,0 +1,93 @@
+"""Stored numbers to the dtype that is asked for, a bounded piece at a time.
+
+bfloat16 is the upper half of a float32: the same sign and exponent, 7 of the 23 bits of the fraction. So shifting its
+bits up by 16 gives the float32 of exactly that value, and NumPy needs no bfloat16 of its own.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from aimv2_np.backends.dtypes import BACKENDS, FLOATS, LARGEST, NAMES
+from aimv2_np.errors import CheckpointError
+from aimv2_np.shapes import NDArray
+
+PIECE = 2**16  # elements: a piece and its conversion stay within a core's own cache
+
+
+def as_dtype(stored: NDArray, code: str, target: str, what: str) -> NDArray:
+    """An array of a file as a read-only one of `target`, in C order and aligned: a view of it where it is that already.
+
+    Args:
+        stored: the numbers as the file has them, bfloat16 as its bits.
+        code: the format's name of their dtype ("BF16", ...).
+        target: what NumPy computes in ("float32", "float64", "float16"); ValueError for anything else.
+        what: what a CheckpointError about numbers that `target` cannot hold begins with.
+    """
+    if target not in BACKENDS["numpy"]:
+        raise ValueError(f"dtype is {target!r}; expected one of {', '.join(BACKENDS['numpy'])}")
+    if code != FLOATS[target]:
+        array = convert(np.ascontiguousarray(stored).reshape(-1), code, target, what).reshape(stored.shape)
+    elif stored.flags.c_contiguous and stored.flags.aligned:
+        array = stored[...]
+    else:
+        array = stored.copy(order="C")
+    array.flags.writeable = False
+    return array
+
+
+def recast(stored: NDArray, code: str, target: str, what: str) -> NDArray:
+    """Numbers that a file stores as `code` ("BF16", ...) as one would that stores `target`; rounded to nearest.
+
+    The same array where the two are equal. Raises CheckpointError, beginning with `what`, for numbers that are not
+    finite or that `target` cannot hold.
+    """
+    if code == target:
+        return stored
+    row = np.ascontiguousarray(stored).reshape(-1)
+    cast = to_bfloat16(row, code, what) if target == "BF16" else convert(row, code, NAMES[target], what)
+    return cast.reshape(stored.shape)
+
+
+def pieces(stored: NDArray, code: str) -> Iterator[tuple[slice, NDArray]]:
+    """A flat stored array in bounded pieces, each with its place; bfloat16 as float32, the others as they are."""
+    for start in range(0, stored.size, PIECE):
+        place = slice(start, min(start + PIECE, stored.size))
+        piece = stored[place]
+        yield place, (piece.astype(np.uint32) << np.uint32(16)).view(np.float32) if code == "BF16" else piece
+
+
+def convert(stored: NDArray, code: str, target: str, what: str) -> NDArray:
+    """A flat array of a file as one of `target` ("float32", ...): exact where it can be, else rounded to nearest.
+
+    Raises CheckpointError, beginning with `what`, for a number that is not finite or that `target` cannot hold.
+    """
+    result = np.empty(stored.size, np.dtype(target))
+    for place, piece in pieces(stored, code):
+        with np.errstate(over="ignore", under="ignore", invalid="ignore"):  # the check below says more than a warning
+            result[place] = piece
+        if not np.isfinite(result[place]).all():
+            if not np.isfinite(piece).all():
+                raise CheckpointError(f"{what} holds numbers that are not finite (inf or NaN); fetch it again")
+            raise CheckpointError(
+                f"{what} holds {float(np.abs(piece).max()):g}, more than {target} can ({LARGEST[target]:g}); load it "
+                f"as {'float32' if target == 'float16' else 'float64'}"
+            )
+    return result
+
+
+def to_bfloat16(stored: NDArray, code: str, what: str) -> NDArray:
+    """A flat array of a file as the bits of bfloat16, rounded to nearest, ties to even.
+
+    float64 is rounded to float32 first, which moves a number that lies within 2^-25 of a tie. Raises CheckpointError,
+    beginning with `what`, for a number that is not finite or too large.
+    """
+    single = convert(stored, code, "float32", what)
+    result = np.empty(single.size, np.uint16)
+    for place, piece in pieces(single, "F32"):
+        bits = piece.view(np.uint32)
+        # Half of what is cut off, less one where the last bit that stays is even: then a tie is not carried over.
+        result[place] = (bits + np.uint32(0x7FFF) + (bits >> np.uint32(16) & np.uint32(1))) >> np.uint32(16)
+        if ((result[place] & 0x7FFF) >= 0x7F80).any():  # rounded up to infinity
+            raise CheckpointError(f"{what} holds {np.abs(piece).max():g}, more than bfloat16 can; choose float32")
+    return result

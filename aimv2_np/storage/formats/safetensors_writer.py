@@ -1,0 +1,68 @@
+"""Writing a safetensors file tensor by tensor, as the safetensors library lays them out.
+
+The library's own writer is not used, for three reasons: it wants every tensor of a file in host memory at once, where
+weights on a GPU and those of a conversion are made one by one here; its files (0.8.0) are readable by their owner only;
+and it orders metadata by chance, so that the same weights would not give the same bytes.
+"""
+
+import os
+from collections.abc import Mapping
+from typing import BinaryIO
+
+import numpy as np
+
+from aimv2_np.backends.arrays import to_host
+from aimv2_np.backends.dtypes import CODES
+from aimv2_np.files.atomic import atomic_write
+from aimv2_np.shapes import Array
+from aimv2_np.storage.formats.header import MAX_DIMENSIONS, METADATA, write_header
+from aimv2_np.storage.formats.lazy import Lazy
+
+State = Mapping[str, Array | Lazy]
+# What Transformers looks for in the metadata before it reads a file.
+METADATA_PT = {"format": "pt"}
+
+
+def save_safetensors(
+    path: str | os.PathLike[str], state: State, metadata: Mapping[str, str] = METADATA_PT, overwrite: bool = False
+) -> None:
+    """Write arrays of any shapes, of floats, integers or bools, to one safetensors file; lazy ones are made one by one.
+
+    Raises FileExistsError for an existing file unless `overwrite`, ValueError for what the format cannot hold.
+    """
+    if not all(isinstance(item, str) for pair in metadata.items() for item in pair):
+        raise ValueError(f"metadata is {metadata!r:.200}; expected strings only, which is all that the format holds")
+    tensors = {name: (_code(name, state[name]), state[name].shape) for name in sorted(state, key=str)}
+    with atomic_write(path, overwrite) as file:
+        for name in write_header(file, tensors, metadata):
+            write_array(file, state[name])
+
+
+def nbytes(array: Array | Lazy) -> int:
+    """Bytes that an array takes in a file."""
+    return array.nbytes if isinstance(array, Lazy) else int(array.size) * int(array.dtype.itemsize)
+
+
+def write_array(file: BinaryIO, array: Array | Lazy) -> None:
+    """Write the elements of `array`, row-major and little-endian, and nothing else."""
+    if not isinstance(array, Lazy):
+        values = to_host(array)
+        values = values.view(np.uint16) if values.dtype.name == "bfloat16" else values
+        array = Lazy(CODES[values.dtype.name], values.shape, lambda: values)
+    if array.nbytes:  # an empty array has no buffer to write
+        file.write(array.raw().data)
+
+
+def _code(name: str, array: Array | Lazy) -> str:
+    """The format's code of an array's dtype; ValueError when the format cannot hold the array under that name."""
+    if not isinstance(name, str) or not name or name == METADATA:
+        raise ValueError(f"the name of a tensor is {name!r}; expected a text, and not {METADATA}")
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"the name of a tensor is {name!r}; expected a text that has a form in UTF-8") from None
+    if not isinstance(array, Lazy) and array.dtype.name not in CODES:
+        raise ValueError(f"{name} has the dtype {array.dtype}; expected one of {', '.join(CODES)}")
+    if len(array.shape) > MAX_DIMENSIONS:
+        raise ValueError(f"{name} has {len(array.shape)} dimensions; expected at most {MAX_DIMENSIONS}")
+    return array.stored_as if isinstance(array, Lazy) else CODES[array.dtype.name]
