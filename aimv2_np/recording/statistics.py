@@ -12,12 +12,11 @@ rms(y(a) - y(b)) estimates rms(a - b) itself, to a fifth or so (√(2/64)), from
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 from zlib import crc32
 
 import numpy as np
 
-NDArray = np.ndarray[Any, np.dtype[Any]]
+from aimv2_np.shapes import NDArray
 
 BUCKETS = 64
 FIRST = 16
@@ -88,13 +87,8 @@ def _moments(flat: NDArray) -> tuple[float, float, float, float, float]:
     mean = total / flat.size
     for _, piece in _pieces(flat):
         deviation += float(np.square(piece - mean).sum())
-    return (
-        mean,
-        float(np.sqrt(deviation / flat.size)),
-        float(lowest),
-        float(highest),
-        float(np.sqrt(square / flat.size)),
-    )
+    std, rms = np.sqrt(deviation / flat.size), np.sqrt(square / flat.size)
+    return mean, float(std), float(lowest), float(highest), float(rms)
 
 
 def _pieces(flat: NDArray) -> Iterator[tuple[int, NDArray]]:

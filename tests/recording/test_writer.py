@@ -64,7 +64,7 @@ def test_slices(tmp_path):
 
 def test_a_slice_that_does_not_fit_names_the_module(tmp_path):
     with (
-        pytest.raises(ValueError, match=r"'0, 9' does not fit ffn of shape \(2, 3, 4\)"),
+        pytest.raises(ValueError, match=r"the slice of ffn is '0, 9'; expected one that fits its shape \(2, 3, 4\)"),
         RecordingWriter(tmp_path / "a.safetensors", slices={"*": "0, 9"}) as writer,
     ):
         writer.add("ffn", X)
@@ -133,7 +133,7 @@ def test_a_folder_that_is_not_there(tmp_path):
 
 
 def test_what_cannot_be_written_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="drop one"):
+    with pytest.raises(ValueError, match="expected one of them"):
         RecordingWriter(tmp_path / "a", statistics=True, slices={"*": "0"})
     with pytest.raises(ValueError, match="dtype complex64"), RecordingWriter(tmp_path / "a") as writer:
         writer.add("a", X.astype(np.complex64))
