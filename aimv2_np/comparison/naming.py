@@ -130,8 +130,8 @@ def _applied(rules: Iterable[tuple[re.Pattern[str], str]], name: str) -> str | N
     """What the first rule that fits the whole name makes of it; None where none does."""
     for pattern, target in rules:
         if match := pattern.fullmatch(name):
-            captured = iter(match.groups())
-            return re.sub(r"\*", lambda _: next(captured), target)
+            first, *rest = target.split("*")
+            return first + "".join(text + piece for text, piece in zip(match.groups(), rest, strict=False))
     return None
 
 

@@ -2,34 +2,37 @@
 
 import numpy as np
 
-from aimv2_np.comparison.diagnosis.context import Context, NDArray
+from aimv2_np.comparison.comparison import Diagnosis
+from aimv2_np.comparison.diagnosis.context import Context
 from aimv2_np.comparison.measure import measure
 from aimv2_np.comparison.tolerances import Tolerances
+from aimv2_np.shapes import NDArray
 
 ENOUGH = 16  # so many different numbers are not representable in half precision by chance
 
 
-def coarser(context: Context) -> tuple[str, float] | None:
-    """(sentence, relative error) when all of the other side's numbers at the first divergence are half precision's.
+def coarser(context: Context) -> Diagnosis | None:
+    """Half precision as the cause, when all of the other side's numbers at the first divergence are half precision's.
 
     None unless the reference's are not, and the difference is no more than that rounding makes.
     """
-    first = context.first
-    ours = None if first is None else context.ours(first.path)
-    if first is None or ours is None or first.theirs not in context.other.activations:
+    first = context.result.first
+    if first is None:
         return None
-    theirs = context.other.activations[first.theirs]
-    if theirs.shape != ours.shape or len(np.unique(theirs)) < ENOUGH or not np.isfinite(theirs).all():
+    ours, theirs = context.ours(first.path), context.theirs(first.path)
+    if ours is None or theirs is None or theirs.shape != ours.shape:
+        return None
+    if len(np.unique(theirs)) < ENOUGH or not np.isfinite(theirs).all():
         return None
     for dtype in ("bfloat16", "float16"):
-        measures = measure(ours, theirs, dtype)
-        fits = measures.relative <= Tolerances()(first.path, dtype, first.depth)
+        relative = measure(ours, theirs, dtype).relative
+        fits = relative <= Tolerances()(first.path, dtype, first.depth)
         if fits and _is_rounded(theirs, dtype) and not _is_rounded(ours, dtype):
             sentence = (
                 f"the other side computes {first.path} in {dtype}: all its numbers there are {dtype}'s, and the "
                 f"difference is no more than its rounding; compare with the dtype {dtype} if that is meant"
             )
-            return sentence, measures.relative
+            return Diagnosis("reduced_precision", sentence, relative)
     return None
 
 
