@@ -52,3 +52,12 @@ def number(value: float | None) -> str:
     if not isfinite(value):
         return "inf" if value > 0 else str(value)
     return f"{value:.2g}" if value == 0 or 1e-3 <= abs(value) < 1e5 else f"{value:.1e}"
+
+
+def unmatched(result: Comparison, most: int) -> list[str]:
+    """One text for the activations that one side lacks, with `most` of their names, for each side that lacks some."""
+    return [
+        f"{what} ({len(names)}): {', '.join(names[:most])}{', ...' if len(names) > most else ''}"
+        for what, names in (("missing in the other", result.missing), ("not in the reference", result.extra))
+        if names
+    ]

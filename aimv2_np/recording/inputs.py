@@ -37,9 +37,7 @@ def load_with_inputs(
     if images and isinstance(model, Aimv2TextModel):
         raise ValueError(f"images is given, but {path_or_hub_id} has a text tower only; pass texts alone")
     if texts and isinstance(model, Aimv2VisionModel):
-        raise ValueError(
-            f"texts is given, but {path_or_hub_id} has a vision tower only; pass images alone"
-        )
+        raise ValueError(f"texts is given, but {path_or_hub_id} has a vision tower only; pass images alone")
     processor = Aimv2Processor.from_pretrained(path_or_hub_id, **hub_options)
     options: dict[str, Any] = {}
     if images and max_patches is not None:

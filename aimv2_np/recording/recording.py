@@ -155,16 +155,15 @@ class Recording:
     @classmethod
     def _read(cls, file: SafetensorsFile) -> Self:
         """The recording in a file of the right format; ValueError for metadata that contradict its tensors."""
-        order = _json(file, "order")
-        if not _are_strings(order) or len(set(order)) != len(order):
-            raise ValueError(f"order in its metadata is {order!r:.80}; expected a list of distinct paths")
+        order = _metadata(
+            file, "order", None, lambda v: _are_strings(v) and len(set(v)) == len(v), "a list of distinct paths"
+        )
         brief = all(table in file.entries for table in TABLES)
         stored = {name for name in file.entries if name not in TABLES and not name.startswith(INPUTS)}
         listed = {ACTIVATIONS + path for path in order}
         if not stored <= listed or (not brief and stored != listed):
             raise ValueError("its tensors are not those that its metadata lists")
-        if not isinstance(_json(file, "config", {}), dict):
-            raise ValueError("config in its metadata is no object; expected the model's config.json")
+        _metadata(file, "config", {}, lambda v: isinstance(v, dict), "the model's config.json")
         slices = _slices(file, order)
         shapes = _shapes(file, order, slices, brief)
         dtypes = _dtypes(file, order, brief)
@@ -185,12 +184,15 @@ class Recording:
         )
 
 
-def _json(file: SafetensorsFile, key: str, default: Any = None) -> Any:
-    """The JSON value of a key of the metadata; `default` where there is no such key."""
+def _metadata(file: SafetensorsFile, key: str, default: Any, fits: Callable[[Any], bool], expected: str) -> Any:
+    """The JSON value of a key of the metadata, or `default`; ValueError unless it fits, `expected` in words."""
     try:
-        return strict_json(file.metadata[key]) if key in file.metadata else default
+        value = strict_json(file.metadata[key]) if key in file.metadata else default
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{key} in its metadata is not valid JSON ({error})") from None
+    if not fits(value):
+        raise ValueError(f"{key} in its metadata is {value!r:.80}; expected {expected}")
+    return value
 
 
 def _are_strings(value: object) -> bool:
@@ -198,9 +200,10 @@ def _are_strings(value: object) -> bool:
 
 
 def _slices(file: SafetensorsFile, order: list[str]) -> dict[str, str]:
-    slices = _json(file, "slices", {})
-    if not isinstance(slices, dict) or not _are_strings(list(slices.values())) or not slices.keys() <= set(order):
-        raise ValueError(f"slices in its metadata is {slices!r:.80}; expected path → slice")
+    def fits(value: Any) -> bool:
+        return isinstance(value, dict) and _are_strings(list(value.values())) and value.keys() <= set(order)
+
+    slices: dict[str, str] = _metadata(file, "slices", {}, fits, "path → slice")
     for text in slices.values():
         parse_slice(text)
     return slices
@@ -209,17 +212,21 @@ def _slices(file: SafetensorsFile, order: list[str]) -> dict[str, str]:
 def _shapes(file: SafetensorsFile, order: list[str], slices: dict[str, str], brief: bool) -> dict[str, tuple[int, ...]]:
     """Path → shape of the whole activation: as the metadata say, and as they are stored where they are stored whole."""
     found = {path: file.entries[ACTIVATIONS + path].shape for path in order if ACTIVATIONS + path in file.entries}
-    shapes = _json(file, "shapes", None if brief else [list(found[path]) for path in order])
-    fit = isinstance(shapes, list) and len(shapes) == len(order) and all(map(_is_shape, shapes))
-    result = {path: tuple(shape) for path, shape in zip(order, shapes, strict=True)} if fit else {}
-    if not fit or any(result[path] != found[path] for path in found if path not in slices):
-        raise ValueError(f"shapes in its metadata is {shapes!r:.80}; expected those of its {len(order)} activations")
-    return result
+
+    def fits(value: Any) -> bool:
+        if not isinstance(value, list) or len(value) != len(order) or not all(map(_is_shape, value)):
+            return False
+        pairs = zip(order, value, strict=True)
+        return all(path in slices or found.get(path) in (None, tuple(shape)) for path, shape in pairs)
+
+    default = None if brief else [found[path] for path in order]
+    shapes = _metadata(file, "shapes", default, fits, f"those of its {len(order)} activations")
+    return {path: tuple(shape) for path, shape in zip(order, shapes, strict=True)}
 
 
 def _is_shape(shape: object) -> bool:
     return (
-        isinstance(shape, list)
+        isinstance(shape, list | tuple)
         and len(shape) <= MAX_DIMENSIONS
         and all(type(size) is int and 0 <= size < 2**63 for size in shape)
     )
@@ -230,11 +237,14 @@ def _dtypes(file: SafetensorsFile, order: list[str], brief: bool) -> dict[str, s
     stored = ["F32" if brief else file.entries[ACTIVATIONS + path].dtype for path in order]
     if strange := set(stored) - NAMES.keys():
         raise ValueError(f"an activation is stored as {min(strange)}; expected one of {', '.join(NAMES)}")
-    dtypes = _json(file, "dtypes", [NAMES[dtype] for dtype in stored])
-    dtypes = [dtypes] * len(order) if isinstance(dtypes, str) else dtypes
-    if not _are_strings(dtypes) or len(dtypes) != len(order):
-        raise ValueError(f"dtypes in its metadata is {dtypes!r:.80}; expected one for each activation")
-    return dict(zip(order, dtypes, strict=True))
+    dtypes = _metadata(
+        file,
+        "dtypes",
+        [NAMES[dtype] for dtype in stored],
+        lambda v: isinstance(v, str) or (_are_strings(v) and len(v) == len(order)),
+        "one, or one for each activation",
+    )
+    return dict.fromkeys(order, dtypes) if isinstance(dtypes, str) else dict(zip(order, dtypes, strict=True))
 
 
 def _array(file: SafetensorsFile, name: str) -> NDArray:
