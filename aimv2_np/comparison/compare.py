@@ -6,15 +6,15 @@ result.equal, result.first.path, result.diagnosis, result.explanation
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from math import inf, prod
+from math import prod
 from os import PathLike
 from typing import Any
 
 import numpy as np
 
 from aimv2_np.comparison.comparison import Comparison, Difference
-from aimv2_np.comparison.diagnosis import diagnose
 from aimv2_np.comparison.diagnosis.context import Context
+from aimv2_np.comparison.diagnosis.diagnose import diagnose
 from aimv2_np.comparison.measure import measure, measure_statistics
 from aimv2_np.comparison.naming import Naming, rank
 from aimv2_np.comparison.padding import Padding
@@ -99,7 +99,7 @@ class _Matcher:
         inputs = [self._input(name) for name in self.a.inputs if name in self.b.inputs]
         # Outputs are recorded by the order of their fields; logits are made of embeddings.
         order = sorted(self.a.order, key=lambda path: path.rpartition(".")[2] in LOGITS)
-        return (*inputs, *(self._activation(path) for path in order if path in self.names))
+        return (*inputs, *(self._activation(path, self.a) for path in order if path in self.names))
 
     def notes(self) -> tuple[str, ...]:
         """What the recordings' metadata say differently."""
@@ -110,22 +110,12 @@ class _Matcher:
 
     def judge(self, path: str, expected: NDArray) -> tuple[float, bool]:
         """The relative error of what the other side recorded for `path` against `expected`; whether it is rounding."""
-        theirs, dtype = self.names.get(path, path), self._dtype(path)
-        tolerance = self.tolerances(path, dtype, self.depths.get(path, 0))
         if path.startswith(INPUTS):
+            dtype = self._dtype(path)
             measures = measure(expected, self.b.inputs[path.removeprefix(INPUTS)], dtype)
-        elif theirs in self.b.activations:
-            try:
-                arrays = pair(Recording.from_arrays({path: expected}), self.b, path, theirs)
-            except UnlikeError:
-                arrays = None
-            if arrays is None:
-                return inf, False
-            measures = measure(arrays[0], self.padding.without(path, *arrays[:2]), dtype)
-        else:
-            measures = measure_statistics(summarize(theirs, expected), self.b.statistics[theirs])
-            tolerance *= ESTIMATE_FACTOR
-        return measures.relative, measures.within(tolerance)
+            return measures.relative, measures.within(self.tolerances(path, dtype, 0))
+        difference = self._activation(path, Recording.from_arrays({path: expected}))
+        return difference.relative, difference.equal
 
     def _dtype(self, path: str) -> str:
         theirs = self.names.get(path, path)
@@ -142,18 +132,19 @@ class _Matcher:
             return replace(difference, note=f"theirs has the shape {b.shape}")
         return replace(difference, measures=measure(a, b, dtype))
 
-    def _activation(self, path: str) -> Difference:
+    def _activation(self, path: str, reference: Recording) -> Difference:
+        """What the other side recorded for `path` against what a reference did, the first side or what it predicts."""
         theirs, dtype, depth = self.names[path], self._dtype(path), self.depths[path]
-        check_kinds(self.a, path)
+        check_kinds(reference, path)
         check_kinds(self.b, theirs)
         tolerance = self.tolerances(path, dtype, depth)
-        difference = Difference(path, theirs, self.a.shapes[path], dtype, depth, tolerance)
+        difference = Difference(path, theirs, reference.shapes[path], dtype, depth, tolerance)
         try:
-            arrays = pair(self.a, self.b, path, theirs)
+            arrays = pair(reference, self.b, path, theirs)
         except UnlikeError as error:
             return replace(difference, note=str(error))
         if arrays is None:
-            return self._estimated(difference)
+            return self._estimated(difference, reference)
         a, b, note = arrays
         difference = replace(difference, measures=measure(a, self.padding.without(path, a, b), dtype), note=note)
         tokens = self.padding.without(path, a, b, strictly=True)
@@ -161,19 +152,19 @@ class _Matcher:
             note = f"{note}; only rows of padding differ, on which no result depends".removeprefix("; ")
         return replace(difference, note=note)
 
-    def _estimated(self, difference: Difference) -> Difference:
+    def _estimated(self, difference: Difference, reference: Recording) -> Difference:
         """The difference with what the statistics of both sides tell of it."""
         path, theirs = difference.path, difference.theirs
         difference = replace(difference, tolerance=ESTIMATE_FACTOR * difference.tolerance, from_statistics=True)
-        a, b = self.a.statistics.get(path), self.b.statistics.get(theirs)
+        a, b = reference.statistics.get(path), self.b.statistics.get(theirs)
         if a is None or b is None:
             return replace(difference, note="one side has a part, the other statistics")
         if prod(a.shape) != prod(b.shape):
             return replace(difference, note=f"theirs has the shape {b.shape}")
-        # The projection is seeded by the name under which its side recorded it.
+        # The projection is seeded by the name under which its side recorded it: the whole array can take the other's.
         same = path == theirs
-        if not same and path in self.a.activations and path not in self.a.slices:
-            a, same = summarize(theirs, self.a.activations[path]), True
+        if not same and path in reference.activations and path not in reference.slices:
+            a, same = summarize(theirs, reference.activations[path]), True
         elif not same and theirs in self.b.activations and theirs not in self.b.slices:
             b, same = summarize(path, self.b.activations[theirs]), True
         return replace(difference, measures=measure_statistics(a, b, same_projection=same))

@@ -124,7 +124,7 @@ def test_a_rule_is_literal_but_for_its_stars():
 
 @pytest.mark.parametrize("wrong", [["no equals sign"], ["=ours"], ["theirs="], ["a=b.*"], {"a.*": "b.*.*"}])
 def test_rules_that_make_no_sense(wrong):
-    with pytest.raises(ValueError, match="mapping is .*; expected 'theirs=ours'"):
+    with pytest.raises(ValueError, match=r"mapping is .*; expected 'theirs=ours'"):
         parse_mapping(wrong)
 
 

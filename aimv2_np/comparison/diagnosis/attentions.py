@@ -51,35 +51,34 @@ def attending(
     return computing(forward)
 
 
-def _masked(attention: Any, padding: Array | None, *, causal: bool) -> Module:
-    """Attention that is computed with another mask than it is called with."""
+def _masked(when: Callable[[bool, Context], bool], *, padded: bool = False, causal: bool | None = None) -> Plant:
+    """Attention with another mask than it is called with.
 
-    def forward(m: Any, x: Array, *_: Any) -> Array:
-        return type(m).forward(m, x, make_mask(np, x.shape[1], padding, causal=causal))
+    Args:
+        when: (whether it is the text tower's, context) → whether this is a fault there.
+        padded: whether the mask keeps tokens from looking at padding.
+        causal: whether it keeps them from looking at later ones; None for what the recording says.
+    """
 
-    return with_forward(attention, forward)
+    def plant(attention: Any, path: str, context: Context) -> Module | None:
+        padding = context.input("attention_mask") if padded else None
+        ordered = context.causal if causal is None else causal
+
+        def forward(m: Any, x: Array, *_: Any) -> Array:
+            return type(m).forward(m, x, make_mask(np, x.shape[1], padding, causal=ordered))
+
+        return with_forward(attention, forward) if when(context.is_text(path), context) else None
+
+    return plant
 
 
-def _not_causal(attention: Any, path: str, context: Context) -> Module | None:
-    """What Transformers' sdpa attention computes for texts of equal length (S1)."""
-    if not context.is_text(path) or not context.causal:
-        return None
-    return _masked(attention, context.input("attention_mask"), causal=False)
-
-
-def _not_causal_nor_padded(attention: Any, path: str, context: Context) -> Module | None:
-    return _masked(attention, None, causal=False) if context.is_text(path) and context.causal else None
-
-
-def _padding_ignored(attention: Any, path: str, context: Context) -> Module | None:
+def _has_padding(is_text: bool, context: Context) -> bool:
     padding = context.input("attention_mask")
-    if padding is None or not context.is_text(path) or (padding != 0).all():
-        return None
-    return _masked(attention, None, causal=context.causal)
+    return is_text and padding is not None and not (padding != 0).all()
 
 
-def _causal_vision(attention: Any, path: str, context: Context) -> Module | None:
-    return None if context.is_text(path) else _masked(attention, None, causal=True)
+def _is_causal(is_text: bool, context: Context) -> bool:
+    return is_text and context.causal
 
 
 def _in_order(order: tuple[int, ...]) -> Plant:
@@ -141,11 +140,13 @@ FAULTS: Table = {
         }.items()
     },
     ("text_not_causal", Attention): {
-        NOT_CAUSAL: _not_causal,
-        f"{NOT_CAUSAL}, and padding is ignored": _not_causal_nor_padded,
+        NOT_CAUSAL: _masked(_is_causal, padded=True, causal=False),
+        f"{NOT_CAUSAL}, and padding is ignored": _masked(_is_causal, causal=False),
     },
-    ("padding_ignored", Attention): {"{path} ignores attention_mask: tokens look at padding": _padding_ignored},
+    ("padding_ignored", Attention): {"{path} ignores attention_mask: tokens look at padding": _masked(_has_padding)},
     ("vision_causal", Attention): {
-        "{path} lets patches look at earlier ones only; all look at each other": _causal_vision,
+        "{path} lets patches look at earlier ones only; all look at each other": _masked(
+            lambda is_text, _: not is_text, causal=True
+        ),
     },
 }

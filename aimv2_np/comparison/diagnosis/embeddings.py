@@ -15,67 +15,63 @@ from aimv2_np.shapes import Array
 from aimv2_np.tree.module import Module
 from aimv2_np.tree.tracing import record
 
-# What all released checkpoints normalise with (OpenAI's CLIP), and what others do.
-MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
-OTHERS = {
-    "ImageNet's mean and deviation": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
-    "a mean and deviation of 0.5": ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
-}
 
-
-def _column(values: tuple[float, ...]) -> Array:
+def _by_channel(*values: float) -> Array:
     return np.array(values).reshape(-1, 1, 1)
 
 
-def _raw(pixels: Array) -> Array:
-    """Normalised pixels back to 0 … 1."""
-    return pixels * _column(STD) + _column(MEAN)
+# What all released checkpoints normalise with (OpenAI's CLIP), and what others do: mean and deviation.
+CLIP = _by_channel(0.48145466, 0.4578275, 0.40821073), _by_channel(0.26862954, 0.26130258, 0.27577711)
+OTHERS = {
+    "ImageNet's mean and deviation": (_by_channel(0.485, 0.456, 0.406), _by_channel(0.229, 0.224, 0.225)),
+    "a mean and deviation of 0.5": (0.5, 0.5),
+}
 
 
-def _normalised(raw: Array, mean: tuple[float, ...] = MEAN, std: tuple[float, ...] = STD) -> Array:
-    return (raw - _column(mean)) / _column(std)
+def _normalised(raw: Array, mean: Array = CLIP[0], std: Array = CLIP[1]) -> Array:
+    return (raw - mean) / std
 
 
-def _renormalised(mean: tuple[float, ...], std: tuple[float, ...], pixels: Array) -> Array:
-    return _normalised(_raw(pixels), mean, std)
-
-
-# Identifier → sentence → right pixels (B, 3, H, W) in float64 → those of somebody with that fault.
+# Identifier → sentence → pixels (B, 3, H, W) from 0 to 1 → what somebody with that fault gives the model.
 PIXELS: Mapping[str, Mapping[str, Callable[[Array], Array]]] = {
     "bgr": {
-        "the pixels' channels are blue, green, red; the model wants red first": lambda x: _normalised(_raw(x)[:, ::-1]),
-        "the normalised pixels' channels are reversed; the model wants red, green, blue": lambda x: x[:, ::-1],
+        "the pixels' channels are blue, green, red; the model wants red first": lambda raw: _normalised(raw[:, ::-1]),
+        "the normalised channels are reversed; the model wants red, green, blue": lambda raw: _normalised(raw)[:, ::-1],
     },
     "missing_normalisation": {
-        "the pixels are 0 to 1: subtract the mean and divide by the deviation": _raw,
-        "the pixels are 0 to 255: rescale by 1/255, subtract the mean, divide by the deviation": lambda x: (
-            255 * _raw(x)
-        ),
-        "the pixels are normalised, but were not rescaled by 1/255 before": lambda x: _normalised(255 * _raw(x)),
+        "the pixels are 0 to 1: subtract the mean and divide by the deviation": lambda raw: raw,
+        "the pixels are 0 to 255: rescale by 1/255, subtract the mean, divide by the deviation": lambda raw: 255 * raw,
+        "the pixels are normalised, but were not rescaled by 1/255 before": lambda raw: _normalised(255 * raw),
     },
     "wrong_normalisation": {
-        f"the pixels are normalised by {name}; AIMv2 uses CLIP's": partial(_renormalised, *other)
-        for name, other in OTHERS.items()
+        f"the pixels are normalised by {name}; AIMv2 uses CLIP's": partial(_normalised, mean=mean, std=std)
+        for name, (mean, std) in OTHERS.items()
     },
 }
+
+
+def _raw(pixels: Array | None) -> Array | None:
+    """Normalised pixels (B, 3, H, W) back to 0 … 1, in float64; None for what is none."""
+    if pixels is None or pixels.ndim != 4 or pixels.shape[1] != 3:
+        return None
+    return pixels.astype(np.float64) * CLIP[1] + CLIP[0]
 
 
 def pixel_faults(pixels: Array) -> Iterator[tuple[str, str, Array]]:
     """(identifier, sentence, the pixels that somebody with that fault would have had); (B, 3, H, W) each."""
-    if pixels.ndim == 4 and pixels.shape[1] == 3:
-        wide = pixels.astype(np.float64)
+    if (raw := _raw(pixels)) is not None:
         for identifier, ways in PIXELS.items():
-            yield from ((identifier, sentence, change(wide)) for sentence, change in ways.items())
+            yield from ((identifier, sentence, change(raw)) for sentence, change in ways.items())
 
 
 def _seeing(change: Callable[[Array], Array]) -> Plant:
     """Other pixels than those of the recording."""
 
     def plant(embed: Any, path: str, context: Context) -> Module | None:
-        pixels = context.input("pixel_values")
-        if pixels is None or pixels.ndim != 4 or pixels.shape[1] != 3:
+        raw = _raw(context.input("pixel_values"))
+        if raw is None:
             return None
-        changed = change(pixels.astype(np.float64)).astype(embed.weight.dtype)
+        changed = change(raw).astype(embed.weight.dtype)
         return with_forward(embed, lambda m, _: type(m).forward(m, changed))
 
     return plant
