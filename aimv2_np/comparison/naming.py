@@ -20,24 +20,31 @@ TOWERS = ("vision_model.", "text_model.")
 
 
 def _rules() -> list[tuple[str, str]]:
-    """Theirs → ours: names of modules as the tables of all layouts have them, cut behind the number of the block.
+    """Theirs → ours, from the tables of all layouts: stretches of whole components, the longest first.
 
-    Both are stretches of whole components, in which `*` is the number of a block. The longest come first.
+    `*` stands for the number of a block. A row gives the name of its module, in two stretches where the name passes the
+    number of a block, and the names of the modules that these are in.
     """
     rules = dict(OUTPUTS)
     for layout in LAYOUTS.values():
         rules |= {_module(theirs): _module(ours) for ours, theirs in layout.prefixes.items()}
-        for row in (*layout.vision, *layout.text, *layout.both):
-            for pair in zip(*(re.split(r"(?<=\*)\.", _module(name)) for name in (row.theirs, row.ours)), strict=True):
-                for theirs, ours in (pair, [re.sub(r"\.?[^.*]+$", "", name) for name in pair]):  # and of the parent
-                    if theirs and ours and "{qkv}" not in ours:
-                        rules.setdefault(theirs, ours)
-    return sorted((rule for rule in rules.items() if rule[0] != rule[1]), key=lambda rule: -rule[0].count("."))
+        rows = [row for row in (*layout.vision, *layout.text, *layout.both) if len(row.parts) == 1]
+        pairs = [pair for row in rows for pair in zip(_stretches(row.theirs), _stretches(row.ours), strict=True)]
+        outer = [tuple(re.sub(r"\.?[^.*]+$", "", name) for name in pair) for pair in pairs]
+        for theirs, ours in (*pairs, *outer):
+            rules.setdefault(theirs, ours)
+    useful = [(theirs, ours) for theirs, ours in rules.items() if theirs and ours and theirs != ours]
+    return sorted(useful, key=lambda rule: -rule[0].count("."))
 
 
-def _module(name: str) -> str:
+def _stretches(tensor: str) -> list[str]:
+    """The dotted name of a tensor's module, cut behind the number of a block."""
+    return re.split(r"(?<=\*)\.", _module(tensor))
+
+
+def _module(tensor: str) -> str:
     """The dotted name of the module that a tensor belongs to; the tensor's own where it stands for a module."""
-    name = name.replace("layers_", "layers.").replace("/", ".").removeprefix("params.").replace("{i}", "*")
+    name = tensor.replace("layers_", "layers.").replace("/", ".").removeprefix("params.").replace("{i}", "*")
     return re.sub(r"\.(weight|bias|kernel|scale|embedding)?$", "", name)
 
 
