@@ -19,7 +19,7 @@ from aimv2_np.comparison.measure import measure, measure_statistics
 from aimv2_np.comparison.naming import Naming, rank
 from aimv2_np.comparison.padding import Padding
 from aimv2_np.comparison.report import explain
-from aimv2_np.comparison.sides import UnlikeError, as_recording, check_kinds, pair
+from aimv2_np.comparison.sides import UnlikeError, as_recording, pair
 from aimv2_np.comparison.tolerances import Tolerances, coarsest, depths
 from aimv2_np.models.auto import load
 from aimv2_np.models.pretrained import PretrainedModel
@@ -135,8 +135,6 @@ class _Matcher:
     def _activation(self, path: str, reference: Recording) -> Difference:
         """What the other side recorded for `path` against what a reference did, the first side or what it predicts."""
         theirs, dtype, depth = self.names[path], self._dtype(path), self.depths[path]
-        check_kinds(reference, path)
-        check_kinds(self.b, theirs)
         tolerance = self.tolerances(path, dtype, depth)
         difference = Difference(path, theirs, reference.shapes[path], dtype, depth, tolerance)
         try:
@@ -163,10 +161,10 @@ class _Matcher:
             return replace(difference, note=f"theirs has the shape {b.shape}")
         # The projection is seeded by the name under which its side recorded it: the whole array can take the other's.
         same = path == theirs
-        if not same and path in reference.activations and path not in reference.slices:
-            a, same = summarize(theirs, reference.activations[path]), True
-        elif not same and theirs in self.b.activations and theirs not in self.b.slices:
-            b, same = summarize(path, self.b.activations[theirs]), True
+        if not same and (array := reference.array(path)) is not None:
+            a, same = summarize(theirs, array), True
+        elif not same and (array := self.b.array(theirs)) is not None:
+            b, same = summarize(path, array), True
         return replace(difference, measures=measure_statistics(a, b, same_projection=same))
 
 

@@ -19,16 +19,18 @@ ROW_FACTOR = 4.0
 
 @dataclass(frozen=True)
 class Measures:
-    """Attributes:
-    max_abs: the largest |b - a|; from statistics alone a lower bound of it.
-    relative: ‖b - a‖ / ‖a‖ (Frobenius); from statistics an estimate, to a fifth or so.
-    worst_row: the same for the worst row (vector along the last axis), rows taken as at least a tenth as large as
-        the average one; None from statistics.
-    ulps: the largest |b - a| / ulp, of the dtype at a or at the average (rms) size, whichever is larger: a small
-        number beside large ones carries their rounding. None from statistics.
-    cosine: of the two flattened arrays.
-    where: index of the largest error; None from statistics.
-    nonfinite: how many elements are NaN or infinite in b and finite in a, or the other way round.
+    """How far an array b is from a reference a of the same shape.
+
+    Attributes:
+        max_abs: the largest |b - a|; from statistics alone a lower bound of it.
+        relative: ‖b - a‖ / ‖a‖ (Frobenius); from statistics an estimate, to a fifth or so.
+        worst_row: the same for the worst row (vector along the last axis), rows taken as at least a tenth as large as
+            the average one; None from statistics.
+        ulps: the largest |b - a| / ulp, of the dtype at a or at the average (rms) size, whichever is larger: a small
+            number beside large ones carries their rounding. None from statistics.
+        cosine: of the two flattened arrays.
+        where: index of the largest error; None from statistics.
+        nonfinite: how many elements are NaN or infinite in b and finite in a, or the other way round.
     """
 
     max_abs: float

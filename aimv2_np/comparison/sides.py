@@ -59,11 +59,15 @@ def _from_arrays(arrays: Mapping[str, Any]) -> Recording:
 def pair(reference: Recording, other: Recording, ours: str, theirs: str) -> tuple[NDArray, NDArray, str] | None:
     """The arrays of one activation on both sides in the reference's shape, and a remark if theirs had another.
 
-    None when a side has no array; UnlikeError when they cannot be brought together.
+    None when a side has no array; UnlikeError when they cannot be brought together; CheckpointError when one holds
+    other things than numbers.
     """
-    if ours not in reference.activations or theirs not in other.activations:
+    a, b = reference.activations.get(ours), other.activations.get(theirs)
+    for path, array in ((ours, a), (theirs, b)):
+        if array is not None and array.dtype.kind not in "fiub":
+            raise CheckpointError(f"the activation {path!r:.100} has the dtype {array.dtype}; expected real numbers")
+    if a is None or b is None:
         return None
-    a, b = reference.activations[ours], other.activations[theirs]
     cut_a, cut_b = reference.slices.get(ours), other.slices.get(theirs)
     if cut_a and cut_b and cut_a != cut_b:
         raise UnlikeError(f"the sides recorded different parts, [{cut_a}] and [{cut_b}]")
@@ -76,13 +80,6 @@ def pair(reference: Recording, other: Recording, ours: str, theirs: str) -> tupl
         raise UnlikeError(f"the part [{cut_a or cut_b}] does not exist on the other side") from None
     b, note = _in_shape(b, a.shape)
     return a, b, note
-
-
-def check_kinds(recording: Recording, path: str) -> None:
-    """CheckpointError for an activation that does not hold numbers."""
-    if path in recording.activations and recording.activations[path].dtype.kind not in "fiub":
-        kind = recording.activations[path].dtype
-        raise CheckpointError(f"the activation {path!r:.100} has the dtype {kind}; expected real numbers")
 
 
 def _in_shape(array: NDArray, shape: tuple[int, ...]) -> tuple[NDArray, str]:

@@ -110,6 +110,10 @@ class Recording:
         """Whether it holds an array, or a part of it, for every path, and not statistics alone."""
         return len(self.activations) == len(self.order)
 
+    def array(self, path: str) -> NDArray | None:
+        """The array of the activation at `path`; None where it is not recorded, or only a part of it is."""
+        return None if path in self.slices else self.activations.get(path)
+
     def __repr__(self) -> str:
         kind = "arrays" if self.whole else "statistics"
         return f"Recording({kind} of {len(self.order)} activations, from {self.source})"
@@ -119,12 +123,13 @@ class Recording:
         cls, arrays: Mapping[str, Array], inputs: Mapping[str, Array] | None = None, **metadata: str
     ) -> Self:
         """A recording of arrays that are there already, in the order of the mapping. Nothing is written."""
-        numbers = {path: as_numpy(array) for path, array in arrays.items()}
-        values = {path: array for path, (array, _) in numbers.items()}
+        values, dtypes = dict[str, NDArray](), dict[str, str]()
+        for path, array in arrays.items():
+            values[path], dtypes[path] = as_numpy(array)
         return cls(
             order=tuple(values),
             shapes={path: array.shape for path, array in values.items()},
-            dtypes={path: dtype for path, (_, dtype) in numbers.items()},
+            dtypes=dtypes,
             inputs={name: as_numpy(array)[0] for name, array in (inputs or {}).items()},
             activations=values,
             statistics=_Lazy(values, lambda path: summarize(path, values[path])),

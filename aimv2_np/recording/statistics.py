@@ -78,17 +78,11 @@ def hash_bits(path: str, start: int, count: int) -> NDArray:
 
 def _moments(flat: NDArray) -> tuple[float, float, float, float, float]:
     """mean, std, min, max, rms; the deviations in a second pass, which loses no digits to a large mean."""
-    total = square = deviation = 0.0
-    lowest, highest = np.inf, -np.inf
-    for _, piece in _pieces(flat):
-        total += float(piece.sum())
-        square += float(np.square(piece).sum())
-        lowest, highest = np.minimum(lowest, piece.min()), np.maximum(highest, piece.max())
-    mean = total / flat.size
-    for _, piece in _pieces(flat):
-        deviation += float(np.square(piece - mean).sum())
-    std, rms = np.sqrt(deviation / flat.size), np.sqrt(square / flat.size)
-    return mean, float(std), float(lowest), float(highest), float(rms)
+    parts = np.array([(x.sum(), np.square(x).sum(), x.min(), x.max()) for _, x in _pieces(flat)])
+    mean, rms = parts[:, 0].sum() / flat.size, np.sqrt(parts[:, 1].sum() / flat.size)
+    deviation = sum(float(np.square(x - mean).sum()) for _, x in _pieces(flat))
+    std = np.sqrt(deviation / flat.size)
+    return float(mean), float(std), float(parts[:, 2].min()), float(parts[:, 3].max()), float(rms)
 
 
 def _pieces(flat: NDArray) -> Iterator[tuple[int, NDArray]]:

@@ -10,7 +10,6 @@ from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
 from tempfile import TemporaryFile
-from types import TracebackType
 from typing import Any, Self, TypedDict
 
 import numpy as np
@@ -93,9 +92,7 @@ class RecordingWriter:
         self._data = TemporaryFile(dir=self.path.parent)  # closed in __exit__
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         with self._data:
             if kind is None:
                 self._finish()

@@ -24,7 +24,7 @@ def hypotheses(context: Context, path: str) -> Iterator[Hypothesis]:
     if path == INPUTS + "pixel_values":
         for identifier, sentence, changed in pixel_faults(context.reference.inputs["pixel_values"]):
             yield Hypothesis(identifier, sentence, {path: changed})
-    array = context.ours(path)
+    array = context.reference.array(path)
     if array is None:
         return
     yield from _exchanged(context, path)
@@ -41,7 +41,7 @@ def _exchanged(context: Context, path: str) -> Iterator[Hypothesis]:
     parent, _, name = path.rpartition(".")
     for identifier, names in EXCHANGED:
         several = [f"{parent}.{part}" for part in names]
-        arrays = [array for array in map(context.ours, several) if array is not None]
+        arrays = [array for array in map(context.reference.array, several) if array is not None]
         # All of them, as two alone could not tell which order it is.
         if name not in names or len(arrays) < len(several) or not context.names.keys() >= set(several):
             continue

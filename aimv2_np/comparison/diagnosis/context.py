@@ -75,14 +75,9 @@ class Context:
         patches = any(other.endswith("embeddings.patch_embed") for other in self.reference.order)
         return not patches and self.input("pixel_values") is None
 
-    def ours(self, path: str) -> NDArray | None:
-        """The array that the reference recorded at `path`, where it is recorded, and whole."""
-        return None if path in self.reference.slices else self.reference.activations.get(path)
-
     def theirs(self, path: str) -> NDArray | None:
         """The array that the other side recorded at `path`, where it is recorded, and whole."""
-        name = self.names.get(path, "")
-        return None if name in self.other.slices else self.other.activations.get(name)
+        return self.other.array(self.names.get(path, ""))
 
     def input(self, name: str) -> NDArray | None:
         """The reference's input of that name; the other side's where the reference's recording left it out."""

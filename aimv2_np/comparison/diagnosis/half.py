@@ -79,7 +79,7 @@ def coarser(context: Context) -> Diagnosis | None:
     first = context.result.first
     if first is None:
         return None
-    ours, theirs = context.ours(first.path), context.theirs(first.path)
+    ours, theirs = context.reference.array(first.path), context.theirs(first.path)
     if ours is None or theirs is None or theirs.shape != ours.shape:
         return None
     if len(np.unique(theirs)) < ENOUGH or not np.isfinite(theirs).all():

@@ -98,7 +98,7 @@ def _input(name: str, chain: Sequence[Stage], start: int, context: Context) -> N
     dtype = context.model.dtype
     before = chain[start - 1] if start else None
     for path in (before.path, *before.aliases) if before else ():
-        if (array := context.ours(path)) is not None:
+        if (array := context.reference.array(path)) is not None:
             return array.astype(dtype, copy=False)
     x = context.input(name)
     if x is None:
@@ -110,7 +110,7 @@ def _input(name: str, chain: Sequence[Stage], start: int, context: Context) -> N
 
 def _check_model(context: Context, path: str, right: dict[str, NDArray]) -> None:
     """UnableError unless the model computes what the reference recorded, and not what the other side did."""
-    ours, first = context.ours(path), context.result.first
+    ours, first = context.reference.array(path), context.result.first
     if path not in right or first is None:
         raise UnableError(f"Faults at {path} are not known.")
     wrong = f"The model given does not compute what the reference recorded at {path}; is it the same checkpoint?"

@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Iterable, Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -43,7 +44,8 @@ def record_onnx(
     session, second = _expose(Path(model)) if isinstance(model, str | os.PathLike) else (model, {})
     arrays = _inputs(session, inputs)
     with RecordingWriter(path, source="onnxruntime", include=include, **options) as writer:
-        writer.metadata = {"backend": "onnxruntime", "versions": _versions()} | writer.metadata
+        versions = {"onnxruntime": import_module("onnxruntime").__version__}
+        writer.metadata = {"backend": "onnxruntime", "versions": json.dumps(versions)} | writer.metadata
         for name, array in arrays.items():
             writer.add_input(name, array)
         floats = [out.name for out in session.get_outputs() if "float" in out.type or "double" in out.type]
@@ -99,9 +101,3 @@ def _inputs(session: Any, inputs: Mapping[str, Any]) -> dict[str, Any]:
         name: array.astype(kinds.get(wanted[name], array.dtype), copy=False) if array.dtype.kind == "f" else array
         for name, array in arrays.items()
     }
-
-
-def _versions() -> str:
-    import onnxruntime
-
-    return json.dumps({"onnxruntime": onnxruntime.__version__})
