@@ -109,8 +109,6 @@ def assert_matches_golden(_aimv2_golden_file: GoldenFile) -> Callable[..., None]
     """
 
     def check(path: str, array: Any, rtol: float | None = None) -> None:
-        from aimv2_np.comparison.compare import compare
-        from aimv2_np.comparison.report import told
         from aimv2_np.recording.recording import as_numpy
 
         __tracebackhide__ = True
@@ -124,7 +122,23 @@ def assert_matches_golden(_aimv2_golden_file: GoldenFile) -> Callable[..., None]
                 f"the golden has no activation {path!r}; did you mean {near}? --golden-update adds new ones",
                 pytrace=False,
             )
-        if first := compare(golden, {path: values}, tolerances=rtol).first:
-            raise AssertionError(f"{path} differs from the golden: {told(first)}")
+        if message := _difference(golden, path, values, rtol):
+            raise AssertionError(message)
 
     return check
+
+
+def _difference(golden: "Recording", path: str, values: Any, rtol: float | None) -> str:
+    """What is wrong with `values`, or an empty text."""
+    from aimv2_np.comparison.compare import compare
+
+    first = compare(golden, {path: values}, tolerances=rtol).first
+    if first is None:
+        return ""
+    if first.measures is None:
+        return f"{path} has the shape {values.shape}; the golden one has {golden.shapes[path]}"
+    where = f", the largest error at {first.where}" if first.where else ""
+    return (
+        f"{path} differs from the golden: relative error {first.relative:.3g}, more than the {first.tolerance:.3g} "
+        f"that rounding explains; max abs {first.measures.max_abs:.3g}{where}"
+    )

@@ -62,7 +62,7 @@ def test_what_differs_fails_and_says_where(project):
     change(project, spoil)
     result = run(project)
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines([f"*{PATH} differs from the golden: relative error *token 4, channel 7*"])
+    result.stdout.fnmatch_lines([f"*{PATH} differs from the golden: relative error *'token': 4, 'channel': 7*"])
 
 
 def test_another_shape_or_path(project):
