@@ -1,7 +1,12 @@
-"""Two recordings of one network: where they first differ, by how much and why; and does this machine compute right?"""
+"""Two recordings of one network: where they first differ, by how much and why; and does this machine compute right?
+
+Here belong pairing names and shapes (`naming`, `sides`, `padding`), measuring and judging differences (`measure`,
+`tolerances`), looking for their cause (`diagnosis/`), telling them (`report`, `html`), and the checks that rest on all
+this (`verify`, `published`, `pytest_plugin`). How activations get into a file is `recording`'s business.
+"""
 
 from aimv2_np.comparison.compare import compare
-from aimv2_np.comparison.comparison import Comparison, Difference
+from aimv2_np.comparison.comparison import Comparison, Diagnosis, Difference
 from aimv2_np.comparison.tolerances import Tolerances
 
-__all__ = ["Comparison", "Difference", "Tolerances", "compare"]
+__all__ = ["Comparison", "Diagnosis", "Difference", "Tolerances", "compare"]

@@ -6,25 +6,26 @@ result.equal, result.first.path, result.diagnosis, result.explanation
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from math import inf
+from math import prod
 from os import PathLike
 from typing import Any
 
 import numpy as np
 
 from aimv2_np.comparison.comparison import Comparison, Difference
-from aimv2_np.comparison.diagnosis import diagnose
 from aimv2_np.comparison.diagnosis.context import Context
-from aimv2_np.comparison.measure import Measures, measure, measure_statistics
+from aimv2_np.comparison.diagnosis.diagnose import diagnose
+from aimv2_np.comparison.measure import measure, measure_statistics
 from aimv2_np.comparison.naming import Naming, rank
 from aimv2_np.comparison.padding import Padding
 from aimv2_np.comparison.report import explain
-from aimv2_np.comparison.sides import as_recording, check_kinds, pair
-from aimv2_np.comparison.tolerances import ROW_FACTOR, Tolerances, coarsest, depths
+from aimv2_np.comparison.sides import UnlikeError, as_recording, pair
+from aimv2_np.comparison.tolerances import Tolerances, coarsest, depths
 from aimv2_np.models.auto import load
 from aimv2_np.models.pretrained import PretrainedModel
 from aimv2_np.recording.recording import INPUTS, Recording
 from aimv2_np.recording.statistics import summarize
+from aimv2_np.shapes import NDArray
 
 Side = str | PathLike[str] | Recording | Mapping[str, Any]
 
@@ -65,10 +66,9 @@ def compare(
     matcher = _Matcher(a, b, Tolerances.of(tolerances), mapping)
     differences = matcher.run()
     result = Comparison(differences, matcher.missing, matcher.extra, notes=matcher.notes())
-    context = Context(a, b, matcher.names, differences, model)
-    outcome = diagnose(context, matcher.judge)
+    outcome = diagnose(Context(a, b, matcher.names, result, matcher.judge, model))
     result = replace(result, diagnosis=outcome.diagnosis)
-    return replace(result, explanation=explain(result, outcome))
+    return replace(result, explanation=explain(result, outcome.remark))
 
 
 class _Matcher:
@@ -99,96 +99,73 @@ class _Matcher:
         inputs = [self._input(name) for name in self.a.inputs if name in self.b.inputs]
         # Outputs are recorded by the order of their fields; logits are made of embeddings.
         order = sorted(self.a.order, key=lambda path: path.rpartition(".")[2] in LOGITS)
-        return (*inputs, *(self._activation(path) for path in order if path in self.names))
+        return (*inputs, *(self._activation(path, self.a) for path in order if path in self.names))
 
     def notes(self) -> tuple[str, ...]:
         """What the recordings' metadata say differently."""
-        keys = {"config_hash": "configurations", "weights_hash": "weights"}
-        texts = [
-            f"the {what} of the two recordings differ"
-            for key, what in keys.items()
-            if len({side.metadata[key] for side in (self.a, self.b) if key in side.metadata}) > 1
-        ]
-        return tuple(texts)
+        what = {"config_hash": "configurations", "weights_hash": "weights"}
+        a, b = self.a.metadata, self.b.metadata
+        differ = [name for key, name in what.items() if key in a and key in b and a[key] != b[key]]
+        return tuple(f"the {name} of the two recordings differ" for name in differ)
 
-    def judge(self, path: str, expected: Any) -> tuple[float, bool]:
+    def judge(self, path: str, expected: NDArray) -> tuple[float, bool]:
         """The relative error of what the other side recorded for `path` against `expected`; whether it is rounding."""
-        theirs, dtype = self.names.get(path, path), self._dtype(path)
-        tolerance = self.tolerances(path, dtype, self.depths.get(path, 0))
         if path.startswith(INPUTS):
+            dtype = self._dtype(path)
             measures = measure(expected, self.b.inputs[path.removeprefix(INPUTS)], dtype)
-        elif theirs in self.b.activations:
-            arrays = pair(Recording.from_arrays({path: expected}), self.b, path, theirs)
-            if arrays is None or isinstance(arrays, str):
-                return inf, False
-            measures = measure(arrays[0], self.padding.without(path, *arrays[:2]), dtype)
-        else:
-            measures = measure_statistics(summarize(theirs, expected), self.b.statistics[theirs])
-            tolerance *= ESTIMATE_FACTOR
-        return measures.relative, self._is_rounding(measures, tolerance)
+            return measures.relative, measures.within(self.tolerances(path, dtype, 0))
+        difference = self._activation(path, Recording.from_arrays({path: expected}))
+        return difference.relative, difference.equal
 
     def _dtype(self, path: str) -> str:
         theirs = self.names.get(path, path)
         return coarsest([self.a.dtypes.get(path, ""), self.b.dtypes.get(theirs, ""), self.tolerances.dtype or ""])
 
-    @staticmethod
-    def _is_rounding(measures: Measures, tolerance: float) -> bool:
-        row = measures.worst_row or 0.0
-        return not measures.nonfinite and measures.relative <= tolerance and row <= ROW_FACTOR * tolerance
-
     def _input(self, name: str) -> Difference:
         a, b, path = self.a.inputs[name], self.b.inputs[name], INPUTS + name
-        exact = a.dtype.kind != "f"
         # A model in half precision rounds what it is given.
         models = [side.metadata.get("dtype", "") for side in (self.a, self.b)]
         dtype = coarsest([str(a.dtype), str(b.dtype), *models, self.tolerances.dtype or ""])
-        tolerance = 0.0 if exact else self.tolerances(path, dtype, 0)
+        tolerance = self.tolerances(path, dtype, 0) if a.dtype.kind == "f" else 0.0
+        difference = Difference(path, path, a.shape, dtype, 0, tolerance)
         if a.shape != b.shape:
-            note = f"theirs has the shape {b.shape}"
-            return Difference(path, path, a.shape, dtype, 0, tolerance, None, False, False, note)
-        measures = measure(a, b, dtype)
-        return Difference(
-            path, path, a.shape, dtype, 0, tolerance, measures, False, self._is_rounding(measures, tolerance)
-        )
+            return replace(difference, note=f"theirs has the shape {b.shape}")
+        return replace(difference, measures=measure(a, b, dtype))
 
-    def _activation(self, path: str) -> Difference:
+    def _activation(self, path: str, reference: Recording) -> Difference:
+        """What the other side recorded for `path` against what a reference did, the first side or what it predicts."""
         theirs, dtype, depth = self.names[path], self._dtype(path), self.depths[path]
-        check_kinds(self.a, path)
-        check_kinds(self.b, theirs)
         tolerance = self.tolerances(path, dtype, depth)
-        arrays = pair(self.a, self.b, path, theirs)
-        fields = (path, theirs, self.a.shapes[path], dtype, depth)
-        if isinstance(arrays, str):
-            return Difference(*fields, tolerance, None, False, False, arrays)
+        difference = Difference(path, theirs, reference.shapes[path], dtype, depth, tolerance)
+        try:
+            arrays = pair(reference, self.b, path, theirs)
+        except UnlikeError as error:
+            return replace(difference, note=str(error))
         if arrays is None:
-            return self._brief(fields, tolerance)
+            return self._estimated(difference, reference)
         a, b, note = arrays
-        measures = measure(a, self.padding.without(path, a, b), dtype)
-        equal = self._is_rounding(measures, tolerance)
-        if not equal and self._only_padding(path, a, b, dtype, tolerance):
+        difference = replace(difference, measures=measure(a, self.padding.without(path, a, b), dtype), note=note)
+        tokens = self.padding.without(path, a, b, strictly=True)
+        if not difference.equal and tokens is not b and measure(a, tokens, dtype).within(tolerance):
             note = f"{note}; only rows of padding differ, on which no result depends".removeprefix("; ")
-        return Difference(*fields, tolerance, measures, False, equal, note)
+        return replace(difference, note=note)
 
-    def _only_padding(self, path: str, a: Any, b: Any, dtype: str, tolerance: float) -> bool:
-        kept = self.padding.without(path, a, b, strictly=True)
-        return kept is not b and self._is_rounding(measure(a, kept, dtype), tolerance)
-
-    def _brief(self, fields: tuple[str, str, tuple[int, ...], str, int], tolerance: float) -> Difference:
-        path, theirs = fields[:2]
-        tolerance *= ESTIMATE_FACTOR
-        a, b = self.a.statistics.get(path), self.b.statistics.get(theirs)
+    def _estimated(self, difference: Difference, reference: Recording) -> Difference:
+        """The difference with what the statistics of both sides tell of it."""
+        path, theirs = difference.path, difference.theirs
+        difference = replace(difference, tolerance=ESTIMATE_FACTOR * difference.tolerance, from_statistics=True)
+        a, b = reference.statistics.get(path), self.b.statistics.get(theirs)
         if a is None or b is None:
-            return Difference(*fields, tolerance, None, True, False, "one side has a part, the other statistics")
-        if np.prod(a.shape, dtype=object) != np.prod(b.shape, dtype=object):
-            return Difference(*fields, tolerance, None, True, False, f"theirs has the shape {b.shape}")
-        # The projection is seeded by the name under which its side recorded it.
+            return replace(difference, note="one side has a part, the other statistics")
+        if prod(a.shape) != prod(b.shape):
+            return replace(difference, note=f"theirs has the shape {b.shape}")
+        # The projection is seeded by the name under which its side recorded it: the whole array can take the other's.
         same = path == theirs
-        if not same and path in self.a.activations and path not in self.a.slices:
-            a, same = summarize(theirs, self.a.activations[path]), True
-        elif not same and theirs in self.b.activations and theirs not in self.b.slices:
-            b, same = summarize(path, self.b.activations[theirs]), True
-        measures = measure_statistics(a, b, same_projection=same)
-        return Difference(*fields, tolerance, measures, True, self._is_rounding(measures, tolerance))
+        if not same and (array := reference.array(path)) is not None:
+            a, same = summarize(theirs, array), True
+        elif not same and (array := self.b.array(theirs)) is not None:
+            b, same = summarize(path, array), True
+        return replace(difference, measures=measure_statistics(a, b, same_projection=same))
 
 
 def _some(names: Iterable[str]) -> str:

@@ -2,12 +2,9 @@
 
 from dataclasses import dataclass, field
 from math import inf, isfinite
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from aimv2_np.comparison.measure import Measures
-
-if TYPE_CHECKING:
-    from aimv2_np.comparison.diagnosis import Diagnosis
 
 WORST = 5  # how many are listed as the worst
 
@@ -38,7 +35,6 @@ class Difference:
         tolerance: the relative error that counts as rounding here.
         measures: the errors; None when the shapes do not fit.
         from_statistics: whether only statistics were compared: then errors are estimates.
-        equal: whether the difference is rounding.
         note: what else is to be said of it.
     """
 
@@ -48,10 +44,14 @@ class Difference:
     dtype: str
     depth: int
     tolerance: float
-    measures: Measures | None
-    from_statistics: bool
-    equal: bool
+    measures: Measures | None = None
+    from_statistics: bool = False
     note: str = ""
+
+    @property
+    def equal(self) -> bool:
+        """Whether the difference is rounding."""
+        return self.measures is not None and self.measures.within(self.tolerance)
 
     @property
     def relative(self) -> float:
@@ -69,30 +69,42 @@ class Difference:
         if self.measures is None or self.measures.where is None:
             return None
         name, index = self.path.rpartition(".")[2].removeprefix("inputs/"), self.measures.where
-        axes = AXES.get((name, len(index))) or AXES.get(("", len(index))) or tuple(f"axis {i}" for i in range(9))
+        numbers = tuple(f"axis {i}" for i in range(len(index)))
+        axes = AXES.get((name, len(index)), AXES.get(("", len(index)), numbers))
         return dict(zip(axes, index, strict=False))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as `--json` prints them; what is infinite or unknown is None."""
-        facts = self.measures
+        names = ("max_abs", "relative", "worst_row", "ulps", "cosine")
         return {
             "path": self.path,
             "theirs": self.theirs,
             "shape": list(self.shape),
             "dtype": self.dtype,
             "depth": self.depth,
-            "max_abs": _finite(facts.max_abs if facts else None),
-            "relative": _finite(facts.relative if facts else None),
-            "worst_row": _finite(facts.worst_row if facts else None),
-            "ulps": _finite(facts.ulps if facts else None),
-            "cosine": _finite(facts.cosine if facts else None),
-            "nonfinite": facts.nonfinite if facts else 0,
+            **{name: _finite(getattr(self.measures, name, None)) for name in names},
+            "nonfinite": self.measures.nonfinite if self.measures else 0,
             "where": self.where,
             "tolerance": self.tolerance,
             "estimated": self.from_statistics,
             "equal": self.equal,
             "note": self.note,
         }
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """The fault that explains the first divergence.
+
+    Attributes:
+        identifier: its short name, such as "gate_up_swapped".
+        sentence: what is wrong where, and what is right.
+        relative: what is left of the relative error with the fault planted.
+    """
+
+    identifier: str
+    sentence: str
+    relative: float
 
 
 @dataclass(frozen=True)
@@ -111,9 +123,9 @@ class Comparison:
     differences: tuple[Difference, ...] = field(repr=False)
     missing: tuple[str, ...] = field(default=(), repr=False)
     extra: tuple[str, ...] = field(default=(), repr=False)
-    diagnosis: "Diagnosis | None" = None
+    diagnosis: Diagnosis | None = None
     explanation: str = ""
-    notes: tuple[str, ...] = field(default=())
+    notes: tuple[str, ...] = ()
 
     @property
     def equal(self) -> bool:

@@ -2,31 +2,33 @@
 
 from dataclasses import dataclass
 from math import inf, nan
-from typing import Any
 
 import numpy as np
 
 from aimv2_np.backends.dtypes import EPS, TINY
 from aimv2_np.recording.statistics import Statistics
-
-NDArray = np.ndarray[Any, np.dtype[Any]]
+from aimv2_np.shapes import NDArray
 
 # A row that is small beside the others is judged by this part of their size: what cancels has no digits left.
 ROW_FLOOR = 0.1
+# The worst row may be this much worse than all together.
+ROW_FACTOR = 4.0
 
 
 @dataclass(frozen=True)
 class Measures:
-    """Attributes:
-    max_abs: the largest |b - a|; from statistics alone a lower bound of it.
-    relative: ‖b - a‖ / ‖a‖ (Frobenius); from statistics an estimate, to a fifth or so.
-    worst_row: the same for the worst row (vector along the last axis), rows taken as at least a tenth as large as
-        the average one; None from statistics.
-    ulps: the largest |b - a| / ulp, of the dtype at a or at the average (rms) size, whichever is larger: a small
-        number beside large ones carries their rounding. None from statistics.
-    cosine: of the two flattened arrays.
-    where: index of the largest error; None from statistics.
-    nonfinite: how many elements are NaN or infinite in b and finite in a, or the other way round.
+    """How far an array b is from a reference a of the same shape.
+
+    Attributes:
+        max_abs: the largest |b - a|; from statistics alone a lower bound of it.
+        relative: ‖b - a‖ / ‖a‖ (Frobenius); from statistics an estimate, to a fifth or so.
+        worst_row: the same for the worst row (vector along the last axis), rows taken as at least a tenth as large as
+            the average one; None from statistics.
+        ulps: the largest |b - a| / ulp, of the dtype at a or at the average (rms) size, whichever is larger: a small
+            number beside large ones carries their rounding. None from statistics.
+        cosine: of the two flattened arrays.
+        where: index of the largest error; None from statistics.
+        nonfinite: how many elements are NaN or infinite in b and finite in a, or the other way round.
     """
 
     max_abs: float
@@ -36,6 +38,11 @@ class Measures:
     cosine: float
     where: tuple[int, ...] | None
     nonfinite: int = 0
+
+    def within(self, tolerance: float) -> bool:
+        """Whether all this is rounding, where a relative error of `tolerance` is."""
+        row = self.worst_row or 0.0
+        return not self.nonfinite and self.relative <= tolerance and row <= ROW_FACTOR * tolerance
 
 
 def measure(a: NDArray, b: NDArray, dtype: str) -> Measures:
@@ -54,17 +61,15 @@ def measure(a: NDArray, b: NDArray, dtype: str) -> Measures:
     a, b = np.where(both, a, 0.0), np.where(both, b, 0.0)
     error = np.abs(b - a)
     if nonfinite:
-        where = np.unravel_index(int(bad.argmax()), a.shape)
-        return Measures(inf, inf, inf, inf, _cosine(a, b), tuple(map(int, where)), nonfinite)
+        return Measures(inf, inf, inf, inf, _cosine(a, b), _index_of_largest(bad), nonfinite)
     size = _rms(a)
-    where = np.unravel_index(int(error.argmax()), a.shape)
     return Measures(
         max_abs=float(error.max()),
         relative=_ratio(_rms(error), size),
         worst_row=_worst_row(a, error, size),
         ulps=float((error / _ulp(np.maximum(np.abs(a), size), dtype)).max()),
         cosine=_cosine(a, b),
-        where=tuple(map(int, where)),
+        where=_index_of_largest(error),
     )
 
 
@@ -72,25 +77,31 @@ def measure_statistics(a: Statistics, b: Statistics, *, same_projection: bool = 
     """Like `measure`, from what statistics still tell; without comparable projections the moments alone must do."""
     summary = np.array([[s.mean, s.std, s.min, s.max, s.rms] for s in (a, b)])
     if not np.isfinite(summary).all():
-        same = np.array_equal(np.isfinite(summary[0]), np.isfinite(summary[1]))
-        error = 0.0 if same else inf
-        return Measures(error, error, None, None, 1.0 if same else nan, None, int(not same))
+        return _of_nonfinite(np.array_equal(*np.isfinite(summary)))
     count = min(len(a.first), len(b.first))
     rest = [np.concatenate([s.first[:count], s.projection[: len(s.projection) * same_projection]]) for s in (a, b)]
     if not np.isfinite(rest).all():  # overflowed float32, or a damaged file: no number to subtract
-        same = np.array_equal(rest[0], rest[1], equal_nan=True)
-        error = 0.0 if same else inf
-        return Measures(error, error, None, None, 1.0 if same else nan, None, int(not same))
+        return _of_nonfinite(np.array_equal(rest[0], rest[1], equal_nan=True))
     moments = np.abs(summary[1] - summary[0])
     first = np.abs(b.first[:count].astype(np.float64) - a.first[:count])
     max_abs = float(max(moments[2:4].max(), first.max(initial=0.0)))
     if not same_projection:
-        relative = max(float(moments[[0, 1, 4]].max()), _rms(first) if count else 0.0)
+        relative = max(float(moments[[0, 1, 4]].max()), _rms(first))
         return Measures(max_abs, _ratio(relative, a.rms), None, None, nan, None)
     pa, pb = a.projection.astype(np.float64), b.projection.astype(np.float64)
     # The bound on the left costs no estimate: |rms(b) - rms(a)| ≤ rms(b - a).
     error = max(_rms(pb - pa), float(moments[4]))
     return Measures(max_abs, _ratio(error, a.rms), None, None, _cosine(pa, pb), None)
+
+
+def _of_nonfinite(same: bool) -> Measures:
+    """What is told of statistics that are not finite: only whether both sides' are not in the same way."""
+    error = 0.0 if same else inf
+    return Measures(error, error, None, None, 1.0 if same else nan, None, int(not same))
+
+
+def _index_of_largest(array: NDArray) -> tuple[int, ...]:
+    return tuple(map(int, np.unravel_index(int(array.argmax()), array.shape)))
 
 
 def _ratio(error: float, size: float) -> float:
@@ -119,5 +130,5 @@ def _ulp(size: NDArray, dtype: str) -> NDArray:
 
 
 def _cosine(a: NDArray, b: NDArray) -> float:
-    length = _rms(a) * _rms(b)
-    return float(np.mean((a / _rms(a)) * (b / _rms(b)))) if length else (1.0 if _rms(a) == _rms(b) else 0.0)
+    sizes = _rms(a), _rms(b)
+    return float(np.mean((a / sizes[0]) * (b / sizes[1]))) if all(sizes) else float(sizes[0] == sizes[1])

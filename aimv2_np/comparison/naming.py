@@ -6,49 +6,49 @@ A name is tried as it is, then by the caller's own rules, then by `RULES`, then 
 import re
 from collections.abc import Collection, Iterable, Mapping
 
-# theirs → ours, piece by piece from the left; the first that fits a stretch of whole components replaces it.
-# `*` stands for one component and is carried over.
-RULES = (
-    # towers (Apple)
-    ("image_encoder", "vision_model"),
-    ("text_encoder", "text_model"),
-    ("image_projector", "visual_projection"),
-    ("text_projector", "text_projection"),
-    # embeddings (Apple, timm)
-    ("preprocessor.patchifier.proj", "embeddings.patch_embed"),
-    ("preprocessor.patchifier.norm", "embeddings.rms_norm"),
+from aimv2_np.storage import LAYOUTS
+
+# What the tables of weights do not tell: a module whose output is that of the module that it calls last, and what
+# Transformers' eager attention returns besides its output.
+OUTPUTS = (
     ("preprocessor.patchifier", "embeddings.rms_norm"),
-    ("preprocessor.text_embedding", "embeddings.token_embedding"),
-    ("preprocessor", "embeddings"),
-    ("patch_embed.proj", "embeddings.patch_embed"),
-    ("patch_embed.norm", "embeddings.rms_norm"),
-    # blocks (Apple, timm)
-    ("trunk.post_trunk_norm", "rms_norm"),
-    ("trunk.blocks.*", "encoder.layers.*"),
-    ("trunk.layers.*", "encoder.layers.*"),
-    ("blocks.*", "encoder.layers.*"),
-    ("norm_1", "rms_norm1"),
-    ("norm_2", "rms_norm2"),
-    ("norm1", "rms_norm1"),
-    ("norm2", "rms_norm2"),
-    ("norm", "rms_norm"),
-    ("attn.proj", "attention.out_proj"),
-    ("attn", "attention"),
-    ("mlp.fc1_g", "ffn.gate_proj"),
-    ("mlp.fc1_x", "ffn.up_proj"),
-    ("mlp.fc1", "ffn.gate_proj"),
-    ("mlp.fc3", "ffn.up_proj"),
-    ("mlp.fc2", "ffn.down_proj"),
-    ("mlp", "ffn"),
-    # what Transformers' eager attention returns besides its output
+    ("patch_embed", "embeddings.rms_norm"),
     ("attention.1", "attention.probs"),
-    # pooling head (Apple)
-    ("head.k", "head.k_proj"),
-    ("head.v", "head.v_proj"),
-    ("head.linear", "head.output_proj"),
 )
 
 TOWERS = ("vision_model.", "text_model.")
+
+
+def _rules() -> list[tuple[str, str]]:
+    """Theirs → ours, from the tables of all layouts: stretches of whole components, the longest first.
+
+    `*` stands for the number of a block. A row gives the name of its module, in two stretches where the name passes the
+    number of a block, and the names of the modules that these are in.
+    """
+    rules = dict(OUTPUTS)
+    for layout in LAYOUTS.values():
+        rules |= {_module(theirs): _module(ours) for ours, theirs in layout.prefixes.items()}
+        rows = [row for row in (*layout.vision, *layout.text, *layout.both) if len(row.names) == 1]
+        pairs = [pair for row in rows for pair in zip(_stretches(row.theirs), _stretches(row.ours), strict=True)]
+        outer = [tuple(re.sub(r"\.?[^.*]+$", "", name) for name in pair) for pair in pairs]
+        for theirs, ours in (*pairs, *outer):
+            rules.setdefault(theirs, ours)
+    useful = [(theirs, ours) for theirs, ours in rules.items() if theirs and ours and theirs != ours]
+    return sorted(useful, key=lambda rule: -rule[0].count("."))
+
+
+def _stretches(tensor: str) -> list[str]:
+    """The dotted name of a tensor's module, cut behind the number of a block."""
+    return re.split(r"(?<=\*)\.", _module(tensor))
+
+
+def _module(tensor: str) -> str:
+    """The dotted name of the module that a tensor belongs to; the tensor's own where it stands for a module."""
+    name = tensor.replace("layers_", "layers.").replace("/", ".").removeprefix("params.").replace("{i}", "*")
+    return re.sub(r"\.(weight|bias|kernel|scale|embedding)?$", "", name)
+
+
+RULES = _rules()
 
 # The last component of an ONNX value: the operator that made it. Only where an operator ends a module is it that
 # module's output; the last one of a graph counts.
@@ -74,16 +74,15 @@ class Naming:
     Raises ValueError for rules that are no such pairs.
     """
 
-    def __init__(self, ours: Collection[str], mapping: "Mapping[str, str] | Iterable[str] | None" = None) -> None:
+    def __init__(self, ours: Collection[str], mapping: Mapping[str, str] | Iterable[str] | None = None) -> None:
         self.ours = frozenset(ours)
-        self.rules = [_compiled(*rule) for rule in parse_mapping(mapping)]
+        self.rules = _compiled(parse_mapping(mapping), "(.*)")
 
     def __call__(self, theirs: str) -> str | None:
         """Our path for their name, or None when no rule leads to one."""
-        for pattern, target in self.rules:
-            if match := pattern.fullmatch(theirs):
-                ours = _filled(target, match.groups())
-                return ours if ours in self.ours else None
+        ruled = _applied(self.rules, theirs)
+        if ruled is not None:
+            return ruled if ruled in self.ours else None
         return next((name for name in self._candidates(theirs) if name in self.ours), None)
 
     def _candidates(self, theirs: str) -> Iterable[str]:
@@ -108,38 +107,43 @@ def rank(theirs: str) -> tuple[int, int]:
     return (LAST_KINDS.index(kind), int(numbers[0]) if numbers else 0)
 
 
-def parse_mapping(mapping: "Mapping[str, str] | Iterable[str] | None") -> list[tuple[str, str]]:
+def parse_mapping(mapping: Mapping[str, str] | Iterable[str] | None) -> list[tuple[str, str]]:
     """Pairs (theirs, ours) of a mapping, or of texts `theirs=ours`; ValueError where that cannot be."""
-    if mapping is None:
-        return []
     if isinstance(mapping, Mapping):
         pairs = list(mapping.items())
     else:
-        texts = [mapping] if isinstance(mapping, str) else list(mapping)
-        pairs = [(text.partition("=")[0], text.partition("=")[2]) for text in texts]
+        texts = [mapping] if isinstance(mapping, str) else mapping or ()
+        pairs = [(theirs, ours) for theirs, _, ours in (text.partition("=") for text in texts)]
     for theirs, ours in pairs:
         if not theirs or not ours or ours.count("*") > theirs.count("*"):
             raise ValueError(
-                f"the mapping {theirs!r:.100} = {ours!r:.100} cannot be used; expected 'theirs=ours', with no more "
-                "stars on the right than on the left, such as 'blocks.*.mlp=encoder.layers.*.ffn'"
+                f"mapping is {theirs!r:.100} = {ours!r:.100}; expected 'theirs=ours', with no more stars on the right "
+                "than on the left, such as 'blocks.*.mlp=encoder.layers.*.ffn'"
             )
     return pairs
 
 
 def rename(name: str) -> str:
-    """A dotted name by `RULES`, component by component from the left."""
-    parts, result = name.split("."), list[str]()
-    while parts:
-        for theirs, ours in RULES:
-            pattern = theirs.split(".")
-            if len(pattern) <= len(parts) and all(p in ("*", part) for p, part in zip(pattern, parts, strict=False)):
-                stars = [part for p, part in zip(pattern, parts, strict=False) if p == "*"]
-                result += [stars.pop(0) if part == "*" else part for part in ours.split(".")]
-                parts = parts[len(pattern) :]
-                break
-        else:
-            result.append(parts.pop(0))
-    return ".".join(result)
+    """A dotted name by `RULES`, stretch by stretch of whole components from the left."""
+    return _ANY_RULE.sub(lambda stretch: _applied(_COMPILED, stretch[0]) or stretch[0], name)
+
+
+def _compiled(rules: Iterable[tuple[str, str]], star: str) -> list[tuple[re.Pattern[str], str]]:
+    """Rules whose left side is a regular expression, with `star` for its stars."""
+    return [(re.compile(star.join(map(re.escape, theirs.split("*"))), re.DOTALL), ours) for theirs, ours in rules]
+
+
+def _applied(rules: Iterable[tuple[re.Pattern[str], str]], name: str) -> str | None:
+    """What the first rule that fits the whole name makes of it; None where none does."""
+    for pattern, target in rules:
+        if match := pattern.fullmatch(name):
+            first, *rest = target.split("*")
+            return first + "".join(text + piece for text, piece in zip(match.groups(), rest, strict=False))
+    return None
+
+
+_COMPILED = _compiled(RULES, r"([^.]+)")
+_ANY_RULE = re.compile("(?<![^.])(?:" + "|".join(pattern.pattern for pattern, _ in _COMPILED) + ")(?![^.])")
 
 
 def _plain(name: str) -> str:
@@ -150,12 +154,3 @@ def _plain(name: str) -> str:
         if not any(re.fullmatch(where, parts[-1]) and kind in kinds for where, kinds in _ENDS.items()):
             return ""
     return ".".join(re.sub(r"^(layers|blocks)_(\d+)$", r"\1.\2", part) for part in parts)
-
-
-def _filled(target: str, captured: tuple[str, ...]) -> str:
-    pieces = target.split("*")
-    return pieces[0] + "".join(text + piece for text, piece in zip(captured, pieces[1:], strict=False))
-
-
-def _compiled(theirs: str, ours: str) -> tuple[re.Pattern[str], str]:
-    return re.compile("(.*)".join(re.escape(piece) for piece in theirs.split("*")), re.DOTALL), ours

@@ -5,13 +5,11 @@ right looks at the text before it; what it computes is specified, but no result 
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from aimv2_np.recording.recording import Recording
-
-NDArray = np.ndarray[Any, np.dtype[Any]]
+from aimv2_np.shapes import NDArray
 
 
 @dataclass(frozen=True)
@@ -36,9 +34,10 @@ class Padding:
         return cls(mask != 0, "text_model." if both else "")
 
     def without(self, path: str, a: NDArray, b: NDArray, *, strictly: bool = False) -> NDArray:
-        """`b` with the rows that mean nothing taken from `a`: of tokens without any text to look at, or of all padding.
+        """The other side's activation `b` at `path`, of `a`'s shape, with the rows that mean nothing taken from `a`.
 
-        `b` itself when `path` has no such rows.
+        These are the rows of tokens that have no text to look at; with `strictly` the rows of all padding. `b` itself
+        when `path` has no such rows.
         """
         if self.mask is None or not path.startswith(self.prefix):
             return b

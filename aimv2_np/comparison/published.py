@@ -6,6 +6,7 @@ All are for one photograph, COCO val2017 000000039769: 640×480, two cats on a c
 from collections.abc import Mapping
 from dataclasses import dataclass
 from os import PathLike
+from pathlib import PureWindowsPath
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,6 @@ import numpy as np
 from aimv2_np.backends.arrays import to_numpy
 from aimv2_np.processing.loading import load_pixels
 from aimv2_np.recording.inputs import load_with_inputs
-
-NDArray = np.ndarray[Any, np.dtype[Any]]
 
 PICTURE = "COCO val2017 000000039769 (640x480, two cats)"
 PICTURE_SIZE = (640, 480)
@@ -95,18 +94,17 @@ class PublishedResult:
     @property
     def explanation(self) -> str:
         """One sentence."""
-        right = [attempt.attention for attempt in self.attempts if attempt.equal]
-        closest = min(self.attempts, key=lambda attempt: attempt.max_abs)
-        if not right:
-            return f"{self.name} does not give the published numbers: off by {closest.max_abs:.3g}{self.note}"
+        attempts = sorted(self.attempts, key=lambda attempt: attempt.max_abs)
+        best, worst = attempts[0], attempts[-1]
+        if not best.equal:
+            return f"{self.name} does not give the published numbers: off by {best.max_abs:.3g}{self.note}"
         if len(self.attempts) == 1:
-            return f"{self.name} gives the published numbers, off by {closest.max_abs:.1g} at most"
-        if len(right) == len(self.attempts):
+            return f"{self.name} gives the published numbers, off by {best.max_abs:.1g} at most"
+        if worst.equal:
             return f"{self.name} gives the published numbers with either attention of the text tower"
-        others = [attempt for attempt in self.attempts if not attempt.equal]
         return (
-            f"{self.name} gives the published numbers with {right[0]} attention in the text tower; "
-            f"with {others[0].attention} attention it is off by {others[0].max_abs:.3g}"
+            f"{self.name} gives the published numbers with {best.attention} attention in the text tower; "
+            f"with {worst.attention} attention it is off by {worst.max_abs:.3g}"
         )
 
 
@@ -150,25 +148,24 @@ def verify_published(
 
 
 def _attempt(attention: str, outputs: Any, expected: Published) -> Attempt:
-    array = to_numpy(outputs[expected.output])
+    array, corner = to_numpy(outputs[expected.output]), np.asarray(expected.corner)
     if array.shape != expected.shape:
         raise ValueError(
-            f"{expected.output} has the shape {array.shape}; the published one is {expected.shape}. This is another "
+            f"{expected.output} is of shape {array.shape}; expected the published {expected.shape}; this is another "
             f"checkpoint, or another picture than {PICTURE}"
         )
-    corner = np.asarray(expected.corner)
     rows, columns = corner.shape
     found = array.reshape(-1, array.shape[-1])[:rows, :columns].astype(np.float64)
     return Attempt(attention, found.tolist(), float(np.abs(found - corner).max()))
 
 
 def _key(name: str, table: Mapping[str, Published]) -> str:
-    last = name.rstrip("/\\").replace("\\", "/").rpartition("/")[2]
+    last = PureWindowsPath(name).name  # knows both kinds of slashes
     for key in table:
         if name == key or last == key.rpartition("/")[2]:
             return key
     raise ValueError(
-        f"no numbers are published for {name}; they are for {', '.join(table)}. For a folder of another name, say "
+        f"no numbers are published for {name}; expected one of {', '.join(table)}; for a folder of another name, say "
         "which one it is with --as"
     )
 

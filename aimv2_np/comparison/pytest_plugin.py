@@ -57,48 +57,41 @@ class GoldenFile:
         if not self.updated or self.path is None:
             return
         kept = {key: value for key, value in old.metadata.items() if key not in ("order", "shapes", "dtypes")}
-        new = {path: array for path, array in self.updated.items() if path not in old.shapes}
         with RecordingWriter(self.path, overwrite=True, metadata=kept) as writer:
             for name, array in old.inputs.items():
                 writer.add_input(name, array)
-            for path in old.order:
+            for path in dict.fromkeys((*old.order, *self.updated)):
                 if path in self.updated:
                     writer.add(path, self.updated[path])
                 else:
                     writer.add(path, old.activations[path], old.dtypes[path])
-            for path, array in new.items():
-                writer.add(path, array)
 
 
 @pytest.fixture(scope="session")
 def _aimv2_golden_file(pytestconfig: pytest.Config) -> Iterator[GoldenFile]:
-    named = pytestconfig.getoption("--golden")
-    ini = pytestconfig.getini("aimv2_golden")
-    path = (
-        Path(pytestconfig.invocation_params.dir, named) if named else Path(pytestconfig.rootpath, ini) if ini else None
-    )
-    update = bool(pytestconfig.getoption("--golden-update"))
-    if update:
-        _check_update(pytestconfig, path)
-    file = GoldenFile(path, update=update)
+    path = None
+    if named := pytestconfig.getoption("--golden"):
+        path = Path(pytestconfig.invocation_params.dir, named)
+    elif ini := pytestconfig.getini("aimv2_golden"):
+        path = Path(pytestconfig.rootpath, ini)
+    file = GoldenFile(path, update=bool(pytestconfig.getoption("--golden-update")))
+    if file.update:
+        _check_update(pytestconfig, file)
     yield file
-    if update:
+    if file.update:
         file.save()
 
 
-def _check_update(config: pytest.Config, path: Path | None) -> None:
-    if path is None:
-        raise pytest.UsageError("--golden-update has no file to write: name one with --golden or aimv2_golden")
+def _check_update(config: pytest.Config, golden: GoldenFile) -> None:
+    """UsageError unless the golden's file can be written in this run."""
+    if golden.path is None:
+        raise pytest.UsageError("--golden-update has no file to write; name one with --golden or aimv2_golden")
     if hasattr(config, "workerinput"):
-        raise pytest.UsageError("--golden-update writes one file and cannot run in several processes: use -n 0")
-    if path.exists():
-        from aimv2_np.recording import Recording
-
-        old = Recording.load(path)
-        if not old.whole or old.slices:
-            raise pytest.UsageError(
-                f"{path} holds statistics or parts of arrays, which cannot be updated; record it again"
-            )
+        raise pytest.UsageError("--golden-update writes one file; expected one process; pass -n 0")
+    if not golden.recording.whole or golden.recording.slices:
+        raise pytest.UsageError(
+            f"{golden.path} holds statistics or parts of arrays; expected whole ones to update; record it again"
+        )
 
 
 @pytest.fixture
@@ -116,8 +109,10 @@ def assert_matches_golden(_aimv2_golden_file: GoldenFile) -> Callable[..., None]
     """
 
     def check(path: str, array: Any, rtol: float | None = None) -> None:
+        from aimv2_np.recording.recording import as_numpy
+
         __tracebackhide__ = True
-        values, golden = _as_array(array), _aimv2_golden_file.recording
+        values, golden = as_numpy(array)[0], _aimv2_golden_file.recording
         if _aimv2_golden_file.update:
             _aimv2_golden_file.updated[path] = values
             return
@@ -147,14 +142,3 @@ def _difference(golden: "Recording", path: str, values: Any, rtol: float | None)
         f"{path} differs from the golden: relative error {first.relative:.3g}, more than the {first.tolerance:.3g} "
         f"that rounding explains; max abs {first.measures.max_abs:.3g}{where}"
     )
-
-
-def _as_array(array: Any) -> Any:
-    if hasattr(array, "detach"):  # a PyTorch tensor; NumPy has no bfloat16
-        array = array.detach().cpu()
-        array = array.float() if str(array.dtype) == "torch.bfloat16" else array
-    import numpy as np
-
-    from aimv2_np.backends.arrays import is_array, to_numpy
-
-    return to_numpy(array) if is_array(array) else np.asarray(array)

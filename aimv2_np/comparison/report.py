@@ -3,11 +3,10 @@
 from math import isfinite
 
 from aimv2_np.comparison.comparison import Comparison, Difference
-from aimv2_np.comparison.diagnosis import Outcome
 
 
-def explain(result: Comparison, outcome: Outcome) -> str:
-    """What was compared, where the sides part, and why."""
+def explain(result: Comparison, remark: str) -> str:
+    """What was compared, where the sides part, and why; `remark` is what else the search for the cause tells."""
     first, compared = result.first, len(result.differences)
     if first is None:
         worst = result.worst[0]
@@ -20,12 +19,10 @@ def explain(result: Comparison, outcome: Outcome) -> str:
     index = result.differences.index(first)
     if index:
         sentences.append(f"All before it agree, the last of them {result.differences[index - 1].path}.")
-    if outcome.diagnosis:
-        sentences.append(f"The cause: {outcome.diagnosis.sentence}.")
-        sentences.append(f"With this fault planted, an error of {number(outcome.diagnosis.relative)} is left.")
-    if outcome.reason:
-        sentences.append(outcome.reason)
-    return " ".join(sentences)
+    if result.diagnosis:
+        sentences.append(f"The cause: {result.diagnosis.sentence}.")
+        sentences.append(f"With this fault planted, an error of {number(result.diagnosis.relative)} is left.")
+    return " ".join((*sentences, remark)).rstrip()
 
 
 def told(difference: Difference) -> str:
@@ -55,3 +52,12 @@ def number(value: float | None) -> str:
     if not isfinite(value):
         return "inf" if value > 0 else str(value)
     return f"{value:.2g}" if value == 0 or 1e-3 <= abs(value) < 1e5 else f"{value:.1e}"
+
+
+def unmatched(result: Comparison, most: int) -> list[str]:
+    """One text for the activations that one side lacks, with `most` of their names, for each side that lacks some."""
+    return [
+        f"{what} ({len(names)}): {', '.join(names[:most])}{', ...' if len(names) > most else ''}"
+        for what, names in (("missing in the other", result.missing), ("not in the reference", result.extra))
+        if names
+    ]

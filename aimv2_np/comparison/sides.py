@@ -10,15 +10,20 @@ from aimv2_np.backends.arrays import is_array
 from aimv2_np.errors import CheckpointError
 from aimv2_np.recording.recording import ACTIVATIONS, FORMAT, INPUTS, Recording
 from aimv2_np.recording.slices import parse_slice
+from aimv2_np.shapes import NDArray
 from aimv2_np.storage import SafetensorsFile
 
-NDArray = np.ndarray[Any, np.dtype[Any]]
+
+class UnlikeError(ValueError):
+    """Why two arrays cannot be brought to one shape, in words for a note."""
 
 
 def as_recording(side: Any, what: str) -> Recording:
-    """A recording of a recording, the path of one (or of any safetensors file of arrays), or a dict of arrays.
+    """One side of a comparison as a recording; `what` is the argument's name, for messages.
 
-    In dicts and plain files, names may begin with `inputs/` and `activations/` as in recordings.
+    A `Recording` is returned as it is; a path is read, of a recording or of any safetensors file of arrays; a dict of
+    arrays by name becomes a recording in memory. In dicts and plain files, names may begin with `inputs/` and
+    `activations/` as in recordings. TypeError for anything else, and what `Recording.load` raises for files.
     """
     if isinstance(side, Recording):
         return side
@@ -38,14 +43,9 @@ def _from_file(path: Any) -> Recording:
     if "format" in file.metadata and file.metadata["format"].startswith(FORMAT.partition("/")[0]):
         return Recording.load(path)
     # A plain file of arrays, as a C++ or Rust program writes one most easily; its order is of no importance.
-    arrays = {}
-    for name, entry in file.entries.items():
-        half = entry.dtype == "BF16"
-        arrays[name] = file.read(name) if half else file.plain(name)
-    recording = _from_arrays(arrays)
-    for name, entry in file.entries.items():
-        if entry.dtype == "BF16" and not name.startswith(INPUTS):
-            recording.dtypes[name.removeprefix(ACTIVATIONS)] = "bfloat16"
+    halves = [name for name, entry in file.entries.items() if entry.dtype == "BF16"]
+    recording = _from_arrays({name: file.read(name) if name in halves else file.plain(name) for name in file.entries})
+    recording.dtypes |= {name.removeprefix(ACTIVATIONS): "bfloat16" for name in halves if not name.startswith(INPUTS)}
     return recording
 
 
@@ -56,51 +56,46 @@ def _from_arrays(arrays: Mapping[str, Any]) -> Recording:
     )
 
 
-def pair(reference: Recording, other: Recording, ours: str, theirs: str) -> tuple[NDArray, NDArray, str] | str | None:
+def pair(reference: Recording, other: Recording, ours: str, theirs: str) -> tuple[NDArray, NDArray, str] | None:
     """The arrays of one activation on both sides in the reference's shape, and a remark if theirs had another.
 
-    A text that says why, when their shapes cannot be brought together; None when a side has no array.
+    None when a side has no array; UnlikeError when they cannot be brought together; CheckpointError when one holds
+    other things than numbers.
     """
-    if ours not in reference.activations or theirs not in other.activations:
+    a, b = reference.activations.get(ours), other.activations.get(theirs)
+    for path, array in ((ours, a), (theirs, b)):
+        if array is not None and array.dtype.kind not in "fiub":
+            raise CheckpointError(f"the activation {path!r:.100} has the dtype {array.dtype}; expected real numbers")
+    if a is None or b is None:
         return None
-    a, b = reference.activations[ours], other.activations[theirs]
     cut_a, cut_b = reference.slices.get(ours), other.slices.get(theirs)
-    if cut_a != cut_b:
-        if cut_a is not None and cut_b is not None:
-            return f"the sides recorded different parts, [{cut_a}] and [{cut_b}]"
-        try:
-            a, b = (a, _cut(b, cut_a)) if cut_a is not None else (_cut(a, cut_b or ""), b)
-        except IndexError:
-            return f"the part [{cut_a or cut_b}] does not exist on the other side"
-    return _aligned(a, b)
+    if cut_a and cut_b and cut_a != cut_b:
+        raise UnlikeError(f"the sides recorded different parts, [{cut_a}] and [{cut_b}]")
+    try:
+        if cut_a and not cut_b:
+            b = np.asarray(b[parse_slice(cut_a)])
+        elif cut_b and not cut_a:
+            a = np.asarray(a[parse_slice(cut_b)])
+    except IndexError:
+        raise UnlikeError(f"the part [{cut_a or cut_b}] does not exist on the other side") from None
+    b, note = _in_shape(b, a.shape)
+    return a, b, note
 
 
-def check_kinds(recording: Recording, path: str) -> None:
-    """CheckpointError for an activation that does not hold numbers."""
-    if path in recording.activations and recording.activations[path].dtype.kind not in "fiub":
-        kind = recording.activations[path].dtype
-        raise CheckpointError(f"the activation {path!r:.100} has the dtype {kind}; expected real numbers")
-
-
-def _cut(array: NDArray, text: str) -> NDArray:
-    return np.asarray(array[parse_slice(text)])
-
-
-def _aligned(a: NDArray, b: NDArray) -> tuple[NDArray, NDArray, str] | str:
-    if a.shape == b.shape:
-        return a, b, ""
-    if _squeezed(a) == _squeezed(b):
-        return a, b.reshape(a.shape), f"theirs is {b.shape}"
-    if a.ndim == 3 and b.ndim == 4 and (b.shape[0], b.shape[2] * b.shape[3], b.shape[1]) == a.shape:
+def _in_shape(array: NDArray, shape: tuple[int, ...]) -> tuple[NDArray, str]:
+    """The other side's array in the reference's shape, and a remark if it had another; UnlikeError if it cannot be."""
+    theirs = array.shape
+    if theirs == shape:
+        return array, ""
+    if [size for size in theirs if size != 1] == [size for size in shape if size != 1]:
+        return array.reshape(shape), f"theirs is {theirs}"
+    if len(shape) == 3 and len(theirs) == 4 and (theirs[0], theirs[2] * theirs[3], theirs[1]) == shape:
         # what a convolution returns, (B, D, rows, columns)
-        return a, b.reshape(*b.shape[:2], -1).swapaxes(1, 2), f"theirs is {b.shape}, channels first"
-    if a.ndim == 4 and b.shape == (a.shape[0], a.shape[2], a.shape[1] * a.shape[3]):
-        batch, heads, tokens, size = a.shape
-        return a, b.reshape(batch, tokens, heads, size).swapaxes(1, 2), f"theirs is {b.shape}, heads merged"
-    if a.ndim == 4 and b.shape == (a.shape[0], a.shape[2], a.shape[1], a.shape[3]):
-        return a, b.swapaxes(1, 2), f"theirs is {b.shape}, heads second"
-    return f"theirs has the shape {b.shape}"
-
-
-def _squeezed(array: NDArray) -> tuple[int, ...]:
-    return tuple(size for size in array.shape if size != 1)
+        return array.reshape(*theirs[:2], -1).swapaxes(1, 2), f"theirs is {theirs}, channels first"
+    if len(shape) == 4:
+        batch, heads, tokens, size = shape
+        if theirs == (batch, tokens, heads * size):
+            return array.reshape(batch, tokens, heads, size).swapaxes(1, 2), f"theirs is {theirs}, heads merged"
+        if theirs == (batch, tokens, heads, size):
+            return array.swapaxes(1, 2), f"theirs is {theirs}, heads second"
+    raise UnlikeError(f"theirs has the shape {theirs}")

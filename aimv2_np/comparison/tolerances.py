@@ -9,18 +9,16 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from math import inf
 
-from aimv2_np.backends.dtypes import EPS, FLOATS
+from aimv2_np.backends.dtypes import EPS
 
 # c: four times what was measured, which stays below 6 ε√(1 + depth) in float32 and float64, where every product sums
 # in the dtype itself, and about 1 ε√(1 + depth) in the half precisions, whose products are summed in float32.
 FACTOR = {"float64": 24.0, "float32": 24.0, "float16": 4.0, "bfloat16": 4.0}
-# The worst row may be this much worse than all together.
-ROW_FACTOR = 4.0
 # Glob → factor, for what amplifies errors that came before: e^x in the softmax turns the absolute error of a score
 # into a relative one; a logit is a cosine, whose error is relative to 1 and not to itself.
 AMPLIFIED = {"*probs": 4.0, "*logits_per_*": 8.0}
-PRECISIONS = tuple(FLOATS)  # from fine to coarse
 
 
 @dataclass(frozen=True)
@@ -38,10 +36,10 @@ class Tolerances:
     dtype: str | None = None
 
     def __post_init__(self) -> None:
-        for value in ([] if self.rtol is None else [self.rtol]) + list(self.rules.values()):
-            if not 0 <= value < float("inf"):
+        for value in (0 if self.rtol is None else self.rtol, *self.rules.values()):
+            if not 0 <= value < inf:
                 raise ValueError(f"the tolerance is {value}; expected a relative error, 0 or more")
-        if self.dtype is not None and self.dtype not in EPS:
+        if self.dtype not in (None, *EPS):
             raise ValueError(f"the tolerances' dtype is {self.dtype!r}; expected one of {', '.join(EPS)}")
 
     @classmethod
@@ -66,8 +64,7 @@ class Tolerances:
 
 def coarsest(dtypes: Iterable[str]) -> str:
     """The least precise of the floating-point dtypes among `dtypes`; float32 if there is none."""
-    known = [PRECISIONS.index(dtype) for dtype in dtypes if dtype in PRECISIONS]
-    return PRECISIONS[max(known)] if known else "float32"
+    return max((dtype for dtype in dtypes if dtype in EPS), key=EPS.__getitem__, default="float32")
 
 
 def depths(order: Iterable[str]) -> dict[str, int]:
@@ -79,8 +76,8 @@ def depths(order: Iterable[str]) -> dict[str, int]:
         tower = first if first.endswith("_model") else ""
         block = re.search(r"(?:^|\.)layers\.(\d{1,6})(?:\.|$)", path)
         if block:
-            deepest[tower] = max(deepest.get(tower, 0), int(block[1]) + 1)
-        elif not tower:
-            deepest[""] = max(deepest.values(), default=0)
-        result[path] = int(block[1]) + 1 if block else deepest.get(tower, 0)
+            result[path] = int(block[1]) + 1
+            deepest[tower] = max(deepest.get(tower, 0), result[path])
+        else:
+            result[path] = deepest.get(tower, 0) if tower else max(deepest.values(), default=0)
     return result

@@ -63,13 +63,15 @@ def verify_embedded(
     """
     network = load(model or tiny_model_path())
     reference = Recording.load(golden or tiny_golden_path())
-    expected = reference.metadata.get("weights_hash")
-    if expected is not None and expected != hash_weights(network.state_dict()):
+    if reference.metadata.get("weights_hash") not in (None, hash_weights(network.state_dict())):
         raise CheckpointError(
             f"the golden was recorded with other weights than those of {model or tiny_model_path()}; record it anew: "
             "python -m tests.tools.record_embedded_golden"
         )
-    return _verified(network.to(backend, dtype, device), reference)
+    with TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        ours = record(network.to(backend, dtype, device), reference.inputs, Path(folder) / "ours.safetensors")
+        there = json.loads(reference.metadata.get("versions", "{}"))
+        return Verified(compare(reference, ours), versions(backend), there)
 
 
 def verify_against_transformers(
@@ -93,7 +95,13 @@ def verify_against_transformers(
         ImportError: PyTorch or Transformers is not installed.
         ValueError, FileNotFoundError, CheckpointError: a checkpoint or inputs that do not fit.
     """
-    transformers = _transformers()
+    try:
+        import torch  # noqa: F401
+        import transformers
+    except ImportError as error:
+        raise ImportError(
+            f"comparing with Transformers needs PyTorch and Transformers: pip install 'aimv2-np[oracle]' ({error})"
+        ) from error
     place = storage.fetch(model or tiny_model_path(), extra=PROCESSOR_FILES, **hub_options)
     if not images and not texts:
         kind = type(load(place)).__name__
@@ -102,7 +110,9 @@ def verify_against_transformers(
         texts = [] if kind == "Aimv2VisionModel" else [sample.caption for sample in samples]
     network, inputs = load_with_inputs(place, images, texts)
     if isinstance(inputs.get("pixel_values"), list):
-        raise ValueError("Transformers takes pictures of one size at a time; verify with pictures of one size")
+        raise ValueError(
+            "images are of several sizes; expected one size, which is all that Transformers takes at a time"
+        )
     theirs = getattr(transformers, type(network).__name__)
     module = theirs.from_pretrained(place, attn_implementation="eager", dtype="float32").eval()
     with TemporaryDirectory(ignore_cleanup_errors=True) as folder:
@@ -119,21 +129,3 @@ def paths_of(network: Any) -> list[str]:
     named = [f"{path}.{name}".lstrip(".") for path in towers for name in outputs]
     tables = [f"{path}.position_embedding" for path, _ in network.named_modules() if path.endswith("embeddings")]
     return [*(path for path, _ in network.named_modules() if path), *named, *tables]
-
-
-def _verified(network: Any, reference: Recording) -> Verified:
-    there = json.loads(reference.metadata.get("versions", "{}"))
-    with TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        ours = record(network, reference.inputs, Path(folder) / "ours.safetensors")
-        return Verified(compare(reference, ours), versions(network.backend), there)
-
-
-def _transformers() -> Any:
-    try:
-        import torch  # noqa: F401
-        import transformers
-    except ImportError as error:
-        raise ImportError(
-            f"comparing with Transformers needs PyTorch and Transformers: pip install 'aimv2-np[oracle]' ({error})"
-        ) from error
-    return transformers

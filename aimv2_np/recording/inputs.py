@@ -32,12 +32,12 @@ def load_with_inputs(
         FileNotFoundError, CheckpointError: no such checkpoint or picture, no processor files, or damaged ones.
     """
     if not images and not texts:
-        raise ValueError("found neither images nor texts; expected at least one, the model needs something to look at")
+        raise ValueError("images and texts are empty; expected at least one picture or text")
     model = load(path_or_hub_id, backend=backend, dtype=dtype, device=device, progress=progress, **hub_options)
     if images and isinstance(model, Aimv2TextModel):
-        raise ValueError(f"{path_or_hub_id} has a text tower only; pass texts and no images")
+        raise ValueError(f"images is given, but {path_or_hub_id} has a text tower only; pass texts alone")
     if texts and isinstance(model, Aimv2VisionModel):
-        raise ValueError(f"{path_or_hub_id} has a vision tower only; pass images and no texts")
+        raise ValueError(f"texts is given, but {path_or_hub_id} has a vision tower only; pass images alone")
     processor = Aimv2Processor.from_pretrained(path_or_hub_id, **hub_options)
     options: dict[str, Any] = {}
     if images and max_patches is not None:

@@ -5,6 +5,7 @@ import os
 import platform
 from collections.abc import Iterable, Mapping
 from hashlib import sha256
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -54,49 +55,32 @@ def record(
         FileExistsError: `path` is there and `overwrite` is False.
         ValueError: inputs that do not fit the model, a slice that does not fit, or globs that match no activation.
     """
-    patterns = (include,) if isinstance(include, str) else tuple(include)
     arrays = {name: value if is_array(value) or is_pack(value) else np.asarray(value) for name, value in inputs.items()}
     facts = describe(model) | ({"options": json.dumps(options)} if options else {})
     pictures = arrays.get("pixel_values")
     if isinstance(pictures, list | tuple):
         facts["packed"] = str(len(pictures))
     with RecordingWriter(
-        path,
-        source="aimv2_np",
-        statistics=statistics,
-        whole=whole,
-        slices=slices,
-        overwrite=overwrite,
-        metadata=facts,
+        path, source="aimv2_np", statistics=statistics, whole=whole, slices=slices, overwrite=overwrite, metadata=facts
     ) as writer:
-        _run(model, arrays, options, writer, patterns, inner)
+        for name, value in arrays.items():
+            if isinstance(value, list | tuple):
+                for i, picture in enumerate(value):
+                    writer.add_input(f"{name}.{i}", picture)
+            else:
+                writer.add_input(name, value)
+
+        def store(name: str, array: Array) -> None:
+            if inner or name.rpartition(".")[2] not in HEADS:
+                writer.add(name, array)
+
+        with trace(model, include, inner=inner, store=store):
+            model(**arrays, **options)
+        if not writer.order:
+            raise ValueError(
+                f"include is {include!r:.200}; expected more than q, k or v, which need inner=True (--inner)"
+            )
     return Recording.load(path)
-
-
-def _run(
-    model: Any,
-    arrays: Mapping[str, Array | list[Array]],
-    options: Mapping[str, Any],
-    writer: RecordingWriter,
-    patterns: tuple[str, ...],
-    inner: bool,
-) -> None:
-    def store(name: str, array: Array) -> None:
-        if inner or name.rpartition(".")[2] not in HEADS:
-            writer.add(name, array)
-
-    for name, array in arrays.items():
-        if isinstance(array, list | tuple):
-            for i, one in enumerate(array):
-                writer.add_input(f"{name}.{i}", one)
-        else:
-            writer.add_input(name, array)
-    with trace(model, patterns, inner=inner, store=store):
-        model(**arrays, **options)
-    if not writer.order:
-        raise ValueError(
-            f"include is {', '.join(patterns)!r:.200}, which asks for q, k or v: pass inner=True (--inner)"
-        )
 
 
 def describe(model: Any) -> dict[str, str]:
@@ -125,10 +109,6 @@ def versions(backend: str = "numpy") -> dict[str, str]:
         "numpy": np.__version__,
         "blas": f"{blas.get('name', 'unknown')} {blas.get('version', '')}".strip(),
     }
-    return result if backend == "numpy" else result | {backend: _version_of(backend)}
-
-
-def _version_of(backend: str) -> str:
-    from importlib import import_module
-
-    return str(import_module(backend).__version__)
+    if backend != "numpy":
+        result[backend] = str(import_module(backend).__version__)
+    return result

@@ -16,36 +16,36 @@ Values that are not text are JSON. docs/golden.md describes the format for those
 
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Self
+from math import prod
+from typing import Any, Self, TypeVar
 
 import numpy as np
 
-from aimv2_np.backends.arrays import to_numpy
+from aimv2_np.backends.arrays import is_array, to_numpy
 from aimv2_np.backends.dtypes import NAMES
 from aimv2_np.errors import CheckpointError
 from aimv2_np.files.json import strict_json
 from aimv2_np.recording.slices import parse_slice
-from aimv2_np.recording.statistics import BUCKETS, FIRST, NDArray, Statistics, summarize
-from aimv2_np.shapes import Array
+from aimv2_np.recording.statistics import BUCKETS, FIRST, Statistics, summarize
+from aimv2_np.shapes import Array, NDArray
 from aimv2_np.storage import SafetensorsFile
 from aimv2_np.storage.formats.header import MAX_DIMENSIONS
 
-FORMAT = "aimv2_np.comparison/1"
-SOURCES = ("aimv2_np", "torch", "onnxruntime", "arrays")
+FORMAT = "aimv2_np.golden/1"
 INPUTS, ACTIVATIONS = "inputs/", "activations/"
 TABLES = {"statistics": 5, "first": FIRST, "projection": BUCKETS}  # name -> columns
+Value = TypeVar("Value")
 
 
-class _Lazy(Mapping[str, Any]):
+class _Lazy(Mapping[str, Value]):
     """Names → values that are made when they are asked for."""
 
-    def __init__(self, names: Sequence[str], make: Any) -> None:
+    def __init__(self, names: Iterable[str], make: Callable[[str], Value]) -> None:
         self._names, self._make = dict.fromkeys(names), make
 
-    def __getitem__(self, name: str) -> Any:
+    def __getitem__(self, name: str) -> Value:
         if name not in self._names:
             raise KeyError(name)
         return self._make(name)
@@ -55,6 +55,19 @@ class _Lazy(Mapping[str, Any]):
 
     def __len__(self) -> int:
         return len(self._names)
+
+
+def as_numpy(value: Any) -> tuple[NDArray, str]:
+    """An array of NumPy or CuPy, a PyTorch tensor or nested lists of numbers in host memory, and its dtype's name.
+
+    bfloat16, which NumPy lacks, becomes float32, exactly; the name says "bfloat16".
+    """
+    if hasattr(value, "detach"):  # a PyTorch tensor
+        value = value.detach().cpu()
+        dtype = str(value.dtype).removeprefix("torch.")
+        return np.asarray(value.float() if dtype == "bfloat16" else value), dtype
+    array = value if is_array(value) else np.asarray(value)
+    return to_numpy(array), array.dtype.name
 
 
 @dataclass(eq=False)
@@ -96,6 +109,10 @@ class Recording:
         """Whether it holds an array, or a part of it, for every path, and not statistics alone."""
         return len(self.activations) == len(self.order)
 
+    def array(self, path: str) -> NDArray | None:
+        """The array of the activation at `path`; None where it is not recorded, or only a part of it is."""
+        return None if path in self.slices else self.activations.get(path)
+
     def __repr__(self) -> str:
         kind = "arrays" if self.whole else "statistics"
         return f"Recording({kind} of {len(self.order)} activations, from {self.source})"
@@ -105,14 +122,16 @@ class Recording:
         cls, arrays: Mapping[str, Array], inputs: Mapping[str, Array] | None = None, **metadata: str
     ) -> Self:
         """A recording of arrays that are there already, in the order of the mapping. Nothing is written."""
-        values = {path: to_numpy(array) for path, array in arrays.items()}
+        values, dtypes = dict[str, NDArray](), dict[str, str]()
+        for path, array in arrays.items():
+            values[path], dtypes[path] = as_numpy(array)
         return cls(
             order=tuple(values),
             shapes={path: array.shape for path, array in values.items()},
-            dtypes={path: str(array.dtype) for path, array in values.items()},
-            inputs={name: to_numpy(array) for name, array in (inputs or {}).items()},
+            dtypes=dtypes,
+            inputs={name: as_numpy(array)[0] for name, array in (inputs or {}).items()},
             activations=values,
-            statistics=_Lazy(list(values), lambda path: summarize(path, values[path])),
+            statistics=_Lazy(values, lambda path: summarize(path, values[path])),
             metadata={"format": FORMAT, "source": "arrays", **metadata},
         )
 
@@ -124,126 +143,130 @@ class Recording:
             FileNotFoundError: there is no such file.
             CheckpointError: it is damaged, no recording, or contradicts itself.
         """
-        file, where = SafetensorsFile(path), str(Path(path))
+        file = SafetensorsFile(path)
         if file.metadata.get("format") != FORMAT:
             raise CheckpointError(
-                f"{where} is no recording: its format is {file.metadata.get('format')!r:.80}, expected {FORMAT!r}. "
+                f"{file.path} is no recording: its format is {file.metadata.get('format')!r:.80}; expected {FORMAT!r}. "
                 "`aimv2-np record` makes recordings"
             )
-        names = {name for name in file.entries if name not in TABLES}
-        order = _json(file, "order", where)
-        if not _strings(order) or len(set(order)) != len(order):
-            raise CheckpointError(f"{where}: order in its metadata is {order!r:.80}; expected a list of distinct paths")
-        stored = {name.removeprefix(ACTIVATIONS) for name in names if name.startswith(ACTIVATIONS)}
-        brief = all(table in file.entries for table in TABLES)
-        strange = [name for name in names if not name.startswith((INPUTS, ACTIVATIONS))]
-        if strange or stored - set(order) or (not brief and stored != set(order)):
-            raise CheckpointError(f"{where}: its tensors are not those that its metadata lists; record it again")
-        return cls._from_file(file, tuple(order), brief, where)
+        try:
+            return cls._read(file)
+        except CheckpointError:
+            raise
+        except ValueError as error:
+            raise CheckpointError(f"{file.path}: {error}; record it again") from None
 
     @classmethod
-    def _from_file(cls, file: SafetensorsFile, order: tuple[str, ...], brief: bool, where: str) -> Self:
-        slices = _slices(file, order, where)
-        shapes = _shapes(file, order, brief, slices, where)
-        dtypes = _dtypes(file, order, brief, where)
-        inputs = [name.removeprefix(INPUTS) for name in file.entries if name.startswith(INPUTS)]
-        kept = [path for path in order if ACTIVATIONS + path in file.entries]
-        activations = _Lazy(kept, lambda path: _array(file, ACTIVATIONS + path))
+    def _read(cls, file: SafetensorsFile) -> Self:
+        """The recording in a file of the right format; ValueError for metadata that contradict its tensors."""
+        order = _metadata(
+            file, "order", None, lambda v: _are_strings(v) and len(set(v)) == len(v), "a list of distinct paths"
+        )
+        brief = all(table in file.entries for table in TABLES)
+        stored = {name for name in file.entries if name not in TABLES and not name.startswith(INPUTS)}
+        listed = {ACTIVATIONS + path for path in order}
+        if not stored <= listed or (not brief and stored != listed):
+            raise ValueError("its tensors are not those that its metadata lists")
+        _metadata(file, "config", {}, lambda v: isinstance(v, dict), "the model's config.json")
+        slices = _slices(file, order)
+        shapes = _shapes(file, order, slices, brief)
+        dtypes = _dtypes(file, order, brief)
+        inputs = (name.removeprefix(INPUTS) for name in file.entries if name.startswith(INPUTS))
+        activations = _Lazy(
+            [path for path in order if ACTIVATIONS + path in stored], lambda path: _array(file, ACTIVATIONS + path)
+        )
         whole = [path for path in order if path not in slices]
-        if brief:
-            statistics = _tables(file, order, shapes, where)
-        else:
-            statistics = _Lazy(whole, lambda path: summarize(path, activations[path]))
-        inputs_of_file = _Lazy(inputs, lambda name: _array(file, INPUTS + name))
-        _config(file, where)
-        return cls(order, shapes, dtypes, inputs_of_file, activations, slices, statistics, dict(file.metadata))
+        return cls(
+            tuple(order),
+            shapes,
+            dtypes,
+            _Lazy(inputs, lambda name: _array(file, INPUTS + name)),
+            activations,
+            slices,
+            _tables(file, shapes) if brief else _Lazy(whole, lambda path: summarize(path, activations[path])),
+            dict(file.metadata),
+        )
 
 
-def _json(file: SafetensorsFile, key: str, where: str, default: Any = None) -> Any:
-    if key not in file.metadata:
-        return default
+def _metadata(file: SafetensorsFile, key: str, default: Any, fits: Callable[[Any], bool], expected: str) -> Any:
+    """The JSON value of a key of the metadata, or `default`; ValueError unless it fits, `expected` in words."""
     try:
-        return strict_json(file.metadata[key])
+        value = strict_json(file.metadata[key]) if key in file.metadata else default
     except (ValueError, RecursionError) as error:
-        raise CheckpointError(f"{where}: {key} in its metadata is not valid JSON ({error}); record it again") from None
+        raise ValueError(f"{key} in its metadata is not valid JSON ({error})") from None
+    if not fits(value):
+        raise ValueError(f"{key} in its metadata is {value!r:.80}; expected {expected}")
+    return value
 
 
-def _strings(value: object) -> bool:
+def _are_strings(value: object) -> bool:
     return isinstance(value, list) and all(isinstance(item, str) for item in value)
 
 
-def _config(file: SafetensorsFile, where: str) -> None:
-    if not isinstance(_json(file, "config", where, {}), dict):
-        raise CheckpointError(f"{where}: config in its metadata is no object; record it again")
+def _slices(file: SafetensorsFile, order: list[str]) -> dict[str, str]:
+    def fits(value: Any) -> bool:
+        return isinstance(value, dict) and _are_strings(list(value.values())) and value.keys() <= set(order)
 
-
-def _slices(file: SafetensorsFile, order: tuple[str, ...], where: str) -> dict[str, str]:
-    slices = _json(file, "slices", where, {})
-    if not isinstance(slices, dict) or not _strings(list(slices.values())) or not slices.keys() <= set(order):
-        raise CheckpointError(f"{where}: slices in its metadata are {slices!r:.80}; expected path → slice")
+    slices: dict[str, str] = _metadata(file, "slices", {}, fits, "path → slice")
     for text in slices.values():
-        try:
-            parse_slice(text)
-        except ValueError as error:
-            raise CheckpointError(f"{where}: {error}") from None
+        parse_slice(text)
     return slices
 
 
-def _shapes(
-    file: SafetensorsFile, order: tuple[str, ...], brief: bool, slices: dict[str, str], where: str
-) -> dict[str, tuple[int, ...]]:
+def _shapes(file: SafetensorsFile, order: list[str], slices: dict[str, str], brief: bool) -> dict[str, tuple[int, ...]]:
+    """Path → shape of the whole activation: as the metadata say, and as they are stored where they are stored whole."""
     found = {path: file.entries[ACTIVATIONS + path].shape for path in order if ACTIVATIONS + path in file.entries}
-    shapes = _json(file, "shapes", where, None if brief else [list(found[path]) for path in order])
-    ok = isinstance(shapes, list) and len(shapes) == len(order) and all(_sizes(shape) for shape in shapes)
-    result = {path: tuple(shape) for path, shape in zip(order, shapes, strict=True)} if ok else {}
-    if not ok or any(result[path] != found[path] for path in found if path not in slices):
-        raise CheckpointError(f"{where}: shapes in its metadata do not fit its {len(order)} activations")
-    return result
+
+    def fits(value: Any) -> bool:
+        if not isinstance(value, list) or len(value) != len(order) or not all(map(_is_shape, value)):
+            return False
+        pairs = zip(order, value, strict=True)
+        return all(path in slices or found.get(path) in (None, tuple(shape)) for path, shape in pairs)
+
+    default = None if brief else [found[path] for path in order]
+    shapes = _metadata(file, "shapes", default, fits, f"those of its {len(order)} activations")
+    return {path: tuple(shape) for path, shape in zip(order, shapes, strict=True)}
 
 
-def _sizes(shape: object) -> bool:
+def _is_shape(shape: object) -> bool:
     return (
-        isinstance(shape, list)
+        isinstance(shape, list | tuple)
         and len(shape) <= MAX_DIMENSIONS
         and all(type(size) is int and 0 <= size < 2**63 for size in shape)
     )
 
 
-def _dtypes(file: SafetensorsFile, order: tuple[str, ...], brief: bool, where: str) -> dict[str, str]:
-    found = [] if brief else [_dtype(file, ACTIVATIONS + path, where) for path in order]
-    dtypes = _json(file, "dtypes", where, found or ["float32"] * len(order))
-    dtypes = [dtypes] * len(order) if isinstance(dtypes, str) else dtypes
-    if not _strings(dtypes) or len(dtypes) != len(order):
-        raise CheckpointError(f"{where}: dtypes in its metadata are {dtypes!r:.80}; expected one for each activation")
-    return dict(zip(order, dtypes, strict=True))
-
-
-def _dtype(file: SafetensorsFile, name: str, where: str) -> str:
-    stored = file.entries[name].dtype
-    if stored not in NAMES:
-        raise CheckpointError(f"{where}: {name!r:.200} is stored as {stored}; expected one of {', '.join(NAMES)}")
-    return NAMES[stored]
+def _dtypes(file: SafetensorsFile, order: list[str], brief: bool) -> dict[str, str]:
+    """Path → dtype that the activation was computed in: as the metadata say, else as it is stored."""
+    stored = ["F32" if brief else file.entries[ACTIVATIONS + path].dtype for path in order]
+    if strange := set(stored) - NAMES.keys():
+        raise ValueError(f"an activation is stored as {min(strange)}; expected one of {', '.join(NAMES)}")
+    dtypes = _metadata(
+        file,
+        "dtypes",
+        [NAMES[dtype] for dtype in stored],
+        lambda v: isinstance(v, str) or (_are_strings(v) and len(v) == len(order)),
+        "one, or one for each activation",
+    )
+    return dict.fromkeys(order, dtypes) if isinstance(dtypes, str) else dict(zip(order, dtypes, strict=True))
 
 
 def _array(file: SafetensorsFile, name: str) -> NDArray:
     return file.read(name) if file.entries[name].dtype == "BF16" else file.plain(name)
 
 
-def _tables(
-    file: SafetensorsFile, order: tuple[str, ...], shapes: dict[str, tuple[int, ...]], where: str
-) -> Mapping[str, Statistics]:
-    tables: dict[str, NDArray] = {name: file.plain(name) for name in TABLES}
+def _tables(file: SafetensorsFile, shapes: dict[str, tuple[int, ...]]) -> Mapping[str, Statistics]:
+    """Path → the statistics in its row of the tables."""
+    tables = {name: file.plain(name) for name in TABLES}
     for name, columns in TABLES.items():
-        if tables[name].shape != (len(order), columns) or tables[name].dtype.kind != "f":
-            raise CheckpointError(
-                f"{where}: {name} has the shape {tables[name].shape}; expected floats ({len(order)}, {columns})"
-            )
-    rows = {path: row for row, path in enumerate(order)}
+        if tables[name].shape != (len(shapes), columns) or tables[name].dtype.kind != "f":
+            raise ValueError(f"{name} has the shape {tables[name].shape}; expected floats ({len(shapes)}, {columns})")
+    rows = {path: row for row, path in enumerate(shapes)}
 
     def make(path: str) -> Statistics:
         row, shape = rows[path], shapes[path]
-        mean, std, low, high, rms = (float(number) for number in tables["statistics"][row])
-        count = min(FIRST, int(np.prod(shape, dtype=object)))
-        return Statistics(shape, mean, std, low, high, rms, tables["first"][row, :count], tables["projection"][row])
+        mean, std, low, high, rms = map(float, tables["statistics"][row])
+        first = tables["first"][row, : min(FIRST, prod(shape))]
+        return Statistics(shape, mean, std, low, high, rms, first, tables["projection"][row])
 
-    return _Lazy(order, make)
+    return _Lazy(shapes, make)

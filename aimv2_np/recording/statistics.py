@@ -12,12 +12,11 @@ rms(y(a) - y(b)) estimates rms(a - b) itself, to a fifth or so (√(2/64)), from
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 from zlib import crc32
 
 import numpy as np
 
-NDArray = np.ndarray[Any, np.dtype[Any]]
+from aimv2_np.shapes import NDArray
 
 BUCKETS = 64
 FIRST = 16
@@ -79,22 +78,11 @@ def hash_bits(path: str, start: int, count: int) -> NDArray:
 
 def _moments(flat: NDArray) -> tuple[float, float, float, float, float]:
     """mean, std, min, max, rms; the deviations in a second pass, which loses no digits to a large mean."""
-    total = square = deviation = 0.0
-    lowest, highest = np.inf, -np.inf
-    for _, piece in _pieces(flat):
-        total += float(piece.sum())
-        square += float(np.square(piece).sum())
-        lowest, highest = np.minimum(lowest, piece.min()), np.maximum(highest, piece.max())
-    mean = total / flat.size
-    for _, piece in _pieces(flat):
-        deviation += float(np.square(piece - mean).sum())
-    return (
-        mean,
-        float(np.sqrt(deviation / flat.size)),
-        float(lowest),
-        float(highest),
-        float(np.sqrt(square / flat.size)),
-    )
+    parts = np.array([(x.sum(), np.square(x).sum(), x.min(), x.max()) for _, x in _pieces(flat)])
+    mean, rms = parts[:, 0].sum() / flat.size, np.sqrt(parts[:, 1].sum() / flat.size)
+    deviation = sum(float(np.square(x - mean).sum()) for _, x in _pieces(flat))
+    std = np.sqrt(deviation / flat.size)
+    return float(mean), float(std), float(parts[:, 2].min()), float(parts[:, 3].max()), float(rms)
 
 
 def _pieces(flat: NDArray) -> Iterator[tuple[int, NDArray]]:

@@ -63,7 +63,7 @@ def test_one_tower(pictures, tmp_path):
     for arguments, message in (
         ((vision, "--texts", "a cat"), "has a vision tower only"),
         ((text, "--images", pictures[0]), "has a text tower only"),
-        ((vision,), "found neither images nor texts"),
+        ((vision,), "images and texts are empty"),
         ((vision, "--images", pictures[0], "--slice", "0"), "expected GLOB=PART"),
         ((vision, "--images", pictures[0], "--include", "x"), "matches no activation"),
     ):

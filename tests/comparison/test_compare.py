@@ -101,6 +101,10 @@ def test_missing_and_extra_names(reference):
     assert result.extra == ("mine",)
 
 
+def test_what_is_not_compared_may_hold_anything(reference):
+    assert compare(reference, {"labels": np.array(["a cat"]), **reference}).extra == ("labels",)
+
+
 def test_other_names_are_mapped(reference):
     other = {f"net.{path.replace('layers.', 'stage')}": array for path, array in reference.items() if "/" not in path}
     mapping = ["net.encoder.stage*=encoder.layers.*", "net.*=*"]

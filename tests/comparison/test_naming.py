@@ -2,6 +2,7 @@ import pytest
 
 from aimv2_np import trace
 from aimv2_np.comparison.naming import Naming, parse_mapping, rank, rename
+from aimv2_np.storage import LAYOUTS
 from tests.support.models import both_model, pixels, tokens, vision_model
 
 
@@ -47,6 +48,7 @@ def both_paths():
         # timm
         ("patch_embed.proj", "embeddings.patch_embed"),
         ("patch_embed.norm", "embeddings.rms_norm"),
+        ("patch_embed", "embeddings.rms_norm"),
         ("blocks.0.norm2", "encoder.layers.0.rms_norm2"),
         ("blocks.0.mlp.fc1_g", "encoder.layers.0.ffn.gate_proj"),
         ("blocks.0.mlp.fc1_x", "encoder.layers.0.ffn.up_proj"),
@@ -84,6 +86,18 @@ def test_two_towers(theirs, ours, both_paths):
     assert Naming(both_paths)(theirs) == ours
 
 
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_every_module_that_a_layout_names_is_ours(layout):
+    """Each layout's name of a weight, without what it calls the weight itself, leads to the weight's module."""
+    weights = [name for name in vision_model().state_dict() if layout != "timm" or not name.startswith("head.")]
+    paths = [name.rpartition(".")[0] for name in weights]
+    naming = Naming(paths)
+    for theirs, (_, names) in LAYOUTS[layout].arrange(weights).items():
+        if len(names) == 1 and theirs.endswith((".weight", ".bias", "/kernel", "/scale", "/bias")):
+            module = theirs.replace("/", ".").removeprefix("params.").rpartition(".")[0]
+            assert naming(module) == names[0].rpartition(".")[0], theirs
+
+
 def test_our_own_paths_stay(both_paths):
     naming = Naming(both_paths)
     assert [naming(path) for path in both_paths] == both_paths
@@ -110,7 +124,7 @@ def test_a_rule_is_literal_but_for_its_stars():
 
 @pytest.mark.parametrize("wrong", [["no equals sign"], ["=ours"], ["theirs="], ["a=b.*"], {"a.*": "b.*.*"}])
 def test_rules_that_make_no_sense(wrong):
-    with pytest.raises(ValueError, match="cannot be used; expected 'theirs=ours'"):
+    with pytest.raises(ValueError, match=r"mapping is .*; expected 'theirs=ours'"):
         parse_mapping(wrong)
 
 

@@ -76,7 +76,7 @@ def test_a_vision_tower(tmp_path, cats):
 
 def test_another_shape_and_an_unknown_checkpoint(lit, cats):
     wrong = {"apple/made-up-lit": Published("logits_per_image", (1, 3), [[0, 0, 0]], TEXTS)}
-    with pytest.raises(ValueError, match=r"has the shape \(1, 2\); the published one is \(1, 3\)"):
+    with pytest.raises(ValueError, match=r"is of shape \(1, 2\); expected the published \(1, 3\)"):
         verify_published(lit, cats, table=wrong)
     with pytest.raises(ValueError, match="no numbers are published for apple/aimv2-huge-patch14-224"):
         verify_published("apple/aimv2-huge-patch14-224", cats)

@@ -6,6 +6,7 @@ import pytest
 from aimv2_np import Aimv2Model, CheckpointError
 from aimv2_np.comparison.verify import paths_of, verify_against_transformers, verify_embedded
 from aimv2_np.data import sample_pictures, tiny_golden_path, tiny_model_path
+from aimv2_np.network.view import EVERYONE
 from aimv2_np.recording import Recording, record
 from aimv2_np.recording.inputs import load_with_inputs
 from aimv2_np.storage.digest import hash_weights
@@ -66,9 +67,7 @@ def test_a_fault_of_this_machine_is_found(stand_in, tmp_path):
 
 
 def _not_causal(monkeypatch):
-    from aimv2_np.network.masks import make_mask
-
-    monkeypatch.setattr("aimv2_np.models.text.make_mask", lambda *args, causal: make_mask(*args, causal=False))
+    monkeypatch.setattr("aimv2_np.models.text.CAUSAL", EVERYONE)
 
 
 def _padding_seen(monkeypatch):

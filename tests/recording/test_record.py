@@ -61,7 +61,7 @@ def test_globs_and_slices(tmp_path):
     assert found.activations["encoder.layers.1.ffn"].shape == (2, 16)
 
 
-@pytest.mark.parametrize(("glob", "message"), [("*.mlp", "matches no activation"), ("*.q", "pass inner=True")])
+@pytest.mark.parametrize(("glob", "message"), [("*.mlp", "matches no activation"), ("*.q", "need inner=True")])
 def test_a_glob_that_matches_nothing(tmp_path, glob, message):
     with pytest.raises(ValueError, match=message):
         record(vision_model(), {"pixel_values": pixels()}, tmp_path / "a.safetensors", [glob])

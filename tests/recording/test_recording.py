@@ -1,4 +1,5 @@
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ from safetensors.numpy import save_file
 
 from aimv2_np import CheckpointError
 from aimv2_np.recording import Recording
-from aimv2_np.recording.recording import FORMAT
+from aimv2_np.recording.recording import FORMAT, as_numpy
 
 X = np.arange(12, dtype=np.float32).reshape(3, 4)
 GOOD = {"format": FORMAT, "order": '["a","b"]'}
@@ -109,6 +110,35 @@ def test_from_arrays():
 def test_a_file_that_contradicts_itself(tmp_path, tensors, changes, message):
     with pytest.raises(CheckpointError, match=message):
         Recording.load(saved(tmp_path, tensors, GOOD | changes))
+
+
+def test_numbers_of_every_kind_become_arrays():
+    class Tensor:
+        """What a PyTorch tensor of bfloat16 offers; NumPy cannot take one."""
+
+        dtype = "torch.bfloat16"
+
+        def detach(self):
+            return self
+
+        def cpu(self):
+            return self
+
+        def float(self):
+            return X
+
+    for value, dtype in ((X, "float32"), (X.astype(np.float16), "float16"), (X.tolist(), "float64")):
+        array, name = as_numpy(value)
+        assert (array.dtype.name, name) == (dtype, dtype)
+        np.testing.assert_array_equal(array, X)
+    array, name = as_numpy(Tensor())
+    assert (array.dtype.name, name) == ("float32", "bfloat16")
+
+
+def test_an_error_names_the_file(tmp_path):
+    path = saved(tmp_path, WHOLE, GOOD | {"slices": '{"a": "import os"}'})
+    with pytest.raises(CheckpointError, match=rf"^{re.escape(str(path))}: 'import os' is no slice"):
+        Recording.load(path)
 
 
 def test_no_file(tmp_path):

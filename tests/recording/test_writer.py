@@ -64,7 +64,7 @@ def test_slices(tmp_path):
 
 def test_a_slice_that_does_not_fit_names_the_module(tmp_path):
     with (
-        pytest.raises(ValueError, match=r"'0, 9' does not fit ffn of shape \(2, 3, 4\)"),
+        pytest.raises(ValueError, match=r"the slice of ffn is '0, 9'; expected one that fits its shape \(2, 3, 4\)"),
         RecordingWriter(tmp_path / "a.safetensors", slices={"*": "0, 9"}) as writer,
     ):
         writer.add("ffn", X)
@@ -133,7 +133,7 @@ def test_a_folder_that_is_not_there(tmp_path):
 
 
 def test_what_cannot_be_written_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="drop one"):
+    with pytest.raises(ValueError, match="expected one of them"):
         RecordingWriter(tmp_path / "a", statistics=True, slices={"*": "0"})
     with pytest.raises(ValueError, match="dtype complex64"), RecordingWriter(tmp_path / "a") as writer:
         writer.add("a", X.astype(np.complex64))
@@ -146,3 +146,32 @@ def test_metadata_is_text(tmp_path):
     found = Recording.load(path)
     assert found.config == {"hidden_size": 3}
     assert json.loads(found.metadata["shapes"]) == [[2, 3, 4]]
+
+
+def test_only_paths_that_are_asked_for_are_recorded(tmp_path):
+    path = tmp_path / "a.safetensors"
+    with RecordingWriter(path, include=["*.ffn", "norm"]) as writer:
+        for name in ("layers.0.ffn", "layers.0.attention", "norm", "norms"):
+            writer.add(name, X)
+        assert writer.wants("norm")
+        assert not writer.wants("head")
+    assert Recording.load(path).order == ("layers.0.ffn", "norm")
+
+
+def test_nothing_that_is_asked_for_is_an_error(tmp_path):
+    wanted = "include is 'head, tail'; expected globs that match an activation"
+    with pytest.raises(ValueError, match=wanted), RecordingWriter(tmp_path / "a", include=["head", "tail"]) as writer:
+        writer.add("norm", X)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_big_endian_and_empty_arrays(tmp_path):
+    path = tmp_path / "a.safetensors"
+    with RecordingWriter(path) as writer:
+        writer.add("big", X.astype(">f4"))
+        writer.add("flags", X > 3)
+        writer.add("none", X[:, :0])
+    found = Recording.load(path)
+    np.testing.assert_array_equal(found.activations["big"], X)
+    np.testing.assert_array_equal(found.activations["flags"], X > 3)
+    assert found.activations["none"].shape == (2, 0, 4)

@@ -1,51 +1,12 @@
 """How far a fault that was found explains what follows: alone, or in all modules like the one that has it."""
 
 import re
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from itertools import islice
+from collections.abc import Iterable
 
-import numpy as np
-
-from aimv2_np.comparison.diagnosis.context import Context, NDArray
+from aimv2_np.comparison.diagnosis.context import Context
 from aimv2_np.comparison.diagnosis.fault import Fault
-from aimv2_np.comparison.diagnosis.stages import Stage, run
+from aimv2_np.comparison.diagnosis.stages import Span
 from aimv2_np.tree.module import Module
-
-
-@dataclass(frozen=True)
-class Planting:
-    """A fault as it was planted.
-
-    Attributes:
-        fault, way: the fault, and which of its variants.
-        replaced: path → module with the fault.
-        stages, x: the stages from the first one concerned to the end of the tower, and what goes into them.
-    """
-
-    fault: Fault
-    way: int
-    replaced: dict[str, Module]
-    stages: Sequence[Stage]
-    x: NDArray
-
-    def everywhere(self, context: Context) -> dict[str, Module]:
-        """The same fault in all modules of the same names, whatever the number of their block."""
-        names = {starred(path) for path in self.replaced}
-        replaced = dict(self.replaced)
-        for path, module in modules_of(self.stages, self.fault.kind):
-            if starred(path) in names and path not in replaced:
-                variant = next(islice(self.fault.plant(module, path, context), self.way, None), None)
-                if variant:
-                    replaced[path] = variant[1]
-        return replaced
-
-
-def modules_of(stages: Sequence[Stage], kind: type[Module]) -> Iterator[tuple[str, Module]]:
-    """(path, module) of all modules of a kind in several stages."""
-    for stage in stages:
-        if stage.module is not None:
-            yield from ((path, m) for path, m in stage.module.named_modules(stage.path) if type(m) is kind)
 
 
 def starred(path: str) -> str:
@@ -53,19 +14,24 @@ def starred(path: str) -> str:
     return re.sub(r"\.\d+", ".*", path)
 
 
-def extent(planting: Planting, context: Context, judge: Callable[[str, NDArray], tuple[float, bool]]) -> str:
-    """A sentence on what follows the fault in its tower; "" when nothing does."""
-    order = [difference.path for difference in context.differences]
-    differing = {difference.path for difference in context.differences if not difference.equal}
-    several = planting.everywhere(context)
+def extent(fault: Fault, replaced: dict[str, Module], rest: Span, context: Context) -> str:
+    """A sentence on what follows a fault in its tower; "" when nothing does.
+
+    Args:
+        fault: the fault.
+        replaced: path → module with the fault, for the modules that have it.
+        rest: the stages from the first of these to the end of the tower.
+        context: what both sides recorded.
+    """
+    differences = {difference.path: difference for difference in context.result.differences}
+    order, several = list(differences), _everywhere(fault, replaced, rest, context)
     unexplained: list[str | None] = []
-    for replaced in (planting.replaced, several):
-        with np.errstate(all="ignore"):
-            found = run(planting.stages, planting.x, replaced, inner=context.inner)
+    for planted in (replaced, several):
+        found = rest.run(planted)
         followers = [path for path in order if path in found]
-        if not any(path in differing and not _inside(path, planting.replaced) for path in followers):
+        if not any(not differences[path].equal and not is_inside(path, replaced) for path in followers):
             return ""
-        unexplained.append(next((path for path in followers if not judge(path, found[path])[1]), None))
+        unexplained.append(next((path for path in followers if not context.judge(path, found[path])[1]), None))
     if unexplained[0] is None:
         return "It explains all that follows in this tower."
     if unexplained[1] is None:
@@ -74,5 +40,15 @@ def extent(planting: Planting, context: Context, judge: Callable[[str, NDArray],
     return f"Something else is wrong from {later} on."
 
 
-def _inside(path: str, names: dict[str, Module]) -> bool:
+def _everywhere(fault: Fault, replaced: dict[str, Module], rest: Span, context: Context) -> dict[str, Module]:
+    """The same fault in all modules of the same names, whatever the number of their block."""
+    names, several = {starred(path) for path in replaced}, dict(replaced)
+    for path, module in rest.modules(fault.kind):
+        if starred(path) in names and path not in several and (faulty := fault.plant(module, path, context)):
+            several[path] = faulty
+    return several
+
+
+def is_inside(path: str, names: Iterable[str]) -> bool:
+    """Whether `path` is one of some modules' paths, or lies in one of them."""
     return any(path == name or path.startswith(name + ".") for name in names)

@@ -1,23 +1,30 @@
-"""Numbers beyond 65504, which float16 does not have: they become infinite, or a norm of them zero."""
+"""Half precision: numbers beyond 65504, which float16 does not have, and numbers that were rounded to it.
 
-from typing import Any
+What is too large becomes infinite, or the largest number there is, or a norm of it zero.
+"""
+
+from collections.abc import Callable
 
 import numpy as np
 
 from aimv2_np.backends.arrays import widen
+from aimv2_np.comparison.comparison import Diagnosis
+from aimv2_np.comparison.diagnosis.attentions import attending
 from aimv2_np.comparison.diagnosis.context import Context
-from aimv2_np.comparison.diagnosis.fault import Fault, Variants, with_forward
-from aimv2_np.network.attention import Attention, merge_heads, softmax, split_heads
+from aimv2_np.comparison.diagnosis.fault import Plant, Table, computing
+from aimv2_np.comparison.measure import measure
+from aimv2_np.comparison.tolerances import Tolerances
+from aimv2_np.network.attention import Attention
 from aimv2_np.network.encoder import EncoderLayer
 from aimv2_np.network.linear import Linear
 from aimv2_np.network.rms_norm import RMSNorm
 from aimv2_np.network.swiglu import SwiGLU, gated
-from aimv2_np.shapes import Array
-from aimv2_np.tree.tracing import record
+from aimv2_np.shapes import Array, NDArray
 
 LARGEST = 65504.0
 # Numbers from half a unit beyond the largest on are rounded to infinity.
 OVERFLOWS = 65520.0
+ENOUGH = 16  # so many different numbers are not representable in half precision by chance
 ADVICE = f"float16 ends at {LARGEST:g}; compute this in float32"
 
 
@@ -26,59 +33,74 @@ def overflowed(x: Array) -> Array:
     return np.where(np.abs(widen(x)) < OVERFLOWS, x, np.copysign(np.inf, x))
 
 
-def norm_overflow(norm: Any, path: str, _: Context) -> Variants:
-    """Squares, or their sum, become infinite, and the token zero."""
-    sentence = f"the squares in {path} overflow: {ADVICE}"
-    plain = type(norm).forward
-    for large in (lambda x: (x * x).max(axis=-1, keepdims=True), lambda x: (x * x).sum(axis=-1, keepdims=True)):
-        yield (
-            sentence,
-            with_forward(norm, lambda m, x, large=large: np.where(large(x) < OVERFLOWS, plain(m, x), 0 * x)),
-        )
+def cut_off(x: Array) -> Array:
+    """`x` with the largest number of float16 where it has none as large."""
+    return np.clip(x, -LARGEST, LARGEST)
 
 
-def output_overflow(module: Any, path: str, _: Context) -> Variants:
-    """The output itself is too large."""
-    sentence = f"the output of {path} overflows: {ADVICE}"
-    plain = type(module).forward
-    yield sentence, with_forward(module, lambda m, *args: overflowed(plain(m, *args)))
-    yield sentence, with_forward(module, lambda m, *args: np.clip(plain(m, *args), -LARGEST, LARGEST))
+def _zero_where(large: Callable[[Array], Array]) -> Plant:
+    """A norm that makes those tokens x (…, D) zero of which `large(x)` (…, 1) is infinite in float16."""
+    return computing(lambda m, x: np.where(large(x) < OVERFLOWS, type(m).forward(m, x), 0 * x))
 
 
-def product_overflow(ffn: Any, path: str, _: Context) -> Variants:
-    """act(gate) · up is too large."""
-
-    def hidden(m: Any, x: Array) -> Array:
-        return gated(m.gate_proj(x), m.up_proj(x), m.hidden_act)
-
-    sentence = f"act(gate) · up in {path} overflows: {ADVICE}"
-    yield sentence, with_forward(ffn, lambda m, x: m.down_proj(overflowed(hidden(m, x))))
-    yield sentence, with_forward(ffn, lambda m, x: m.down_proj(np.clip(hidden(m, x), -LARGEST, LARGEST)))
+def _output(limited: Callable[[Array], Array]) -> Plant:
+    return computing(lambda m, *args: limited(type(m).forward(m, *args)))
 
 
-def score_overflow(attention: Any, path: str, _: Context) -> Variants:
-    """q kᵀ is too large before it is scaled."""
-
-    def forward(m: Any, x: Array, mask: Array | None = None, *_: Any) -> Array:
-        q, k, v = (split_heads(project(x), m.heads) for project in (m.q_proj, m.k_proj, m.v_proj))
-        for name, value in (("q", q), ("k", k), ("v", v)):
-            record(name, value)
-        scores = overflowed(q @ k.swapaxes(-1, -2)) * q.shape[-1] ** -0.5
-        record("scores", scores)
-        probs = softmax(scores if mask is None else np.where(mask, scores, np.finfo(scores.dtype).min))
-        record("probs", probs)
-        return m.out_proj(merge_heads(probs @ v))
-
-    yield f"q kᵀ in {path} overflows before it is scaled: {ADVICE}", with_forward(attention, forward)
+def _product(limited: Callable[[Array], Array]) -> Plant:
+    return computing(lambda m, x: m.down_proj(limited(gated(m.gate_proj(x), m.up_proj(x), m.hidden_act))))
 
 
-FAULTS = tuple(
-    Fault("float16_overflow", kind, plant)
-    for kind, plant in (
-        (RMSNorm, norm_overflow),
-        (Linear, output_overflow),
-        (EncoderLayer, output_overflow),
-        (SwiGLU, product_overflow),
-        (Attention, score_overflow),
-    )
-)
+LIMITS = {f"overflows: {ADVICE}": overflowed, f"is cut off: {ADVICE}": cut_off}
+OUTPUTS = {f"the output of {{path}} {what}": _output(limited) for what, limited in LIMITS.items()}
+FAULTS: Table = {
+    ("float16_overflow", RMSNorm): {
+        f"a square in {{path}} overflows: {ADVICE}": _zero_where(lambda x: (x * x).max(axis=-1, keepdims=True)),
+        f"the sum of squares in {{path}} overflows: {ADVICE}": _zero_where(
+            lambda x: (x * x).sum(axis=-1, keepdims=True)
+        ),
+    },
+    ("float16_overflow", Linear): OUTPUTS,
+    ("float16_overflow", EncoderLayer): OUTPUTS,
+    ("float16_overflow", SwiGLU): {
+        f"act(gate) · up in {{path}} {what}": _product(limited) for what, limited in LIMITS.items()
+    },
+    ("float16_overflow", Attention): {
+        f"q kᵀ in {{path}} overflows before it is scaled: {ADVICE}": attending(products=overflowed),
+    },
+}
+
+
+def coarser(context: Context) -> Diagnosis | None:
+    """Half precision as the cause, when all of the other side's numbers at the first divergence are half precision's.
+
+    None unless the reference's are not, and the difference is no more than that rounding makes.
+    """
+    first = context.result.first
+    if first is None:
+        return None
+    ours, theirs = context.reference.array(first.path), context.theirs(first.path)
+    if ours is None or theirs is None or theirs.shape != ours.shape:
+        return None
+    if len(np.unique(theirs)) < ENOUGH or not np.isfinite(theirs).all():
+        return None
+    for dtype in ("bfloat16", "float16"):
+        relative = measure(ours, theirs, dtype).relative
+        fits = relative <= Tolerances()(first.path, dtype, first.depth)
+        if fits and _is_rounded(theirs, dtype) and not _is_rounded(ours, dtype):
+            sentence = (
+                f"the other side computes {first.path} in {dtype}: all its numbers there are {dtype}'s, and the "
+                f"difference is no more than its rounding; compare with the dtype {dtype} if that is meant"
+            )
+            return Diagnosis("reduced_precision", sentence, relative)
+    return None
+
+
+def _is_rounded(array: NDArray, dtype: str) -> bool:
+    single = array.astype(np.float32)
+    if not np.array_equal(single, array):
+        return False
+    if dtype == "float16":
+        with np.errstate(over="ignore"):
+            return bool(np.array_equal(single.astype(np.float16).astype(np.float32), single))
+    return not (np.ascontiguousarray(single).view(np.uint32) & np.uint32(0xFFFF)).any()

@@ -5,37 +5,24 @@ from typing import Any
 import numpy as np
 
 from aimv2_np.comparison.diagnosis.context import Context
-from aimv2_np.comparison.diagnosis.fault import Fault, Variants, with_fields, with_forward
+from aimv2_np.comparison.diagnosis.fault import Plant, Table, computing, holding, with_fields, with_forward
 from aimv2_np.network.rms_norm import RMSNorm, rms_norm
 from aimv2_np.shapes import Array
+from aimv2_np.tree.module import Module
 
 EPSILONS = (0.0, 1e-12, 1e-10, 1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2)
 
 
-def mean_centred(norm: Any, path: str, _: Context) -> Variants:
-    """LayerNorm: the mean is subtracted first."""
-    yield (
-        f"{path} subtracts the mean of each token, as LayerNorm does; RMSNorm does not",
-        with_forward(norm, lambda m, x: rms_norm(x - x.mean(axis=-1, keepdims=True), m.weight, m.eps)),
-    )
+def _epsilon(eps: float) -> Plant:
+    return lambda norm, *_: None if np.isclose(eps, norm.eps, rtol=1e-3, atol=0) else with_fields(norm, eps=eps)
 
 
-def wrong_eps(norm: Any, path: str, context: Context) -> Variants:
-    """Another ε, or ε outside the root."""
-    for eps in EPSILONS:
-        if not np.isclose(eps, norm.eps, rtol=1e-3, atol=0):
-            yield f"{path} uses an epsilon of {eps:g}; the model's is {norm.eps:g}", with_fields(norm, eps=eps)
-    yield (
-        f"{path} adds epsilon to the root and not below it",
-        with_forward(norm, lambda m, x: m.weight * x / (np.sqrt(np.mean(x * x, axis=-1, keepdims=True)) + m.eps)),
-    )
-
+def _unknown_epsilon(norm: Any, path: str, context: Context) -> Module | None:
+    """The ε that fits what the other side recorded best."""
     theirs = context.theirs(path)
-    if theirs is not None:
-        yield (
-            f"{path} uses another epsilon than the model's, {norm.eps:g}",
-            with_forward(norm, lambda m, x: rms_norm(x, m.weight, fitted_eps(x, m.weight, theirs))),
-        )
+    if theirs is None:
+        return None
+    return with_forward(norm, lambda m, x: rms_norm(x, m.weight, fitted_eps(x, m.weight, theirs)))
 
 
 def fitted_eps(x: Array, weight: Array, y: Array) -> float:
@@ -48,15 +35,21 @@ def fitted_eps(x: Array, weight: Array, y: Array) -> float:
     return max(eps, 0.0) if np.isfinite(eps) else 0.0
 
 
-def wrong_gain(norm: Any, path: str, _: Context) -> Variants:
-    """The gain left out, or stored as its distance from one."""
-    ones = np.ones_like(norm.weight)
-    yield f"{path} leaves out its gain, `weight`", with_fields(norm, weight=ones)
-    yield f"{path} multiplies by 1 + weight; the gain is the weight itself", with_fields(norm, weight=1 + norm.weight)
-
-
-FAULTS = (
-    Fault("mean_centred_norm", RMSNorm, mean_centred),
-    Fault("wrong_eps", RMSNorm, wrong_eps),
-    Fault("wrong_norm_gain", RMSNorm, wrong_gain),
-)
+FAULTS: Table = {
+    ("mean_centred_norm", RMSNorm): {
+        "{path} subtracts the mean of each token, as LayerNorm does; RMSNorm does not": computing(
+            lambda m, x: rms_norm(x - x.mean(axis=-1, keepdims=True), m.weight, m.eps)
+        ),
+    },
+    ("wrong_eps", RMSNorm): {
+        **{f"{{path}} uses an epsilon of {eps:g}; the model's is {{m.eps:g}}": _epsilon(eps) for eps in EPSILONS},
+        "{path} adds epsilon to the root and not below it": computing(
+            lambda m, x: m.weight * x / (np.sqrt(np.mean(x * x, axis=-1, keepdims=True)) + m.eps)
+        ),
+        "{path} uses another epsilon than the model's, {m.eps:g}": _unknown_epsilon,
+    },
+    ("wrong_norm_gain", RMSNorm): {
+        "{path} leaves out its gain, `weight`": holding(weight=lambda m: np.ones_like(m.weight)),
+        "{path} multiplies by 1 + weight; the gain is the weight itself": holding(weight=lambda m: 1 + m.weight),
+    },
+}

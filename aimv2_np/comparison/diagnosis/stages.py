@@ -1,10 +1,10 @@
-"""A model as a chain of stages, each taking the output of the one before, that can run with a fault planted in it.
+"""A model as chains of stages, each taking the output of the one before, that can run with a fault planted in them.
 
-A fault is planted by replacing modules of a stage by others; the tree that it belongs to stays as it is.
+A fault is planted by replacing modules of a stage by others; the model that they belong to stays as it is.
 """
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,14 +14,17 @@ from aimv2_np.comparison.diagnosis.context import Context
 from aimv2_np.models.aimv2 import Aimv2Model
 from aimv2_np.models.text import Aimv2TextModel
 from aimv2_np.network.contrastive import l2_normalize
-from aimv2_np.network.masks import make_mask
+from aimv2_np.network.view import CAUSAL, EVERYONE, Padded, View
+from aimv2_np.shapes import NDArray
 from aimv2_np.tree.module import Module
-from aimv2_np.tree.tracing import trace
+from aimv2_np.tree.trace import trace
 
-NDArray = np.ndarray[Any, np.dtype[Any]]
+SQUARES = ("scores", "probs")  # of as many numbers as pairs of tokens, in every head
 
 
-SQUARES = ("scores", "probs")
+def _apply(module: Any, x: NDArray) -> NDArray:
+    output: NDArray = module(x)
+    return output
 
 
 @dataclass(frozen=True)
@@ -31,62 +34,65 @@ class Stage:
     Attributes:
         path: its dotted path; that of its output.
         module: what computes it, or None for a step that has no module of its own.
-        call: (module, input) → output.
         aliases: other paths under which the same output is recorded.
+        call: (module, input) → output.
     """
 
     path: str
     module: Module | None
-    call: Callable[[Any, NDArray], NDArray]
     aliases: tuple[str, ...] = ()
+    call: Callable[[Any, NDArray], NDArray] = _apply
 
     def holds(self, path: str) -> bool:
         """Whether `path` is computed here."""
-        return path == self.path or path in self.aliases or path.startswith(self.path + ".")
+        return path in (self.path, *self.aliases) or path.startswith(self.path + ".")
 
     def run(self, x: NDArray, replaced: Mapping[str, Module], *, inner: bool) -> dict[str, NDArray]:
         """Path → array of everything computed here, in order of execution, with modules replaced by path.
 
-        Without `inner`, scores and probs are left out: N² numbers a head, in every block.
+        Scores and probs are left out without `inner`.
         """
+        found = {}
         if self.module is None:
-            found = {}
             output = self.call(None, x)
         else:
             module = plant(self.module, replaced, self.path)
             with trace(module, inner=inner) as traced:
                 output = self.call(module, x)
-            kept = {path: array for path, array in traced.items() if inner or path.rpartition(".")[2] not in SQUARES}
-            found = {f"{self.path}.{path}".rstrip("."): array for path, array in kept.items()}
+            for name, array in traced.items():
+                if inner or name.rpartition(".")[2] not in SQUARES:
+                    found[f"{self.path}.{name}".rstrip(".")] = array
         return found | dict.fromkeys((self.path, *self.aliases), output)
 
 
-def stages_of(model: Any, context: Context) -> list[list[Stage]]:
-    """The chains of stages of the towers that ran."""
-    if isinstance(model, Aimv2Model):
-        vision = _vision(model.vision_model, "vision_model.")
-        text = _text(model.text_model, "text_model.", context)
-        vision += [_leaf("visual_projection", model.visual_projection), _normalised("image_embeds")]
-        if context.input("input_ids") is not None:
-            text += [_leaf("text_projection", model.text_projection), _normalised("text_embeds")]
-        return [vision, text]
-    return [_text(model, "", context) if isinstance(model, Aimv2TextModel) else _vision(model, "")]
+@dataclass(frozen=True)
+class Span:
+    """Some stages of a tower, one after the other, and what goes into the first of them.
 
+    Attributes:
+        stages: the stages in order.
+        x: the input of the first.
+        inner: whether scores and probs of attention are kept.
+    """
 
-def first_input(chain: Sequence[Stage], context: Context) -> NDArray | None:
-    """What went into the first stage of a chain; None where it was not recorded."""
-    return context.input("input_ids" if "token_embedding" in dict(_children(chain[0])) else "pixel_values")
+    stages: Sequence[Stage]
+    x: NDArray
+    inner: bool = False
 
+    def run(self, replaced: Mapping[str, Module] | None = None) -> dict[str, NDArray]:
+        """Path → array of everything that the stages compute, with modules replaced by path."""
+        found: dict[str, NDArray] = {}
+        x = self.x
+        for stage in self.stages:
+            found |= stage.run(x, replaced or {}, inner=self.inner)
+            x = found[stage.path]
+        return found
 
-def run(
-    stages: Sequence[Stage], x: NDArray, replaced: Mapping[str, Module], *, inner: bool = False
-) -> dict[str, NDArray]:
-    """Path → array of everything that several stages compute one after the other; `inner` as in `Stage.run`."""
-    found: dict[str, NDArray] = {}
-    for stage in stages:
-        found |= stage.run(x, replaced, inner=inner)
-        x = found[stage.path]
-    return found
+    def modules(self, kind: type[Module]) -> Iterator[tuple[str, Module]]:
+        """(path, module) of all modules of a kind."""
+        for stage in self.stages:
+            if stage.module is not None:
+                yield from ((path, m) for path, m in stage.module.named_modules(stage.path) if type(m) is kind)
 
 
 def plant(module: Module, replaced: Mapping[str, Module], prefix: str) -> Module:
@@ -105,46 +111,53 @@ def plant(module: Module, replaced: Mapping[str, Module], prefix: str) -> Module
     return clone
 
 
-def _children(stage: Stage) -> list[tuple[str, Module]]:
-    return list(stage.module.named_modules()) if stage.module else []
-
-
-def _leaf(path: str, module: Module, *aliases: str) -> Stage:
-    return Stage(path, module, lambda module, x: module(x), aliases)
+def towers_of(context: Context) -> dict[str, list[Stage]]:
+    """Name of the input → stages, for each tower of the context's model that ran."""
+    model = context.model
+    if not isinstance(model, Aimv2Model):
+        text = isinstance(model, Aimv2TextModel)
+        return {"input_ids": _text(model, "", context)} if text else {"pixel_values": _vision(model, "")}
+    vision = _vision(model.vision_model, "vision_model.")
+    text_stages = _text(model.text_model, "text_model.", context)
+    vision += [Stage("visual_projection", model.visual_projection), _normalised("image_embeds")]
+    if context.input("input_ids") is not None:
+        text_stages += [Stage("text_projection", model.text_projection), _normalised("text_embeds")]
+    return {"pixel_values": vision, "input_ids": text_stages}
 
 
 def _normalised(path: str) -> Stage:
-    return Stage(path, None, lambda _, x: l2_normalize(x))
+    return Stage(path, None, call=lambda _, x: l2_normalize(x))
 
 
-def _blocks(tower: Any, prefix: str, mask: Callable[[int], NDArray | None]) -> list[Stage]:
-    last = len(tower.encoder.layers) - 1
-    return [
+def _trunk(tower: Any, prefix: str, view: View) -> list[Stage]:
+    """Embeddings, layers and the last norm."""
+    blocks = [
         Stage(
             f"{prefix}encoder.layers.{i}",
             layer,
-            lambda module, x: module(x, mask(x.shape[1])),
-            (f"{prefix}encoder",) if i == last else (),
+            (f"{prefix}encoder",) if layer is tower.encoder.layers[-1] else (),
+            lambda module, x: module(x, view),
         )
         for i, layer in enumerate(tower.encoder.layers)
     ]
+    norm = Stage(f"{prefix}rms_norm", tower.rms_norm, (f"{prefix}last_hidden_state",))
+    return [Stage(f"{prefix}embeddings", tower.embeddings), *blocks, norm]
 
 
 def _vision(tower: Any, prefix: str) -> list[Stage]:
-    dtype = tower.dtype
-    embed = Stage(f"{prefix}embeddings", tower.embeddings, lambda module, x: module(x.astype(dtype, copy=False)))
-    norm = _leaf(f"{prefix}rms_norm", tower.rms_norm, f"{prefix}last_hidden_state")
-    head = [_leaf(f"{prefix}head", tower.head, f"{prefix}pooler_output")] if tower.head else []
-    return [embed, *_blocks(tower, prefix, lambda _: None), norm, *head]
+    head = [Stage(f"{prefix}head", tower.head, (f"{prefix}pooler_output",))] if tower.head else []
+    return [*_trunk(tower, prefix, EVERYONE), *head]
 
 
 def _text(tower: Any, prefix: str, context: Context) -> list[Stage]:
     ids, padding = context.input("input_ids"), context.input("attention_mask")
-    # Without the ids nobody knows where the texts end.
-    pool = Stage(f"{prefix}pooler_output", None, lambda _, x: tower.pool(x, ids))
+    view: View = CAUSAL if context.causal else EVERYONE
+    if padding is not None:
+        view = view & Padded(padding)
+    trunk = _trunk(tower, prefix, view)
+    if ids is None:  # nobody knows where the texts end
+        return trunk
     return [
-        _leaf(f"{prefix}embeddings", tower.embeddings),
-        *_blocks(tower, prefix, lambda tokens: make_mask(np, tokens, padding, causal=context.causal)),
-        _leaf(f"{prefix}rms_norm", tower.rms_norm, f"{prefix}last_hidden_state"),
-        *([] if ids is None else [pool]),
+        *trunk,
+        Stage(f"{prefix}pooler_output", None, call=lambda _, x: x[np.arange(len(x)), tower.network.ends(ids, view)]),
     ]

@@ -4,11 +4,10 @@ A recording says where its model came from, and the hash of its weights: no othe
 """
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-from aimv2_np.config import Aimv2Config, Aimv2TextConfig, Aimv2VisionConfig
+from aimv2_np.config import kind_of
 from aimv2_np.data import tiny_model_path
 from aimv2_np.models.aimv2 import Aimv2Model
 from aimv2_np.models.auto import MODELS, load
@@ -20,7 +19,7 @@ from aimv2_np.storage.digest import hash_weights
 FEW, SEEDS = 2_000_000, range(4)
 
 
-def find_model(recording: Recording) -> Any:
+def find_model(recording: Recording) -> PretrainedModel | None:
     """The recording's model from the folder or id it was loaded from, the embedded one, or a new one; or None."""
     wanted, computed = recording.metadata.get("weights_hash"), recording.metadata.get("dtype", "float32")
     dtype = "float32" if computed == "bfloat16" else computed  # which NumPy lacks
@@ -51,12 +50,7 @@ def _embedded(_: Recording, dtype: str) -> Iterator[PretrainedModel]:
 
 def _new(recording: Recording, dtype: str) -> Iterator[PretrainedModel]:
     """A model as it is made of a configuration alone."""
-    values = recording.config or {}
-    kinds: dict[str, Callable[[dict[str, Any]], Any]] = {
-        "vision_config": Aimv2Config.from_dict,
-        "image_size": Aimv2VisionConfig.from_dict,
-        "vocab_size": Aimv2TextConfig.from_dict,
-    }
-    config = next((read(values) for key, read in kinds.items() if key in values), None)
-    if config is not None and MODELS[type(config)].skeleton(config).num_parameters() <= FEW:
-        yield from (MODELS[type(config)](config, seed).to(dtype=dtype) for seed in SEEDS)
+    if recording.config is not None:
+        config = kind_of(recording.config).from_dict(recording.config)
+        if MODELS[type(config)].skeleton(config).num_parameters() <= FEW:
+            yield from (MODELS[type(config)](config, seed).to(dtype=dtype) for seed in SEEDS)

@@ -2,13 +2,10 @@
 
 import os
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Unpack
 
-import numpy as np
-
-from aimv2_np.backends.arrays import is_array
 from aimv2_np.recording.recording import Recording
-from aimv2_np.recording.writer import RecordingWriter
+from aimv2_np.recording.writer import RecordingWriter, WriterOptions
 
 
 def record_arrays(
@@ -17,7 +14,7 @@ def record_arrays(
     *,
     inputs: Mapping[str, Any] | None = None,
     dtypes: Mapping[str, str] | None = None,
-    **options: Any,
+    **options: Unpack[WriterOptions],
 ) -> Recording:
     """Write activations that are there already to `path`.
 
@@ -27,21 +24,17 @@ def record_arrays(
         path: the safetensors file to write.
         inputs: what the model was given: pixel_values, input_ids, attention_mask.
         dtypes: path → the dtype that it was computed in, where NumPy lacks it: "bfloat16".
-        options: statistics, slices, overwrite and metadata of `RecordingWriter`.
+        options: statistics, whole, slices, overwrite and metadata of `RecordingWriter`.
 
     Raises:
         ValueError: no arrays, or arrays of other things than numbers.
         FileExistsError: `path` is there and `overwrite` is not set.
     """
     if not arrays:
-        raise ValueError("found no arrays; expected a mapping from paths to arrays")
+        raise ValueError("arrays is empty; expected a mapping from paths to arrays")
     with RecordingWriter(path, source="arrays", **options) as writer:
         for name, array in (inputs or {}).items():
-            writer.add_input(name, _as_array(array))
+            writer.add_input(name, array)
         for name, array in arrays.items():
-            writer.add(name, _as_array(array), (dtypes or {}).get(name))
+            writer.add(name, array, (dtypes or {}).get(name))
     return Recording.load(path)
-
-
-def _as_array(value: Any) -> Any:
-    return value if is_array(value) else np.asarray(value)

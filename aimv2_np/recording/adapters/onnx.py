@@ -3,14 +3,14 @@
 import json
 import os
 from collections.abc import Iterable, Mapping
-from fnmatch import fnmatchcase
+from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 
 from aimv2_np.recording.recording import Recording
-from aimv2_np.recording.writer import RecordingWriter
+from aimv2_np.recording.writer import RecordingWriter, WriterOptions
 
 AT_A_TIME = 32  # outputs that are fetched by one run of the graph: bounds the memory, and each run costs a forward
 
@@ -20,7 +20,7 @@ def record_onnx(
     inputs: Mapping[str, Any],
     path: str | os.PathLike[str],
     include: str | Iterable[str] = "*",
-    **options: Any,
+    **options: Unpack[WriterOptions],
 ) -> Recording:
     """Run an ONNX model and write the floating-point tensors of its graph to `path`, by their names in the graph.
 
@@ -33,7 +33,7 @@ def record_onnx(
         inputs: input of the graph → array; floats are brought to the dtype that the graph expects.
         path: the safetensors file to write.
         include: a glob or several; only matching names are recorded, and computed.
-        options: statistics, slices, overwrite and metadata of `RecordingWriter`.
+        options: statistics, whole, slices, overwrite and metadata of `RecordingWriter`.
 
     Raises:
         ImportError: onnxruntime (or onnx, for a path) is not installed.
@@ -42,28 +42,19 @@ def record_onnx(
         FileExistsError: `path` is there and `overwrite` is not set.
     """
     session, second = _expose(Path(model)) if isinstance(model, str | os.PathLike) else (model, {})
-    patterns = (include,) if isinstance(include, str) else tuple(include)
-    names = [out.name for out in session.get_outputs() if "float" in out.type or "double" in out.type]
-
-    def wanted(name: str) -> bool:
-        return any(fnmatchcase(name, pattern) for pattern in patterns)
-
-    names = [name for name in names if wanted(name) or wanted(second.get(name, name))]
-    if not names:
-        raise ValueError(
-            f"include is {', '.join(patterns)!r:.200}, which no floating-point tensor of the graph matches"
-        )
     arrays = _inputs(session, inputs)
-    metadata = {"backend": "onnxruntime", "versions": json.dumps(_versions())}
-    metadata |= dict(options.pop("metadata", None) or {})
-    with RecordingWriter(path, source="onnxruntime", metadata=metadata, **options) as writer:
+    with RecordingWriter(path, source="onnxruntime", include=include, **options) as writer:
+        versions = {"onnxruntime": import_module("onnxruntime").__version__}
+        writer.metadata = {"backend": "onnxruntime", "versions": json.dumps(versions)} | writer.metadata
         for name, array in arrays.items():
             writer.add_input(name, array)
+        floats = [out.name for out in session.get_outputs() if "float" in out.type or "double" in out.type]
+        names = [name for name in floats if writer.wants(name) or writer.wants(second.get(name, name))]
         for start in range(0, len(names), AT_A_TIME):
             group = names[start : start + AT_A_TIME]
             for name, array in zip(group, session.run(group, arrays), strict=True):
-                for recorded in filter(wanted, dict.fromkeys((second.get(name, name), name))):
-                    writer.add(recorded, np.asarray(array))
+                for recorded in dict.fromkeys((second.get(name, name), name)):
+                    writer.add(recorded, array)
     return Recording.load(path)
 
 
@@ -110,9 +101,3 @@ def _inputs(session: Any, inputs: Mapping[str, Any]) -> dict[str, Any]:
         name: array.astype(kinds.get(wanted[name], array.dtype), copy=False) if array.dtype.kind == "f" else array
         for name, array in arrays.items()
     }
-
-
-def _versions() -> dict[str, str]:
-    import onnxruntime
-
-    return {"onnxruntime": onnxruntime.__version__}

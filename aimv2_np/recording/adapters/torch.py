@@ -3,14 +3,13 @@
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from fnmatch import fnmatchcase
-from typing import Any
+from contextlib import ExitStack
+from typing import Any, Unpack
 
 import numpy as np
 
-from aimv2_np.backends.arrays import to_numpy
 from aimv2_np.recording.recording import Recording
-from aimv2_np.recording.writer import RecordingWriter
+from aimv2_np.recording.writer import RecordingWriter, WriterOptions
 
 FUSED = "qkv"
 OUTPUT = "output"  # the path of what the outermost module returns, where that has no names itself
@@ -23,7 +22,7 @@ def record_torch(
     include: str | Iterable[str] = "*",
     *,
     call: Callable[..., Any] | None = None,
-    **options: Any,
+    **options: Unpack[WriterOptions],
 ) -> Recording:
     """Run a `torch.nn.Module` without gradients and write what each of its modules computed to `path`.
 
@@ -41,51 +40,33 @@ def record_torch(
         include: a glob or several; only matching paths are recorded.
         call: called with the arguments instead of the module, for code with another way in:
             `lambda pixel_values: model.forward_features(pixel_values)`.
-        options: statistics, slices, overwrite and metadata of `RecordingWriter`.
+        options: statistics, whole, slices, overwrite and metadata of `RecordingWriter`.
 
     Raises:
         ImportError: PyTorch is not installed.
         ValueError: no module that ran matches `include`.
         FileExistsError: `path` is there and `overwrite` is not set.
     """
-    torch = _torch()
-    patterns = (include,) if isinstance(include, str) else tuple(include)
-    metadata = _describe(torch, module) | dict(options.pop("metadata", None) or {})
-    with RecordingWriter(path, source="torch", metadata=metadata, **options) as writer:
-        tensors = {name: _tensor(torch, value, module) for name, value in inputs.items()}
-        for name, tensor in tensors.items():
-            writer.add_input(name, _array(torch, tensor)[0])
-
-        def keep(name: str, submodule: Any, output: Any) -> None:
-            for part, tensor in _parts(torch, name, submodule, output):
-                if any(fnmatchcase(part, pattern) for pattern in patterns):
-                    writer.add(part, *_array(torch, tensor))
-
-        _run(torch, module, call or module, tensors, keep)
-        if not writer.order:
-            raise ValueError(f"include is {', '.join(patterns)!r:.200}, which no module that ran matches")
-    return Recording.load(path)
-
-
-def _run(torch: Any, module: Any, call: Any, tensors: dict[str, Any], keep: Callable[[str, Any, Any], None]) -> None:
-    hooks = []
-    try:
-        for name, submodule in module.named_modules():
-            hook = lambda it, _, output, name=name: keep(name, it, output)  # noqa: E731
-            hooks.append(submodule.register_forward_hook(hook))
-        with torch.no_grad():
-            call(**tensors)
-    finally:
-        for handle in hooks:
-            handle.remove()
-
-
-def _torch() -> Any:
     try:
         import torch
     except ImportError as error:
         raise ImportError(f"recording a PyTorch module needs PyTorch, which is not here: {error}") from error
-    return torch
+    with ExitStack() as stack:
+        writer = stack.enter_context(RecordingWriter(path, source="torch", include=include, **options))
+        writer.metadata = _describe(torch, module) | writer.metadata
+        tensors = {name: _tensor(torch, value, module) for name, value in inputs.items()}
+        for name, tensor in tensors.items():
+            writer.add_input(name, tensor)
+        for name, submodule in module.named_modules():
+
+            def keep(submodule: Any, _: Any, output: Any, name: str = name) -> None:
+                for part, tensor in _parts(torch, name, submodule, output):
+                    writer.add(part, tensor)
+
+            stack.callback(submodule.register_forward_hook(keep).remove)
+        with torch.no_grad():
+            (call or module)(**tensors)
+    return Recording.load(path)
 
 
 def _tensor(torch: Any, value: Any, module: Any) -> Any:
@@ -109,8 +90,7 @@ def _parts(torch: Any, path: str, module: Any, output: Any) -> Iterator[tuple[st
     elif isinstance(output, tuple | list):
         for i, value in enumerate(output):
             if isinstance(value, torch.Tensor):
-                place = path or OUTPUT
-                yield (f"{place}.{i}" if i or not path else place), value
+                yield (path if path and i == 0 else f"{path or OUTPUT}.{i}"), value
 
 
 def _is_fused(torch: Any, path: str, module: Any) -> bool:
@@ -124,13 +104,6 @@ def _in_our_form(torch: Any, path: str, module: Any, output: Any) -> Any:
     if path.endswith("position_embedding") and output.ndim == 3 and output.shape[0] == 1:
         return output[0]  # (1, N, D) -> (N, D)
     return output
-
-
-def _array(torch: Any, tensor: Any) -> tuple[Any, str]:
-    """The tensor as a NumPy array, and the name of its dtype."""
-    dtype = str(tensor.dtype).removeprefix("torch.")
-    tensor = tensor.detach().cpu()
-    return to_numpy((tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()), dtype
 
 
 def _describe(torch: Any, module: Any) -> dict[str, str]:

@@ -29,7 +29,7 @@ def test_options_reach_the_writer(tmp_path):
 
 
 def test_nothing_to_record(tmp_path):
-    with pytest.raises(ValueError, match="found no arrays"):
+    with pytest.raises(ValueError, match="arrays is empty"):
         record_arrays({}, tmp_path / "a.safetensors")
     with pytest.raises(ValueError, match="dtype object"):
         record_arrays({"a": [None]}, tmp_path / "a.safetensors")

@@ -1,0 +1,82 @@
+"""The search for a cause: known faults are planted, one after the other, where two implementations part first.
+
+The module is computed anew from the reference's recorded input with each fault in it. The fault whose outputs are the
+other side's to rounding, and that explains them clearly better than any other, is the diagnosis; without such, none.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import chain
+from operator import itemgetter
+
+from aimv2_np.backends.dtypes import EPS
+from aimv2_np.comparison.comparison import Diagnosis
+from aimv2_np.comparison.diagnosis import arrays
+from aimv2_np.comparison.diagnosis.context import Context
+from aimv2_np.comparison.diagnosis.fault import Hypothesis
+from aimv2_np.comparison.diagnosis.half import coarser
+from aimv2_np.comparison.diagnosis.search import UnableError, planted
+
+# The winner explains all but this part of the difference, and others leave so many times more of it.
+EXPLAINED, CLEARLY = 0.25, 4.0
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of the search: a diagnosis or None, and how far it reaches or why there is none, in a sentence."""
+
+    diagnosis: Diagnosis | None = None
+    remark: str = ""
+
+
+def diagnose(context: Context) -> Outcome:
+    """The fault behind the first divergence, where one alone explains it."""
+    first = context.result.first
+    if first is None:
+        return Outcome()
+    if first.measures is None:
+        return Outcome(remark="Outputs of another shape are not diagnosed.")
+    faults: Iterator[Hypothesis] = iter(())
+    unable = ""
+    try:
+        faults = planted(context, first.path)
+    except UnableError as error:
+        unable = str(error)
+    rounding = EPS[first.dtype]
+    tested, best = _tested(chain(faults, arrays.hypotheses(context, first.path)), context, 8 * rounding)
+    fitting = sorted((found for found in best if found[0] <= EXPLAINED * first.relative), key=itemgetter(0))
+    if not fitting:
+        rounded = coarser(context)
+        reason = f"None of the {tested} causes tested explains it." if tested else "No cause could be tested."
+        return Outcome(rounded) if rounded else Outcome(remark=f"{reason} {unable}".strip())
+    (left, winner), *others = fitting
+    rivals = [winner, *(other for relative, other in others if relative <= CLEARLY * max(left, rounding))]
+    if len(rivals) > 1:
+        names = " and ".join(hypothesis.identifier for hypothesis in rivals)
+        return Outcome(remark=f"{names} explain it equally well; other inputs would tell them apart.")
+    return Outcome(Diagnosis(winner.identifier, winner.sentence, left), winner.extent())
+
+
+def _tested(
+    hypotheses: Iterable[Hypothesis], context: Context, floor: float
+) -> tuple[int, list[tuple[float, Hypothesis]]]:
+    """How many causes were tested; of those that fit to rounding, what the best way of each leaves of the error.
+
+    Relative errors below `floor` are all the same. Of two ways that differ by rounding the earlier one tells more: it
+    knows the module.
+    """
+    tested = set()
+    best: dict[str, tuple[float, Hypothesis]] = {}
+    for hypothesis in hypotheses:
+        name = hypothesis.identifier
+        tested.add(name)
+        left = 0.0
+        for path, array in hypothesis.predicted.items():
+            relative, fits = context.judge(path, array)
+            left = max(left, relative)
+            if not fits:
+                break
+        else:
+            if name not in best or CLEARLY * left < best[name][0] - floor:
+                best[name] = left, hypothesis
+    return len(tested), list(best.values())

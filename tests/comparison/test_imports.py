@@ -1,0 +1,64 @@
+"""Who imports whom in recording/ and comparison/: downward only, imports for type checking included."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import aimv2_np
+
+PACKAGE = Path(aimv2_np.__file__).parent
+# From the top down; names of one line know nothing of each other.
+FLOORS = (
+    ("comparison.verify", "comparison.html", "comparison.pytest_plugin", "comparison.published"),
+    ("comparison", "comparison.compare"),
+    ("comparison.report", "comparison.sides", "comparison.padding", "comparison.diagnosis"),
+    ("comparison.comparison", "comparison.naming", "comparison.tolerances"),
+    ("comparison.measure",),
+    ("recording.adapters", "recording.inputs"),
+    ("recording", "recording.record"),
+    ("recording.writer",),
+    ("recording.recording",),
+    ("recording.statistics", "recording.slices"),
+)
+DIAGNOSIS = (
+    ("diagnosis.diagnose",),
+    ("diagnosis.search", "diagnosis.arrays"),
+    ("diagnosis.extent", "diagnosis.half"),
+    ("diagnosis.norms", "diagnosis.projections", "diagnosis.attentions", "diagnosis.embeddings"),
+    ("diagnosis.fault", "diagnosis.stages"),
+    ("diagnosis.context",),
+    ("diagnosis.weights",),
+)
+
+
+def imported(path):
+    """The modules that a file names in its imports, wherever they stand in it."""
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def floor_of(name, floors, prefix):
+    """The number of the floor that a module stands on, by the longest of the names that it begins with."""
+    names = {f"aimv2_np.{prefix}{one}": i for i, floor in enumerate(floors) for one in floor}
+    known = [one for one in names if name == one or (name.startswith(one + ".") and one.count(".") > 1)]
+    return names[max(known, key=len)] if known else None
+
+
+@pytest.mark.parametrize(
+    ("rooms", "floors", "prefix"),
+    [(("recording", "comparison"), FLOORS, ""), (("comparison/diagnosis",), DIAGNOSIS, "comparison.")],
+)
+def test_imports_run_downward(rooms, floors, prefix):
+    back = []
+    for file in (file for room in rooms for file in (PACKAGE / room).rglob("*.py")):
+        name = ".".join(("aimv2_np", *file.relative_to(PACKAGE).with_suffix("").parts)).removesuffix(".__init__")
+        own = floor_of(name, floors, prefix)
+        assert own is not None or file.name == "__init__.py", f"{name} stands on no floor"
+        for other in imported(file):
+            floor = floor_of(other, floors, prefix)
+            if None not in (floor, own) and floor < own:
+                back.append(f"{name} imports {other}")
+    assert back == []
