@@ -11,7 +11,8 @@ WITHOUT_PYTORCH = "import sys; sys.modules['torch'] = None; import pytest; sys.e
 
 
 @pytest.mark.parametrize(
-    ("options", "code", "end"), [([], pytest.ExitCode.NO_TESTS_COLLECTED, "1 skipped"), (["--require-oracle"], 2, "1 error")]
+    ("options", "code", "end"),
+    [([], pytest.ExitCode.NO_TESTS_COLLECTED, "1 skipped"), (["--require-oracle"], 2, "1 error")],
 )
 def test_without_pytorch(options, code, end):
     command = [sys.executable, "-c", WITHOUT_PYTORCH, "-q", "-rs", "-p", "no:cacheprovider", *options]

@@ -43,5 +43,6 @@ def test_an_inserted_line_moves_the_link(tmp_path):
 
 
 def test_which_links_are_to_symbols():
-    text = "[`A.g`](../aimv2_np/a.py), [words](../tests/b.py), [`x`](page.md), [`f`](../../tests/c/d.py), [`e`](tests/e.py)"
+    text = "[`A.g`](../aimv2_np/a.py), [words](../tests/b.py), [`x`](page.md), [`f`](../../tests/c/d.py), "
+    text += "[`e`](tests/e.py)"
     assert sources.symbols(text) == [("A.g", "aimv2_np/a.py"), ("f", "tests/c/d.py"), ("e", "tests/e.py")]
