@@ -45,7 +45,7 @@ def test_large_pictures_of_a_native_model_are_made_small(tmp_path):
 
 
 def test_neither_pictures_nor_texts(two_towers):
-    with pytest.raises(ValueError, match="neither images nor texts"):
+    with pytest.raises(ValueError, match=r"images .*texts"):
         load_with_inputs(two_towers)
 
 

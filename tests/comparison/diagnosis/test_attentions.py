@@ -17,7 +17,7 @@ def test_the_sentence_names_the_size_of_a_head(diagnosed):
 def test_the_scale_of_all_heads_together(diagnosed):
     found = diagnosed(faults.ScaleOfHidden, vision_model(), input_ids=None)
     assert found.identifier == "wrong_scale"
-    assert "1/√16" in found.sentence
+    assert "heads together" in found.sentence
 
 
 class KeysAndValuesOfTheHead(Port):
