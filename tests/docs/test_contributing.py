@@ -47,6 +47,13 @@ def test_environments_ask_for_extras_that_are_there(name):
     assert set(ENVIRONMENTS[name]["features"]) <= set(PROJECT["project"]["optional-dependencies"])
 
 
+def test_each_environment_has_a_folder_of_its_own():
+    """hatch lets an environment inherit what it does not say, the folder too; git ignores `.venv*`."""
+    paths = [environment["path"] for environment in ENVIRONMENTS.values()]
+    assert len(set(paths)) == len(paths)
+    assert all(path.startswith(".venv") for path in paths)
+
+
 def test_everything_that_a_tool_writes_is_refreshed():
     """A new `write_` or `record_` tool has to be called by one of the scripts."""
     called = " ".join(line for name in ENVIRONMENTS for lines in scripts(name).values() for line in lines)
