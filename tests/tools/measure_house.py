@@ -139,6 +139,10 @@ def frames_to_product(package: Path, module: Callable[..., Any], x: Any) -> list
     module(x)  # whatever is done once has been done
     with watching_products(see):
         module(x)
+    if not stacks:
+        raise LookupError(
+            f"{type(module).__name__} asks NumPy for no product; expected one of {', '.join(PRODUCTS)} or @"
+        )
     return stacks[-1]
 
 
