@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 if find_spec("aimv2_np.kernels"):  # the faster bodies can be deleted: the equations stand on their own
     import aimv2_np.kernels  # noqa: F401
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _LATER = {
     "compare": "aimv2_np.comparison",

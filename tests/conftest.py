@@ -24,6 +24,7 @@ from tests.support.gpu import emulated_cupy, real_cupy, why_no_gpu  # noqa: E402
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--require-gpu", action="store_true", help="fail where tests marked gpu cannot run")
+    parser.addoption("--require-oracle", action="store_true", help="fail where tests/oracle cannot run")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -1,9 +1,12 @@
-"""A Sphinx extension: links from a page to a line of code, `[…](../tests/test_x.py#L12)`, work on the site too.
+"""A Sphinx extension: links from a page to code, [`rms_norm`](../aimv2_np/network/rms_norm.py), work on the site too.
 
-On a repository's web page such a link shows the file at that line. Here the file becomes a page of the site, whose
-lines can be linked to; docs/equations.md, (7), in a docstring becomes a link to that equation.
+On a repository's web page such a link shows the file. Here the file becomes a page of the site, and a link whose text
+is a name in backquotes leads to the line that defines it: a function, a class or a `Class.method`, looked up whenever
+the site is built. A name that the file does not define is an error. docs/equations.md, (7), in a docstring becomes a
+link to that equation.
 """
 
+import ast
 import re
 from html import escape
 from pathlib import Path
@@ -13,8 +16,41 @@ from pygments.formatters import HtmlFormatter
 from pygments.lexers import PythonLexer
 
 ROOT = Path(__file__).parents[2]
-LINK = re.compile(r"\[([^\[\]]*)\]\((?:\.\./)+((?:aimv2_np|tests)/[\w/]+)\.py(?:#L(\d+))?\)")
+LINK = re.compile(r"\[(?P<text>[^\[\]]*)\]\((?:\.\./)*(?P<path>(?:aimv2_np|tests)/[\w/]+\.py)\)")
+SYMBOL = re.compile(r"`([\w.]+)`")
 EQUATION = re.compile(r"docs/equations\.md, \((\w+)\)")
+
+
+def definitions(path):
+    """Where a Python file defines what: dotted name -> number of its first line, decorators not counted."""
+    found = {}
+
+    def walk(node, prefix):
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, ast.FunctionDef | ast.ClassDef):
+                found[prefix + child.name] = child.lineno
+                walk(child, f"{prefix}{child.name}.")
+
+    walk(ast.parse(path.read_text(encoding="utf-8")), "")
+    return found
+
+
+def symbols(text):
+    """The links of a page to symbols: (name, file relative to the repository)."""
+    links = [(SYMBOL.fullmatch(match["text"]), match["path"]) for match in LINK.finditer(text)]
+    return [(symbol[1], path) for symbol, path in links if symbol]
+
+
+def line_of(name, path):
+    """The line of a file of the repository that defines a name.
+
+    Raises:
+        LookupError: the file does not define it.
+    """
+    where = definitions(ROOT / path)
+    if name not in where:
+        raise LookupError(f"the link [`{name}`] is to {path}; expected a file that defines {name}; correct its path")
+    return where[name]
 
 
 def link_to_pages_of_code(app, docname, source):
@@ -22,8 +58,11 @@ def link_to_pages_of_code(app, docname, source):
     quote = '\\"' if app.env.doc2path(docname).suffix == ".ipynb" else '"'  # a notebook is read as JSON
 
     def link(match):
-        text, path, line = match.groups()
-        return f"<a href={quote}{up}code/{path}.html{f'#L-{line}' if line else ''}{quote}>{text}</a>"
+        text, path = match["text"], match["path"]
+        app.env.note_dependency(str(ROOT / path))  # when the file changes, the page is made again
+        symbol = SYMBOL.fullmatch(text)
+        anchor = f"#L-{line_of(symbol[1], path)}" if symbol else ""
+        return f"<a href={quote}{up}code/{path.removesuffix('.py')}.html{anchor}{quote}>{text}</a>"
 
     source[0] = LINK.sub(link, source[0])
 
@@ -36,11 +75,11 @@ def link_to_equations(app, what, name, obj, options, lines):
 def pages_of_code(app):
     """One page for each file that some page links to."""
     texts = [app.env.doc2path(name).read_text(encoding="utf-8") for name in sorted(app.env.found_docs)]
-    for path in sorted({match[2] for text in texts for match in LINK.finditer(text)}):
-        code = (ROOT / f"{path}.py").read_text(encoding="utf-8")
+    for path in sorted({match["path"] for text in texts for match in LINK.finditer(text)}):
+        code = (ROOT / path).read_text(encoding="utf-8")
         shown = highlight(code, PythonLexer(), HtmlFormatter(linespans="L", linenos="inline", wrapcode=True))
-        title = escape(f"{path}.py")
-        yield f"code/{path}", {"title": title, "body": f"<h1>{title}</h1>\n{shown}"}, "page.html"
+        name, title = path.removesuffix(".py"), escape(path)
+        yield f"code/{name}", {"title": title, "body": f"<h1>{title}</h1>\n{shown}"}, "page.html"
 
 
 def setup(app):

@@ -1,4 +1,4 @@
-"""docs/equations.md and the docstrings name each other, and every link from the docs to a line of code is right."""
+"""docs/equations.md and the docstrings name each other, and its numbers are those of the models."""
 
 import ast
 import re
@@ -7,9 +7,9 @@ import pytest
 
 from aimv2_np import Aimv2VisionConfig, Aimv2VisionModel
 from aimv2_np.backends.operation import Operation
+from docs.extensions import sources
 from tests.support.paths import ROOT
 from tests.tools import write_parameters
-from tests.tools.write_links import LINK, PAGES, lines, linked
 
 PAGE = ROOT / "docs" / "equations.md"
 TEXT = PAGE.read_text(encoding="utf-8")
@@ -22,7 +22,7 @@ def equations():
     found = {}
     for number, rest in zip(parts[1::2], parts[2::2], strict=True):
         below = rest.split("$$", 1)[1].strip().split("\n\n")[0]
-        found[int(number)] = {(target.removeprefix("../"), name) for name, target in LINK.findall(below)}
+        found[int(number)] = {(path, name) for name, path in sources.symbols(below)}
     return found
 
 
@@ -76,25 +76,6 @@ def test_every_operation_of_the_layers_has_an_equation():
         for name, value in vars(module).items():
             if isinstance(value, Operation) and value.textbook.__module__ == module.__name__:
                 assert NAMED.search(value.textbook.__doc__ or ""), f"{path.stem}.{name} names no equation"
-
-
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_links_lead_to_the_line_of_the_definition(page):
-    """`python -m tests.tools.write_links` brings them up to date."""
-    text = page.read_text(encoding="utf-8")
-    assert linked(page, text) == text
-
-
-def test_a_link_to_what_is_not_there_is_an_error():
-    with pytest.raises(LookupError, match="no_such_thing"):
-        linked(PAGE, "[`no_such_thing`](../aimv2_np/network/linear.py#L1)")
-
-
-def test_lines_of_methods_and_functions():
-    path = ROOT / "aimv2_np" / "models" / "text.py"
-    code = path.read_text(encoding="utf-8").splitlines()
-    for name, line in lines(path).items():
-        assert re.match(rf"\s*(def|class) {name.rpartition('.')[2]}\b", code[line - 1])
 
 
 def test_the_table_of_parameters():

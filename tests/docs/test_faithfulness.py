@@ -5,10 +5,10 @@ import re
 
 import pytest
 
+from docs.extensions.sources import symbols
 from tests.support.paths import ROOT
 from tests.support.tally import Tally, compared
 from tests.tools.write_faithfulness import DATA, PAGE, SUBJECTS, page, table
-from tests.tools.write_links import LINK
 
 TEXT = PAGE.read_text(encoding="utf-8")
 DIFFERENCES = re.split(r"^### ", TEXT, flags=re.MULTILINE)[1:]
@@ -30,9 +30,9 @@ def test_every_subject_of_a_test_is_on_the_page():
 
 @pytest.mark.parametrize("text", DIFFERENCES, ids=lambda text: text.partition("\n")[0])
 def test_every_difference_has_a_proof(text):
-    proofs = [(target, name) for name, target in LINK.findall(text)]
+    proofs = symbols(text)
     assert proofs
-    assert all(target.startswith("../tests/") and name.startswith("test_") for target, name in proofs)
+    assert all(path.startswith("tests/") and name.startswith("test_") for name, path in proofs)
 
 
 def test_the_table_of_differences_links_to_each():

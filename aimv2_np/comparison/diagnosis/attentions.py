@@ -68,7 +68,7 @@ def _seeing(when: Callable[[bool, Context], bool], *, padded: bool = False, caus
             view = view & Padded(padding)
 
         def forward(m: Any, x: Array, *_: Any) -> Array:
-            return type(m).forward(m, x, view)  # type: ignore[no-any-return]
+            return type(m).forward(m, x, view)
 
         return with_forward(attention, forward) if when(context.is_text(path), context) else None
 

@@ -1,9 +1,13 @@
+"""A module with a fault is a copy: what it was made of computes as before."""
+
+import numpy as np
 import pytest
 
-from aimv2_np.comparison.diagnosis.fault import Fault, computing, holding
+from aimv2_np import trace
+from aimv2_np.comparison.diagnosis.fault import Fault, computing, holding, with_fields, with_forward
 from aimv2_np.comparison.diagnosis.search import FAULTS
 from aimv2_np.network.rms_norm import RMSNorm
-from tests.support.models import both_model, pixels
+from tests.support.models import both_model, pixels, vision_model
 
 MODULES = dict(both_model().named_modules())
 
@@ -26,3 +30,23 @@ def test_a_fault_is_planted_in_a_copy():
     zero = computing(lambda m, x: 0 * x)(norm, "rms_norm", None)
     assert not zero(x).any()
     assert (norm(x) == right).all()
+
+
+def test_other_values_in_some_fields():
+    ffn = vision_model().encoder.layers[0].ffn
+    gate = ffn.gate_proj
+    changed = with_fields(ffn, gate_proj=ffn.up_proj, up_proj=gate)
+    assert (changed.gate_proj, changed.up_proj) == (ffn.up_proj, gate)
+    assert ffn.gate_proj is gate
+    assert type(changed) is type(ffn)
+
+
+def test_another_forward_under_the_same_path():
+    model = vision_model()
+    norm = model.encoder.layers[0].rms_norm1
+    model.encoder.layers[0].rms_norm1 = with_forward(norm, lambda m, x: x * m.eps)
+    with trace(model) as activations:
+        model(pixels())
+    before = activations["embeddings"]
+    np.testing.assert_array_equal(activations["encoder.layers.0.rms_norm1"], before * norm.eps)
+    assert not np.array_equal(norm(before), before * norm.eps)

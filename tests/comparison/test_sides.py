@@ -1,0 +1,65 @@
+"""The two sides, whatever they come as: one recording, and arrays of one shape."""
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from aimv2_np.comparison.sides import as_recording, check_kinds, pair
+from aimv2_np.errors import CheckpointError
+from aimv2_np.recording import Recording
+
+X = np.arange(24, dtype=np.float32).reshape(1, 4, 6)  # (B, N, D)
+
+
+def test_a_dict_and_a_file_of_it_are_the_same(tmp_path):
+    arrays = {"inputs/pixel_values": np.zeros((1, 3, 2, 2), np.float32), "activations/a": X, "b": 2 * X}
+    save_file(arrays, tmp_path / "arrays.safetensors")
+    for side in (arrays, tmp_path / "arrays.safetensors", str(tmp_path / "arrays.safetensors")):
+        recording = as_recording(side, "other")
+        assert set(recording.order) == {"a", "b"}
+        np.testing.assert_array_equal(recording.activations["b"], 2 * X)
+        assert set(recording.inputs) == {"pixel_values"}
+    assert as_recording(recording, "other") is recording
+
+
+@pytest.mark.parametrize(("side", "words"), [(3, "other is a int"), ({"a": [1, 2]}, r"other\['a'\] is a list")])
+def test_what_is_no_side(side, words):
+    with pytest.raises(TypeError, match=words):
+        as_recording(side, "other")
+
+
+@pytest.mark.parametrize(
+    ("theirs", "remark"),
+    [
+        (X, ""), (X[0], "theirs is (4, 6)"),
+        (X.swapaxes(1, 2).reshape(1, 6, 2, 2), "theirs is (1, 6, 2, 2), channels first"),
+    ],
+)  # fmt: skip
+def test_shapes_that_only_look_different(theirs, remark):
+    sides = (Recording.from_arrays({"a": array}, {}) for array in (X, theirs))
+    a, b, found = pair(*sides, "a", "a")
+    np.testing.assert_array_equal(a, b)
+    assert found == remark
+
+
+@pytest.mark.parametrize(
+    ("theirs", "remark"),
+    [(X.reshape(1, 4, 2, 3), "heads second"), (X, "heads merged")],
+)
+def test_heads_at_another_place(theirs, remark):
+    ours = X.reshape(1, 4, 2, 3).swapaxes(1, 2)  # (B, H, N, d)
+    a, b, found = pair(*(Recording.from_arrays({"q": array}, {}) for array in (ours, theirs)), "q", "q")
+    np.testing.assert_array_equal(a, b)
+    assert remark in found
+
+
+def test_an_activation_that_is_not_on_both_sides():
+    one, other = Recording.from_arrays({"a": X}, {}), Recording.from_arrays({"b": X}, {})
+    assert pair(one, other, "a", "a") is None
+
+
+def test_arrays_that_hold_no_numbers():
+    recording = Recording.from_arrays({"a": X}, {})
+    recording.activations["a"] = np.array(["x"])
+    with pytest.raises(CheckpointError, match="expected real numbers"):
+        check_kinds(recording, "a")
