@@ -6,12 +6,10 @@ to `storage`, where weights come with it; the settings of pictures and tokenizer
 
 from aimv2_np.config.aimv2 import Aimv2Config, AnyConfig, config_from_dict, config_from_pretrained, kind_of
 from aimv2_np.config.base import Config, read_config
-from aimv2_np.config.fields import ACTIVATIONS
 from aimv2_np.config.towers import Aimv2TextConfig, Aimv2VisionConfig
 from aimv2_np.files.locate import CONFIG_FILE
 
 __all__ = [
-    "ACTIVATIONS",
     "CONFIG_FILE",
     "Aimv2Config",
     "Aimv2TextConfig",

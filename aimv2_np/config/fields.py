@@ -12,12 +12,7 @@ from numbers import Integral, Real
 from typing import Any
 
 from aimv2_np.errors import mismatch
-
-ACTIVATIONS = (
-    "gelu", "gelu_10", "gelu_accurate", "gelu_fast", "gelu_new", "gelu_python", "gelu_python_tanh",
-    "gelu_pytorch_tanh", "hardswish", "laplace", "leaky_relu", "linear", "mish", "quick_gelu", "relu", "relu2",
-    "relu6", "sigmoid", "silu", "swish", "tanh",
-)  # fmt: skip
+from aimv2_np.network.activations import ACTIVATIONS
 
 # Far above every real model, and low enough that products of three such numbers still fit into 64 bits.
 MAX_SIZE = 2**20

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from os import PathLike, fspath
-from typing import Any, ClassVar, Generic, Self, TypeVar
+from typing import Any, ClassVar, Generic, Self, TypeVar, Unpack
 from zlib import crc32
 
 import numpy as np
@@ -14,6 +14,7 @@ from aimv2_np.backends.arrays import check_backend
 from aimv2_np.config import CONFIG_FILE, Aimv2Config, Aimv2TextConfig, Aimv2VisionConfig
 from aimv2_np.config.base import naming_file
 from aimv2_np.files.atomic import atomic_write, make_folder
+from aimv2_np.files.hub import HubOptions
 from aimv2_np.files.json import json_bytes
 from aimv2_np.models.loading import Place, Progress, fill
 from aimv2_np.models.running import running
@@ -92,14 +93,11 @@ class PretrainedModel(Module):
         cls,
         path_or_hub_id: str | PathLike[str],
         *,
-        revision: str | None = None,
-        cache_dir: str | PathLike[str] | None = None,
-        token: str | bool | None = None,
-        local_files_only: bool = False,
         backend: str = "numpy",
         dtype: str = "float32",
         device: int | None = None,
         progress: Progress | None = None,
+        **hub: Unpack[HubOptions],
     ) -> Self:
         """The model in a folder, or of an id on the Hugging Face hub.
 
@@ -108,11 +106,11 @@ class PretrainedModel(Module):
         Args:
             path_or_hub_id: a folder with `config.json` and weights, in any of the layouts of docs/layouts.md, or an id
                 such as `"apple/aimv2-large-patch14-224-lit"`. One tower can be loaded out of a two-tower checkpoint.
-            revision, cache_dir, token, local_files_only: for the hub, as in huggingface_hub.
             backend: where the arrays live, `"numpy"` or `"cupy"`.
             dtype: what the model computes in: `"float32"`, `"float64"`, `"float16"` or, with CuPy, `"bfloat16"`.
             device: with CuPy the number of a GPU; None for the current one.
             progress: called with how many bytes of weights are in place, and of how many.
+            hub: revision, cache_dir, token and local_files_only, as in huggingface_hub.
 
         Raises:
             FileNotFoundError: no such folder, or no configuration or weights in it.
@@ -124,15 +122,9 @@ class PretrainedModel(Module):
                 `RevisionNotFoundError`, ...), ConnectionError where the connection broke; each says what to do.
         """
         check_backend(backend, dtype, device)
-        folder = storage.fetch(
-            path_or_hub_id,
-            revision=revision,
-            cache_dir=cache_dir,
-            token=token,
-            local_files_only=local_files_only,
-        )
+        folder = storage.fetch(path_or_hub_id, **hub)
         model = cls.from_source(storage.open_source(folder), backend, dtype, device, progress)
-        model.origin = (fspath(path_or_hub_id), revision)
+        model.origin = (fspath(path_or_hub_id), hub.get("revision"))
         return model
 
     @classmethod

@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+import sys
 from collections.abc import Iterable, Mapping
 from hashlib import sha256
 from importlib import import_module
@@ -100,11 +101,9 @@ def describe(model: Any) -> dict[str, str]:
 
 def versions(backend: str = "numpy") -> dict[str, str]:
     """What computes here: this package, Python, NumPy with its BLAS, and CuPy if that is the backend."""
-    import aimv2_np
-
     blas = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
     result = {
-        "aimv2_np": aimv2_np.__version__,
+        "aimv2_np": sys.modules["aimv2_np"].__version__,  # the package itself stands above this room
         "python": platform.python_version(),
         "numpy": np.__version__,
         "blas": f"{blas.get('name', 'unknown')} {blas.get('version', '')}".strip(),

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aimv2_np.config.fields import ACTIVATIONS, MAX_SIZE, activation, boolean, integer, number, pair
+from aimv2_np.config.fields import MAX_SIZE, activation, boolean, integer, number, pair
 from aimv2_np.errors import mismatch
+from aimv2_np.network.activations import ACTIVATIONS
 
 
 def check(item, value):

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aimv2_np import textbook
-from aimv2_np.config.fields import ACTIVATIONS
+from aimv2_np.network.activations import ACTIVATIONS
 from aimv2_np.network.linear import Linear
 from aimv2_np.network.swiglu import SwiGLU, gated
 

@@ -46,7 +46,7 @@ struct Relu6 {
     static __device__ __forceinline__ float of(float x) { return fminf(fmaxf(x, 0.0f), 6.0f); }
 };
 
-struct HardSwish {
+struct Hardswish {
     static __device__ __forceinline__ float of(float x) { return x * Relu6::of(x + 3.0f) / 6.0f; }
 };
 

@@ -15,7 +15,7 @@ from weakref import WeakKeyDictionary
 from aimv2_np.backends.arrays import namespace
 from aimv2_np.backends.stacking import stacked
 from aimv2_np.kernels.cuda.attention import attend
-from aimv2_np.kernels.cuda.gated import ACTIVATIONS, gated_pass
+from aimv2_np.kernels.cuda.gated import gated_pass
 from aimv2_np.kernels.cuda.gemm import multiply
 from aimv2_np.kernels.cuda.graphs import GRAPHS, TOKENS
 from aimv2_np.kernels.cuda.launch import computes
@@ -119,8 +119,9 @@ def _own(x: Array) -> Array:
 
 
 def _computed_here(x: Array, layers: list[EncoderLayer]) -> bool:
-    known = all(layer.ffn.hidden_act in ACTIVATIONS and prepare(layer).computed for layer in layers)
-    return known and computes(x, *(layer.rms_norm1.weight for layer in layers))
+    return all(prepare(layer).computed for layer in layers) and computes(
+        x, *(layer.rms_norm1.weight for layer in layers)
+    )
 
 
 def _projections(layer: EncoderLayer) -> list[Linear]:

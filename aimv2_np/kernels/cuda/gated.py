@@ -4,38 +4,17 @@ import numpy as np
 
 from aimv2_np.backends.arrays import namespace
 from aimv2_np.kernels.cuda.launch import computes, element, launch, threads, width
+from aimv2_np.network.activations import ACTIVATIONS as EQUATIONS
 from aimv2_np.network.swiglu import gated
 from aimv2_np.shapes import Array
 
-# hidden_act -> the function of activations.cuh
-ACTIVATIONS = {
-    "gelu": "Gelu",
-    "gelu_10": "Gelu10",
-    "gelu_accurate": "GeluTanh",
-    "gelu_fast": "GeluFast",
-    "gelu_new": "GeluTanh",
-    "gelu_python": "Gelu",
-    "gelu_python_tanh": "GeluTanh",
-    "gelu_pytorch_tanh": "GeluTanh",
-    "hardswish": "HardSwish",
-    "laplace": "Laplace",
-    "leaky_relu": "LeakyRelu",
-    "linear": "Linear",
-    "mish": "Mish",
-    "quick_gelu": "QuickGelu",
-    "relu": "Relu",
-    "relu2": "Relu2",
-    "relu6": "Relu6",
-    "sigmoid": "Sigmoid",
-    "silu": "Silu",
-    "swish": "Silu",
-    "tanh": "Tanh",
-}
+# hidden_act -> the function of activations.cuh: gelu_tanh is GeluTanh there
+ACTIVATIONS = {name: function.__name__.title().replace("_", "") for name, function in EQUATIONS.items()}
 
 
 def gated_pass(gate: Array, up: Array, hidden_act: str) -> Array:
     """WIDTH elements per thread; gate and up may be halves of one array, as they are after their stacked product."""
-    if not computes(gate, up) or hidden_act not in ACTIVATIONS or not gate.size:
+    if not computes(gate, up) or not gate.size:
         return gated.textbook(gate, up, hidden_act)
     xp = namespace(gate)
     size = gate.shape[-1]

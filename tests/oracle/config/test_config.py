@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import aimv2_np.config as ours
-from aimv2_np.config import ACTIVATIONS, config_from_dict
+from aimv2_np.config import config_from_dict
+from aimv2_np.network.activations import ACTIVATIONS
 
 KINDS = ["Aimv2Config", "Aimv2VisionConfig", "Aimv2TextConfig"]
 
