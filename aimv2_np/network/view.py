@@ -103,6 +103,8 @@ class Padded(View):
 class Packed(View):
     """Several sequences follow one another in one row (a batch of one), and each looks at itself.
 
+    See docs/equations.md, (9).
+
     Attributes:
         lengths: how many keys each has; M is their sum.
         queries: how many queries each has, where these are others than the keys; N is their sum.

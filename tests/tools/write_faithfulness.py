@@ -40,7 +40,7 @@ SUBJECTS = {
         "PyTorch's `interpolate`",
         "oracle/network/test_positions.py",
     ),
-    "masks": ("causal masks with padding", "Transformers", "oracle/network/test_masks.py"),
+    "masks": ("causal masks with padding", "Transformers", "oracle/network/test_view.py"),
     "checkpoints": ("saved there, loaded here, and back", "Transformers", "oracle/test_roundtrip.py"),
     "pictures": (
         "pictures of all modes, sizes and settings",

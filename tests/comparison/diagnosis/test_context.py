@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from aimv2_np.comparison.comparison import Comparison
 from aimv2_np.comparison.diagnosis.context import Context
 from aimv2_np.recording import Recording
 from tests.support.models import both_model, pixels, text_model, tokens, vision_model
@@ -16,7 +17,8 @@ def recording(model, **given):
 
 def context(reference, other=None, given=None):
     other = reference if other is None else other
-    return Context(reference, other, {path: path for path in other.order}, [], given)
+    names = {path: path for path in other.order}
+    return Context(reference, other, names, Comparison(()), lambda path, array: (0.0, True), given)
 
 
 @pytest.mark.parametrize(
