@@ -22,8 +22,8 @@ LOGS = ROOT / "docs" / "benchmarks" / "logs"
 # Everything that has tests marked gpu, without collecting what has none.
 FOLDERS = (
     "tests/gpu", "tests/kernels/cuda", "tests/oracle/gpu", "tests/cuda_emulator", "tests/bench/test_gpu.py",
-    "tests/benchmarks/test_gpu.py", "tests/benchmarks/test_gpu_smoke.py", "tests/test_devices.py",
-    "tests/test_stacking.py",
+    "tests/benchmarks/test_gpu.py", "tests/benchmarks/test_gpu_smoke.py", "tests/backends/test_devices.py",
+    "tests/backends/test_stacking.py",
 )  # fmt: skip
 QUICK = (  # options of compare_gpu, and seconds
     (["--cases", "large-224, batch 64", "large-224, batch 1"], 310),

@@ -32,7 +32,7 @@ PARTLY_TILES = attention("tiles", "float16", 63, 129, 72)
 PRODUCTS = attention("products", "float32", 63, 129)
 LONG_ROWS = attention("products", "float32", 1, 200)
 PACKED = test_encoder.test_a_pack_is_its_sequences_one_by_one, {"dtype": "float16"}
-BLOCKS = test_encoder.test_blocks_are_the_textbook, {"dtype": "float16", "changes": {}, "stack": True}
+BIASES = test_encoder.test_blocks_are_the_textbook, {"dtype": "float16", "changes": test_encoder.BIASES, "stack": True}
 SEVERAL = test_attention.test_several_pictures_and_masks_that_forbid_all, {"dtype": "float16", "way": "tensor cores"}
 
 
@@ -164,7 +164,7 @@ NUMBERS = [
     Fault("softmax.cu", "!mask[j]", "mask[j]", *PRODUCTS),
     Fault("rms_norm.cu", "sum_of_block(sum) / size + eps", "sum_of_block(sum) / size - eps",
           test_rms_norm.test_small_numbers, {"dtype": "float32", "scale": 3e-3}),
-    Fault("rms_norm.cu", "        store<WIDTH>(x + i, v);\n", "", *BLOCKS),
+    Fault("rms_norm.cu", "        store<WIDTH>(x + i, v);\n", "", *BIASES),
     Fault("gated.cu", "ACTIVATION::of(to_float(g.at[j])) * to_float(u.at[j])",
           "ACTIVATION::of(to_float(u.at[j])) * to_float(g.at[j])", *HALVES, quick=True),
     Fault("activations.cuh", "x / (1.0f + expf(-x))", "x / (1.0f + expf(x))", *HALVES),

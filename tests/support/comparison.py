@@ -17,6 +17,10 @@ NDArray = np.ndarray[Any, np.dtype[Any]]
 INNER = ("q", "k", "v")
 INNER_TEXTBOOK = ("q", "k", "v", "scores", "probs")
 
+# Models and their networks, which share their paths: of these the fields of what they return are recorded.
+VISION_TOWERS, TEXT_TOWERS = ("Aimv2VisionModel", "VisionTower"), ("Aimv2TextModel", "TextTower")
+BOTH_TOWERS = ("Aimv2Model", "Aimv2")
+
 
 def our_activations(model: Module, inputs: dict[str, NDArray], *, inner: bool) -> dict[str, NDArray]:
     """What trace() records: with `inner`, every operation as written; without, the fast bodies."""
@@ -32,11 +36,11 @@ def expected_paths(model: Module, *, inner: bool) -> set[str]:
         kind = type(module).__name__
         if kind in ("Attention", "AttentionPoolingHead"):
             paths |= {f"{path}.{name}" for name in (INNER_TEXTBOOK if inner else INNER)}
-        if kind in ("Aimv2VisionModel", "Aimv2TextModel"):
-            pooled = kind == "Aimv2TextModel" or module.head is not None
+        if kind in VISION_TOWERS + TEXT_TOWERS:
+            pooled = kind in TEXT_TOWERS or module.head is not None
             names = ("last_hidden_state", "pooler_output") if pooled else ("last_hidden_state",)
             paths |= {f"{path}.{name}".lstrip(".") for name in names}
-        elif kind == "Aimv2Model":
+        elif kind in BOTH_TOWERS:
             paths |= {"logits_per_image", "logits_per_text", "text_embeds", "image_embeds"}
         else:
             paths.add(path)

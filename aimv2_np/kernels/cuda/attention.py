@@ -56,24 +56,32 @@ class Problem(NamedTuple):
 
 def attend(q: Array, k: Array, v: Array, scale: float, view: View = EVERYONE) -> Float[Array, "B H N d"]:
     """softmax(scale · q kᵀ) v, with memory for tokens one after the other: merging the heads copies nothing."""
+    if isinstance(view, Packed):
+        return _attend_packed(q, k, v, scale, view)
     if not computes(q, k, v) or not q.size or not k.size:
         return attention.textbook(q, k, v, scale, view)
-    xp, size = namespace(q), q.shape[3]
-    if not isinstance(view, Packed):
-        mask = view.allowed(xp, q.shape[2], k.shape[2])
-        if mask is not None and mask.strides[3] != 1:
-            mask = xp.ascontiguousarray(mask)
-        q, k, v = (_inner(x) for x in (q, k, v))
-        return _compute(Problem(_empty(q), q, k, v, scale, mask))
-    if view.queries is None and size <= TILE_HEAD:
+    mask = view.allowed(namespace(q), q.shape[2], k.shape[2])
+    if mask is not None and mask.strides[3] != 1:
+        mask = namespace(q).ascontiguousarray(mask)
+    q, k, v = (_inner(x) for x in (q, k, v))
+    return _compute(Problem(_empty(q), q, k, v, scale, mask))
+
+
+def _attend_packed(q: Array, k: Array, v: Array, scale: float, view: Packed) -> Float[Array, "1 H N d"]:
+    """All sequences at once where a kernel takes them, else one by one: memory for the longest, not for their sum."""
+    xp, size, computed = namespace(q), q.shape[3], computes(q, k, v) and q.size and k.size
+    if computed and view.queries is None and size <= TILE_HEAD:
         q, k, v = (_inner(x) for x in (q, k, v))
         return _compute(Problem(_empty(q), q, k, v, scale, None, _starts(xp, view.lengths), max(view.lengths)))
-    if view == view.pooled() and size <= ONE_QUERY_HEAD:
+    if computed and view == view.pooled() and size <= ONE_QUERY_HEAD:
         q, k, v = (_inner(x) for x in (q.transpose(2, 1, 0, 3), k, v))  # (1, H, S, d) -> (S, H, 1, d)
         out = _empty(q)
         _one_query(out, q, k, v, scale, _starts(xp, view.lengths))
         return out.transpose(2, 1, 0, 3)
-    return attention.textbook(q, k, v, scale, view)
+    out = _empty(q)
+    for queries, keys in view.slices():
+        out[:, :, queries] = attend(q[:, :, queries], k[:, :, keys], v[:, :, keys], scale)
+    return out
 
 
 def _compute(p: Problem) -> Array:

@@ -174,6 +174,23 @@ def test_large_heads_go_by_products(cupy):
     assert_within(y[:, :, 1:], expected, limit("float16", *own, 0.1))
 
 
+@pytest.mark.parametrize(("dtype", "d"), [("float64", 8), ("float16", 200), ("float32", 300)])
+@pytest.mark.parametrize("queries", [None, (1, 1, 1), (2, 1, 3)])
+def test_a_pack_for_which_there_is_no_kernel(cupy, monkeypatch, dtype, d, queries):
+    """Its sequences one by one, so that memory is for the longest of them: nobody makes a mask of the whole row."""
+    monkeypatch.setattr(Packed, "allowed", lambda *_: pytest.fail("a mask of the whole pack"))
+    lengths = (5, 1, 7)
+    view, kind = Packed(lengths, queries), DTYPES.get(dtype, np.float64)
+    shapes = [(1, 2, n, d) for n in (sum(queries or lengths), sum(lengths), sum(lengths))]
+    inputs = [x.astype(kind) for x in normal(0, "float32", *shapes)]
+    y = attention(*map(cupy.asarray, inputs), d**-0.5, view)
+    assert (y.shape, y.dtype) == (shapes[0], kind)
+    for some, own in view.slices():
+        parts = [inputs[0][:, :, some], inputs[1][:, :, own], inputs[2][:, :, own]]
+        within = 1e-14 if dtype == "float64" else limit(dtype, *parts, d**-0.5)
+        assert_within(y[:, :, some], attention.textbook(*map(exact, parts), d**-0.5), within)
+
+
 def test_scores_at_once_are_bounded(cupy, monkeypatch):
     sizes = []
     softmax = module._softmax

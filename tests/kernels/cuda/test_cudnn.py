@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 import aimv2_np
+from aimv2_np import CudnnWarning
 from aimv2_np.backends import devices
-from aimv2_np.errors import CudnnWarning
 from aimv2_np.kernels.cuda import cudnn as ours
 from aimv2_np.network.attention import attention
 from aimv2_np.network.view import EVERYONE, Mask, Packed
