@@ -33,8 +33,9 @@ class Operation(Generic[P, R]):
     Attributes:
         bodies: array type -> faster body.
         skipped: array type -> dtypes for which its faster body is no use, and the textbook runs.
-        composite: whether the textbook calls modules. It then runs as written while somebody traces or watches, so that
-            each of them is seen.
+        composite: whether the textbook calls modules. It then runs as written while somebody traces, so that each of
+            them is seen.
+        hiding: array types whose faster body calls no other operations. While somebody watches, the textbook runs.
     """
 
     def __init__(self, body: Callable[P, R], *, composite: bool = False) -> None:
@@ -42,21 +43,30 @@ class Operation(Generic[P, R]):
         self.textbook = body
         self.bodies: dict[type, Callable[P, R]] = {}
         self.skipped: dict[type, tuple[str, ...]] = {}
+        self.hiding: set[type] = set()
         self.composite = composite
 
-    def register(self, array_type: type, *, skip: tuple[str, ...] = ()) -> Callable[[Callable[P, R]], Callable[P, R]]:
-        """Use the decorated function whenever the first argument is exactly of `array_type`, dtypes `skip` excepted."""
+    def register(
+        self, array_type: type, *, skip: tuple[str, ...] = (), hides: bool = False
+    ) -> Callable[[Callable[P, R]], Callable[P, R]]:
+        """Use the decorated function whenever the first argument is exactly of `array_type`, dtypes `skip` excepted.
+
+        `hides`: of a composite's body that calls no other operations.
+        """
 
         def add(body: Callable[P, R]) -> Callable[P, R]:
             self.bodies[array_type], self.skipped[array_type] = body, skip
+            if hides:
+                self.hiding.add(array_type)
             return body
 
         return add
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
-        mode = _COMPOSITES_AS_WRITTEN if _watcher is not None and not _mode.get() else _mode.get()
-        as_written = mode == _ALL_AS_WRITTEN or (mode == _COMPOSITES_AS_WRITTEN and self.composite)
-        body: Callable[..., Any] = self.textbook if as_written or not args else self._fastest(args[0])
+        mode = _mode.get()
+        body: Callable[..., Any] = self.textbook
+        if args and mode != _ALL_AS_WRITTEN and not (mode == _COMPOSITES_AS_WRITTEN and self.composite):
+            body = self._fastest(args[0])
         if _watcher is not None:
             return _watcher(self, body, args, kwargs)  # type: ignore[no-any-return]
         return body(*args, **kwargs)  # type: ignore[no-any-return]
@@ -70,7 +80,9 @@ class Operation(Generic[P, R]):
                 provider(kind)
             _provided.add(kind)
         skipped = self.skipped.get(kind)
-        return self.textbook if skipped and first.dtype.name in skipped else self.bodies.get(kind, self.textbook)
+        if (skipped and first.dtype.name in skipped) or (_watcher is not None and kind in self.hiding):
+            return self.textbook
+        return self.bodies.get(kind, self.textbook)
 
     def __repr__(self) -> str:
         fast = ", ".join(sorted(f"{t.__module__}.{t.__qualname__}" for t in self.bodies)) or "none"

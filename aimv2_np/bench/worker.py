@@ -152,13 +152,13 @@ def multiply() -> float:
     return sum(map(_product, _multipliers))
 
 
+def memory() -> dict[str, int | None]:
+    """What this process takes now."""
+    return asdict(read_memory())
+
+
 FUNCTIONS: dict[str, Callable[..., Any]] = {
-    "measure": measure,
-    "hold": hold,
-    "memory": lambda: asdict(read_memory()),  # what this process takes now
-    "prepare_products": prepare_products,
-    "multiply": multiply,
-    "describe_blas": describe_blas,
+    function.__name__: function for function in (measure, hold, memory, prepare_products, multiply, describe_blas)
 }
 
 

@@ -125,7 +125,7 @@ def verify_against_transformers(
 def paths_of(network: Any) -> list[str]:
     """Globs for what both Transformers' modules and ours compute, by path."""
     outputs = ("last_hidden_state", "pooler_output", "logits_per_*", "*_embeds")
-    towers = [path for path, module in network.named_modules() if hasattr(module, "config")]
-    named = [f"{path}.{name}".lstrip(".") for path in towers for name in outputs]
+    towers = ("", "vision_model.", "text_model.")
+    named = [path + name for path in towers for name in outputs]
     tables = [f"{path}.position_embedding" for path, _ in network.named_modules() if path.endswith("embeddings")]
     return [*(path for path, _ in network.named_modules() if path), *named, *tables]

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from aimv2_np.config import Aimv2Config
@@ -35,12 +36,12 @@ class Aimv2Model(PretrainedModel):
     def _skeleton(cls, config: Aimv2Config) -> Aimv2:
         return skeleton.aimv2(config)
 
-    @property
+    @cached_property
     def vision_model(self) -> Aimv2VisionModel:
         """The vision tower as a model of its own; arrays are shared."""
         return Aimv2VisionModel.around(self.config.vision_config, self.network.vision_model)
 
-    @property
+    @cached_property
     def text_model(self) -> Aimv2TextModel:
         """The text tower as a model of its own; arrays are shared."""
         return Aimv2TextModel.around(self.config.text_config, self.network.text_model)

@@ -1,6 +1,6 @@
 """What the three models share: a network behind a door. New ones, ones from a checkpoint, and writing a checkpoint."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from os import PathLike, fspath
@@ -78,6 +78,12 @@ class PretrainedModel(Module):
     def skeleton(cls, config: Any) -> Self:
         """The model that `config` describes, with a Parameter in the place of every array."""
         return cls.around(config, cls._skeleton(config))
+
+    def map(self, function: Callable[[str, Array], Array], prefix: str = "") -> Self:
+        """This model with other arrays: `function(path, array)` in the place of each."""
+        model = self.around(self.config, self.network.map(function, prefix))
+        model.origin = self.origin
+        return model
 
     @classmethod
     def _skeleton(cls, config: Any) -> Module:

@@ -70,8 +70,12 @@ class Module:
                 yield name, value
 
     def named_modules(self, prefix: str = "") -> Iterator[tuple[str, "Module"]]:
-        """(dotted path, module) of this module (path `prefix`) and all below it, in order of definition."""
-        yield prefix, self
+        """(dotted path, module) of this module (path `prefix`) and all below it, in order of definition.
+
+        A model is not in the list: its network has its path.
+        """
+        if not self.transparent:
+            yield prefix, self
         for name, node in self._nodes():
             if isinstance(node, Module):
                 yield from node.named_modules(join(prefix, name))
@@ -88,7 +92,7 @@ class Module:
         """A tree of the same modules and settings whose arrays are `function(path, array)`."""
         clone = copy.copy(self)
         for f in fields(self):
-            value, path = getattr(self, f.name), join(prefix, "" if f.name == self.transparent else f.name)
+            value, path = getattr(self, f.name), join(prefix, f.name)
             if isinstance(value, Module):
                 setattr(clone, f.name, value.map(function, path))
             elif isinstance(value, list):

@@ -1,3 +1,5 @@
+from unittest.mock import patch
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -6,6 +8,8 @@ from aimv2_np import Aimv2Model, Aimv2TextModel, Aimv2VisionModel, textbook
 from aimv2_np.bench.flops import Product, picture_products, products, text_products, total_flops
 from aimv2_np.bench.models import ARCHITECTURES
 from aimv2_np.config import Aimv2TextConfig
+from aimv2_np.kernels.ends import vectors_of_ends
+from aimv2_np.network.text import text_vectors
 from tests.support.counting import count
 from tests.support.models import both_config, pixels, text_config, tokens, vision_config
 
@@ -31,7 +35,7 @@ def test_texts_are_counted_as_they_are_multiplied(batch, length, layers):
 def test_projections_of_two_towers_count_too():
     config = both_config()
     model = Aimv2Model(config)
-    with textbook():
+    with textbook(), patch.object(text_vectors, "textbook", vectors_of_ends):  # which is what the faster bodies do
         pictures = count(model, pixels(2), call="get_image_features")
         texts = count(model, tokens(3, 5), call="get_text_features")
     given = {"kind": "pictures", "height": 12, "width": 12}

@@ -7,6 +7,7 @@ CASE = {
     "input": {"kind": "pictures", "height": 224, "width": 224}, "batch": 8, "seconds": {"median": 0.0123},
     "per_second": 650.4, "tflops": 12.34, "gemm_fraction": 0.5, "copy_gb_per_second": 1234.0,
     "memory": {"weights": 10**9, "peak": 2 * 10**9},
+    "graphs": {"recorded": 1, "replayed": 40, "failed": 0, "reasons": []},
 }  # fmt: skip
 COLD = {"stages": {"load": 0.5, "run": 0.25}, "seconds": {"median": 1.5}}
 RESULT = {

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from aimv2_np.comparison.sides import as_recording, check_kinds, pair
+from aimv2_np.comparison.sides import as_recording, pair
 from aimv2_np.errors import CheckpointError
 from aimv2_np.recording import Recording
 
@@ -62,4 +62,4 @@ def test_arrays_that_hold_no_numbers():
     recording = Recording.from_arrays({"a": X}, {})
     recording.activations["a"] = np.array(["x"])
     with pytest.raises(CheckpointError, match="expected real numbers"):
-        check_kinds(recording, "a")
+        pair(recording, recording, "a", "a")

@@ -41,5 +41,5 @@ BODIES: dict[Operation[..., Any], Callable[..., Any]] = {
 def register(array_type: type) -> None:
     """Use these bodies for arrays of `array_type`, `cupy.ndarray`."""
     for operation, body in BODIES.items():
-        operation.register(array_type)(body)
+        operation.register(array_type, hides=operation.composite)(body)
     devices.reserves.add(GRAPHS.clear)

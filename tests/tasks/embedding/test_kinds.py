@@ -40,7 +40,7 @@ def test_what_is_made_unasked_is_there(model, kind):
     ("model", "kind", "message"),
     [
         (vision_model(), "projected", "two-tower"), (vision_model(use_head=False), "pooled", "use_head"),
-        (vision_model(use_head=False), "cls", "mean and tokens"), (both_model(), "median", "expected one of"),
+        (vision_model(use_head=False), "cls", "mean, tokens"), (both_model(), "median", "expected one of"),
         (text_model(), "mean", "vision"),
     ],
 )  # fmt: skip

@@ -67,5 +67,6 @@ def test_a_file_of_which_a_part_is_missing(tmp_path):
 
 
 def test_a_file_too_large_to_be_a_picture(tmp_path):
+    (tmp_path / "a.tar").write_bytes(b"")
     with pytest.raises(ValueError, match="expected at most"):
         read_any(Member(str(tmp_path / "a.tar"), "a.png", 0, 2**40, compressed=False))
