@@ -17,7 +17,7 @@ INSTANCES = {
     "attention_tensor_cores": [*product(HALVES, (64, 128), (64, 128))],
     "attention_tiles": [(t, dim, width) for t, width in EACH for dim in (32, 64, 128)],
     "gated": [(t, width, name) for t, width in EACH for name in sorted(set(ACTIVATIONS.values()))],
-    "patches": [*product((*TYPES, "unsigned char"), TYPES)],
+    "patches": [(t,) for t in TYPES],
     "rms_norm": [(t, width, add) for t, width in EACH for add in ("true", "false")],
     "softmax": [(t,) for t in TYPES],
 }

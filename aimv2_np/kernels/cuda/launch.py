@@ -15,7 +15,7 @@ from aimv2_np.shapes import Array
 
 FOLDER = Path(__file__).parent
 OPTIONS = ("--std=c++17",)
-ELEMENTS = {"float32": "float", "float16": "__half", "bfloat16": "__nv_bfloat16", "uint8": "unsigned char"}
+ELEMENTS = {"float32": "float", "float16": "__half", "bfloat16": "__nv_bfloat16"}
 VECTOR_BYTES = 16  # the widest read or write of one thread
 
 
