@@ -18,7 +18,7 @@ COMMON = {
     "num_attention_heads": st.integers(1, 8),
     "intermediate_size": st.integers(1, 5000),
     "num_hidden_layers": st.integers(1, 40),
-    "hidden_act": st.sampled_from(ACTIVATIONS),
+    "hidden_act": st.sampled_from(sorted(ACTIVATIONS)),
     "attention_dropout": st.floats(0, 1),
     "rms_norm_eps": st.floats(1e-30, 1),
     "qkv_bias": st.booleans(),
