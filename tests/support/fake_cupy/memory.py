@@ -180,7 +180,10 @@ def block_of(array: np.ndarray) -> Block | None:
 
 def block_at(address: int) -> Block:
     """The allocation that holds an address."""
-    for start, block in list(live.items()):
-        if start + block.start <= address < start + block.start + max(1, block.size_in_use):
+    for reference in live.valuerefs():  # a copy: other threads allocate meanwhile
+        if (block := reference()) is None:
+            continue
+        start = block.ctypes.data + block.start
+        if start <= address < start + max(1, block.size_in_use):
             return block
     raise ValueError(f"{address:#x} is in no array of the device")
