@@ -39,7 +39,7 @@ def once_a_kind() -> Iterator[None]:
             before(message, category, filename, lineno, *others)
         elif kind not in told:
             told.add(kind)
-            before(f"{name}: {message}", category, filename, lineno, *others)  # type: ignore[arg-type]
+            before(f"{name}: {message}", category, filename, lineno, *others)
 
     with warnings.catch_warnings():
         before, warnings.showwarning = warnings.showwarning, show  # type: ignore[assignment]
@@ -51,8 +51,8 @@ def _listen_to_libtiff() -> None:
     """Where Pillow's libtiff lets itself be found; elsewhere its lines go to descriptor 2 as before."""
     from PIL import Image
 
-    with suppress(OSError, AttributeError, TypeError):
-        library = ctypes.CDLL(Image.core.__file__)
+    with suppress(OSError, AttributeError, TypeError, KeyError):
+        library = ctypes.CDLL(vars(Image)["core"].__file__)
         write = ctypes.CDLL(None).vsnprintf
         write.argtypes = ctypes.c_char_p, ctypes.c_size_t, ctypes.c_char_p, ctypes.c_void_p
         for name in ("TIFFSetErrorHandler", "TIFFSetWarningHandler"):
@@ -71,7 +71,7 @@ def _handler(write: Any, before: list[int | None]) -> Any:
             write(line, _LINE, form, values)
             # Not `warn`: an exception cannot leave a function that C has called.
             text = f"libtiff says: {line.value.decode(errors='replace')}"
-            warnings.showwarning(text, RuntimeWarning, f"libtiff: {form!r}", 0)  # type: ignore[arg-type]
+            warnings.showwarning(text, RuntimeWarning, f"libtiff: {form!r}", 0)
         elif before and before[0]:
             _HANDLER(before[0])(module, form, values)
 
