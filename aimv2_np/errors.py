@@ -1,5 +1,15 @@
 """The one exception and the three warnings of our own, and how messages quote what a file holds."""
 
+import errno
+from typing import Final
+
+# What is wrong with a path itself. Any other error of the system (no descriptors, no memory, a disk that does not
+# answer) says nothing about a file: the same file may be sound a minute later.
+_OF_A_PATH: Final = {
+    errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENAMETOOLONG,
+    errno.EINVAL, errno.EILSEQ, errno.ENXIO, errno.ENODEV, errno.EOVERFLOW,
+}  # fmt: skip
+
 
 class CheckpointError(ValueError):
     """A file exists but does not fit: corrupt, of another layout, or with tensors the configuration does not expect."""
@@ -15,6 +25,13 @@ class NoGraphWarning(UserWarning):
 
 class CudnnWarning(UserWarning):
     """cuDNN's attention was asked for, and our own kernel computed it."""
+
+
+def is_of_the_system(error: BaseException) -> bool:
+    """Whether an error is the machine's at this moment, and not of the file that was being read."""
+    if isinstance(error, OSError):
+        return error.errno is not None and error.errno not in _OF_A_PATH
+    return isinstance(error, MemoryError)
 
 
 def quoted(value: object, limit: int = 60) -> str:

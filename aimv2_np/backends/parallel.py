@@ -5,6 +5,9 @@ makes results repeatable, since BLAS rounds differently with another number of t
 
 How many slices is BLAS's own setting: what `threadpoolctl.threadpool_limits` or OPENBLAS_NUM_THREADS allow it. Where
 BLAS cannot be controlled (Apple's Accelerate), there is one slice, and BLAS does as it pleases.
+
+A process that is forked while others compute has none of their threads: locks that they held are made anew there, and
+BLAS gets back the threads that they had taken from it.
 """
 
 import os
@@ -13,7 +16,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar, copy_context
 from functools import cache, partial
 from pathlib import Path
-from threading import BrokenBarrierError, Lock, Thread
+from threading import BrokenBarrierError, Lock, Thread, get_ident
 from typing import Any
 
 import numpy as np
@@ -43,12 +46,18 @@ def _set(lib: Any, count: int) -> None:
     release(force=True)
 
 
+def when_forked(function: Callable[[], object]) -> None:
+    """Call `function` in every process that is forked from this one, before anything else runs there."""
+    if hasattr(os, "register_at_fork"):  # not on Windows, which does not fork
+        os.register_at_fork(after_in_child=function)
+
+
 class _OneThread:
     """The process's setting, shared by the calls that are running: the first lowers it, the last sets it back."""
 
     def __init__(self) -> None:
         self.lock = Lock()
-        self.calls = 0
+        self.calls: list[int] = []  # the threads that they run on
         self.before: list[tuple[Any, int]] = []
 
     def allowed(self) -> list[int]:
@@ -62,20 +71,31 @@ class _OneThread:
                 self.before = self._now()
                 for lib, _ in self.before:
                     _set(lib, 1)
-            self.calls += 1
+            self.calls.append(get_ident())
 
     def leave(self) -> None:
         with self.lock:
-            self.calls -= 1
-            if not self.calls:
-                for lib, count in self.before:
-                    _set(lib, count)
+            self.calls.remove(get_ident())
+            self._restore()
+
+    def forked(self) -> None:
+        """Only the thread that forked lives on in the child."""
+        self.lock = Lock()
+        if self.calls:
+            self.calls = [thread for thread in self.calls if thread == get_ident()]
+            self._restore()
+
+    def _restore(self) -> None:
+        if not self.calls:
+            for lib, count in self.before:
+                _set(lib, count)
 
     def _now(self) -> list[tuple[Any, int]]:
         return [(lib, lib.num_threads) for lib in blas_libraries() if not _of_each_thread(lib)]
 
 
 _process = _OneThread()
+when_forked(_process.forked)
 _in_job: ContextVar[bool] = ContextVar("in_job", default=False)
 
 

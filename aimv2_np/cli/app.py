@@ -40,7 +40,9 @@ class App(click.Group):
             sys.stdout.flush()
         except (click.exceptions.Exit, click.ClickException, click.Abort):
             raise
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as interrupt:
+            if kept := getattr(interrupt, "__notes__", None):
+                click.echo(one_line("; ".join(["interrupted", *kept])), err=True)
             ctx.exit(INTERRUPTED)
         except BrokenPipeError:
             _discard_output()
@@ -69,6 +71,22 @@ def _discard_output() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
+def _open_standard_streams() -> None:
+    """What was closed (`>&-`) leads nowhere: else the next file that is opened would get its descriptor.
+
+    Standard input stays None, so that whoever wants to read it can say that it is closed.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            with contextlib.suppress(OSError):
+                os.fstat(number)  # taken by another file since
+                continue
+            os.open(os.devnull, os.O_RDWR)  # the lowest that is free, which is this one
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115, PTH123 (open until the process ends)
+
+
 @click.group(cls=App, context_settings={"help_option_names": ["-h", "--help"]})
 @debug_option
 @click.version_option(aimv2_np.__version__, prog_name="aimv2-np", message="%(prog)s %(version)s")
@@ -94,6 +112,7 @@ for command in COMMANDS:
 
 def main() -> None:
     """The console script."""
+    _open_standard_streams()
     # A terminal or a pipe that cannot take a character gets a question mark, not a traceback.
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):

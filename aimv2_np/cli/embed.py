@@ -74,17 +74,21 @@ def embed_command(
         output.print_json({
             "output": str(done.output), "features": done.kind, "size": done.size, "count": done.count,
             "broken": [{"name": name, "reason": reason} for name, reason in done.broken],
-            "duplicates": done.duplicates, "continued": done.continued, "seconds": round(seconds, 3),
+            "duplicates": done.duplicates, "continued": done.continued,
+            "passed_over": dict(done.passed_over), "seconds": round(seconds, 3),
         })  # fmt: skip
     else:
         _print(done, seconds)
 
 
 def _print(done: "Embedding", seconds: float) -> None:
+    from aimv2_np.tasks.embedding.sources import passed_over
+
     new = done.count + len(done.broken) - done.continued
     rate = f"{output.plural(new, 'picture')} in {seconds:.1f} s, {new / seconds:.1f}/s" if new else "complete already"
     facts = [f"{done.kind} features of {output.plural(done.count, 'picture')}, {done.size} numbers each", rate]
     facts += [f"{done.continued:,} done before"] if done.continued and new else []
     facts += [f"{len(done.broken):,} broken"] if done.broken else []
     facts += [f"{output.plural(done.duplicates, 'duplicate')} left out"] if done.duplicates else []
+    facts += [output.printable(passed_over(done.passed_over))] if done.passed_over else []
     click.echo(f"{output.printable(str(done.output))}: {'; '.join(facts)}")

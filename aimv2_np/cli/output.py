@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
 from threading import Timer
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 PATIENCE = 0.5  # seconds of work before a progress bar appears
+LINES_EVERY = 30.0  # seconds between lines of progress where there is no terminal
 
 
 def console(*, stderr: bool = False) -> "Console":
@@ -86,11 +88,17 @@ def place_of(model: Any) -> str:
 
 
 def one_line(message: object) -> str:
-    """What an error says, on one line; its class too where the message alone would be a riddle."""
+    """What an error says, on one line, with its notes; its class too where the message alone would be a riddle."""
+    return "; ".join([_said(message), *(printable(note) for note in getattr(message, "__notes__", ()))])
+
+
+def _said(message: object) -> str:
     text = printable(" ".join(str(message).split()))
     if isinstance(message, OSError) and message.strerror:
         place = f"{message.filename}: " if message.filename else ""
         return printable(f"{place}{message.strerror[:1].lower()}{message.strerror[1:]}")
+    if isinstance(message, MemoryError) and not text:
+        return "out of memory"
     expected = (ValueError, TypeError, OSError, ImportError, RuntimeError, MemoryError, Warning, str)
     if isinstance(message, expected) and text:
         return text
@@ -134,8 +142,12 @@ def waiting(what: str, *, loads: str | PathLike[str] | None = None) -> Iterator[
 
 
 @contextmanager
-def progress(what: str, *, loads: str | PathLike[str] | None = None) -> Iterator[Callable[[int, int], None]]:
+def progress(
+    what: str, *, loads: str | PathLike[str] | None = None, clock: Callable[[], float] = monotonic
+) -> Iterator[Callable[[int, int], None]]:
     """A function to call with how much is done, and of how much; a bar on a terminal when it takes long.
+
+    Elsewhere a line on stderr every 30 seconds.
 
     The first call says how much was done before, which takes no part in the rate. Another total begins another part.
 
@@ -143,10 +155,11 @@ def progress(what: str, *, loads: str | PathLike[str] | None = None) -> Iterator
         what: what is being done, in front of the bar.
         loads: the folder or hub id that a model is loaded from; what is counted are then bytes. The bar of a folder
             waits for no call, that of a hub id does: the hub shows its own in the same place.
+        clock: seconds.
     """
     screen = console(stderr=True)
     if not screen.is_terminal:
-        yield lambda done, total: None
+        yield _lines(what, bytes_of if loads is not None else "{:,}".format, clock)
         return
     from rich import progress as bars
 
@@ -169,6 +182,22 @@ def progress(what: str, *, loads: str | PathLike[str] | None = None) -> Iterator
             begin()
 
         yield advance
+
+
+def _lines(what: str, form: Callable[[int], str], clock: Callable[[], float]) -> Callable[[int, int], None]:
+    """A function that writes how much is done, when 30 seconds have gone by since the line before."""
+    began = told = clock()
+    first: int | None = None
+
+    def advance(done: int, total: int) -> None:
+        nonlocal first, told
+        first, now = done if first is None else first, clock()
+        if now - told >= LINES_EVERY:
+            told = now
+            rate = form(round((done - first) / (now - began) * 60))
+            click.echo(f"{printable(what)}: {form(done)} of {form(total)}, {rate} a minute", err=True)
+
+    return advance
 
 
 @contextmanager

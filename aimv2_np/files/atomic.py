@@ -9,6 +9,17 @@ from typing import BinaryIO
 
 
 @contextmanager
+def naming(path: str | os.PathLike[str]) -> Iterator[None]:
+    """An error of the system without a name (no space, too large a file, a disk that fails) gets that of `path`."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is not None and error.filename is None:
+            error.filename = os.fspath(path)
+        raise
+
+
+@contextmanager
 def atomic_write(path: str | os.PathLike[str], overwrite: bool = False) -> Iterator[BinaryIO]:
     """A binary file to write to that becomes `path` when the block ends well, and leaves no trace when it does not.
 
@@ -19,7 +30,7 @@ def atomic_write(path: str | os.PathLike[str], overwrite: bool = False) -> Itera
     # Not tempfile: its files are private to the user (0600), and so would be the one it is renamed to.
     temporary = path.with_name(f".{path.name[:100]}.{secrets.token_hex(6)}.tmp")
     try:
-        with temporary.open("xb") as file:
+        with naming(path), temporary.open("xb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())

@@ -12,12 +12,14 @@ import io
 import os
 import warnings
 from collections.abc import Callable
+from errno import ENOTDIR
 from pathlib import Path
+from stat import S_ISDIR, S_ISREG
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from aimv2_np.errors import plain
+from aimv2_np.errors import is_of_the_system, plain
 from aimv2_np.shapes import NDArray
 
 if TYPE_CHECKING:
@@ -63,6 +65,8 @@ def load_pixels(
         FileNotFoundError: the path names nothing.
         ValueError: not a picture, a damaged or oversized one, or an array that cannot be one.
         TypeError: something that is none of these.
+        OSError, MemoryError: what is wrong with the machine and not with the picture: too many open files, no memory,
+            a disk that does not answer.
     """
     from PIL import Image
 
@@ -96,17 +100,20 @@ def _open(path: str | os.PathLike[str] | bytes | bytearray | memoryview) -> "Ima
     if isinstance(path, str) and path.startswith(("http://", "https://")):
         raise ValueError("the path is a web address; expected one of a file: download the picture first")
     try:
-        file = Path(path)
-        if file.is_dir():
+        try:
+            status = Path(path).stat()  # not `exists`, which takes some errors of the system for "no such file"
+        except ValueError as error:  # a name with a null byte
+            raise FileNotFoundError("there is no such file; check the path") from error
+        if S_ISDIR(status.st_mode):
             raise ValueError("the path is a folder; expected one of a picture: name the files in it one by one")
-        if not file.exists():
-            raise FileNotFoundError("there is no such file; check the path")
-        if not file.is_file():  # opening a pipe would wait for its other end
+        if not S_ISREG(status.st_mode):  # opening a pipe would wait for its other end
             raise ValueError("the path is neither a file nor a folder; expected a picture: copy it to a file")
-        return _open_file(file, file.stat().st_size)
+        return _open_file(Path(path), status.st_size)
     except OSError as error:
-        if isinstance(error, FileNotFoundError):
+        if is_of_the_system(error):
             raise
+        if isinstance(error, FileNotFoundError) or error.errno == ENOTDIR:
+            raise FileNotFoundError("there is no such file; check the path") from error
         raise ValueError(f"the file cannot be read: {error.strerror or error}") from error
 
 
@@ -124,6 +131,7 @@ def _open_file(file: Path | io.BytesIO, size: int) -> "Image":
             "open it in a viewer and save it as PNG or JPEG"
         ) from error
     except Exception as error:  # decoders of hostile headers raise anything: SyntaxError, struct.error, KeyError, ...
+        _pass_on(error)
         raise ValueError(
             f"the picture's header cannot be read ({plain(error)}); expected a sound picture file"
         ) from error
@@ -144,6 +152,14 @@ def _open_file(file: Path | io.BytesIO, size: int) -> "Image":
     return image
 
 
+def _pass_on(error: Exception) -> None:
+    """Raise an error of the system as it is; Pillow's codecs say in words that they got no memory."""
+    if is_of_the_system(error):
+        raise error
+    if isinstance(error, OSError) and str(error).startswith("out of memory error"):
+        raise MemoryError(f"no memory to decode the picture ({error})") from error
+
+
 def _pixels_of_image(
     image: "Image", convert_rgb: bool, exif_transpose: bool, check_size: Callable[[int, int], object]
 ) -> Pixels:
@@ -157,6 +173,7 @@ def _pixels_of_image(
             image = ImageOps.exif_transpose(image)
         pixels = np.asarray(rgb_on_white(image) if convert_rgb else image)
     except Exception as error:  # truncated data, broken EXIF, modes that Pillow cannot convert
+        _pass_on(error)
         raise ValueError(
             f"the picture cannot be decoded ({plain(error)}); expected an undamaged file; fetch or save it again"
         ) from error

@@ -84,7 +84,8 @@ def load_labelled(place: str | os.PathLike[str], output: Path, **options: Any) -
             embed([path], output, **options)
         except FileExistsError as error:
             raise FileExistsError(
-                f"{output} holds other features: of another model, of another kind, or of other pictures; "
+                f"{output} holds other features: of another model or kind, of other pictures, or of pictures that have "
+                "changed since; "
                 "remove it, or save in another folder"
             ) from error
         return _labelled(open_features(output), lambda name: _class_below(name, path))

@@ -17,9 +17,9 @@ from typing import Any, Final, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
 
 from aimv2_np.backends.arrays import to_numpy
+from aimv2_np.backends.parallel import one_blas_thread
 from aimv2_np.data import tiny_model_path
 from aimv2_np.errors import CheckpointError
 from aimv2_np.models.aimv2 import Aimv2Model
@@ -64,7 +64,7 @@ def search(features: FeatureFile, query: Any, top: int = 10, *, threads: int | N
     found: list[tuple[float, int]] = []
     rows = max(1, BLOCK_BYTES // (4 * len(vector)))
     threads = threads or cores()
-    with threadpool_limits(1, "blas"), ThreadPoolExecutor(threads, "search") as pool:
+    with one_blas_thread(), ThreadPoolExecutor(threads, "search") as pool:
         for best in ahead(pool, partial(_best, features, vector, top), features.blocks(rows), 2 * threads):
             found = nlargest(top, found + best)
     return [Hit(-row, features.names[-row], score) for score, row in found]

@@ -1,6 +1,9 @@
 """aimv2_np/backends/parallel.py: every job once, errors to the caller, BLAS's setting given back."""
 
+import os
+import signal
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -9,9 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from threadpoolctl import threadpool_limits
 
+from aimv2_np import Aimv2Model
 from aimv2_np.backends import parallel
 from aimv2_np.backends.operation import operation, textbook
 from aimv2_np.backends.parallel import cores, one_blas_thread, parts, pieces, run, together
+from aimv2_np.data import tiny_model_path
+from aimv2_np.kernels.cuda.cudnn import PLANS
+from aimv2_np.kernels.cuda.graphs import GRAPHS
 
 
 def blas_threads():
@@ -236,3 +243,94 @@ def test_members_of_many_calls_do_not_wait_for_each_other():
 
     with ThreadPoolExecutor(8) as pool:
         assert all(pool.map(call, range(40)))
+
+
+forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="a system that does not fork")
+
+
+def in_a_fork(function: Callable[[], bool]) -> int:
+    """How a forked process ends: 0 where `function` is true of it, 1 where it is not, -SIGALRM where it hangs."""
+    child = os.fork()
+    if not child:
+        signal.alarm(20)
+        sound = False
+        try:
+            sound = function()
+        finally:
+            os._exit(not sound)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+@forks
+def test_a_process_that_is_forked_while_another_thread_computes():
+    before = blas_threads()
+    begun, end = threading.Event(), threading.Event()
+
+    def compute():
+        with one_blas_thread():
+            begun.set()
+            end.wait()
+
+    def sound():
+        return not parallel._process.calls and blas_threads() == before and blas_threads_within() == [1] * len(before)
+
+    def blas_threads_within():
+        with one_blas_thread():
+            return blas_threads()
+
+    thread = threading.Thread(target=compute)
+    thread.start()
+    try:
+        begun.wait()
+        with parallel._process.lock:
+            assert in_a_fork(sound) == 0
+    finally:
+        end.set()
+        thread.join()
+    assert blas_threads() == before
+
+
+@forks
+def test_a_process_that_is_forked_within_a_call_of_its_own():
+    before = blas_threads()
+
+    def sound():
+        inside = blas_threads()
+        block.__exit__(None, None, None)
+        return inside == [1] * len(before) and blas_threads() == before
+
+    block = one_blas_thread()
+    with block:
+        assert in_a_fork(sound) == 0
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+@forks
+def test_processes_that_are_forked_under_load():
+    model = Aimv2Model.from_pretrained(tiny_model_path())
+    pixels = np.zeros((2, 3, 64, 64), np.float32)
+    wanted = model.get_image_features(pixels)
+    end = threading.Event()
+
+    def load():
+        while not end.is_set():
+            model.get_image_features(pixels)
+
+    threads = [threading.Thread(target=load) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    try:
+        codes = [in_a_fork(lambda: np.allclose(model.get_image_features(pixels), wanted)) for _ in range(12)]
+    finally:
+        end.set()
+        for thread in threads:
+            thread.join()
+    assert codes == [0] * 12
+
+
+@forks
+@pytest.mark.parametrize("cache", [GRAPHS, PLANS], ids=["graphs", "cudnn"])
+def test_caches_of_the_gpu_are_not_locked_in_a_forked_process(cache):
+    with cache._lock:
+        assert in_a_fork(lambda: cache._lock.acquire(timeout=10)) == 0

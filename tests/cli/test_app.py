@@ -184,7 +184,7 @@ def on_a_terminal(*arguments: object, **environment: str) -> str:
     [
         (ValueError("one\n  two"), "error: one two"),
         (KeyError("x"), "error: KeyError: 'x' (unexpected: --debug shows where)"),
-        (MemoryError(), "error: MemoryError (unexpected: --debug shows where)"),
+        (MemoryError(), "error: out of memory"),
         (FileNotFoundError(2, "No such file or directory", "a.txt"), "error: a.txt: no such file or directory"),
         (OSError(28, "No space left on device"), "error: no space left on device"),
         (ValueError("\x1b[31mred"), "error: ?[31mred"),

@@ -1,12 +1,16 @@
 import json
+import os
+import subprocess
 import sys
 
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
+from PIL import Image
 
 from aimv2_np.cli.app import app
 from aimv2_np.tasks import ImageEmbedder, open_features
+from tests.support.paths import ROOT
 from tests.support.pictures import photo
 from tests.support.two_towers import save_vision_tower
 
@@ -49,7 +53,7 @@ def test_json(two_towers, photos, tmp_path):
     assert broken["name"] == str(photos / "05.png")
     assert value.pop("seconds") > 0
     facts = {"output": str(tmp_path / "f.npz"), "features": "mean", "size": 16, "count": 13}
-    assert value == {**facts, "duplicates": 0, "continued": 0}
+    assert value == {**facts, "duplicates": 0, "continued": 0, "passed_over": {}}
     assert open_features(tmp_path / "f.npz").normalized
 
 
@@ -117,3 +121,50 @@ def assert_error(result: Result, message: str) -> None:
     assert len(result.stderr.splitlines()) == 1
     assert result.stderr.startswith("error: ")
     assert message in result.stderr
+
+
+def test_what_is_passed_over_is_said(two_towers, photos, tmp_path):
+    for name in ("a.heic", "b.HEIC", "c.csv"):
+        (tmp_path / name).write_bytes(b"")
+    result = run(tmp_path, photos / "01.png", "-o", tmp_path / "f.npz", "--model", two_towers)
+    assert result.stdout.endswith("; 3 passed over: .heic 2, .csv 1\n")
+
+
+@pytest.mark.parametrize(("error", "code", "said"), [
+    (MemoryError(), 1, "error: out of memory; {photos}/08.png was being read; 8 of 14"),
+    (OSError(24, "Too many open files", "08.png"), 1, "error: 08.png: too many open files; 8 of 14"),
+    (KeyboardInterrupt(), 130, "interrupted; 8 of 14"),
+])  # fmt: skip
+def test_what_stops_it_says_what_is_kept(two_towers, photos, tmp_path, monkeypatch, error, code, said):
+    opened = Image.open
+
+    def fail(file, *others):
+        if str(file).endswith("08.png"):
+            raise error
+        return opened(file, *others)
+
+    monkeypatch.setattr(Image, "open", fail)
+    output = tmp_path / "f.npz"
+    result = run(photos, "-o", output, "--model", two_towers, "--batch-size", 4)
+    assert result.exit_code == code
+    said = said.format(photos=photos)
+    assert result.stderr.splitlines()[-1] == f"{said} pictures are kept in {output}.parts; the same command continues"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="a POSIX shell")
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-", ">&- 2>&- <&-"])
+def test_closed_standard_streams(photos, tmp_path, closed):
+    output = tmp_path / "f.npz"
+    command = f"'{sys.executable}' -m aimv2_np embed '{photos}' -o '{output}' {closed}"
+    done = subprocess.run(command, shell=True, capture_output=True, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    assert done.returncode == 0
+    assert b"Traceback" not in done.stderr
+    assert len(open_features(output)) == 13
+
+
+@pytest.mark.skipif(os.name != "posix", reason="a POSIX shell")
+def test_a_list_on_a_closed_standard_input(tmp_path):
+    command = f"'{sys.executable}' -m aimv2_np embed - -o '{tmp_path / 'f.npz'}' <&-"
+    done = subprocess.run(command, shell=True, capture_output=True, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith(b"error: standard input is closed")

@@ -119,3 +119,15 @@ def test_no_spinner_in_a_file(monkeypatch):
     with output.waiting("loading"):
         pass
     assert stream.getvalue() == ""
+
+
+def test_a_line_of_progress_every_thirty_seconds_where_there_is_no_terminal(capsys):
+    now = [100.0]
+    with output.progress("embedding", clock=lambda: now[0]) as advance:
+        for second, done in ((100, 1000), (129, 1500), (130, 2000), (140, 2500), (160, 3000)):
+            now[0] = second
+            advance(done, 4000)
+    assert capsys.readouterr().err.splitlines() == [
+        "embedding: 2,000 of 4,000, 2,000 a minute",
+        "embedding: 3,000 of 4,000, 2,000 a minute",
+    ]

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from aimv2_np.backends.arrays import namespace
+from aimv2_np.backends.parallel import when_forked
 from aimv2_np.errors import CudnnWarning
 from aimv2_np.shapes import Array, Float
 
@@ -57,10 +58,14 @@ class Plans:
     """The plans of all threads, and a cuDNN handle for each device. One thread at a time uses them, to launch."""
 
     def __init__(self) -> None:
-        self._lock = Lock()
+        self.unlock()
         self._handles: dict[int, Any] = {}
         self._plans: OrderedDict[Any, Plan | None] = OrderedDict()  # None where cuDNN has none
         self._said: set[str] = set()
+
+    def unlock(self) -> None:
+        """A new lock: in a forked process nobody is left to release the one that was held."""
+        self._lock = Lock()
 
     def run(self, out: Array, q: Array, k: Array, v: Array, scale: float) -> bool:
         """Launch `out = softmax(scale · q kᵀ) v` on the current stream; False, and `out` left open, if it fails."""
@@ -154,3 +159,4 @@ def attend(
 
 
 PLANS = Plans()
+when_forked(PLANS.unlock)

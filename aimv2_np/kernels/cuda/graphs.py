@@ -18,6 +18,7 @@ from typing import Any
 from weakref import WeakKeyDictionary, ref
 
 from aimv2_np.backends.arrays import namespace
+from aimv2_np.backends.parallel import when_forked
 from aimv2_np.errors import NoGraphWarning, plain
 from aimv2_np.kernels.cuda import cublas
 from aimv2_np.kernels.cuda.gemm import uses_tf32
@@ -88,10 +89,14 @@ class Graphs:
     """The graphs of all models. A kind of input runs as it is when it comes first, and is recorded the second time."""
 
     def __init__(self) -> None:
-        self._lock = Lock()
+        self.unlock()
         self._entries: WeakKeyDictionary[Any, OrderedDict[Any, _Entry]] = WeakKeyDictionary()
         self._recorded = self._replayed = self._failed = 0
         self._reasons: dict[str, None] = {}  # in the order they came
+
+    def unlock(self) -> None:
+        """A new lock: in a forked process nobody is left to release the one that was held."""
+        self._lock = Lock()
 
     def counts(self) -> dict[str, Any]:
         """So far: graphs "recorded", how often they were "replayed", recordings that "failed", and their "reasons"."""
@@ -249,3 +254,4 @@ def record(function: Callable[..., Arrays], inputs: Sequence[Array | None], pool
 
 
 GRAPHS = Graphs()
+when_forked(GRAPHS.unlock)

@@ -11,6 +11,7 @@ from typing import Any, BinaryIO, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from aimv2_np.files.atomic import naming
 from aimv2_np.tasks.embedding import npz, parquet
 from aimv2_np.tasks.embedding.columns import Column, write_safetensors
 from aimv2_np.tasks.embedding.feature_file import encode_name
@@ -33,7 +34,7 @@ def assemble(store: ShardStore, names: Sequence[str], output: Path, metadata: Ma
     sound = [name for number, name in enumerate(names) if number not in broken]
     report = [(names[number], reason) for number, reason in broken.items()]
     columns = [*_shard_columns(store.shards), *_text_columns(sound, report)]
-    with (store.folder / ASSEMBLED).open("wb") as file:
+    with naming(output), (store.folder / ASSEMBLED).open("wb") as file:
         FORMATS[output.suffix.lower()](file, columns, sound, metadata)
         file.flush()
         os.fsync(file.fileno())

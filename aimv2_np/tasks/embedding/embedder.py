@@ -3,7 +3,6 @@
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from os import PathLike, fspath
 from pathlib import Path
 from typing import Any, TypedDict
@@ -120,24 +119,31 @@ class ImageEmbedder:
         self.features, self.normalize, self.errors = features, bool(normalize), errors
         self.column, self.batch_size, self.max_patches = column, batch_size, max_patches
         self.backend, self.dtype, self.device, self.hub_options = backend, dtype, device, hub_options
+        self._opened: Opened | None = None
 
     def __repr__(self) -> str:
         return f"ImageEmbedder({self.name!r}, features={self.features!r}, normalize={self.normalize})"
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name != "opened"}
+        return {**vars(self), "_opened": None}
 
     @property
     def source(self) -> tuple[str | PathLike[str], dict[str, Any]]:
         """The folder or hub id of the model, and how to fetch it."""
         return (tiny_model_path(), {}) if self.model is None else (self.model, self.hub_options)
 
-    @cached_property
+    @property
     def opened(self) -> Opened:
         """The model, its image processor and the kind of features; opened when first asked for.
 
-        Threads that ask at the same moment may open it twice, which does no harm: nothing is copied.
+        Threads that ask at the same moment may open it twice, which does no harm: nothing is copied. (Python 3.11's
+        `cached_property` would hold a lock meanwhile, which a process that is forked then would wait for.)
         """
+        if self._opened is None:
+            self._opened = self._open()
+        return self._opened
+
+    def _open(self) -> Opened:
         place, hub_options = self.source
         model = load(place, backend=self.backend, dtype=self.dtype, device=self.device, **hub_options)
         kind = self.features or default_kind(model)

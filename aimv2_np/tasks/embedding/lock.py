@@ -1,7 +1,14 @@
-"""A lock on a file, which one process holds at a time; when that ends, however it ends, the system releases it."""
+"""A lock on a file, which one process holds at a time; when that ends, however it ends, the system releases it.
+
+A forked process shares the files that are open, and with them the lock: it closes its own at once, or the lock would be
+held as long as it lives.
+"""
 
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
+from weakref import WeakSet
+
+from aimv2_np.backends.parallel import when_forked
 
 try:
     import fcntl
@@ -9,9 +16,20 @@ except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
 
+_held: WeakSet[Any] = WeakSet()
+
+
+def _forked() -> None:
+    for file in list(_held):
+        file.close()
+
+
+when_forked(_forked)
+
+
 def lock(path: Path, problem: str) -> IO[bytes]:
     """A file that is locked until it is closed; BlockingIOError, saying `problem`, when another process holds it."""
-    file = path.open("ab")
+    file = path.open("ab", buffering=0)
     try:
         if fcntl is not None:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -20,6 +38,7 @@ def lock(path: Path, problem: str) -> IO[bytes]:
     except OSError as error:
         file.close()
         raise BlockingIOError(problem) from error
+    _held.add(file)
     return file
 
 

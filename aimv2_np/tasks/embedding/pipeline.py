@@ -14,13 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aimv2_np.backends.parallel import pieces
+from aimv2_np.tasks.embedding.complaints import about
 from aimv2_np.tasks.embedding.embedder import ImageEmbedder
 from aimv2_np.tasks.embedding.sources import Pictures
 from aimv2_np.tasks.embedding.tar import CompressedArchives, Member, read_member
 
 T = TypeVar("T")
 R = TypeVar("R")
-BROKEN = (FileNotFoundError, ValueError, TypeError, OSError)  # what is wrong with one picture, not with the run
+Fetched = tuple[str, str | bytes | Member | ValueError]  # a name; a path, a file's bytes, its place, or what is wrong
+BROKEN = (FileNotFoundError, ValueError, TypeError)  # what is wrong with one picture, not with the machine
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,9 @@ def prepared_batches(
     Pillow releases the interpreter while it decodes and resizes, so threads do it while the model computes. Two
     batches are prepared beyond the one that is worked on; the memory of more is not taken.
     """
+    from PIL import Image
+
+    Image.init()  # a plugin whose import fails later, for want of descriptors, would stay without its format
     threads = threads or cores()
     total = len(pictures.names)
     pool = ThreadPoolExecutor(threads, "decode")
@@ -77,25 +82,39 @@ def ahead(pool: Executor, function: Callable[[T], R], arguments: Iterable[T], co
         yield waiting.popleft().result()
 
 
-def _fetch(pictures: Pictures, row: int, archives: CompressedArchives) -> str | bytes | Member | ValueError:
-    """A path, or a place in an archive to read from; what lies in a compressed archive is read here, in its order."""
+def _fetch(pictures: Pictures, row: int, archives: CompressedArchives) -> Fetched:
+    """A name with a path, or a place in an archive; what lies in a compressed one is read here, in its order."""
     name = pictures.names[row]
+    if name in pictures.unreadable:
+        return name, ValueError(pictures.unreadable[name])
     member = pictures.members.get(name)
     if member is None or not member.compressed:
-        return member or name
+        return name, member or name
     try:
-        return archives.read(member)
+        return name, archives.read(member)
     except ValueError as error:
-        return error
+        return name, error
 
 
-def _prepare(embedder: ImageEmbedder, fetched: str | bytes | Member | ValueError) -> NDArray[np.float32] | str:
+def _prepare(embedder: ImageEmbedder, fetched: Fetched) -> NDArray[np.float32] | str:
+    name, picture = fetched
     try:
-        if isinstance(fetched, ValueError):
-            raise fetched
-        return embedder.prepare(read_member(fetched) if isinstance(fetched, Member) else fetched)
+        if isinstance(picture, ValueError):
+            raise picture
+        with about(name):
+            return embedder.prepare(_read(picture) if isinstance(picture, Member) else picture)
     except BROKEN as error:
         return " ".join(str(error).split())
+    except MemoryError as error:
+        error.add_note(f"{name} was being read")
+        raise
+
+
+def _read(member: Member) -> bytes:
+    try:
+        return read_member(member)
+    except FileNotFoundError as error:  # the archive is gone, which is not one picture's fault
+        raise RuntimeError(f"{member.archive} is gone; expected it where it was when the run began") from error
 
 
 def _together(start: int, stop: int, results: list[NDArray[np.float32] | str]) -> Prepared:

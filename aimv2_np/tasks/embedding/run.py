@@ -5,7 +5,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -18,11 +18,12 @@ from aimv2_np.files.atomic import refuse_existing
 from aimv2_np.models.packing import warn_untrained
 from aimv2_np.storage.digest import hash_weights
 from aimv2_np.tasks.embedding.assemble import assemble, check_output
+from aimv2_np.tasks.embedding.complaints import once_a_kind
 from aimv2_np.tasks.embedding.embedder import EmbedderOptions, ImageEmbedder
 from aimv2_np.tasks.embedding.feature_file import FORMAT, open_features
 from aimv2_np.tasks.embedding.kinds import vision_of
 from aimv2_np.tasks.embedding.pipeline import Prepared, prepared_batches
-from aimv2_np.tasks.embedding.shards import ShardStore, parts_folder, remove_parts
+from aimv2_np.tasks.embedding.shards import ShardStore, digest_states, parts_folder, remove_parts
 from aimv2_np.tasks.embedding.sources import Pictures, find_pictures
 
 SAVE_EVERY: Final = 4096  # pictures
@@ -41,6 +42,7 @@ class Embedding:
         broken: (name, reason) of the others, in order.
         duplicates: how many were named more than once and are left out.
         continued: how many pictures an earlier, interrupted run had done already.
+        passed_over: see `Pictures`.
     """
 
     output: Path
@@ -50,6 +52,7 @@ class Embedding:
     broken: tuple[tuple[str, str], ...]
     duplicates: int
     continued: int
+    passed_over: Mapping[str, int] = field(default_factory=dict)
 
 
 def embed(
@@ -92,6 +95,8 @@ def embed(
         ValueError: options that make no sense, or are not those of the interrupted run; no picture, or none that can be
             read; with `strict` the first that cannot; features that the model does not have.
         BlockingIOError: another process is writing `output`.
+        OSError, MemoryError: what is wrong with the machine: too many open files, no memory, a full disk. What is done
+            is kept; a note of the exception says how much.
     """
     output = Path(output)
     check_output(output)
@@ -105,12 +110,13 @@ def embed(
         refuse_existing(output, overwrite)
     embedder = ImageEmbedder(model, features, normalize, **options)
     pictures = find_pictures(paths)
-    run = _identity(embedder, pictures)
-    if earlier == json.dumps(run) and not overwrite and not restart:
+    run, states = _identity(embedder, pictures), pictures.states()
+    complete = {**run, "contents": digest_states(states)}
+    if earlier == json.dumps(complete) and not overwrite and not restart:
         remove_parts(parts_folder(output))  # the process was killed between its last two steps
         return _result(output, embedder, pictures, len(pictures.names), open_features(output).broken)
     refuse_existing(output, overwrite)
-    store = ShardStore(output, run, len(pictures.names), restart=restart)
+    store = ShardStore(output, run, len(pictures.names), states, restart=restart)
     try:
         continued, tell = store.done, _refuse if strict else on_broken or _ignore
         _compute(store, pictures, embedder, threads, save_every, progress or _ignore, tell)
@@ -121,9 +127,13 @@ def embed(
                 f"none of {len(broken)} pictures can be read, and nothing is written; the first, {broken[0][0]}: "
                 f"{broken[0][1]}"
             )
-        assemble(store, pictures.names, output, _metadata(embedder, run, len(pictures.names), len(broken)))
+        assemble(store, pictures.names, output, _metadata(embedder, complete, len(pictures.names), len(broken)))
         refuse_existing(output, overwrite)
         store.finish(output)
+    except BaseException as error:
+        if not isinstance(error, ValueError):
+            error.add_note(store.kept)
+        raise
     finally:
         store.close()
         if store.done == 0:
@@ -153,7 +163,7 @@ def _compute(
     progress(store.done, total)
     batches = prepared_batches(pictures, store.done, embedder.batch_size, embedder, threads)
     try:
-        with contextlib.closing(batches):
+        with once_a_kind(), contextlib.closing(batches):
             for batch in batches:
                 for number, reason in batch.broken.items():
                     on_broken(pictures.names[number], reason)
@@ -162,7 +172,7 @@ def _compute(
                     pending.save()
                 progress(batch.stop, total)
     except BaseException:  # Ctrl-C too: what is computed is not lost
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, MemoryError):
             pending.save()
         raise
     pending.save()
@@ -234,6 +244,7 @@ def _identity(embedder: ImageEmbedder, pictures: Pictures) -> dict[str, Any]:
         "image processor": sha256(processor.encode()).hexdigest(),
         "number of pictures": len(pictures.names),
         "pictures": pictures.digest(),
+        "batch size": embedder.batch_size,  # by which rows are rounded differently
         **({} if embedder.max_patches is None else {"max patches": embedder.max_patches}),
     }
 
@@ -268,4 +279,6 @@ def _result(
     output: Path, embedder: ImageEmbedder, pictures: Pictures, continued: int, broken: tuple[tuple[str, str], ...]
 ) -> Embedding:
     count = len(pictures.names) - len(broken)
-    return Embedding(output, embedder.opened.kind, embedder.size, count, broken, pictures.duplicates, continued)
+    return Embedding(
+        output, embedder.opened.kind, embedder.size, count, broken, pictures.duplicates, continued, pictures.passed_over
+    )

@@ -16,11 +16,12 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from errno import ENOSPC
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 
 from aimv2_np.errors import CheckpointError
-from aimv2_np.files.atomic import make_folder
+from aimv2_np.files.atomic import make_folder, naming
 from aimv2_np.shapes import NDArray
 from aimv2_np.storage import SafetensorsFile, save_safetensors
 from aimv2_np.tasks.embedding.lock import lock
@@ -28,7 +29,7 @@ from aimv2_np.tasks.embedding.lock import lock
 FORMAT: Final = "aimv2_np.embed/1"
 MANIFEST: Final = "manifest.jsonl"
 ASSEMBLED: Final = "assembled.tmp"  # the output while it is put together
-RESTART: Final = "begin anew with --restart (restart=True)"
+RESTART: Final = "begin anew with --restart (restart=True), or by removing that folder"
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,7 @@ class ShardStore:
         output: the file that will be made of them.
         run: what makes two runs the same, as JSON: name → value.
         total: how many pictures there are.
+        states: of each of them, what is another one when its contents are; see `Pictures.states`.
         restart: throw away what an interrupted run has left.
 
     Raises:
@@ -66,14 +68,16 @@ class ShardStore:
         BlockingIOError: another process is writing the same output.
     """
 
-    def __init__(self, output: Path, run: Mapping[str, Any], total: int, *, restart: bool = False) -> None:
-        self.folder, self.run, self.total = parts_folder(output), dict(run), total
+    def __init__(
+        self, output: Path, run: Mapping[str, Any], total: int, states: Sequence[str] = (), *, restart: bool = False
+    ) -> None:
+        self.folder, self.run, self.total, self.states = parts_folder(output), dict(run), total, states
         make_folder(self.folder)
         self._lock = lock(self.folder / "lock", f"{output} is being written by another process; wait for it to end")
         try:
             _remove_stale(self.folder, everything=restart)
             manifest = self.folder / MANIFEST
-            self.shards = _read(manifest, self.run, total) if manifest.exists() else []
+            self.shards = _read(manifest, self.run, total, states) if manifest.exists() else []
             self._manifest = manifest.open("ab", buffering=0)
             if manifest.stat().st_size == 0:
                 self._append({"format": FORMAT, "run": self.run, "total": total})
@@ -87,6 +91,13 @@ class ShardStore:
         """The numbers of the pictures that cannot be read, in order, with the reasons."""
         return dict(sorted(item for shard in self.shards for item in shard.broken.items()))
 
+    @property
+    def kept(self) -> str:
+        """What is saved, for whoever has to stop here."""
+        if not self.done:
+            return "nothing is saved yet; the same command begins again"
+        return f"{self.done:,} of {self.total:,} pictures are kept in {self.folder}; the same command continues"
+
     def add(self, stop: int, arrays: Mapping[str, NDArray] | None, broken: Mapping[int, str]) -> None:
         """Append the shard from `done` up to `stop`; it is on the disk, whatever happens, when this returns."""
         name, rows = None, 0
@@ -95,7 +106,14 @@ class ShardStore:
             rows = stop - self.done - len(broken)
             save_safetensors(self.folder / name, arrays, {}, overwrite=True)
             _sync_folder(self.folder)
-        line = {"start": self.done, "stop": stop, "rows": rows, "file": name, "broken": sorted(broken.items())}
+        line: dict[str, Any] = {
+            "start": self.done,
+            "stop": stop,
+            "rows": rows,
+            "file": name,
+            "broken": sorted(broken.items()),
+        }
+        line["contents"] = digest_states(self.states[self.done : stop])
         self._append(line)
         self.shards.append(Shard(self.done, stop, rows, dict(broken), self.folder / name if name else None))
         self.done = stop
@@ -105,9 +123,10 @@ class ShardStore:
         number = self._manifest.fileno()
         before = os.fstat(number).st_size
         try:
-            if self._manifest.write(data) != len(data):
-                raise OSError(ENOSPC, os.strerror(ENOSPC), str(self.folder / MANIFEST))
-            os.fsync(number)
+            with naming(self.folder / MANIFEST):
+                if self._manifest.write(data) != len(data):
+                    raise OSError(ENOSPC, os.strerror(ENOSPC))
+                os.fsync(number)
         except OSError:
             os.ftruncate(number, before)  # else the next line would be joined to half of this one
             raise
@@ -135,7 +154,12 @@ def remove_parts(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def _read(path: Path, run: Mapping[str, Any], total: int) -> list[Shard]:
+def digest_states(states: Sequence[str]) -> str:
+    """SHA-256 of the pictures' states, in order."""
+    return sha256("\n".join(states).encode()).hexdigest()
+
+
+def _read(path: Path, run: Mapping[str, Any], total: int, states: Sequence[str]) -> list[Shard]:
     header, *lines = list(_whole_lines(path)) or [None]
     if not lines:  # nothing was computed yet: this run may take the place
         os.truncate(path, 0)
@@ -146,6 +170,11 @@ def _read(path: Path, run: Mapping[str, Any], total: int) -> list[Shard]:
         shard = _shard(path, line)
         if shard.start != (shards[-1].stop if shards else 0) or not shard.start < shard.stop <= total:
             raise _damaged(path, f"a shard from {shard.start} to {shard.stop} of {total} is out of place")
+        if line.get("contents") != digest_states(states[shard.start : shard.stop]):
+            raise ValueError(
+                f"{path.parent} holds an interrupted run, and of its first {shard.stop:,} pictures some have changed "
+                f"since (another size or time of modification); {RESTART}"
+            )
         shards.append(shard)
     return shards
 

@@ -3,13 +3,17 @@
 import glob
 import os
 import sys
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from errno import EACCES
 from hashlib import sha256
-from pathlib import Path
+from itertools import islice
+from pathlib import Path, PurePosixPath
 from typing import BinaryIO, Final
 
-from aimv2_np.tasks.embedding.tar import TAR, Member, members
+from aimv2_np.errors import is_of_the_system
+from aimv2_np.tasks.embedding.tar import TAR, Member, contents
 
 # What is taken from folders and archives. A file that is named itself may be called anything.
 SUFFIXES: Final = (
@@ -19,6 +23,9 @@ SUFFIXES: Final = (
 LISTS: Final = (".txt", ".lst", ".list")
 STDIN: Final = "-"
 MAX_LINE: Final = 2**16
+MISSING: Final = "missing"
+DUPLICATES: Final = "duplicates"
+Place = Member | str | None  # of a picture: in an archive; why it cannot be read; a file
 
 
 @dataclass(frozen=True)
@@ -29,11 +36,15 @@ class Pictures:
         names: paths as they were given or found; of a picture in an archive "archive.tar/path/in/it".
         members: name → its place in an archive, for those that lie in one.
         duplicates: how many were named again and are left out.
+        unreadable: name → why; folders and archives that were found and cannot be read, among `names`.
+        passed_over: suffix, or what else it is → how many files in folders, globs and archives are not taken.
     """
 
     names: tuple[str, ...]
     members: dict[str, Member]
     duplicates: int
+    unreadable: dict[str, str] = field(default_factory=dict)
+    passed_over: dict[str, int] = field(default_factory=dict)
 
     def digest(self) -> str:
         """SHA-256 over names and places in archives: whether two runs are about the same pictures in the same order."""
@@ -44,38 +55,58 @@ class Pictures:
             result.update(os.fsencode(name) + b"\0" + place.encode() + b"\0")
         return result.hexdigest()
 
+    def states(self) -> list[str]:
+        """Of each picture's file, or archive, the size and the time of modification: another one has other contents."""
+        archives = {member.archive for member in self.members.values()}
+        of_archive = {archive: _state(archive) for archive in archives}
+        return [of_archive[self.members[name].archive] if name in self.members else _state(name) for name in self.names]
+
 
 def find_pictures(paths: Iterable[str | os.PathLike[str]]) -> Pictures:
     """All pictures that `paths` name, in order; within a folder or a glob by name.
 
     Each path is one of: a picture; a folder, searched with all below it (hidden files, and files that are not named
     like pictures, are left out; links to folders are not followed); a glob such as `photos/**/*.jpg`, whose matches are
-    taken as paths; a text file (.txt, .lst, .list) with one path of a picture per line; "-", the same on standard
-    input; an archive (.tar, .tar.gz, .tgz, .tar.bz2, .tar.xz), of which the members that are named like pictures are
-    taken in their order.
+    taken as paths; a text file (.txt, .lst, .list) with one path of a picture per line (a line that begins with # is a
+    remark); "-", the same on standard input; an archive (.tar, .tar.gz, .tgz, .tar.bz2, .tar.xz), of which the members
+    that are named like pictures are taken in their order, of several of one name the last.
+
+    A path that is given must be there and readable. What is found in a list, a folder, a glob or an archive and is not
+    is left out later, by its name, as a broken picture is. Of a damaged archive, what can be read is taken.
 
     Raises:
-        FileNotFoundError: a path or a glob that names nothing.
-        ValueError: no picture in all of it; a list that is none; a damaged archive.
+        FileNotFoundError, PermissionError: a path that is not there, or not readable; a glob that matches nothing.
+        ValueError: no picture in all of it; a list that is none.
         TypeError: paths that are none, or one path in the place of several.
     """
     if isinstance(paths, str | os.PathLike):
         raise TypeError(f"paths is {str(paths)!r:.80}; expected a list of paths")
     given = [os.fspath(path) for path in paths]
-    names: dict[str, Member | None] = {}
+    names: dict[str, Place] = {}
+    passed: Counter[str] = Counter()
     found = 0
     for path in given:
-        for name, member in _expand(path):
+        for name, place in _expand(path, passed):
             found += 1
-            names.setdefault(name, member)
-    if not names:
+            names.setdefault(name, place)
+    duplicates = found - len(names) + passed.pop(DUPLICATES, 0)
+    unreadable = {name: place for name, place in names.items() if isinstance(place, str)}
+    over = dict(passed.most_common())
+    if len(unreadable) == len(names):
         raise ValueError(
             f"paths is {', '.join(given)[:200] or 'an empty list'}, where there are no pictures; expected files that "
             f"end in {', '.join(SUFFIXES)}"
+            + (f"; {passed_over(over)}" if over else "")
+            + "".join(f"; {name}: {reason}" for name, reason in islice(unreadable.items(), 3))
         )
-    return Pictures(
-        tuple(names), {name: member for name, member in names.items() if member is not None}, found - len(names)
-    )
+    members = {name: place for name, place in names.items() if isinstance(place, Member)}
+    return Pictures(tuple(names), members, duplicates, unreadable, over)
+
+
+def passed_over(counts: Mapping[str, int]) -> str:
+    """What is not taken, as people read it: "63 passed over: .heic 60, links in archives 3"."""
+    shown = ", ".join(f"{kind} {count:,}" for kind, count in islice(counts.items(), 8))
+    return f"{sum(counts.values()):,} passed over: {shown}{', …' if len(counts) > 8 else ''}"
 
 
 def is_picture(name: str) -> bool:
@@ -84,27 +115,67 @@ def is_picture(name: str) -> bool:
     return not base.startswith(".") and base.lower().endswith(SUFFIXES)
 
 
-def _expand(path: str) -> Iterator[tuple[str, Member | None]]:
+def _expand(path: str, passed: Counter[str]) -> Iterator[tuple[str, Place]]:
+    """What one path stands for. OSError for a path that is not there or not readable."""
     if path == STDIN:
+        if sys.stdin is None:
+            raise ValueError("standard input is closed; expected a list of paths there, or other paths than '-'")
         yield from ((name, None) for name in _lines(sys.stdin.buffer, "standard input"))
-    elif Path(path).is_dir():
-        yield from ((name, None) for name in _walk(path))
-    elif path.lower().endswith(TAR) and Path(path).exists():
-        yield from ((f"{path}/{member.name}", member) for member in members(path) if is_picture(member.name))
-    elif path.lower().endswith(LISTS) and Path(path).exists():
+        return
+    if _state(path) == MISSING:
+        if not glob.has_magic(path):
+            raise FileNotFoundError(
+                f"there is no {path!r:.300}; expected a picture, a folder, a glob, a text file of paths or a tar "
+                "archive"
+            )
+        yield from _glob(path, passed)
+        return
+    folder = Path(path).is_dir()
+    if not os.access(path, os.R_OK | (os.X_OK if folder else 0)):
+        raise PermissionError(EACCES, os.strerror(EACCES), path)
+    if folder:
+        yield from _walk(path, passed)
+    elif path.lower().endswith(TAR):
+        yield from _members(path, passed)
+    elif path.lower().endswith(LISTS):
         with Path(path).open("rb") as file:
             yield from ((name, None) for name in _lines(file, path))
-    elif Path(path).exists():
-        yield os.path.normpath(path), None
-    elif glob.has_magic(path):
-        yield from _glob(path)
     else:
-        raise FileNotFoundError(
-            f"there is no {path!r:.300}; expected a picture, a folder, a glob, a text file of paths or a tar archive"
-        )
+        yield os.path.normpath(path), None
 
 
-def _glob(pattern: str) -> Iterator[tuple[str, Member | None]]:
+def _state(path: str) -> str:
+    """The size of a file and when it was modified, in nanoseconds; or that there is none."""
+    try:
+        status = os.stat(path)  # noqa: PTH116 (a name is no path yet)
+    except (OSError, ValueError) as error:
+        if is_of_the_system(error):
+            raise
+        return MISSING if not isinstance(error, PermissionError) else "not to be read"
+    return f"{status.st_size} {status.st_mtime_ns}"
+
+
+def _count(name: str, passed: Counter[str]) -> None:
+    """Count a file that is not taken, unless it is hidden."""
+    base = name.replace("\\", "/").rpartition("/")[2]
+    if not base.startswith("."):
+        passed[PurePosixPath(base).suffix.lower() or "no suffix"] += 1
+
+
+def _members(archive: str, passed: Counter[str]) -> Iterator[tuple[str, Place]]:
+    held = contents(archive)
+    for member in held.members:
+        if is_picture(member.name):
+            yield f"{archive}/{member.name}", member
+        else:
+            _count(member.name, passed)
+    passed.update(f"{kind} in archives" for name, kind in held.others.items() if is_picture(name))
+    passed[DUPLICATES] += held.duplicates
+    if held.problem:
+        yield archive, held.problem
+
+
+def _glob(pattern: str, passed: Counter[str]) -> Iterator[tuple[str, Place]]:
     matches = sorted(glob.glob(pattern, recursive=True))  # noqa: PTH207 (Path.glob takes no absolute patterns)
     if not matches:
         raise FileNotFoundError(f"nothing matches {pattern!r:.300}; check the pattern (and the folder you are in)")
@@ -115,21 +186,42 @@ def _glob(pattern: str) -> Iterator[tuple[str, Member | None]]:
         if Path(match).is_dir():
             covered.add(Path(match))
         elif not is_picture(match) and not match.lower().endswith((*TAR, *LISTS)):
+            _count(match, passed)
             continue
-        yield from _expand(match)
+        try:
+            yield from _expand(match, passed)
+        except (OSError, ValueError) as error:
+            if is_of_the_system(error):
+                raise
+            yield match, _reason(error)
 
 
-def _walk(folder: str) -> Iterator[str]:
-    def complain(error: OSError) -> None:
-        raise error
-
-    for place, folders, files in os.walk(folder, onerror=complain):
+def _walk(folder: str, passed: Counter[str]) -> Iterator[tuple[str, Place]]:
+    problems: list[OSError] = []
+    for place, folders, files in os.walk(folder, onerror=problems.append):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        yield from (str(Path(place, name)) for name in sorted(files) if is_picture(name))
+        for name in sorted(files):
+            if is_picture(name):
+                yield str(Path(place, name)), None
+            else:
+                _count(name, passed)
+        for name in folders:  # os.walk would say it later, and of a folder that nobody may enter nothing at all
+            inside = str(Path(place, name))
+            if not os.access(inside, os.R_OK | os.X_OK):
+                yield inside, "the folder cannot be read: permission denied"
+        folders[:] = [name for name in folders if os.access(Path(place, name), os.R_OK | os.X_OK)]
+    for error in problems:
+        if is_of_the_system(error):
+            raise error
+        yield str(error.filename), f"the folder {_reason(error)}"
+
+
+def _reason(error: Exception) -> str:
+    return f"cannot be read: {error.strerror or error}" if isinstance(error, OSError) else str(error)
 
 
 def _lines(file: BinaryIO, where: str) -> Iterator[str]:
-    """The paths in a text file, one a line, as bytes of the file system; blank lines mean nothing."""
+    """The paths in a text file, one a line, as bytes of the file system; blank lines and those after # mean nothing."""
     number = 0
     while line := file.readline(MAX_LINE):
         number += 1
@@ -138,5 +230,5 @@ def _lines(file: BinaryIO, where: str) -> Iterator[str]:
         if b"\0" in line or len(line) == MAX_LINE:
             raise ValueError(f"{where}, line {number}, is no path; expected a text file with one path per line")
         text = os.fsdecode(line).rstrip("\r\n")
-        if text.strip():
+        if text.strip() and not text.lstrip().startswith("#"):
             yield os.path.normpath(text)

@@ -1,12 +1,15 @@
 """Pictures in tar archives: where they lie, and their bytes, without unpacking anything to disk."""
 
 import os
+import posixpath
 import tarfile
-from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
+
+from aimv2_np.errors import is_of_the_system
+from aimv2_np.files.atomic import naming
 
 TAR: Final = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
 MAX_BYTES: Final = 2**30  # of one picture's file
@@ -23,26 +26,68 @@ class Member:
     compressed: bool
 
 
-def members(archive: str) -> Iterator[Member]:
-    """The plain files of an archive, in their order. ValueError when it is damaged."""
+@dataclass
+class Contents:
+    """What an archive holds; of several members of one name the last counts, as when tar unpacks them.
+
+    Attributes:
+        members: its plain files, in their order.
+        others: name → "links", "sparse files" or "special files": what is in it and has no bytes to read.
+        duplicates: how many members a later one has replaced.
+        problem: why it cannot be read to its end, or "".
+    """
+
+    members: list[Member]
+    others: dict[str, str]
+    duplicates: int = 0
+    problem: str = ""
+
+
+def contents(archive: str) -> Contents:
+    """All that an archive holds, as far as it can be read. OSError where it cannot be opened."""
     compressed = not archive.lower().endswith(".tar")
+    found: dict[str, Member | str] = {}
+    duplicates, problem = 0, ""
+    last = b""  # block that was read as a header; of a whole archive it is zeros, which tarfile does not ask for
+
+    class Header(tarfile.TarInfo):
+        @classmethod
+        def frombuf(cls, buf: Any, encoding: str, errors: str) -> Any:
+            nonlocal last
+            last = bytes(buf)
+            return super().frombuf(buf, encoding, errors)
+
     try:
-        with tarfile.open(archive, "r|*" if compressed else "r:") as tar:
+        with tarfile.open(archive, "r|*" if compressed else "r:", tarinfo=Header) as tar:
             for info in tar:
-                if info.isreg() and not info.issparse():
-                    yield Member(archive, info.name, info.offset_data, info.size, compressed)
+                if not info.isdir():
+                    name = posixpath.normpath(info.name)
+                    duplicates += found.pop(name, None) is not None
+                    found[name] = _place(archive, info, compressed)
                 tar.members = []  # type: ignore[attr-defined]  # else all that were seen stay in memory
-    except (tarfile.TarError, EOFError, ValueError, OSError) as error:
-        if isinstance(error, OSError) and error.errno is not None:
+        if last != bytes(tarfile.BLOCKSIZE):
+            problem = "it ends before its end mark" if len(last) < tarfile.BLOCKSIZE else "a header is damaged"
+    except Exception as error:  # of tarfile, zlib, lzma
+        if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno is not None):
             raise
-        raise ValueError(
-            f"{archive} cannot be read as a tar archive ({error}); it may be damaged, fetch it again"
-        ) from error
+        problem = str(error)
+    if problem:
+        problem = f"it cannot be read to its end as a tar archive ({problem}); it may be damaged, fetch it again"
+    members = [place for place in found.values() if isinstance(place, Member)]
+    return Contents(members, {n: place for n, place in found.items() if isinstance(place, str)}, duplicates, problem)
+
+
+def _place(archive: str, info: tarfile.TarInfo, compressed: bool) -> Member | str:
+    if info.issparse():
+        return "sparse files"
+    if info.isreg():
+        return Member(archive, info.name, info.offset_data, info.size, compressed)
+    return "links" if info.issym() or info.islnk() else "special files"
 
 
 def read_member(member: Member) -> bytes:
     """The bytes of a file in an archive that is not compressed; from any thread, in any order."""
-    with Path(member.archive).open("rb") as file:
+    with naming(member.archive), Path(member.archive).open("rb") as file:
         return _read(file, member)
 
 
@@ -64,8 +109,11 @@ class CompressedArchives:
             self._archive = member.archive
         assert self._tar is not None
         try:
-            return _read(self._tar.fileobj, member)  # the archive as it is once decompressed
-        except (EOFError, OSError) as error:
+            with naming(member.archive):
+                return _read(self._tar.fileobj, member)  # the archive as it is once decompressed
+        except Exception as error:  # of gzip, zlib, bz2, lzma
+            if is_of_the_system(error):
+                raise
             raise ValueError(f"it cannot be read from its archive: {error}") from error
 
     def close(self) -> None:
@@ -80,7 +128,7 @@ def find_member(name: str) -> Member | None:
     for parent in Path(name).parents:
         if str(parent).lower().endswith(TAR) and parent.is_file():
             inside = name[len(str(parent)) :].lstrip("/" + os.sep)
-            return next((member for member in members(str(parent)) if member.name == inside), None)
+            return next((member for member in contents(str(parent)).members if member.name == inside), None)
     return None
 
 

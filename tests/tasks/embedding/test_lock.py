@@ -30,3 +30,22 @@ def test_a_process_that_is_killed_lets_go(tmp_path):
         process.kill()
         process.wait()
     lock(tmp_path / "lock", "still held").close()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="a system that does not fork")
+def test_a_forked_process_does_not_hold_it(tmp_path):
+    held = lock(tmp_path / "lock", "taken")
+    (begun, begin), (ended, end) = os.pipe(), os.pipe()
+    child = os.fork()
+    if not child:
+        os.close(end)
+        os.write(begin, b"x")
+        os.read(ended, 1)  # until the parent closes its end
+        os._exit(0)
+    os.read(begun, 1)
+    held.close()
+    try:
+        lock(tmp_path / "lock", "taken").close()
+    finally:
+        os.close(end)
+        os.waitpid(child, 0)

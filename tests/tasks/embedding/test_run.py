@@ -1,4 +1,5 @@
 import contextlib
+import errno
 import json
 import os
 import random
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from aimv2_np import CheckpointError, UntrainedSizeWarning, load
 from aimv2_np.storage.digest import hash_weights
@@ -248,6 +250,7 @@ def test_a_torn_line_and_an_unlisted_shard_are_computed_again(two_towers, photos
         ({"normalize": True}, "normalize was false and is now true"),
         ({"dtype": "float64"}, 'dtype was "float32" and is now "float64"'),
         ({"model": "other"}, 'weights was ".*…" and is now '),
+        ({"batch_size": 5}, "batch size was 4 and is now 5"),
         ({"paths": "fewer"}, "number of pictures was 40 and is now 1; pictures was"),
     ],
 )
@@ -300,19 +303,19 @@ def test_damaged_shards_are_told(two_towers, photos, output):
     held, _ = interrupted()
     held[1].write_bytes(held[1].read_bytes()[:-4])
     with pytest.raises(CheckpointError, match=r"manifest.jsonl cannot be continued from: .* truncated.*--restart"):
-        embed([photos], output, model=two_towers)
+        embed([photos], output, model=two_towers, batch_size=4)
     held, _ = interrupted()
     held[0].unlink()
     with pytest.raises(CheckpointError, match=r"cannot be continued from: there is no file"):
-        embed([photos], output, model=two_towers)
+        embed([photos], output, model=two_towers, batch_size=4)
     _, manifest = interrupted()
     lines = manifest.read_text().splitlines(keepends=True)
     manifest.write_text("".join([lines[0], *lines[2:]]))
     with pytest.raises(CheckpointError, match="a shard from 4 to 8 of 40 is out of place"):
-        embed([photos], output, model=two_towers)
+        embed([photos], output, model=two_towers, batch_size=4)
     manifest.write_text("[]\n[]\n")
     with pytest.raises(CheckpointError, match=r"its first line is not that of aimv2_np.embed/1"):
-        embed([photos], output, model=two_towers)
+        embed([photos], output, model=two_towers, batch_size=4)
 
 
 def test_a_full_disk_leaves_a_manifest_that_can_be_continued(two_towers, photos, output, monkeypatch):
@@ -397,3 +400,74 @@ def test_parquet_without_pyarrow(two_towers, photos, tmp_path, monkeypatch):
     with pytest.raises(ImportError, match=r"pip install 'aimv2-np\[parquet\]'"):
         embed([photos], tmp_path / "f.parquet", model=two_towers)
     assert files(tmp_path) == []
+
+
+@pytest.mark.parametrize("code", [errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO, errno.ESTALE, None])
+def test_errors_of_the_system_stop_the_run_and_mark_no_picture(two_towers, photos, output, monkeypatch, code):
+    opened = Image.open
+
+    def fail(file, *others):
+        if str(file).endswith("14.png"):
+            raise MemoryError if code is None else OSError(code, os.strerror(code), str(file))
+        return opened(file, *others)
+
+    monkeypatch.setattr(Image, "open", fail)
+    with pytest.raises((OSError, MemoryError)) as caught:
+        embed([photos], output, model=two_towers, batch_size=4, threads=3)
+    assert "14.png" in f"{caught.value} {caught.value.__notes__}"
+    assert caught.value.__notes__[-1] == f"12 of 40 pictures are kept in {output}.parts; the same command continues"
+    monkeypatch.undo()
+    result = embed([photos], output, model=two_towers, batch_size=4)
+    assert (result.continued, result.count) == (12, 38)
+
+
+def test_a_full_disk_is_told_with_the_file_and_what_is_kept(two_towers, photos, output, monkeypatch):
+    sync = os.fsync
+
+    def full(number):
+        if "000000008-" in str(Path(f"/proc/self/fd/{number}").readlink()):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        sync(number)
+
+    if not Path("/proc/self/fd").exists():
+        pytest.skip("names of open files are Linux's")
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match=r"No space left on device: '.*000000008-.*safetensors'") as caught:
+        embed([photos], output, model=two_towers, batch_size=4, save_every=4)
+    assert caught.value.__notes__ == [f"8 of 40 pictures are kept in {output}.parts; the same command continues"]
+
+
+def test_changed_contents_are_another_run(two_towers, tmp_path):
+    for number in range(8):
+        photo(20, 30, seed=number).save(tmp_path / f"{number}.png")
+    output = tmp_path / "f.npz"
+    arguments = {"model": two_towers, "batch_size": 2}
+    with pytest.raises(Stop):
+        embed([tmp_path], output, **arguments, progress=stop_after(4))
+    os.utime(tmp_path / "6.png", ns=(0, 5))  # not done yet
+    with pytest.raises(Stop):
+        embed([tmp_path], output, **arguments, progress=stop_after(6))
+    os.utime(tmp_path / "1.png", ns=(0, 5))
+    with pytest.raises(ValueError, match=r"of its first 4 pictures some have changed since"):
+        embed([tmp_path], output, **arguments)
+    assert embed([tmp_path], output, **arguments, restart=True).continued == 0
+    assert embed([tmp_path], output, **arguments).continued == 8
+    os.utime(tmp_path / "6.png", ns=(0, 6))
+    with pytest.raises(FileExistsError):
+        embed([tmp_path], output, **arguments)
+
+
+def test_warnings_name_the_picture_and_come_once_a_kind(two_towers, tmp_path, capfd):
+    for number in range(3):
+        Image.fromarray(np.full((30, 20), 300 + number, np.uint16)).save(tmp_path / f"{number}.png")
+        Image.new("RGB", (64, 64), "red").save(tmp_path / f"{number}.tif", compression="tiff_lzw")
+        data = bytearray((tmp_path / f"{number}.tif").read_bytes())
+        data[10:12] = b"\xff\xff"  # in the compressed pixels
+        (tmp_path / f"{number}.tif").write_bytes(data)
+    with pytest.warns() as caught:
+        embed([tmp_path], tmp_path / "f.npz", model=two_towers, threads=1)
+    told = [str(warning.message) for warning in caught]
+    assert len(told) == len({text.partition(": ")[2][:20] for text in told})
+    assert any(text.startswith(f"{tmp_path / '0.png'}: the picture has mode I;16") for text in told)
+    assert any(text.startswith(f"{tmp_path / '0.tif'}: libtiff says: ") for text in told)
+    assert capfd.readouterr().err == ""

@@ -1,3 +1,4 @@
+import errno
 import io
 import os
 import tarfile
@@ -5,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from aimv2_np.tasks.embedding.sources import find_pictures
+from aimv2_np.tasks.embedding.sources import find_pictures, passed_over
 from aimv2_np.tasks.embedding.tar import CompressedArchives, find_member, read_any, read_member
 
 
@@ -123,12 +124,14 @@ def test_damaged_archives(here):
     with pytest.raises(ValueError, match=r"ends within it, after 2,488 of 5,000 bytes"):
         read_member(found.members["a.tar/1.png"])
     Path("b.tar").write_bytes(b"no archive at all" * 100)
-    with pytest.raises(ValueError, match=r"b.tar cannot be read as a tar archive"):
+    with pytest.raises(ValueError, match=r"b.tar: it cannot be read to its end as a tar archive"):
         names("b.tar")
-    make_tar("c.tgz", [("1.png", os.urandom(5000))])
-    Path("c.tgz").write_bytes(Path("c.tgz").read_bytes()[:2000])
-    with pytest.raises(ValueError, match=r"c.tgz cannot be read as a tar archive"):
-        names("c.tgz")
+    make_tar("c.tgz", [("1.png", b"first" * 1000), ("2.png", os.urandom(50000))])
+    Path("c.tgz").write_bytes(Path("c.tgz").read_bytes()[:20000])
+    found = find_pictures(["c.tgz", "photos/b.png"])
+    assert found.names == ("c.tgz/1.png", "c.tgz/2.png", "c.tgz", "photos/b.png")
+    assert list(found.unreadable) == ["c.tgz"]
+    assert "damaged, fetch it again" in found.unreadable["c.tgz"]
 
 
 def test_the_digest_tells_other_pictures_and_another_order(here):
@@ -155,3 +158,63 @@ def test_nothing_to_do(here):
         names()
     with pytest.raises(TypeError, match="expected a list of paths"):
         find_pictures("photos")
+
+
+def test_what_is_passed_over_is_counted(here):
+    for name in ("1.HEIC", "2.heic", "labels.csv"):
+        Path("photos", name).write_bytes(b"")
+    found = find_pictures(["photos"])
+    assert found.passed_over == {".heic": 2, ".md": 1, ".csv": 1, "no suffix": 1}
+    assert passed_over(found.passed_over) == "5 passed over: .heic 2, .csv 1, .md 1, no suffix 1"
+    assert find_pictures(["photos/*.[jJh]*"]).passed_over == {".heic": 1}
+    Path("only").mkdir()
+    Path("only/1.heic").write_bytes(b"")
+    with pytest.raises(ValueError, match=r"there are no pictures; .*; 1 passed over: .heic 1$"):
+        names("only")
+
+
+def test_remarks_in_lists(here):
+    Path("list.txt").write_text("# from the archive\nphotos/b.png\n  # and\n./#1.png\n")
+    assert names("list.txt") == ["photos/b.png", "#1.png"]
+
+
+def test_what_is_found_may_be_missing_and_what_is_given_may_not(here, monkeypatch):
+    Path("photos/locked").mkdir()
+    real = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: not str(path).endswith("locked") and real(path, mode))
+    found = find_pictures(["photos"])
+    assert found.names == ("photos/a.JPG", "photos/b.png", "photos/locked", "photos/sub/c.webp")
+    assert found.unreadable == {"photos/locked": "the folder cannot be read: permission denied"}
+    with pytest.raises(PermissionError, match="photos/locked"):
+        names("photos/locked")
+    found = find_pictures(["photos/*"])
+    assert found.unreadable == {"photos/locked": "cannot be read: Permission denied"}
+
+
+def test_an_error_of_the_system_is_no_missing_file(here, monkeypatch):
+    def stat(path):
+        raise OSError(errno.ESTALE, "Stale file handle", str(path))
+
+    monkeypatch.setattr(os, "stat", stat)
+    with pytest.raises(OSError, match="Stale"):
+        names("photos/b.png")
+
+
+def test_a_closed_standard_input(monkeypatch):
+    monkeypatch.setattr("sys.stdin", None)
+    with pytest.raises(ValueError, match="standard input is closed"):
+        names("-")
+
+
+def test_other_contents_are_another_state(here):
+    Path("ab").mkdir()
+    Path("ab/x.png").write_bytes(b"red ")
+    make_tar("a.tar", [("1.png", b"one"), ("2.png", b"two")])
+    found = find_pictures(["ab", "a.tar"])
+    before = found.states()
+    os.utime("ab/x.png", ns=(0, 5))
+    assert [a == b for a, b in zip(before, found.states(), strict=True)] == [False, True, True]
+    os.utime("a.tar", ns=(0, 5))
+    assert [a == b for a, b in zip(before, found.states(), strict=True)] == [False, False, False]
+    Path("ab/x.png").unlink()
+    assert found.states()[0] == "missing"
