@@ -50,7 +50,8 @@ def library(wrappers: ModuleType) -> Any:
             function = getattr(found, name)
             function.argtypes, function.restype = types, c_int
     except (OSError, AttributeError) as error:
-        raise RuntimeError(f"cuBLAS cannot be called through CuPy's module {wrappers.__name__} ({error})") from error
+        reason = str(error).rpartition(": ")[2]  # before it stands the path of the module, which may be long
+        raise RuntimeError(f"cuBLAS cannot be called through CuPy's {wrappers.__name__} ({reason})") from error
     return found
 
 
