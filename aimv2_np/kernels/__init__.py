@@ -1,4 +1,8 @@
-"""Faster bodies for the layers' operations. Importing this package registers them."""
+"""Faster bodies for the network's operations, for NumPy and CUDA. Importing this package registers them.
+
+Each computes what the textbook computes, and is tested against it. What is an equation of its own belongs to `network`;
+without this room everything runs, slower.
+"""
 
 from aimv2_np.backends.operation import provide
 from aimv2_np.backends.stacking import keep_together

@@ -2,14 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 from aimv2_np.config import Aimv2Config
 from aimv2_np.models import skeleton
 from aimv2_np.models.outputs import Aimv2Output, BaseModelOutputWithPooling, PackedOutput
 from aimv2_np.models.packing import MAX_TOKENS
-from aimv2_np.models.pretrained import Part, PretrainedModel
+from aimv2_np.models.pretrained import Part, PretrainedModel, TowerPart
 from aimv2_np.models.running import check_finite, running
 from aimv2_np.models.text import Aimv2TextModel
 from aimv2_np.models.vision import Aimv2VisionModel
@@ -28,6 +27,8 @@ class Aimv2Model(PretrainedModel):
     network: Aimv2
 
     config_class = Aimv2Config
+    vision_model = TowerPart(Aimv2VisionModel, "vision_config")
+    text_model = TowerPart(Aimv2TextModel, "text_config")
     visual_projection = Part[Linear]()
     text_projection = Part[Linear]()
     logit_scale = Part[Float[Array, ""]]()
@@ -35,16 +36,6 @@ class Aimv2Model(PretrainedModel):
     @classmethod
     def _skeleton(cls, config: Aimv2Config) -> Aimv2:
         return skeleton.aimv2(config)
-
-    @cached_property
-    def vision_model(self) -> Aimv2VisionModel:
-        """The vision tower as a model of its own; arrays are shared."""
-        return Aimv2VisionModel.around(self.config.vision_config, self.network.vision_model)
-
-    @cached_property
-    def text_model(self) -> Aimv2TextModel:
-        """The text tower as a model of its own; arrays are shared."""
-        return Aimv2TextModel.around(self.config.text_config, self.network.text_model)
 
     def forward(
         self,
@@ -99,6 +90,8 @@ class Aimv2Model(PretrainedModel):
         self, text: BaseModelOutputWithPooling | None, vision: BaseModelOutputWithPooling | PackedOutput | None
     ) -> Aimv2Output:
         """What the network makes of what both towers, or one of them, returned."""
+        if vision is not None and vision.pooler_output is None:
+            raise ValueError("vision_model has no head; expected one, whose vectors are compared with texts")
         pooled = (None if output is None else output.pooler_output for output in (text, vision))
         found = recorded(self.network, self.network.compare, *pooled)
         for array in found:

@@ -109,9 +109,14 @@ def encode(tower: VisionTower, pictures: Sequence[Float[Array, "C _ _"]], max_to
     tokens: list[Array] = []
     pooled: list[Array] = []
     for pack in packs(lengths, None if recording() else max_tokens):
-        x, view = embed(tower, pictures[pack])
-        output = tower.encode(x, view)
-        tokens += [output.last_hidden_state[0, keys] for _, keys in view.slices()]
+        some = pictures[pack]
+        if len({picture.shape for picture in some}) == 1 and not recording():  # which a GPU may have recorded
+            output = tower(namespace(some[0]).stack(some))
+            tokens += list(output.last_hidden_state)
+        else:
+            x, view = embed(tower, some)
+            output = tower.encode(x, view)
+            tokens += [output.last_hidden_state[0, keys] for _, keys in view.slices()]
         if output.pooler_output is not None:
             pooled.append(output.pooler_output)
     grids = tuple(tower.embeddings.grid_of(picture) for picture in pictures)

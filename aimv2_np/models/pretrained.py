@@ -1,5 +1,6 @@
 """What the three models share: a network behind a door. New ones, ones from a checkpoint, and writing a checkpoint."""
 
+import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from aimv2_np.tree.module import Module, Parameter
 from aimv2_np.tree.trace import trace
 
 T = TypeVar("T")
+M = TypeVar("M", bound="PretrainedModel")
 
 
 class Part(Generic[T]):
@@ -36,6 +38,31 @@ class Part(Generic[T]):
 
     def __set__(self, model: "PretrainedModel", value: T) -> None:
         setattr(model.network, self.name, value)
+
+
+class TowerPart(Generic[M]):
+    """An attribute of a two-tower model: one of its network's towers as a model of its own; arrays are shared.
+
+    Args:
+        kind: the tower's class.
+        config: the name of its configuration in that of the two-tower model.
+    """
+
+    def __init__(self, kind: type[M], config: str) -> None:
+        self.kind, self.config = kind, config
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    def __get__(self, model: "PretrainedModel", owner: type) -> M:
+        network, known = getattr(model.network, self.name), vars(model).get(self.name)
+        if known is None or known.network is not network:
+            known = vars(model)[self.name] = self.kind.around(getattr(model.config, self.config), network)
+        return known
+
+    def __set__(self, model: "PretrainedModel", tower: M) -> None:
+        setattr(model.network, self.name, tower.network)
+        vars(model)[self.name] = tower
 
 
 @dataclass(init=False, repr=False, eq=False)
@@ -82,6 +109,12 @@ class PretrainedModel(Module):
     def map(self, function: Callable[[str, Array], Array], prefix: str = "") -> Self:
         """This model with other arrays: `function(path, array)` in the place of each."""
         model = self.around(self.config, self.network.map(function, prefix))
+        model.origin = self.origin
+        return model
+
+    def __copy__(self) -> Self:
+        """A model with a network of its own whose parts are shared."""
+        model = self.around(self.config, copy.copy(self.network))
         model.origin = self.origin
         return model
 

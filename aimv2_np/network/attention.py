@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from aimv2_np.backends.arrays import namespace, widen
 from aimv2_np.backends.operation import operation
 from aimv2_np.network.linear import Linear
-from aimv2_np.network.view import EVERYONE, View
+from aimv2_np.network.view import EVERYONE, Packed, View
 from aimv2_np.shapes import Array, Float
 from aimv2_np.tree.module import Module
-from aimv2_np.tree.recorder import observe
+from aimv2_np.tree.recorder import numbered, observe
 
 
 def softmax(x: Float[Array, "*batch M"]) -> Float[Array, "*batch M"]:
@@ -42,6 +42,12 @@ def attention(
     See docs/equations.md, (9).
     """
     xp = namespace(q)
+    if isinstance(view, Packed):  # one sequence after the other: never scores of all tokens with all
+        outputs = []
+        for i, (n, m) in enumerate(view.slices()):
+            with numbered(i):
+                outputs.append(attention.textbook(q[:, :, n], k[:, :, m], v[:, :, m], scale, EVERYONE))
+        return xp.concatenate(outputs, axis=2)
     scores = scale * (widen(q) @ widen(k).swapaxes(-1, -2))  # (B, H, N, d) @ (B, H, d, M) -> (B, H, N, M)
     observe("scores", scores)
     allowed = view.allowed(xp, q.shape[2], k.shape[2])

@@ -155,7 +155,8 @@ class Both(View):
 
     @property
     def padding(self) -> Array | None:  # type: ignore[override]
-        return self.second.padding if self.first.padding is None else self.first.padding
+        first, second = self.first.padding, self.second.padding
+        return second if first is None else first if second is None else (first != 0) & (second != 0)
 
     def allowed(self, xp: ModuleType, queries: int, keys: int) -> Bool[Array, "#B 1 #N M"] | None:
         first, second = self.first.allowed(xp, queries, keys), self.second.allowed(xp, queries, keys)

@@ -186,13 +186,12 @@ def cast(path: str, array: Array, dtype: str) -> Array:
 
 def _lines(label: str, module: Module) -> Iterator[str]:
     """One line per module: name, class, parameter count, arrays' shapes; equal layers of a list share one line."""
+    kind, module = type(module).__name__, getattr(module, module.transparent) if module.transparent else module
     arrays = [f"{name} {tuple(node.shape)}" for name, node in module._nodes() if not isinstance(node, Module)]
-    yield f"{label}{type(module).__name__}  {module.num_parameters():,}" + (f"  {', '.join(arrays)}" if arrays else "")
+    yield f"{label}{kind}  {module.num_parameters():,}" + (f"  {', '.join(arrays)}" if arrays else "")
     for f in fields(module):
         value = getattr(module, f.name)
-        if f.name == module.transparent:
-            yield from list(_lines("", value))[1:]
-        elif isinstance(value, Module):
+        if isinstance(value, Module):
             yield from (f"  {line}" for line in _lines(f"{f.name}: ", value))
         elif isinstance(value, list) and value:
             yield from (f"  {line}" for line in _lines(f"{f.name}: {len(value)} × ", value[0]))

@@ -1,3 +1,4 @@
+import copy
 import math
 
 import numpy as np
@@ -13,6 +14,7 @@ from tests.support.models import (
     text_config,
     tokens,
     vision_config,
+    vision_model,
 )
 
 FIELDS = [
@@ -231,3 +233,29 @@ def test_damaged_projections_give_no_features(path):
     model.state_dict()[path][0, 0] = np.nan
     with np.errstate(all="ignore"), pytest.raises(ValueError, match=rf"{path} holds NaN"):
         (model.get_image_features(pixels()), model.get_text_features(tokens()))
+
+
+def test_a_tower_that_is_put_in_is_the_one_that_computes_and_is_saved():
+    model, other = both_model(), vision_model(seed=9)
+    assert model.vision_model is model.vision_model
+    model.vision_model = other
+    assert model.vision_model is other
+    for path, array in other.state_dict("vision_model").items():
+        np.testing.assert_array_equal(model.state_dict()[path], array)
+    model.network.vision_model = vision_model().network
+    assert model.vision_model.network is model.network.vision_model
+
+
+def test_a_copy_has_parts_of_its_own():
+    model = vision_model()
+    other = copy.copy(model)
+    other.head = None
+    assert model.head is not None
+    assert other.encoder is model.encoder
+
+
+def test_a_tower_without_a_head_is_not_compared():
+    model = both_model()
+    model.vision_model.head = None
+    with pytest.raises(ValueError, match="vision_model has no head"):
+        model(tokens(), pixels())

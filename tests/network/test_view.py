@@ -72,3 +72,8 @@ def test_padding_is_found_wherever_it_stands():
     keys = np.array([[1, 0]])
     assert CAUSAL.padding is None
     assert all(view.padding is keys for view in (Padded(keys), CAUSAL & Padded(keys), Padded(keys) & CAUSAL))
+
+
+def test_padding_of_two_views_is_that_of_both():
+    both = Padded(np.array([[1, 0, 1]])) & Padded(np.array([[1, 1, 0]]))
+    np.testing.assert_array_equal(both.padding, [[True, False, False]])

@@ -1,4 +1,4 @@
-// The activation functions of layers/activations.py, by the same names.
+// The activation functions of network/activations.py, by the same names.
 #pragma once
 
 struct Silu {

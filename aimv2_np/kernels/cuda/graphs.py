@@ -25,7 +25,7 @@ from aimv2_np.kernels.cuda.gemm import uses_tf32
 from aimv2_np.shapes import Array
 from aimv2_np.tree.module import Module
 
-KEPT = 8  # graphs per module: of the kinds of input that came last
+KEPT = 16  # graphs per module: of the kinds of input that came last
 TOKENS = 8192  # up to which launching the kernels of a block may take longer than running them: docs/gpu.md
 
 Arrays = tuple[Array | None, ...]
@@ -170,8 +170,8 @@ class Graphs:
 
     def _entry(self, function: Callable[..., Arrays], owner: Any, inputs: Arrays) -> _Entry | None:
         """The entry of this kind; None when it comes for the first time, or the module is not what it was then."""
-        kind = _kind(function, inputs)
         modules = owner if isinstance(owner, list) else [owner]
+        kind = (*_kind(function, inputs), len(modules))  # the first layers of a tower are other work than all of them
         with self._lock:
             entries = self._entries.setdefault(modules[0], OrderedDict())
             entry = entries.get(kind)
