@@ -1,8 +1,12 @@
-"""The one exception and the three warnings of our own, and how messages quote what a file holds."""
+"""The one exception and the four warnings of our own, and how messages quote what a file holds."""
 
 
 class CheckpointError(ValueError):
     """A file exists but does not fit: corrupt, of another layout, or with tensors the configuration does not expect."""
+
+
+class ConfigWarning(UserWarning):
+    """A `config.json` has keys that AIMv2 does not know: the model is computed without them."""
 
 
 class UntrainedSizeWarning(UserWarning):
