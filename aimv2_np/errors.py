@@ -1,4 +1,4 @@
-"""The one exception and the three warnings of our own, and how messages quote what a file holds."""
+"""The one exception and the four warnings of our own, and how messages quote what a file holds."""
 
 import errno
 from typing import Final
@@ -13,6 +13,10 @@ _OF_A_PATH: Final = {
 
 class CheckpointError(ValueError):
     """A file exists but does not fit: corrupt, of another layout, or with tensors the configuration does not expect."""
+
+
+class ConfigWarning(UserWarning):
+    """A `config.json` has keys that AIMv2 does not know: the model is computed without them."""
 
 
 class UntrainedSizeWarning(UserWarning):

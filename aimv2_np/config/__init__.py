@@ -7,6 +7,7 @@ to `storage`, where weights come with it; the settings of pictures and tokenizer
 from aimv2_np.config.aimv2 import Aimv2Config, AnyConfig, config_from_dict, config_from_pretrained, kind_of
 from aimv2_np.config.base import Config, read_config
 from aimv2_np.config.towers import Aimv2TextConfig, Aimv2VisionConfig
+from aimv2_np.config.unknown import warn_unknown
 from aimv2_np.files.locate import CONFIG_FILE
 
 __all__ = [
@@ -20,4 +21,5 @@ __all__ = [
     "config_from_pretrained",
     "kind_of",
     "read_config",
+    "warn_unknown",
 ]

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self, Unpack
 
 from aimv2_np.config.fields import check_fields
+from aimv2_np.config.unknown import refuse_changes
 from aimv2_np.errors import CheckpointError, mismatch, plain
 from aimv2_np.files.atomic import make_folder
 from aimv2_np.files.hub import HubOptions
@@ -43,10 +44,11 @@ class Config:
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
         """The configuration in a parsed `config.json`; absent keys take their defaults, unknown ones go to `extra`.
 
-        Raises ValueError that names the field.
+        Raises ValueError that names the field, or the key by which a fork of AIMv2 computes something else.
         """
         check_mapping(values)
         cls._check_model_type(values.get("model_type"))
+        refuse_changes(values)
         names = cls.field_names()
         rest = {key: value for key, value in values.items() if key not in names and key != "model_type"}
         known = {key: value for key, value in values.items() if key in names}
@@ -59,6 +61,11 @@ class Config:
         """What `config.json` holds, as Transformers writes it: `model_type`, every field, and `extra`."""
         fields = {name: _plain(getattr(self, name)) for name in sorted(self.field_names())}
         return {"model_type": self.model_type, **fields, **copy.deepcopy(self.extra)}
+
+    def all_extra(self) -> list[str]:
+        """The keys in `extra`, those of the towers too."""
+        parts = [getattr(self, name) for name in self.field_names()]
+        return [*self.extra, *(key for part in parts if isinstance(part, Config) for key in part.all_extra())]
 
     @classmethod
     def from_pretrained(cls, path_or_hub_id: str | os.PathLike[str], **options: Unpack[HubOptions]) -> Self:

@@ -12,7 +12,7 @@ import numpy as np
 
 from aimv2_np import storage
 from aimv2_np.backends.arrays import check_backend
-from aimv2_np.config import CONFIG_FILE, Aimv2Config, Aimv2TextConfig, Aimv2VisionConfig
+from aimv2_np.config import CONFIG_FILE, Aimv2Config, Aimv2TextConfig, Aimv2VisionConfig, warn_unknown
 from aimv2_np.config.base import naming_file
 from aimv2_np.files.atomic import atomic_write, make_folder
 from aimv2_np.files.hub import HubOptions
@@ -179,6 +179,7 @@ class PretrainedModel(Module):
         check_backend(backend, dtype, device)
         with naming_file(source.folder):
             skeleton = cls.skeleton(cls.config_class.from_dict(source.values))
+        warn_unknown(skeleton.config.all_extra(), source.folder)
         stored = storage.match({path: p.shape for path, p in skeleton.state_dict().items()}, source.tensors)
         return fill(skeleton, source.tensors, stored, Place(backend, dtype, device), progress)
 

@@ -111,6 +111,7 @@ def test_the_configuration_alone_says_that_it_is_timms(tmp_path):
     assert load(folder).config.hidden_size == json.loads((folder / "config.json").read_text())["num_features"]
 
 
+@pytest.mark.filterwarnings("ignore::aimv2_np.ConfigWarning")
 @given(st.data())
 def test_any_shapes_and_any_settings_end_in_an_error_that_says_so(tmp_path_factory, data):
     """Names of a layout with shapes and settings of nobody: a documented error, or a model of exactly these tensors."""
