@@ -38,6 +38,7 @@ MAX_NUMBER: Final = 1e9  # far beyond any colour, far below the end of float32
 # Pillow hands these to other programs (Ghostscript; Windows' metafile player). A picture from a stranger must not.
 _REFUSED_FORMATS: Final = {"EPS", "WMF"}
 _WIDE_MODES: Final = {"I", "F", "I;16", "I;16B", "I;16L", "I;16N"}
+_PREMULTIPLIED: Final = {"RGBa": "RGBA", "La": "LA"}  # colours that are multiplied by their alpha already
 _CHANNELS: Final = (1, 3, 4)
 
 
@@ -149,20 +150,41 @@ def _pixels_of_image(
 ) -> Pixels:
     check_pixel_count(image.height, image.width, "the picture")
     check_size(image.height, image.width)
+    if _is_closed(image):
+        raise ValueError("the image is closed; expected an open one: pass it before closing it, or pass its path")
     try:
         image.load()
         if exif_transpose:
             from PIL import ImageOps
 
             image = ImageOps.exif_transpose(image)
-        pixels = np.asarray(rgb_on_white(image) if convert_rgb else image)
-    except Exception as error:  # truncated data, broken EXIF, modes that Pillow cannot convert
+    except Exception as error:  # truncated data, broken EXIF
         raise ValueError(
             f"the picture cannot be decoded ({plain(error)}); expected an undamaged file; fetch or save it again"
+        ) from error
+    if image.mode == "F" and not np.isfinite(np.asarray(image)).all():
+        raise ValueError("a pixel is NaN or infinite; expected colours: look where the picture comes from")
+    try:
+        pixels = np.asarray(rgb_on_white(image) if convert_rgb else image)
+    except Exception as error:  # a palette of the wrong size; modes that this Pillow cannot convert
+        raise ValueError(
+            f"the picture has mode {image.mode}, of which no colours can be made ({plain(error)}); expected one that "
+            "Pillow converts to RGB: convert it first"
         ) from error
     if pixels.ndim != 3 or pixels.shape[2] != 3:
         raise ValueError(f"the picture's mode is {image.mode}; expected three channels: leave do_convert_rgb on")
     return pixels
+
+
+def _is_closed(image: "Image") -> bool:
+    """Whether an image has neither pixels nor a file to read them from."""
+    file = getattr(image, "fp", None)
+    if file is not None and not getattr(file, "closed", False):
+        return False
+    try:
+        return image.im is None
+    except (ValueError, AssertionError):  # what Pillow says of a closed image, and of one that was never read
+        return True
 
 
 def rgb_on_white(image: "Image") -> "Image":
@@ -173,13 +195,13 @@ def rgb_on_white(image: "Image") -> "Image":
     """
     from PIL import Image
 
+    if image.mode in _PREMULTIPLIED:
+        image = image.convert(_PREMULTIPLIED[image.mode])
     if "A" in image.getbands() or image.info.get("transparency") is not None:
         white = Image.new("RGBA", image.size, (255, 255, 255, 255))
         return Image.alpha_composite(white, image.convert("RGBA")).convert("RGB")
     if image.mode in _WIDE_MODES:
         highest = np.asarray(image).max()
-        if not np.isfinite(highest):
-            raise ValueError("it holds NaN or infinity")
         if highest > 255:
             warnings.warn(
                 f"the picture has mode {image.mode} and values up to {highest:g}; all above 255 become white, as in "
