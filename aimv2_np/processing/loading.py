@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from aimv2_np.errors import plain
+from aimv2_np.processing.formats import HEAD, plugin_for, register, what_it_is
 from aimv2_np.shapes import NDArray
 
 if TYPE_CHECKING:
@@ -111,15 +112,38 @@ def _open(path: str | os.PathLike[str] | bytes | bytearray | memoryview) -> "Ima
         raise ValueError(f"the file cannot be read: {error.strerror or error}") from error
 
 
-def _open_file(file: Path | io.BytesIO, size: int) -> "Image":
-    """Read the header only of a file of `size` bytes, and check what it claims."""
+def _identified(file: Path | io.BytesIO) -> "Image":
+    """What Pillow makes of the file, by a plug-in where it needs one that is installed."""
     from PIL import Image, UnidentifiedImageError
 
     try:
-        image = Image.open(file)
+        return Image.open(file)
+    except UnidentifiedImageError:
+        name = plugin_for(_head(file))
+        if not (name and register(name)):
+            raise
+        return Image.open(file)
+
+
+def _head(file: Path | io.BytesIO) -> bytes:
+    if isinstance(file, io.BytesIO):
+        return file.getvalue()[:HEAD]
+    with file.open("rb") as opened:
+        return opened.read(HEAD)
+
+
+def _open_file(file: Path | io.BytesIO, size: int) -> "Image":
+    """Read the header only of a file of `size` bytes, and check what it claims."""
+    from PIL import UnidentifiedImageError
+
+    try:
+        image = _identified(file)
     except PermissionError:
         raise
     except UnidentifiedImageError as error:
+        kind, _, advice = what_it_is(_head(file)).partition(": ")
+        if kind:
+            raise ValueError(f"the content is {kind}; expected a picture that Pillow reads: {advice}") from error
         raise ValueError(
             "the content is not a picture in a format that Pillow knows (or its header is damaged); "
             "open it in a viewer and save it as PNG or JPEG"
@@ -182,7 +206,7 @@ def _is_closed(image: "Image") -> bool:
     if file is not None and not getattr(file, "closed", False):
         return False
     try:
-        return image.im is None
+        return image.im is None or image.im.size is None  # older Pillow: an object whose attributes all raise
     except (ValueError, AssertionError):  # what Pillow says of a closed image, and of one that was never read
         return True
 

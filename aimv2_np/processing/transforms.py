@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from aimv2_np.processing.loading import Pixels, check_pixel_count
-from aimv2_np.processing.window import FILTERS, resize_window
+from aimv2_np.processing.window import resize_window
 from aimv2_np.shapes import NDArray
 
 MOST_DISCARDED = 4  # times what is kept: a picture resized to more is not resized as a whole
