@@ -46,26 +46,126 @@ PLAIN: dict[str, tuple[object, ...]] = {
 }
 # Of Transformers' base class, the hub's tools, Apple's and timm's code, training and heads: the tower ignores them.
 HARMLESS = frozenset(
-    """
-    architectures auto_map torch_dtype dtype transformers_version library_name attn_implementation license tags
-    name_or_path commit_hash tokenizer_class model_name model_type base_config_key projection_dropout
-    projection_size use_bias initializer_factor initializer_std init_std init_merger_std pad_token_id bos_token_id
-    sep_token_id decoder_start_token_id unk_token_id output_hidden_states output_attentions return_dict
-    use_return_dict use_cache gradient_checkpointing chunk_size_feed_forward is_decoder is_encoder_decoder
-    add_cross_attention cross_attention_hidden_size tie_encoder_decoder tie_word_embeddings cross_attention_freq
-    prefix task_specific_params torchscript use_bfloat16 tf_legacy_loss pruned_heads remove_invalid_values id2label
-    label2id num_labels problem_type finetuning_task return_unused_kwargs classifier_dropout max_length min_length
-    do_sample early_stopping num_beams num_beam_groups diversity_penalty temperature top_k top_p typical_p
-    repetition_penalty length_penalty no_repeat_ngram_size encoder_no_repeat_ngram_size bad_words_ids
-    num_return_sequences output_scores return_dict_in_generate forced_bos_token_id forced_eos_token_id
-    exponential_decay_length_penalty suppress_tokens begin_suppress_tokens hidden_dropout hidden_dropout_prob
-    hidden_dropout_rate dropout drop_rate drop_path drop_path_rate proj_drop_rate attn_drop_rate patch_drop_rate
-    pos_drop_rate attention_probs_dropout_prob layerdrop architecture pretrained_cfg num_classes num_features
-    global_pool model_args label_names do_pooling features_only class_token_id cls_token_id mask_token_id mlp_ratio
-    dynamic_img_size dynamic_img_pad strict_img_size fc_norm norm_layer mlp_layer embed_norm_layer pre_norm
-    hidden_stride num_visual_indicator_tokens tokenize_function flash_attn
-""".split()
-)  # noqa: SIM905  (a list of strings would take four times the lines)
+    [
+        "architectures",
+        "auto_map",
+        "torch_dtype",
+        "dtype",
+        "transformers_version",
+        "library_name",
+        "attn_implementation",
+        "license",
+        "tags",
+        "name_or_path",
+        "commit_hash",
+        "tokenizer_class",
+        "model_name",
+        "model_type",
+        "base_config_key",
+        "projection_dropout",
+        "projection_size",
+        "use_bias",
+        "initializer_factor",
+        "initializer_std",
+        "init_std",
+        "init_merger_std",
+        "pad_token_id",
+        "bos_token_id",
+        "sep_token_id",
+        "decoder_start_token_id",
+        "unk_token_id",
+        "output_hidden_states",
+        "output_attentions",
+        "return_dict",
+        "use_return_dict",
+        "use_cache",
+        "gradient_checkpointing",
+        "chunk_size_feed_forward",
+        "is_decoder",
+        "is_encoder_decoder",
+        "add_cross_attention",
+        "cross_attention_hidden_size",
+        "tie_encoder_decoder",
+        "tie_word_embeddings",
+        "cross_attention_freq",
+        "prefix",
+        "task_specific_params",
+        "torchscript",
+        "use_bfloat16",
+        "tf_legacy_loss",
+        "pruned_heads",
+        "remove_invalid_values",
+        "id2label",
+        "label2id",
+        "num_labels",
+        "problem_type",
+        "finetuning_task",
+        "return_unused_kwargs",
+        "classifier_dropout",
+        "max_length",
+        "min_length",
+        "do_sample",
+        "early_stopping",
+        "num_beams",
+        "num_beam_groups",
+        "diversity_penalty",
+        "temperature",
+        "top_k",
+        "top_p",
+        "typical_p",
+        "repetition_penalty",
+        "length_penalty",
+        "no_repeat_ngram_size",
+        "encoder_no_repeat_ngram_size",
+        "bad_words_ids",
+        "num_return_sequences",
+        "output_scores",
+        "return_dict_in_generate",
+        "forced_bos_token_id",
+        "forced_eos_token_id",
+        "exponential_decay_length_penalty",
+        "suppress_tokens",
+        "begin_suppress_tokens",
+        "hidden_dropout",
+        "hidden_dropout_prob",
+        "hidden_dropout_rate",
+        "dropout",
+        "drop_rate",
+        "drop_path",
+        "drop_path_rate",
+        "proj_drop_rate",
+        "attn_drop_rate",
+        "patch_drop_rate",
+        "pos_drop_rate",
+        "attention_probs_dropout_prob",
+        "layerdrop",
+        "architecture",
+        "pretrained_cfg",
+        "num_classes",
+        "num_features",
+        "global_pool",
+        "model_args",
+        "label_names",
+        "do_pooling",
+        "features_only",
+        "class_token_id",
+        "cls_token_id",
+        "mask_token_id",
+        "mlp_ratio",
+        "dynamic_img_size",
+        "dynamic_img_pad",
+        "strict_img_size",
+        "fc_norm",
+        "norm_layer",
+        "mlp_layer",
+        "embed_norm_layer",
+        "pre_norm",
+        "hidden_stride",
+        "num_visual_indicator_tokens",
+        "tokenize_function",
+        "flash_attn",
+    ]
+)
 
 
 def refuse_changes(values: Mapping[str, Any], path: str = "") -> None:

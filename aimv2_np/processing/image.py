@@ -30,6 +30,7 @@ from aimv2_np.processing.transforms import (
     to_input,
     warn_about_fractions,
 )
+from aimv2_np.processing.window import FILTERS
 from aimv2_np.shapes import NDArray
 
 IMAGE_FILES: Final = ("processor_config.json", "preprocessor_config.json")
@@ -143,7 +144,14 @@ class Aimv2ImageProcessor:
     def _check_size(self, height: int, width: int) -> None:
         """ValueError for a picture that would be resized to something enormous."""
         if self.do_resize:
-            resized_shape(height, width, self.size)
+            resized_shape(height, width, self.size, self._kept)
+
+    @property
+    def _kept(self) -> tuple[int, int] | None:
+        """The height and width that are left of a resized picture; None if all of it is."""
+        if not self.do_center_crop or self.resample not in FILTERS:
+            return None
+        return self.crop_size["height"], self.crop_size["width"]
 
     def process(self, pixels: NDArray, bound: Bound | None = None) -> NDArray:
         """One picture's pixels (H, W, 3), whole numbers or floats, to (3, h, w) float32.
@@ -153,7 +161,7 @@ class Aimv2ImageProcessor:
         if self.do_rescale and pixels.dtype.kind == "f" and pixels.min() >= 0 and pixels.max() <= 1:
             warn_about_fractions(pixels)
         if self.do_resize:
-            pixels = resize(pixels, self.size, self.resample)
+            pixels = resize(pixels, self.size, self.resample, self._kept)
         height, width = pixels.shape[:2]
         if bound:
             height, width = shape_within(height, width, *bound)

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from aimv2_np.errors import is_of_the_system, plain
+from aimv2_np.processing.formats import HEAD, plugin_for, register, what_it_is
 from aimv2_np.shapes import NDArray
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ MAX_NUMBER: Final = 1e9  # far beyond any colour, far below the end of float32
 # Pillow hands these to other programs (Ghostscript; Windows' metafile player). A picture from a stranger must not.
 _REFUSED_FORMATS: Final = {"EPS", "WMF"}
 _WIDE_MODES: Final = {"I", "F", "I;16", "I;16B", "I;16L", "I;16N"}
+_PREMULTIPLIED: Final = {"RGBa": "RGBA", "La": "LA"}  # colours that are multiplied by their alpha already
 _CHANNELS: Final = (1, 3, 4)
 
 
@@ -117,15 +119,38 @@ def _open(path: str | os.PathLike[str] | bytes | bytearray | memoryview) -> "Ima
         raise ValueError(f"the file cannot be read: {error.strerror or error}") from error
 
 
-def _open_file(file: Path | io.BytesIO, size: int) -> "Image":
-    """Read the header only of a file of `size` bytes, and check what it claims."""
+def _identified(file: Path | io.BytesIO) -> "Image":
+    """What Pillow makes of the file, by a plug-in where it needs one that is installed."""
     from PIL import Image, UnidentifiedImageError
 
     try:
-        image = Image.open(file)
+        return Image.open(file)
+    except UnidentifiedImageError:
+        name = plugin_for(_head(file))
+        if not (name and register(name)):
+            raise
+        return Image.open(file)
+
+
+def _head(file: Path | io.BytesIO) -> bytes:
+    if isinstance(file, io.BytesIO):
+        return file.getvalue()[:HEAD]
+    with file.open("rb") as opened:
+        return opened.read(HEAD)
+
+
+def _open_file(file: Path | io.BytesIO, size: int) -> "Image":
+    """Read the header only of a file of `size` bytes, and check what it claims."""
+    from PIL import UnidentifiedImageError
+
+    try:
+        image = _identified(file)
     except PermissionError:
         raise
     except UnidentifiedImageError as error:
+        kind, _, advice = what_it_is(_head(file)).partition(": ")
+        if kind:
+            raise ValueError(f"the content is {kind}; expected a picture that Pillow reads: {advice}") from error
         raise ValueError(
             "the content is not a picture in a format that Pillow knows (or its header is damaged); "
             "open it in a viewer and save it as PNG or JPEG"
@@ -165,21 +190,43 @@ def _pixels_of_image(
 ) -> Pixels:
     check_pixel_count(image.height, image.width, "the picture")
     check_size(image.height, image.width)
+    if _is_closed(image):
+        raise ValueError("the image is closed; expected an open one: pass it before closing it, or pass its path")
     try:
         image.load()
         if exif_transpose:
             from PIL import ImageOps
 
             image = ImageOps.exif_transpose(image)
-        pixels = np.asarray(rgb_on_white(image) if convert_rgb else image)
-    except Exception as error:  # truncated data, broken EXIF, modes that Pillow cannot convert
+    except Exception as error:  # truncated data, broken EXIF
         _pass_on(error)
         raise ValueError(
             f"the picture cannot be decoded ({plain(error)}); expected an undamaged file; fetch or save it again"
         ) from error
+    if image.mode == "F" and not np.isfinite(np.asarray(image)).all():
+        raise ValueError("a pixel is NaN or infinite; expected colours: look where the picture comes from")
+    try:
+        pixels = np.asarray(rgb_on_white(image) if convert_rgb else image)
+    except Exception as error:  # a palette of the wrong size; modes that this Pillow cannot convert
+        _pass_on(error)
+        raise ValueError(
+            f"the picture has mode {image.mode}, of which no colours can be made ({plain(error)}); expected one that "
+            "Pillow converts to RGB: convert it first"
+        ) from error
     if pixels.ndim != 3 or pixels.shape[2] != 3:
         raise ValueError(f"the picture's mode is {image.mode}; expected three channels: leave do_convert_rgb on")
     return pixels
+
+
+def _is_closed(image: "Image") -> bool:
+    """Whether an image has neither pixels nor a file to read them from."""
+    file = getattr(image, "fp", None)
+    if file is not None and not getattr(file, "closed", False):
+        return False
+    try:
+        return image.im is None or image.im.size is None  # older Pillow: an object whose attributes all raise
+    except (ValueError, AssertionError):  # what Pillow says of a closed image, and of one that was never read
+        return True
 
 
 def rgb_on_white(image: "Image") -> "Image":
@@ -190,13 +237,13 @@ def rgb_on_white(image: "Image") -> "Image":
     """
     from PIL import Image
 
+    if image.mode in _PREMULTIPLIED:
+        image = image.convert(_PREMULTIPLIED[image.mode])
     if "A" in image.getbands() or image.info.get("transparency") is not None:
         white = Image.new("RGBA", image.size, (255, 255, 255, 255))
         return Image.alpha_composite(white, image.convert("RGBA")).convert("RGB")
     if image.mode in _WIDE_MODES:
         highest = np.asarray(image).max()
-        if not np.isfinite(highest):
-            raise ValueError("it holds NaN or infinity")
         if highest > 255:
             warnings.warn(
                 f"the picture has mode {image.mode} and values up to {highest:g}; all above 255 become white, as in "

@@ -12,16 +12,21 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from aimv2_np.processing.loading import Pixels, check_pixel_count
+from aimv2_np.processing.window import resize_window
 from aimv2_np.shapes import NDArray
 
-MAX_ENLARGED = 2**24  # pixels; a picture of one row would otherwise grow to gigabytes before it is cropped
+MOST_DISCARDED = 4  # times what is kept: a picture resized to more is not resized as a whole
+MAX_ENLARGED = 2**24  # pixels; a picture of one row that is not cropped would otherwise grow to gigabytes
 
 
-def resized_shape(height: int, width: int, size: Mapping[str, int]) -> tuple[int, int]:
+def resized_shape(
+    height: int, width: int, size: Mapping[str, int], keep: tuple[int, int] | None = None
+) -> tuple[int, int]:
     """The height and width a picture is resized to.
 
     `size` holds one of: shortest_edge; shortest_edge and longest_edge; max_height and max_width; height and width.
-    Edges are rounded down as in Transformers, but never below one pixel (where Transformers fails).
+    Edges are rounded down as in Transformers, but never below one pixel (where Transformers fails). Of an
+    enlarged picture no more than `keep`, a height and a width, will come to be.
 
     Raises:
         ValueError: other keys, or more pixels than a picture may have, or may grow to (a long thin one grows enormous).
@@ -44,13 +49,22 @@ def resized_shape(height: int, width: int, size: Mapping[str, int]) -> tuple[int
         )
     shape = max(1, wanted[0]), max(1, wanted[1])
     what = f"the {width} x {height} picture, once resized,"
-    check_pixel_count(*shape, what)
-    if shape[0] * shape[1] > max(MAX_ENLARGED, height * width):
+    kept = kept_of((height, width), shape, keep)
+    check_pixel_count(*kept, what)
+    if kept[0] * kept[1] > max(MAX_ENLARGED, height * width):
         raise ValueError(
-            f"{what} is {shape[1]} x {shape[0]} pixels; expected at most {MAX_ENLARGED:,} where it is enlarged; "
+            f"{what} is {kept[1]} x {kept[0]} pixels; expected at most {MAX_ENLARGED:,} where it is enlarged; "
             "crop it or resize it first"
         )
     return shape
+
+
+def kept_of(before: tuple[int, int], after: tuple[int, int], keep: tuple[int, int] | None) -> tuple[int, int]:
+    """Of a picture resized from `before` to `after` the height and width that come to be: of one that is enlarged, at
+    most what is to be kept."""
+    if keep is None or after[0] < before[0] or after[1] < before[1]:
+        return after
+    return min(after[0], keep[0]), min(after[1], keep[1])
 
 
 def _within_longest_edge(height: int, width: int, shortest: int, longest: int) -> tuple[int, int]:
@@ -82,22 +96,35 @@ def shape_within(height: int, width: int, patch: tuple[int, int], most: int) -> 
     return min(shape[0], most * ph), min(shape[1], most * pw)
 
 
-def resize(pixels: Pixels, size: Mapping[str, int], resample: int) -> Pixels:
+def resize(pixels: Pixels, size: Mapping[str, int], resample: int, keep: tuple[int, int] | None = None) -> Pixels:
     """(H, W, 3) → (H', W', 3), with Pillow's filter number `resample` (0 nearest, 1 Lanczos, 2 bilinear, 3 bicubic,
-    4 box, 5 Hamming).
+    4 box, 5 Hamming). Of an enlarged picture only the middle, at most `keep` high and wide, comes back.
 
     Pillow resizes 8-bit pictures. Arrays of other dtypes must hold whole numbers of 0 to 255 (they come back as uint8)
     or fractions of 0 to 1 (they are cut down to 8 bits, resized, and come back as float32 fractions).
     """
     from PIL import Image
 
-    height, width = resized_shape(pixels.shape[0], pixels.shape[1], size)
+    height, width = resized_shape(pixels.shape[0], pixels.shape[1], size, keep)
+    kept_height, kept_width = kept_of(pixels.shape[:2], (height, width), keep)
+    rows, columns = _middle(height, kept_height), _middle(width, kept_width)
     fractions = are_fractions(pixels)
     if fractions:
         pixels = _times(pixels, 255)
-    image = Image.fromarray(np.ascontiguousarray(pixels.astype(np.uint8, copy=False)))
-    resized = np.asarray(image.resize((width, height), resample=Image.Resampling(resample)))
+    if len(rows) * len(columns) * MOST_DISCARDED < height * width:
+        needed = pixels if pixels.dtype == np.uint8 else pixels.astype(np.uint8)
+        resized = resize_window(needed, (height, width), rows, columns, resample)
+    else:
+        image = Image.fromarray(np.ascontiguousarray(pixels.astype(np.uint8, copy=False)))
+        whole = np.asarray(image.resize((width, height), resample=Image.Resampling(resample)))
+        resized = whole[rows.start : rows.stop, columns.start : columns.stop]
     return _times(resized, 1 / 255) if fractions else resized
+
+
+def _middle(size: int, kept: int) -> range:
+    """Of an axis of `size` the middle; where the margin is odd, the extra pixel is left out at the end."""
+    start = (size - kept) // 2
+    return range(start, start + kept)
 
 
 def are_fractions(pixels: Pixels) -> bool:

@@ -110,12 +110,17 @@ def test_fractions_are_rescaled_again_with_a_warning():
         (np.full((8, 8, 3), np.nan), ValueError, "^image 0: a pixel is NaN"),
         (np.full((8, 8, 3), 300), ValueError, "^image 0: the array holds 300 to 300"),
         (np.full((8, 8, 3), -0.5), ValueError, "^image 0: the array holds -0.5"),
-        (np.zeros((3, 1, 9_000_000), dtype=np.uint8), ValueError, "once resized, is 2016000000 x 224"),
     ],
 )
 def test_what_is_no_picture_is_named(pictures, error, message):
     with pytest.raises(error, match=message):
         Aimv2ImageProcessor()(pictures, input_data_format=None)
+
+
+@pytest.mark.parametrize("options", [{"do_center_crop": False}, {"resample": 0}])
+def test_long_pictures_are_bounded_where_they_are_resized_whole(options):
+    with pytest.raises(ValueError, match="once resized, is 2016000000 x 224"):
+        Aimv2ImageProcessor(**options)(np.zeros((3, 1, 9_000_000), dtype=np.uint8), input_data_format="channels_first")
 
 
 def test_unknown_keywords():

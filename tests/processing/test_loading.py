@@ -124,7 +124,7 @@ def test_bombs_are_refused_by_their_header(monkeypatch):
 
     monkeypatch.setattr(Image.Image, "load", explode)
     with pytest.raises(ValueError, match="896000000 x 224"):
-        Aimv2ImageProcessor()(png_header(4_000_000, 1))
+        Aimv2ImageProcessor(do_center_crop=False)(png_header(4_000_000, 1))
     with pytest.raises(ValueError, match="decompression bomb"):
         load_pixels(png_header(50_000, 50_000))
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)  # as programs do that handle large pictures
@@ -195,12 +195,6 @@ def test_empty_images_and_missing_conversion():
     assert load_pixels(photo(3, 4, "YCbCr"), convert_rgb=False).shape == (3, 4, 3)
 
 
-def test_not_finite_float_images():
-    image = Image.fromarray(np.array([[1, np.nan]], dtype=np.float32))
-    with pytest.raises(ValueError, match="NaN or infinity"):
-        load_pixels(image)
-
-
 def test_the_file_is_closed(tmp_path):
     path = tmp_path / "a.png"
     path.write_bytes(as_bytes(photo(4, 4)))
@@ -225,3 +219,34 @@ def test_a_pipe_is_refused_and_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(ValueError, match="neither a file nor a folder"):
         load_pixels(tmp_path / "pipe")
+
+
+@pytest.mark.parametrize(("mode", "plain"), [("RGBa", "RGBA"), ("La", "LA")])
+def test_premultiplied_alpha_is_laid_on_white_too(mode, plain):
+    image = photo(9, 7, plain)
+    image.putalpha(image.getchannel("A").point(lambda value: 255 if value > 127 else 0))  # such come back unrounded
+    np.testing.assert_array_equal(load_pixels(image.convert(mode)), load_pixels(image))
+
+
+def test_closed_images_are_called_so(tmp_path):
+    photo(4, 4).save(tmp_path / "a.png")
+    with Image.open(tmp_path / "a.png") as left:
+        pass
+    loaded = Image.open(tmp_path / "a.png")
+    loaded.load()
+    loaded.close()
+    made = photo(4, 4)
+    made.close()
+    with (tmp_path / "a.png").open("rb") as file:
+        behind = Image.open(file)
+    for image in (left, loaded, made, behind):
+        with pytest.raises(ValueError, match="the image is closed; expected an open one"):
+            load_pixels(image)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_float_pictures_that_are_not_finite(value):
+    pixels = np.zeros((4, 4), np.float32)
+    pixels[1, 2] = value
+    with pytest.raises(ValueError, match=r"^a pixel is NaN or infinite; expected colours"):
+        load_pixels(as_bytes(Image.fromarray(pixels), "TIFF"))

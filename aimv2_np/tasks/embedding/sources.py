@@ -13,13 +13,9 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO, Final
 
 from aimv2_np.errors import is_of_the_system
+from aimv2_np.processing.formats import SUFFIXES
 from aimv2_np.tasks.embedding.tar import TAR, Member, contents
 
-# What is taken from folders and archives. A file that is named itself may be called anything.
-SUFFIXES: Final = (
-    ".avif", ".bmp", ".gif", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".qoi",
-    ".tga", ".tif", ".tiff", ".webp",
-)  # fmt: skip
 LISTS: Final = (".txt", ".lst", ".list")
 STDIN: Final = "-"
 MAX_LINE: Final = 2**16

@@ -107,6 +107,15 @@ def test_photographs(height, width):
         assert_same(Aimv2ImageProcessor(**options)(picture)["pixel_values"], theirs(picture, options))
 
 
+@settings(max_examples=30)
+@given(st.integers(1, 4), st.integers(5, 300), st.booleans(), SEED, st.integers(1, 5), st.integers(8, 120))
+@counted
+def test_long_pictures_of_which_the_crop_keeps_little(short, long, tall, seed, resample, edge):
+    picture = photo(*((long, short) if tall else (short, long)), seed=seed)
+    options = {"size": edge, "crop_size": edge, "resample": resample}
+    assert_same(Aimv2ImageProcessor(**options)(picture)["pixel_values"], theirs(picture, options))
+
+
 ARRAYS = {
     "uint8": lambda a: a,
     "int64": lambda a: a.astype(np.int64),
