@@ -3,14 +3,17 @@
 `@operation` turns a function into an `Operation`, `@composite` one whose body calls modules. A backend registers a
 faster body for its own array type; the call picks it by the type of the first argument. Bodies for a library that may
 not be installed, or takes long to import, are registered when the first of its arrays comes (`provide`). `textbook()`
-switches all faster bodies off. `watching()` lets somebody look at every call, whatever the thread, to time it.
+switches all faster bodies off. All run in the arithmetic of arithmetic.py. `watching()` lets somebody look at every
+call, whatever the thread, to time it.
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 from functools import update_wrapper
 from typing import Any, Generic, ParamSpec, TypeVar
+
+from aimv2_np.backends.arithmetic import inside, own_arithmetic
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -25,6 +28,7 @@ _provided: set[type] = set()
 _FASTEST, _COMPOSITES_AS_WRITTEN, _ALL_AS_WRITTEN = range(3)
 _mode: ContextVar[int] = ContextVar("mode", default=_FASTEST)
 _watcher: Watcher | None = None
+_NOTHING = nullcontext()  # for a call inside another one, whose arithmetic is the operations' own already
 
 
 class Operation(Generic[P, R]):
@@ -67,9 +71,10 @@ class Operation(Generic[P, R]):
         body: Callable[..., Any] = self.textbook
         if args and mode != _ALL_AS_WRITTEN and not (mode == _COMPOSITES_AS_WRITTEN and self.composite):
             body = self._fastest(args[0])
-        if _watcher is not None:
-            return _watcher(self, body, args, kwargs)  # type: ignore[no-any-return]
-        return body(*args, **kwargs)  # type: ignore[no-any-return]
+        with _NOTHING if inside() else own_arithmetic():
+            if _watcher is not None:
+                return _watcher(self, body, args, kwargs)  # type: ignore[no-any-return]
+            return body(*args, **kwargs)  # type: ignore[no-any-return]
 
     def _fastest(self, first: Any) -> Callable[..., Any]:
         """The body for the type and dtype of the first argument."""

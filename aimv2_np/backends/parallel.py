@@ -21,6 +21,8 @@ from typing import Any
 
 import numpy as np
 
+from aimv2_np.backends.arithmetic import own_arithmetic
+
 
 @cache
 def blas_libraries() -> list[Any]:
@@ -152,7 +154,7 @@ def run(jobs: Sequence[Callable[[], object]], workers: int) -> None:
 
     def work() -> None:
         try:
-            with one_blas_thread(), _inside_a_job():
+            with own_arithmetic(), one_blas_thread(), _inside_a_job():
                 while not problems:
                     with lock:
                         job = next(waiting, None)

@@ -7,6 +7,7 @@ from functools import reduce, wraps
 from operator import and_
 from typing import Concatenate, ParamSpec, TypeVar
 
+from aimv2_np.backends.arithmetic import own_arithmetic
 from aimv2_np.backends.arrays import backend_of, beside, is_array, namespace
 from aimv2_np.shapes import Array
 from aimv2_np.tree.module import Module
@@ -25,7 +26,7 @@ def running(method: Callable[Concatenate[M, P], R]) -> Callable[Concatenate[M, P
 
     @wraps(method)
     def run(self: M, *args: P.args, **kwargs: P.kwargs) -> R:
-        with beside(self.some_array()), _checked_at_the_end():
+        with own_arithmetic(), beside(self.some_array()), _checked_at_the_end():
             return method(self, *args, **kwargs)
 
     return run  # type: ignore[return-value]

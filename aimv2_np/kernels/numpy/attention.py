@@ -8,13 +8,15 @@ Few keys, or a mask: a tile has all keys of some queries, and several heads or p
 normalizer calculation for softmax" (arXiv:1805.02867). Any number may be subtracted from all scores of a query, as long
 as e^x stays finite; so the largest score of the first tile is, until one comes that is far larger. It is subtracted by
 the product with the keys itself, and the sum of e^x comes with the product with the values: queries get it as one more
-feature, keys and values a one. Of the passes over the scores there remain a glance at the largest and e^x.
+feature, keys and values a one. Of the passes over the scores there remain a glance at the largest, one at
+the smallest (tail.py), and e^x.
 """
 
 import numpy as np
 
 from aimv2_np.backends.parallel import parts, pieces
 from aimv2_np.kernels.numpy.scratch import empty
+from aimv2_np.kernels.numpy.tail import without_tail
 from aimv2_np.shapes import NDArray
 
 SCORES_BYTES = 4 << 20  # one tile of attention scores at most: a core's share of the last cache
@@ -68,7 +70,7 @@ def _attend(q: NDArray, k: NDArray, v: NDArray, scale: float, mask: NDArray | No
     if mask is not None:
         np.copyto(scores, np.finfo(q.dtype).min, where=~mask.swapaxes(-1, -2))
     scores -= scores.max(axis=-2, keepdims=True)
-    np.exp(scores, out=scores)
+    np.exp(without_tail(scores), out=scores)
     result = out.swapaxes(-1, -2)  # (b, h, d, n)
     np.matmul(v.swapaxes(-1, -2), scores, out=result)
     total = empty((h, 1, b, n), q.dtype).transpose(2, 0, 1, 3)  # as `out` lies in memory
@@ -99,10 +101,10 @@ def _sums(queries: NDArray, keys: NDArray, values: NDArray, blocks: list[slice])
             above = scores.max(axis=0)
             if m.start > 0:
                 above = np.maximum(above, 0)
-                sums *= np.exp(-above)
+                sums *= np.exp(without_tail(-above))
             scores -= above
             shift -= above
-        sums += values[:, m] @ np.exp(scores, out=scores)
+        sums += values[:, m] @ np.exp(without_tail(scores), out=scores)
     return sums
 
 
