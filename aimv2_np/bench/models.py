@@ -1,6 +1,7 @@
 """What is measured: the released architectures with random weights, or any checkpoint.
 
-How long a forward pass takes depends on the shapes of the weights and not on their values.
+How long a forward pass takes should depend on the shapes of the weights and not on their values. That is measured, too:
+trained weights make what random ones do not, peaked attention and outliers in the residual stream (`peaked`).
 """
 
 import shutil
@@ -20,14 +21,19 @@ from aimv2_np.files.locate import HUB_ID
 from aimv2_np.models.auto import MODELS
 from aimv2_np.models.pretrained import initial
 from aimv2_np.processing import Aimv2ImageProcessor
+from aimv2_np.shapes import NDArray
 from aimv2_np.storage import fetch, save_checkpoint
 from aimv2_np.storage.formats.lazy import Lazy
 from aimv2_np.storage.released import RELEASED
 from aimv2_np.storage.source import open_source
+from aimv2_np.tree.module import Parameter
 
 AnyConfig = Aimv2Config | Aimv2VisionConfig | Aimv2TextConfig
 
 TINY = "tiny"
+PEAKED = "-peaked"  # behind the name of an architecture
+OUTLIER = 3000.0  # of one feature of the residual stream, where trained towers have 10³ to 10⁴
+SHARPER = 8.0  # queries and keys: scores of standard deviation 26, instead of 0.4
 PICTURE = "picture.png"
 PICTURE_SHAPE = (480, 640, 3)  # of what cold processes look at, unless the model takes pictures as they are
 FLOAT32 = 4  # bytes
@@ -87,8 +93,8 @@ def specimen(name: str, layers: int | None = None) -> Iterator[Specimen]:
     """The checkpoint that `name` means, for the length of the block.
 
     Args:
-        name: "tiny", the embedded model; one of `ARCHITECTURES`, with random weights in a temporary folder; else a
-            folder or a hub id.
+        name: "tiny", the embedded model; one of `ARCHITECTURES`, with random weights in a temporary folder, `PEAKED`
+            behind it or not; else a folder or a hub id.
         layers: of an architecture only so many blocks (per tower).
 
     Raises:
@@ -97,9 +103,9 @@ def specimen(name: str, layers: int | None = None) -> Iterator[Specimen]:
         FileNotFoundError, CheckpointError, …: what `from_pretrained` raises.
     """
     config = configuration(name, layers)
-    if name in ARCHITECTURES:
+    if name.removesuffix(PEAKED) in ARCHITECTURES:
         with tempfile.TemporaryDirectory(prefix="aimv2-np-bench-") as folder:
-            write_random(Path(folder), config)
+            write_random(Path(folder), config, peak=name.endswith(PEAKED))
             yield Specimen(name, Path(folder), config, random=True)
         return
     place = tiny_model_path() if name == TINY else fetch(name, extra=("preprocessor_config.json",))
@@ -108,12 +114,12 @@ def specimen(name: str, layers: int | None = None) -> Iterator[Specimen]:
 
 def configuration(name: str, layers: int | None = None) -> AnyConfig:
     """The configuration of the checkpoint that `name` means; arguments and errors as for `specimen`."""
-    if name in ARCHITECTURES:
-        return shortened(ARCHITECTURES[name].config(), layers)
+    if (architecture := ARCHITECTURES.get(name.removesuffix(PEAKED))) is not None:
+        return shortened(architecture.config(), layers)
     if name != TINY and not Path(name).is_dir() and not HUB_ID.fullmatch(name):
         raise ValueError(
-            f"model is {name!r}; expected {TINY}, one of {', '.join(ARCHITECTURES)} (random weights), a folder, "
-            "or a hub id"
+            f"model is {name!r}; expected {TINY}, one of {', '.join(ARCHITECTURES)} (random weights; with {PEAKED} "
+            "behind it such as trained ones are), a folder, or a hub id"
         )
     if layers is not None:
         raise ValueError(f"layers is {layers}, but {name} is a checkpoint: it has the blocks it has. Drop --layers")
@@ -132,8 +138,24 @@ def shortened(config: AnyConfig, layers: int | None) -> AnyConfig:
     return replace(config, num_hidden_layers=layers)
 
 
-def write_random(folder: Path, config: AnyConfig, seed: int = 0) -> None:
-    """A checkpoint with the weights that `Model(config, seed)` has, made and written tensor by tensor.
+def peaked(path: str, parameter: Parameter, seed: int) -> NDArray:
+    """`initial`, changed so that attention is peaked and the first feature of the residual stream an outlier.
+
+    Gains make up for what the outlier adds to the norm's mean: √D / OUTLIER of it remains for the others.
+    """
+    array: NDArray = initial(path, parameter, seed)
+    if path.endswith(("q_proj.weight", "k_proj.weight")) and "attention" in path:
+        array *= SHARPER
+    elif path.endswith("embeddings.position_embedding.weight"):
+        array[:, 0] = OUTLIER
+    elif path.endswith(("rms_norm1.weight", "rms_norm2.weight")):
+        array *= OUTLIER / len(array) ** 0.5
+        array[0] = 1 / len(array) ** 0.5
+    return array
+
+
+def write_random(folder: Path, config: AnyConfig, seed: int = 0, *, peak: bool = False) -> None:
+    """A checkpoint with the weights that `Model(config, seed)` has, or `peaked` ones, written tensor by tensor.
 
     Raises OSError when there is no room for it.
     """
@@ -144,8 +166,9 @@ def write_random(folder: Path, config: AnyConfig, seed: int = 0) -> None:
             f"the weights take {needed / 1e9:.1f} GB and {folder} has {free / 1e9:.1f} GB free: set TMPDIR to a folder "
             "on a larger disk, or measure a smaller model"
         )
+    make = peaked if peak else initial
     state = {
-        path: Lazy("F32", parameter.shape, partial(initial, path, parameter, seed))
+        path: Lazy("F32", parameter.shape, partial(make, path, parameter, seed))
         for path, parameter in skeleton.state_dict().items()
     }
     save_checkpoint(folder, state)

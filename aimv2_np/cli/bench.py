@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-DEFAULT = "large-224"
+DEFAULT = ("large-224", "large-224-peaked")
 BUSY = 0.5  # load average above which numbers are not to be trusted
 
 whole = click.IntRange(min=1)
@@ -58,7 +58,9 @@ def bench_command(models: tuple[str, ...], blas: bool, where: dict[str, Any], as
     """Measure speed and memory, each model in fresh processes.
 
     A MODEL is an architecture (large-224, 1B-448, large-native, large-224-lit; with random weights, which are written
-    to a temporary file), "tiny", a folder or a hub ID.  [default: large-224]
+    to a temporary file; with -peaked behind it they make what trained ones do, peaked attention and outliers),
+    "tiny", a folder or a hub ID.  [default: both
+    of large-224; on a GPU and with --blas the first]
 
     \b
     aimv2-np bench
@@ -71,9 +73,10 @@ def bench_command(models: tuple[str, ...], blas: bool, where: dict[str, Any], as
     from aimv2_np.bench.kernels import compare_kernels
     from aimv2_np.bench.run import Plan, benchmark, products_of
 
-    plan = Plan(models or (DEFAULT,), **options)
+    on_gpu = where.pop("backend") == "cupy"
+    plan = Plan(models or (DEFAULT[:1] if blas or on_gpu else DEFAULT), **options)
     telling = partial(output.waiting, "measuring")
-    if where.pop("backend") == "cupy":
+    if on_gpu:
         if plan.threads or plan.profile or plan.processes or blas:
             raise click.UsageError(
                 "--threads, --profile, --processes and --blas are about the CPU; drop --backend cupy"

@@ -1,10 +1,12 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from PIL import Image
 
-from aimv2_np import Aimv2Config, Aimv2ImageProcessor, Aimv2VisionModel, load
+from aimv2_np import Aimv2Config, Aimv2ImageProcessor, Aimv2VisionModel, load, trace
 from aimv2_np.bench import models
-from aimv2_np.bench.models import ARCHITECTURES, configuration, draw_picture, shortened, specimen, write_random
+from aimv2_np.bench.models import ARCHITECTURES, OUTLIER, configuration, draw_picture, shortened, specimen, write_random
 from aimv2_np.data import tiny_model_path
 from tests.support.models import both_config, text_config, vision_config
 
@@ -50,6 +52,21 @@ def test_a_temporary_checkpoint_is_gone_afterwards(monkeypatch):
         assert isinstance(load(it.folder), Aimv2VisionModel)
         assert it.parameters == load(it.folder).num_parameters()
     assert not it.folder.exists()
+
+
+def test_peaked_weights_make_peaked_scores_and_outliers(tmp_path):
+    """Of the released width, in which the numbers of models.py are meant: scores so peaked that e^x is denormal."""
+    config = replace(configuration("large-224-peaked", 2), image_size=56)
+    write_random(tmp_path, config, peak=True)
+    pixels = np.random.default_rng(0).standard_normal((1, 3, 56, 56), dtype=np.float32)
+    model = load(tmp_path)
+    with trace(model) as seen:
+        model(pixels)
+    for i in range(2):
+        assert 15 < seen[f"encoder.layers.{i}.attention.scores"].std() < 60
+        stream = np.abs(seen[f"encoder.layers.{i}"])
+        assert stream[..., 0].min() > 0.9 * OUTLIER
+        assert stream[..., 1:].max() < 0.1 * OUTLIER
 
 
 def test_checkpoints_are_used_where_they_are():

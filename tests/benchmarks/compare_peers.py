@@ -47,7 +47,7 @@ def measure(args: argparse.Namespace, cases: Sequence[Case], tell: Callable[[str
             folder, first, *others = Path(name), *group
             config = first.config(args.layers)
             tell(f"preparing {first.name}")
-            prepare(folder, config, make_inputs(config, given, 2))
+            prepare(folder, config, make_inputs(config, given, 2), peaked=first.peaked)
             for case in (first, *others):
                 found = compare(case, folder, args.peers, args.threads, args.seconds, args.layers, tell)
                 data["cases"].append(found)

@@ -8,8 +8,8 @@ Few keys, or a mask: a tile has all keys of some queries, and several heads or p
 normalizer calculation for softmax" (arXiv:1805.02867). Any number may be subtracted from all scores of a query, as long
 as e^x stays finite; so the largest score of the first tile is, until one comes that is far larger. It is subtracted by
 the product with the keys itself, and the sum of e^x comes with the product with the values: queries get it as one more
-feature, keys and values a one. Of the passes over the scores there remain a glance at the largest, one at
-the smallest (tail.py), and e^x.
+feature, keys and values a one. Of the passes over the scores there remain a glance at the largest, one at the smallest
+(tail.py), and e^x.
 """
 
 import numpy as np
