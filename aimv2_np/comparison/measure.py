@@ -45,6 +45,7 @@ class Measures:
         return not self.nonfinite and self.relative <= tolerance and row <= ROW_FACTOR * tolerance
 
 
+@np.errstate(all="ignore")
 def measure(a: NDArray, b: NDArray, dtype: str) -> Measures:
     """`b` against the reference `a` of the same shape; errors in ulps are of `dtype`.
 
@@ -73,6 +74,7 @@ def measure(a: NDArray, b: NDArray, dtype: str) -> Measures:
     )
 
 
+@np.errstate(all="ignore")
 def measure_statistics(a: Statistics, b: Statistics, *, same_projection: bool = True) -> Measures:
     """Like `measure`, from what statistics still tell; without comparable projections the moments alone must do."""
     summary = np.array([[s.mean, s.std, s.min, s.max, s.rms] for s in (a, b)])

@@ -39,6 +39,7 @@ def _ngon(corners: int, radii: tuple[float, ...] = (1.0,)) -> NDArray:
     return points.astype(np.float32)
 
 
+@np.errstate(all="ignore")
 def _heart() -> NDArray:
     t = np.linspace(0, 2 * np.pi, 48, endpoint=False)
     y = 13 * np.cos(t) - 5 * np.cos(2 * t) - 2 * np.cos(3 * t) - np.cos(4 * t)
@@ -98,6 +99,7 @@ def place(scene: Scene, rng: np.random.Generator) -> tuple[Spot, ...]:
     return tuple(Spot(x, y, r, a) for (x, y), r, a in zip(spots, radii, angles, strict=True))
 
 
+@np.errstate(all="ignore")
 def coverage(shape: str, spot: Spot) -> NDArray:
     """How much of each pixel the shape covers: (64, 64), 0 to 1."""
     from PIL import Image, ImageDraw

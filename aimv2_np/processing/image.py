@@ -13,6 +13,7 @@ from typing import Any, Final, Self, Unpack
 
 import numpy as np
 
+from aimv2_np.backends.arithmetic import own_arithmetic
 from aimv2_np.config.fields import boolean, check_fields, integer, number
 from aimv2_np.errors import CheckpointError, mismatch
 from aimv2_np.files.atomic import make_folder, refuse_existing
@@ -153,6 +154,7 @@ class Aimv2ImageProcessor:
             return None
         return self.crop_size["height"], self.crop_size["width"]
 
+    @own_arithmetic()
     def process(self, pixels: NDArray, bound: Bound | None = None) -> NDArray:
         """One picture's pixels (H, W, 3), whole numbers or floats, to (3, h, w) float32.
 

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from aimv2_np.backends.arithmetic import own_arithmetic
 from aimv2_np.backends.arrays import beside, namespace, to_numpy, widen
 from aimv2_np.backends.parallel import pieces
 from aimv2_np.config import Aimv2Config, config_from_pretrained
@@ -100,6 +101,7 @@ def make_prompts(labels: Sequence[str], template: str = HOLE) -> list[str]:
     return [template.replace(HOLE, label) for label in labels]
 
 
+@own_arithmetic()
 def classify(
     images: Any,
     labels: Sequence[str],
@@ -171,6 +173,7 @@ def _check_texts(what: str, texts: Sequence[str], consequence: str) -> None:
             raise ValueError(f"the {what} {text!r:.80} is there twice and would {consequence}; leave one out")
 
 
+@own_arithmetic()
 def embed_labels(
     labels: Sequence[str], templates: Sequence[str], *, model: Aimv2Model, processor: Aimv2Processor
 ) -> Float[Array, "L E"]:

@@ -18,6 +18,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from aimv2_np.backends.arithmetic import own_arithmetic
 from aimv2_np.backends.parallel import parts, run
 from aimv2_np.tasks.embedding.pipeline import cores
 
@@ -86,6 +87,7 @@ class KnnResult:
         return self.actual
 
 
+@own_arithmetic()
 def knn(
     train: Any,
     train_labels: Sequence[str],

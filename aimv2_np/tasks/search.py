@@ -18,6 +18,7 @@ from typing import Any, Final, Unpack
 import numpy as np
 from numpy.typing import NDArray
 
+from aimv2_np.backends.arithmetic import own_arithmetic
 from aimv2_np.backends.arrays import to_numpy
 from aimv2_np.backends.parallel import one_blas_thread
 from aimv2_np.data import tiny_model_path
@@ -44,6 +45,7 @@ class Hit:
     score: float
 
 
+@own_arithmetic()
 def search(features: FeatureFile, query: Any, top: int = 10, *, threads: int | None = None) -> list[Hit]:
     """The `top` pictures whose vectors have the largest cosines with `query`, largest first, equal ones by row.
 

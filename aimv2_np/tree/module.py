@@ -181,7 +181,8 @@ def cast(path: str, array: Array, dtype: str) -> Array:
     size = float(abs(array).max()) if array.size else 0.0
     if isfinite(size) and size > largest(dtype):
         raise ValueError(f"{path} does not fit {dtype}: its largest value is {size:.3g}; keep {array.dtype}")
-    return array.astype(dtype_of(dtype))
+    with np.errstate(all="ignore"):  # small numbers may become denormal, or zero
+        return array.astype(dtype_of(dtype))
 
 
 def _lines(label: str, module: Module) -> Iterator[str]:

@@ -9,6 +9,7 @@ N x N numbers of each head and layer.
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from aimv2_np.backends.arithmetic import own_arithmetic
 from aimv2_np.backends.arrays import to_numpy, widen
 from aimv2_np.models.vision import Aimv2VisionModel
 from aimv2_np.network.attention import softmax
@@ -21,6 +22,7 @@ from aimv2_np.viz.towers import Floats, VisionModel, VisionProcessor
 Take = Callable[[int, Array, Array], None]  # (layer, queries, keys) of that layer, (B, H, N, d) each
 
 
+@own_arithmetic()
 def attention_rows(q: Float[Array, "B H n d"], k: Float[Array, "B H M d"]) -> Float[Array, "B H n M"]:
     """softmax(q kᵀ / √d): the attention of these queries to all keys; float16 is computed in float32."""
     return softmax(q.shape[-1] ** -0.5 * (widen(q) @ widen(k).swapaxes(-1, -2)))
@@ -44,6 +46,7 @@ def run_with_attention(
         return tower(pixel_values, **options).last_hidden_state
 
 
+@own_arithmetic()
 def patch_attention(
     model: VisionModel,
     pixel_values: Any,
@@ -87,6 +90,7 @@ def by_head(weights: Floats, head: int | None) -> tuple[Floats, list[tuple[str, 
     return weights[head : head + 1], [(f"head {head}", weights[head])]
 
 
+@own_arithmetic()
 def draw_patch_attention(
     model: VisionModel,
     processor: VisionProcessor,

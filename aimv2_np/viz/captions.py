@@ -18,6 +18,7 @@ W_o^h are the columns of W_o that belong to head h; each patch gets as much of b
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from aimv2_np.backends.arithmetic import own_arithmetic
 from aimv2_np.backends.arrays import namespace, to_numpy, widen
 from aimv2_np.models.aimv2 import Aimv2Model
 from aimv2_np.network.attention import split_heads
@@ -36,6 +37,7 @@ def project_patches(model: Aimv2Model, tokens: Float[Array, "B N D"]) -> Float[A
     return projected
 
 
+@own_arithmetic()
 def caption_similarity(
     model: Aimv2Model,
     pixel_values: Any,
@@ -51,6 +53,7 @@ def caption_similarity(
     return _maps(fits, model, pixel_values, input_ids, attention_mask, interpolate_pos_encoding)
 
 
+@own_arithmetic()
 def caption_contributions(
     model: Aimv2Model,
     pixel_values: Any,
@@ -81,6 +84,7 @@ def _maps(
     return numbers.reshape(*numbers.shape[:2], *grid_of(tower, pixel_values))
 
 
+@own_arithmetic()
 def draw_caption_similarity(
     model: Aimv2Model, processor: Aimv2Processor, image: Any, captions: Sequence[str]
 ) -> Drawing:
@@ -91,6 +95,7 @@ def draw_caption_similarity(
     return _draw(model, processor, image, captions, caption_similarity, "each patch, compared with", "cosine", COSINES)
 
 
+@own_arithmetic()
 def draw_caption_contributions(
     model: Aimv2Model, processor: Aimv2Processor, image: Any, captions: Sequence[str]
 ) -> Drawing:

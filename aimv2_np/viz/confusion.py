@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from aimv2_np.backends.arithmetic import own_arithmetic
 from aimv2_np.shapes import NDArray
 from aimv2_np.viz.drawing import need_matplotlib, shortened
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 WRITTEN = 25  # classes up to which every number is written into its cell
 
 
+@own_arithmetic()
 def draw_confusion(classes: Sequence[str], confusion: NDArray) -> "Figure":
     """Shares of each row as shades, and the numbers where there is room for them.
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from aimv2_np.backends.arithmetic import own_arithmetic
 from aimv2_np.backends.arrays import to_numpy, widen
 from aimv2_np.network.attention import softmax
 from aimv2_np.network.contrastive import l2_normalize
@@ -47,6 +48,7 @@ class Explanation:
     contributions: Floats
 
 
+@own_arithmetic()
 def explain(
     model: VisionModel,
     processor: VisionProcessor,

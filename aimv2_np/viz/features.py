@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from aimv2_np.backends.arithmetic import own_arithmetic
 from aimv2_np.backends.arrays import to_numpy, widen
 from aimv2_np.network.contrastive import l2_normalize
 from aimv2_np.shapes import Array, Float
@@ -32,6 +33,7 @@ class Components(NamedTuple):
     coordinates: Floats
 
 
+@own_arithmetic()
 def principal_components(rows: Float[Array, "M D"], count: int = 3) -> Components:
     """The axes along which rows vary most, by the eigenvectors of their covariance, in float64.
 
@@ -52,6 +54,7 @@ def principal_components(rows: Float[Array, "M D"], count: int = 3) -> Component
     return Components(mean, axes, centred @ axes.T)
 
 
+@own_arithmetic()
 def patch_colors(features: Sequence[Float[Array, "N D"]]) -> list[Floats]:
     """Colours (N, 3) from 0 to 1 for the patches of several pictures, in one space that they share.
 
@@ -66,6 +69,7 @@ def patch_colors(features: Sequence[Float[Array, "N D"]]) -> list[Floats]:
     return np.split(colors, np.cumsum([len(of_picture) for of_picture in tokens])[:-1])
 
 
+@own_arithmetic()
 def patch_similarity(
     model: VisionModel, pixel_values: Any, patch: tuple[int, int], *, interpolate_pos_encoding: bool = False
 ) -> Floats:
@@ -90,6 +94,7 @@ def show_colors(ax: "Axes", colors: Floats, grid: tuple[int, int]) -> None:
     ax.images[0].set_interpolation("nearest")
 
 
+@own_arithmetic()
 def draw_patch_colors(model: VisionModel, processor: VisionProcessor, images: Sequence[Any]) -> Drawing:
     """Each picture and its patches' features as colours, all in one space. The array: a list of (rows, columns, 3)."""
     need_matplotlib()
@@ -105,6 +110,7 @@ def draw_patch_colors(model: VisionModel, processor: VisionProcessor, images: Se
     )
 
 
+@own_arithmetic()
 def draw_patch_similarity(
     model: VisionModel, processor: VisionProcessor, image: Any, patch: tuple[int, int] | None = None
 ) -> Drawing:

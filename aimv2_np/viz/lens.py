@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from aimv2_np.backends.arithmetic import own_arithmetic
 from aimv2_np.backends.arrays import to_numpy, widen
 from aimv2_np.models.aimv2 import Aimv2Model
 from aimv2_np.models.vision import Aimv2VisionModel
@@ -36,6 +37,7 @@ def after_each_layer(
     return results
 
 
+@own_arithmetic()
 def similarity_lens(
     model: Aimv2Model,
     pixel_values: Any,
@@ -59,6 +61,7 @@ def similarity_lens(
     return np.stack([to_numpy(widen(logits)) for logits in found])
 
 
+@own_arithmetic()
 def feature_lens(model: VisionModel, pixel_values: Any, *, interpolate_pos_encoding: bool = False) -> Floats:
     """The cosine of a picture's vector after each layer with its last: (L + 1, B), the last of them 1.
 
@@ -73,6 +76,7 @@ def feature_lens(model: VisionModel, pixel_values: Any, *, interpolate_pos_encod
     return np.stack([to_numpy((vectors * found[-1]).sum(axis=-1)) for vectors in found])
 
 
+@own_arithmetic()
 def draw_lens(model: VisionModel, processor: Any, image: Any, captions: Sequence[str] = ()) -> Drawing:
     """With captions, how probable each is after each layer; without, how close the picture's vector is to its last.
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from aimv2_np.backends.arithmetic import own_arithmetic
 from aimv2_np.backends.arrays import to_numpy
 from aimv2_np.network.contrastive import l2_normalize
 from aimv2_np.shapes import Array
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+@own_arithmetic()
 def draw_explanation(
     model: towers.VisionModel,
     processor: towers.VisionProcessor,

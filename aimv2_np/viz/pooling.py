@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
+from aimv2_np.backends.arithmetic import own_arithmetic
 from aimv2_np.backends.arrays import beside, to_numpy, widen
 from aimv2_np.models.vision import Aimv2VisionModel
 from aimv2_np.shapes import Array, Float
@@ -25,6 +26,7 @@ SIDE, TITLE, SCALE = 1.7, 0.4, 0.8  # inches: a picture and the gap to the next,
 COLUMNS = 4  # pictures side by side
 
 
+@own_arithmetic()
 def pooling_weights(tower: Aimv2VisionModel, tokens: Float[Array, "B N D"]) -> Floats:
     """The pooling head's attention to tokens that are there already, (B, H, N); each row sums to 1."""
     head = pooling_head(tower)
@@ -33,6 +35,7 @@ def pooling_weights(tower: Aimv2VisionModel, tokens: Float[Array, "B N D"]) -> F
     return to_numpy(widen(activations["probs"]))[:, :, 0]  # (B, H, 1, N)
 
 
+@own_arithmetic()
 def pooling_attention(model: VisionModel, pixel_values: Any) -> Floats:
     """How the pooling head shares its attention among the patches: (B, rows, columns), each map summing to 1.
 
@@ -46,6 +49,7 @@ def pooling_attention(model: VisionModel, pixel_values: Any) -> Floats:
     return maps
 
 
+@own_arithmetic()
 def draw_pooling_attention(
     model: VisionModel,
     processor: VisionProcessor,

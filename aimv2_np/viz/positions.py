@@ -4,6 +4,7 @@ Similarity maps of learned positions: Dosovitskiy et al. 2020 (arXiv:2010.11929)
 models: `aimv2_np.network.positions.sincos_positions`.
 """
 
+from aimv2_np.backends.arithmetic import own_arithmetic
 from aimv2_np.backends.arrays import to_numpy, widen
 from aimv2_np.network.contrastive import l2_normalize
 from aimv2_np.shapes import NDArray
@@ -14,6 +15,7 @@ from aimv2_np.viz.towers import VisionModel, vision_tower
 SHOWN = 8  # positions along each axis whose maps are drawn
 
 
+@own_arithmetic()
 def position_vectors(model: VisionModel, grid: tuple[int, int] | None = None) -> NDArray:
     """The position vectors of a grid (rows, columns), by default the model's own: (rows, columns, D).
 
@@ -27,6 +29,7 @@ def position_vectors(model: VisionModel, grid: tuple[int, int] | None = None) ->
     return to_numpy(widen(tower.embeddings.positions((rows, columns)))).reshape(rows, columns, -1)
 
 
+@own_arithmetic()
 def position_similarity(model: VisionModel, grid: tuple[int, int] | None = None) -> NDArray:
     """The cosine of every position with every other: (rows, columns, rows, columns); grid as for `position_vectors`."""
     table = position_vectors(model, grid)
@@ -35,6 +38,7 @@ def position_similarity(model: VisionModel, grid: tuple[int, int] | None = None)
     return cosines
 
 
+@own_arithmetic()
 def draw_position_similarity(model: VisionModel, grid: tuple[int, int] | None = None) -> Drawing:
     """A map for each position (of large grids for 8 x 8 of them): how alike all positions are to it.
 
@@ -61,6 +65,7 @@ def draw_position_similarity(model: VisionModel, grid: tuple[int, int] | None = 
     return Drawing(cosines, figure)
 
 
+@own_arithmetic()
 def draw_position_waves(model: VisionModel, grid: tuple[int, int] | None = None) -> Drawing:
     """The four parts of a native model's positions: sines and cosines of the column, then of the row.
 

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from aimv2_np.backends.arithmetic import own_arithmetic
 from aimv2_np.backends.arrays import namespace, to_numpy, widen
 from aimv2_np.shapes import Array, NDArray
 from aimv2_np.tree.trace import trace
@@ -30,6 +31,7 @@ class ResidualStream(NamedTuple):
     ffn: Floats
 
 
+@own_arithmetic()
 def residual_stream(model: VisionModel, pixel_values: Any, *, interpolate_pos_encoding: bool = False) -> ResidualStream:
     """The lengths along the vision tower, reduced as they come. Takes and raises what the model does."""
     tower = vision_tower(model)
@@ -46,6 +48,7 @@ def residual_stream(model: VisionModel, pixel_values: Any, *, interpolate_pos_en
     return ResidualStream(*(np.stack([lengths[path] for path in some]) for some in paths))
 
 
+@own_arithmetic()
 def draw_residual_stream(model: VisionModel, processor: VisionProcessor, image: Any) -> Drawing:
     """Lengths over the layers, and what each layer adds relative to what is there: medians, and 5 to 95 % of tokens."""
     tower, seen = look(model, processor, image)

@@ -9,6 +9,7 @@ of attention, no measure of what caused an output.
 
 from typing import Any
 
+from aimv2_np.backends.arithmetic import own_arithmetic
 from aimv2_np.backends.arrays import namespace, to_numpy
 from aimv2_np.shapes import Array, Float, NDArray
 from aimv2_np.viz.attention import attention_rows, run_with_attention
@@ -31,6 +32,7 @@ class Rollout:
         self.product = mixed if self.product is None else mixed @ self.product
 
 
+@own_arithmetic()
 def attention_rollout(model: VisionModel, pixel_values: Any, *, interpolate_pos_encoding: bool = False) -> NDArray:
     """The rollout over all layers: (B, N, N), row n for the patch that looks; each row sums to 1.
 
@@ -45,6 +47,7 @@ def attention_rollout(model: VisionModel, pixel_values: Any, *, interpolate_pos_
     return to_numpy(rollout.product)
 
 
+@own_arithmetic()
 def draw_attention_rollout(
     model: VisionModel, processor: VisionProcessor, image: Any, patch: tuple[int, int] | None = None
 ) -> Drawing:

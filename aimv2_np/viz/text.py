@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from aimv2_np.backends.arithmetic import own_arithmetic
 from aimv2_np.backends.arrays import to_numpy, widen
 from aimv2_np.models.aimv2 import Aimv2Model
 from aimv2_np.models.text import Aimv2TextModel
@@ -17,6 +18,7 @@ from aimv2_np.viz.drawing import LARGE, MAP, SMALL, Drawing, color_scale, need_m
 from aimv2_np.viz.towers import Floats, check_layer, text_tower
 
 
+@own_arithmetic()
 def text_attention(
     model: Aimv2Model | Aimv2TextModel, input_ids: Any, attention_mask: Any = None, layer: int = -1
 ) -> Floats:
@@ -31,6 +33,7 @@ def text_attention(
     return to_numpy(widen(activations[path]))
 
 
+@own_arithmetic()
 def draw_text_attention(
     model: Aimv2Model | Aimv2TextModel,
     processor: Aimv2Processor,
