@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Any
 from aimv2_np.backends.arrays import to_numpy
 from aimv2_np.backends.operation import textbook
 from aimv2_np.config import Aimv2Config, Aimv2TextConfig, Aimv2VisionConfig
-from aimv2_np.errors import CheckpointError, ConfigWarning, CudnnWarning, NoGraphWarning, UntrainedSizeWarning
+from aimv2_np.errors import (
+    CheckpointError,
+    ConfigWarning,
+    CudnnWarning,
+    MissingEndWarning,
+    NoGraphWarning,
+    UntrainedSizeWarning,
+)
 from aimv2_np.models.aimv2 import Aimv2Model
 from aimv2_np.models.auto import load
 from aimv2_np.models.text import Aimv2TextModel
@@ -44,6 +51,7 @@ __all__ = [
     "CheckpointError",
     "ConfigWarning",
     "CudnnWarning",
+    "MissingEndWarning",
     "NoGraphWarning",
     "UntrainedSizeWarning",
     "compare",

@@ -1,4 +1,4 @@
-"""The one exception and the four warnings of our own, and how messages quote what a file holds."""
+"""The one exception and the five warnings of our own, and how messages quote what a file holds."""
 
 import errno
 from typing import Final
@@ -21,6 +21,10 @@ class ConfigWarning(UserWarning):
 
 class UntrainedSizeWarning(UserWarning):
     """A picture has fewer or more patches than the native model was trained for."""
+
+
+class MissingEndWarning(UserWarning):
+    """A text has no end-of-text token, and another token's vector, often the first one's, stands for it."""
 
 
 class NoGraphWarning(UserWarning):

@@ -94,9 +94,7 @@ class Aimv2Model(PretrainedModel):
             raise ValueError("vision_model has no head; expected one, whose vectors are compared with texts")
         pooled = (None if output is None else output.pooler_output for output in (text, vision))
         found = recorded(self.network, self.network.compare, *pooled)
-        for array in found:
-            if array is not None:
-                check_finite(self, array)
+        check_finite(self, *(array for array in found if array is not None), self.logit_scale)
         return Aimv2Output(**found._asdict(), text_model_output=text, vision_model_output=vision)
 
     @running
@@ -117,7 +115,7 @@ class Aimv2Model(PretrainedModel):
     @running
     def logits(self, text_embeds: Float[Array, "L E"], image_embeds: Float[Array, "B E"]) -> Float[Array, "L B"]:
         """`logits_per_text` of embeddings of length one: their cosines times the temperature."""
-        return check_finite(self, self.network.logits(text_embeds, image_embeds))
+        return check_finite(self, self.network.logits(text_embeds, image_embeds), self.logit_scale)
 
     def _loss(self, logits_per_text: Float[Array, "L B"] | None) -> Float[Array, ""]:
         if logits_per_text is None or logits_per_text.shape[0] != logits_per_text.shape[1] or not logits_per_text.size:

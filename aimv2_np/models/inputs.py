@@ -4,13 +4,25 @@ from typing import Any
 
 import numpy as np
 
-from aimv2_np.backends.arrays import backend_of, device_of, is_array, is_float, largest, move, namespace, widen
+from aimv2_np.backends.arrays import (
+    backend_of,
+    device_of,
+    is_array,
+    is_float,
+    largest,
+    move,
+    namespace,
+    to_numpy,
+    widen,
+)
 from aimv2_np.config import Aimv2TextConfig, Aimv2VisionConfig
+from aimv2_np.errors import MissingEndWarning
 from aimv2_np.models.running import check
 from aimv2_np.shapes import Array, Float, Int
 
 # Far above every picture, and far below 1e19, where float32 squares overflow and RMSNorm would quietly give zeros.
 MAX_PIXEL = 1e6
+_NAMED = 5  # rows in a warning
 
 
 def check_pixel_values(
@@ -94,6 +106,26 @@ def check_attention_mask(attention_mask: Any, input_ids: Int[Array, "B T"]) -> I
         lambda: ValueError("attention_mask holds values other than 0 and 1; expected 1 for a token, 0 for padding"),
     )
     return move(mask.astype(np.int64), backend_of(input_ids), device_of(input_ids))
+
+
+def check_ends(ids: Int[Array, "B T"], mask: Int[Array, "B T"] | None, config: Aimv2TextConfig) -> None:
+    """Warn of texts whose vector says nothing of them: no end-of-text token follows their first."""
+    ended = ids == config.eos_token_id
+    if mask is not None:
+        begun = mask.cumsum(axis=1) > 0
+        ended = (ended & begun) | ~begun[:, -1:]  # a row of nothing but padding is no text
+    ended = ended.any(axis=1)  # (B,)
+
+    def warning() -> MissingEndWarning:
+        rows = np.flatnonzero(~to_numpy(ended)).tolist()
+        named = ", ".join(map(str, rows[:_NAMED])) + (f" and {len(rows) - _NAMED} more" if len(rows) > _NAMED else "")
+        return MissingEndWarning(
+            f"input_ids have no end-of-text token ({config.eos_token_id}) in row {named}; another token's vector, "
+            "often the first one's, stands for such a text, whatever it says. End each text with it, as Aimv2Tokenizer "
+            "does, with truncation=True too; do not cut what it returns"
+        )
+
+    check(ended.all(), warning)
 
 
 def _beside(like: Array, array: Array) -> Array:

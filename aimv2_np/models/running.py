@@ -1,24 +1,56 @@
 """What surrounds a call of a model: its GPU is the current one, and its inputs and outputs are checked at the end."""
 
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from functools import reduce, wraps
+from dataclasses import dataclass, field
+from functools import partial, reduce, wraps
 from operator import and_
 from typing import Concatenate, ParamSpec, TypeVar
 
 from aimv2_np.backends.arithmetic import own_arithmetic
 from aimv2_np.backends.arrays import backend_of, beside, is_array, namespace
+from aimv2_np.network.rms_norm import RMSNorm
 from aimv2_np.shapes import Array
 from aimv2_np.tree.module import Module
+from aimv2_np.tree.recorder import RECORDERS
+from aimv2_np.tree.trace import trace
 
 M = TypeVar("M", bound=Module)
 P = ParamSpec("P")
 R = TypeVar("R")
 
-Checks = list[tuple[Array, Callable[[], ValueError]]]  # what is to hold, () on a GPU; what to raise where it does not
+# What is to hold, () on a GPU, and what to raise, or to warn of, where it does not.
+Checks = list[tuple[Array, Callable[[], Exception]]]
 
-_unchecked: ContextVar[Checks | None] = ContextVar("unchecked", default=None)
+
+@dataclass
+class _Call:
+    """A call of a model that is running, those of its parts included.
+
+    Attributes:
+        model: whose method was called.
+        again: makes the same call once more; None while it is made.
+        checks: to be looked at in the end.
+    """
+
+    model: Module
+    again: Callable[[], object] | None
+    checks: Checks = field(default_factory=list)
+
+    def look(self) -> list[Warning]:
+        """Raise the first error of the checks; returns what is to be warned of."""
+        if not self.checks or reduce(and_, (holds for holds, _ in self.checks)):
+            return []
+        said = [problem() for holds, problem in self.checks if not holds]
+        for problem in said:
+            if not isinstance(problem, Warning):
+                raise problem
+        return said  # type: ignore[return-value]
+
+
+_call: ContextVar[_Call | None] = ContextVar("call", default=None)
 
 
 def running(method: Callable[Concatenate[M, P], R]) -> Callable[Concatenate[M, P], R]:
@@ -26,39 +58,53 @@ def running(method: Callable[Concatenate[M, P], R]) -> Callable[Concatenate[M, P
 
     @wraps(method)
     def run(self: M, *args: P.args, **kwargs: P.kwargs) -> R:
-        with own_arithmetic(), beside(self.some_array()), _checked_at_the_end():
-            return method(self, *args, **kwargs)
+        with own_arithmetic(), beside(self.some_array()):
+            if _call.get() is not None:  # of another model, which will see to the checks
+                return method(self, *args, **kwargs)
+            call = _Call(self, partial(method, self, *args, **kwargs))
+            token = _call.set(call)
+            try:
+                result = method(self, *args, **kwargs)
+                said = call.look()
+            finally:
+                _call.reset(token)
+        for warning in said:
+            warnings.warn(warning, stacklevel=2)
+        return result
 
     return run  # type: ignore[return-value]
 
 
-def check(holds: Array, problem: Callable[[], ValueError]) -> None:
-    """Raise `problem()` unless `holds`, (), is true.
+def check(holds: Array, problem: Callable[[], Exception]) -> None:
+    """Raise `problem()` unless `holds`, (), is true; if it is a Warning, the running model warns in the end.
 
     Looking at a number on a GPU means waiting for it; inside a running model that is done once, when all has been
     started, for all its checks together.
     """
-    unchecked = _unchecked.get()
-    if unchecked is not None and is_array(holds) and backend_of(holds) != "numpy":
-        unchecked.append((holds, problem))
+    call = _call.get()
+    if call is not None and is_array(holds) and backend_of(holds) != "numpy":
+        call.checks.append((holds, problem))
     elif not holds:
-        raise problem()
+        found = problem()
+        if not isinstance(found, Warning):
+            raise found
+        if call is not None:
+            call.checks.append((holds, lambda: found))
 
 
 @contextmanager
 def naming(what: str) -> Iterator[None]:
     """Errors of what is checked inside the block begin with `what`, whenever they come."""
-    unchecked = _unchecked.get()
-    before = len(unchecked or ())
+    checks = call.checks if (call := _call.get()) is not None else []
+    before = len(checks)
     try:
         yield
     except ValueError as error:
         raise ValueError(f"{what}: {error}") from error
-    if unchecked is not None:
-        unchecked[before:] = [(holds, _named(what, problem)) for holds, problem in unchecked[before:]]
+    checks[before:] = [(holds, _named(what, problem)) for holds, problem in checks[before:]]
 
 
-def _named(what: str, problem: Callable[[], ValueError]) -> Callable[[], ValueError]:
+def _named(what: str, problem: Callable[[], Exception]) -> Callable[[], ValueError]:
     return lambda: ValueError(f"{what}: {problem()}")
 
 
@@ -71,21 +117,6 @@ def check_finite(model: Module, output: Array, *more: Array | None) -> Array:
     return output
 
 
-@contextmanager
-def _checked_at_the_end() -> Iterator[None]:
-    if _unchecked.get() is not None:  # inside another model, which will see to it
-        yield
-        return
-    checks: Checks = []
-    token = _unchecked.set(checks)
-    try:
-        yield
-    finally:
-        _unchecked.reset(token)
-    if checks and not reduce(and_, (holds for holds, _ in checks)):
-        raise next(problem for holds, problem in checks if not holds)()
-
-
 def _cause(model: Module, dtype: str) -> str:
     for path, array in model.state_dict().items():
         if not namespace(array).isfinite(array).all():
@@ -94,7 +125,37 @@ def _cause(model: Module, dtype: str) -> str:
                 "the checkpoint is damaged, get it again"
             )
     advice = _WIDER.get(dtype, "its weights cannot be those of a trained network")
-    return f"the network overflowed {dtype} on this input; {advice}"
+    return f"the network overflowed {dtype} on this input{_place()}; {advice}"
+
+
+class _FoundError(Exception):
+    """The path of the first module whose output is not finite."""
+
+
+def _place() -> str:
+    """Where the running call overflowed, for a message: it is made again, and each module's output looked at."""
+    call = _call.get()
+    if call is None or call.again is None:
+        return ""
+
+    def look(path: str, output: Array) -> None:
+        if not namespace(output).isfinite(output).all():
+            raise _FoundError(path)
+
+    again, call.again = call.again, None
+    token = RECORDERS.set(())  # whoever records has it already
+    try:
+        with trace(call.model, inner=False, store=look):
+            again()
+    except _FoundError as found:
+        path = str(found)
+        norm = isinstance(dict(call.model.named_modules()).get(path), RMSNorm)
+        return f", first in {path}" + (", where the squares of what it is given are summed" if norm else "")
+    except ValueError:  # what has brought us here
+        pass
+    finally:
+        RECORDERS.reset(token)
+    return ""
 
 
 _BEYOND_REASON = "its weights are beyond all reason, or use a wider dtype: model.to(dtype='float64')"

@@ -8,7 +8,7 @@ import numpy as np
 from aimv2_np.backends.arrays import move, namespace, to_numpy
 from aimv2_np.config import Aimv2TextConfig
 from aimv2_np.models import skeleton
-from aimv2_np.models.inputs import check_attention_mask, check_input_ids
+from aimv2_np.models.inputs import check_attention_mask, check_ends, check_input_ids
 from aimv2_np.models.outputs import BaseModelOutputWithPooling
 from aimv2_np.models.pretrained import Part, PretrainedModel, collecting
 from aimv2_np.models.running import check_finite, running
@@ -60,6 +60,9 @@ class Aimv2TextModel(PretrainedModel):
             output_hidden_states, output_attentions: also return what lies between.
             return_dict: False for a tuple.
 
+        A MissingEndWarning names the rows of texts without an end-of-text token: what stands for them is another
+        token's vector, often the first one's, which is the same for all texts.
+
         Raises:
             ValueError: ids outside the vocabulary, too many of them, or a mask that does not fit.
         """
@@ -76,6 +79,7 @@ class Aimv2TextModel(PretrainedModel):
         """The ids as an array of the model's own, and who sees whom; a ValueError says what is wrong with them."""
         ids = check_input_ids(input_ids, self.config, self.rms_norm.weight)
         mask = check_attention_mask(attention_mask, ids)
+        check_ends(ids, mask, self.config)
         view = CAUSAL if causal else EVERYONE
         return ids, view if mask is None else view & Padded(mask)
 

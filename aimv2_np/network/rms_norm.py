@@ -18,11 +18,13 @@ from aimv2_np.tree.module import Module
 def rms_norm(x: Float[Array, "*batch D"], weight: Float[Array, "D"], eps: float) -> Float[Array, "*batch D"]:
     """The equation above over the last axis, in the dtype of `x`; that of half precision is computed in float32.
 
+    Where the squares overflow, the result is NaN, and not the zeros that a division by infinity would give.
     See docs/equations.md, (3).
     """
     xp = namespace(x)
     wide = widen(x)
-    normalised = wide / xp.sqrt(xp.mean(wide * wide, axis=-1, keepdims=True) + eps)  # (..., D) / (..., 1)
+    mean = xp.mean(wide * wide, axis=-1, keepdims=True)  # (..., 1)
+    normalised = wide / (xp.sqrt(mean + eps) + (mean - mean))  # 0, of infinity NaN
     return weight * normalised.astype(x.dtype, copy=False)
 
 

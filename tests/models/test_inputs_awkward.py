@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from tests.support.models import both_model, pixels, text_model, vision_model
+from tests.support.models import both_model, pixels, text_model, tokens, vision_model
 
 
 def test_a_matrix_is_computed_as_an_array():
-    model, ids = text_model(), np.arange(6).reshape(2, 3)
+    model, ids = text_model(), tokens(2, 3)
     with pytest.warns(PendingDeprecationWarning):
         matrix = np.matrix(ids)
     expected = model(ids, np.ones((2, 3))).last_hidden_state

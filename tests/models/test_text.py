@@ -30,6 +30,7 @@ def test_equals_the_network_written_out_again(changes, masked, causal):
     assert_close(narrow.pooler_output, pooled, ulps=100)
 
 
+@pytest.mark.filterwarnings("ignore:input_ids have no end-of-text token")
 @settings(max_examples=20)
 @given(length=st.integers(2, 9), seed=st.integers(0, 99), data=st.data())
 def test_a_token_does_not_see_later_ones(length, seed, data):
@@ -55,6 +56,7 @@ def test_causal_is_the_default_with_and_without_a_mask():
     assert np.abs(free - model(ids, np.ones_like(ids), causal=False).last_hidden_state).max() < 1e-6
 
 
+@pytest.mark.filterwarnings("ignore:input_ids have no end-of-text token")
 @pytest.mark.parametrize("causal", [True, False])
 @settings(max_examples=20)
 @given(data=st.data(), length=st.integers(2, 9))
@@ -92,6 +94,7 @@ def test_padding_on_the_right_changes_nothing():
     np.testing.assert_allclose(padded.pooler_output, short.pooler_output, atol=1e-5)
 
 
+@pytest.mark.filterwarnings("ignore:input_ids have no end-of-text token")
 def test_pools_at_the_first_end_of_text():
     model = text_model()
     ids = np.array([[1, 39, 2, 39], [39, 1, 2, 3], [1, 2, 3, 39], [1, 2, 3, 4]])
@@ -130,6 +133,7 @@ def test_hidden_states_and_tuple():
     assert_close(plain[1], output.pooler_output, ulps=50)
 
 
+@pytest.mark.filterwarnings("ignore:input_ids have no end-of-text token")
 def test_features_are_what_the_tower_pools():
     """Of texts that end anywhere, are padded on either side or both, or never end, alone or with others."""
     model, rng = text_model(max_position_embeddings=30), np.random.default_rng(0)
@@ -162,6 +166,7 @@ def test_features_do_not_compute_what_cannot_change_them():
     assert seen == [(4, 8), (1, 24)]
 
 
+@pytest.mark.filterwarnings("ignore:input_ids have no end-of-text token")
 def test_features_are_traced_as_the_tower_is():
     model, ids = text_model(), np.array([[1, 2, 39, 39, 39, 39, 39, 39, 39], [1] * 9])
     with trace(model) as activations:

@@ -67,7 +67,8 @@ rms_norm(T* __restrict__ y, T* __restrict__ x, const T* __restrict__ gain, const
     }
     for (int i = first + again; i < size; i += step) sum += squares(read<T, WIDTH, ADD>(x, residual, i));
 
-    float factor = 1.0f / sqrtf(sum_of_block(sum) / size + eps);
+    float total = sum_of_block(sum);
+    float factor = 1.0f / (sqrtf(total / size + eps) + (total - total));  // NaN where the squares overflowed
 #pragma unroll
     for (int n = 0; n < KEPT; ++n) {
         int i = first + n * step;

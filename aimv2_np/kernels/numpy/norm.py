@@ -19,9 +19,9 @@ def squares_of_tokens(x: NDArray) -> NDArray:
 
 
 def rms_factor(squares: NDArray, size: int, eps: float) -> NDArray:
-    """1 / sqrt(Σ x² / D + ε), what the norm multiplies a token by, from the sums of its squares."""
+    """1 / sqrt(Σ x² / D + ε), what the norm multiplies a token by, from the sums of its squares; NaN of infinity."""
     number = squares.dtype.type
-    factor: NDArray = 1 / np.sqrt(squares / number(size) + number(eps))
+    factor: NDArray = 1 / (np.sqrt(squares / number(size) + number(eps)) + (squares - squares))
     return factor
 
 
