@@ -1,7 +1,7 @@
 """Captions and pictures together: everything a two-tower model takes, in one call."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Self, Unpack
 
 from aimv2_np.files.atomic import make_folder, refuse_existing
@@ -76,6 +76,10 @@ class Aimv2Processor:
         elif image_options:
             raise TypeError(f"there are {sorted(image_options)} without images; expected arguments of Aimv2Tokenizer")
         return result
+
+    def upright(self, on: bool = True) -> Self:
+        """This processor with its image processor's `exif_transpose` on, or off."""
+        return self if self.image_processor is None else replace(self, image_processor=self.image_processor.upright(on))
 
     def decode(self, ids: Any, skip_special_tokens: bool = False) -> str:
         """The text of one row of ids."""

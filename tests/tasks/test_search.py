@@ -135,7 +135,7 @@ def test_queries_that_are_neither(shapes, tmp_path):
     with pytest.raises(ValueError, match="tokens long"):
         embed_query(file, "red " * 100)
     (tmp_path / "bad.png").write_bytes(b"")
-    with pytest.raises(ValueError, match=r"bad.png: the content is not a picture"):
+    with pytest.raises(ValueError, match=r"bad.png: the content is empty"):
         embed_query(file, tmp_path / "bad.png")
 
 
