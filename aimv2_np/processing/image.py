@@ -14,7 +14,7 @@ from typing import Any, Final, Self, Unpack
 import numpy as np
 
 from aimv2_np.config.fields import boolean, check_fields, integer, number
-from aimv2_np.errors import CheckpointError, mismatch
+from aimv2_np.errors import Advising, CheckpointError, mismatch
 from aimv2_np.files.atomic import make_folder, refuse_existing
 from aimv2_np.files.hub import HubOptions
 from aimv2_np.files.json import write_json
@@ -39,7 +39,7 @@ _TYPE_KEYS: Final = ("image_processor_type", "feature_extractor_type", "processo
 
 
 @dataclass(frozen=True, kw_only=True)
-class Aimv2ImageProcessor:
+class Aimv2ImageProcessor(Advising):
     """Pictures to arrays that a vision model takes.
 
     The fields are those of `preprocessor_config.json`, with CLIP's defaults. `size` may be written as a number (the

@@ -4,6 +4,7 @@ import os
 from dataclasses import dataclass, replace
 from typing import Any, Final, Self, Unpack
 
+from aimv2_np.errors import Advising
 from aimv2_np.files.atomic import make_folder, refuse_existing
 from aimv2_np.files.hub import HubOptions
 from aimv2_np.files.json import write_json
@@ -19,7 +20,7 @@ _NO_TOKENIZER: Final = (
 
 
 @dataclass(frozen=True)
-class Aimv2Processor:
+class Aimv2Processor(Advising):
     """An image processor and a tokenizer. One of them is None for a checkpoint that has one tower only."""
 
     image_processor: Aimv2ImageProcessor | None = None

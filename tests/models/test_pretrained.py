@@ -92,7 +92,7 @@ def test_no_range_means_zeros():
 ])  # fmt: skip
 def test_the_wrong_configuration(model, wrong, expected):
     with pytest.raises(
-        TypeError, match=rf"config is a {type(wrong).__name__}; expected an {expected} for {model.__name__}"
+        TypeError, match=rf"config is an {type(wrong).__name__}; expected an {expected} for {model.__name__}"
     ):
         model(wrong)
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from aimv2_np.backends.arrays import beside, check_backend, to_numpy
 from aimv2_np.data import tiny_model_path
+from aimv2_np.errors import a_type
 from aimv2_np.models.auto import load
 from aimv2_np.models.packing import warn_untrained
 from aimv2_np.network.contrastive import l2_normalize
@@ -106,7 +107,7 @@ class ImageEmbedder:
     ) -> None:
         if not isinstance(model, str | PathLike | None):
             raise TypeError(
-                f"model is an {type(model).__name__}; expected a folder or a hub id, which other processes can open too"
+                f"model is {a_type(model)}; expected a folder or a hub id, which other processes can open too"
             )
         if features is not None:
             check_name(features)

@@ -345,7 +345,7 @@ def test_strict_stops_at_the_first_broken_picture_and_can_go_on_when_it_is_mende
     sound = (tmp_path / "09.png").read_bytes()
     (tmp_path / "09.png").write_bytes(b"")
     arguments = {"model": two_towers, "batch_size": 2, "strict": True}
-    with pytest.raises(ValueError, match=r"09.png: the content is not a picture"):
+    with pytest.raises(ValueError, match=r"09.png: the content is empty"):
         embed([tmp_path], output, **arguments)
     assert not output.exists()
     (tmp_path / "09.png").write_bytes(sound)
