@@ -10,6 +10,8 @@ _OF_A_PATH: Final = {
     errno.EINVAL, errno.EILSEQ, errno.ENXIO, errno.ENODEV, errno.EOVERFLOW,
 }  # fmt: skip
 
+from typing import TYPE_CHECKING, Any, Final
+
 
 class CheckpointError(ValueError):
     """A file exists but does not fit: corrupt, of another layout, or with tensors the configuration does not expect."""
@@ -61,3 +63,46 @@ def plain(text: object, limit: int = 100) -> str:
     short = str(text)[: limit + 1]
     short = short if short.isprintable() else repr(short)[1:-1]
     return short if len(short) <= limit else short[: limit - 3] + "..."
+
+
+def a_type(value: object) -> str:
+    """What a value is, for the middle of a sentence: "an int", "a dict"."""
+    name = type(value).__name__
+    return f"{'an' if name[:1].lower() in 'aeio' else 'a'} {name}"
+
+
+# What is called elsewhere, in Transformers, timm and PyTorch → what to do here.
+ATTRIBUTES: Final = {
+    "eval": "models here only compute; leave the call out",
+    "train": "models here only compute; leave the call out",
+    "requires_grad_": "models here only compute; leave the call out",
+    "no_grad": "models here only compute; leave it out",
+    "half": "call to(dtype='float16')",
+    "float": "call to(dtype='float32')",
+    "double": "call to(dtype='float64')",
+    "bfloat16": "call to('cupy', 'bfloat16')",
+    "cuda": "call to('cupy')",
+    "cpu": "call to('numpy')",
+    "parameters": "call state_dict().values()",
+    "named_parameters": "call state_dict().items()",
+    "modules": "call named_modules()",
+    "load_state_dict": "write a folder with aimv2_np.storage.save_checkpoint, and load that",
+    "forward_features": "call the model; its result has last_hidden_state",
+    "to_json_string": "call json.dumps(config.to_dict())",
+    "to_json_file": "call save_pretrained(folder)",
+    "to_diff_dict": "call to_dict()",
+    "preprocess": "call the processor itself, processor(images)",
+    "feature_extractor": "it is image_processor",
+    "batch_encode_plus": "call the tokenizer itself, tokenizer(texts, padding=True)",
+    "encode_plus": "call the tokenizer itself, tokenizer(text)",
+}
+
+
+class Advising:
+    """Base of what people know under other names: an attribute that is missing says what to type instead."""
+
+    if not TYPE_CHECKING:  # a type checker would take every attribute for one that is there
+
+        def __getattr__(self, name: str) -> Any:
+            advice = f"; {ATTRIBUTES[name]}" if name in ATTRIBUTES else ""
+            raise AttributeError(f"{type(self).__name__} has no attribute {name!r}{advice}", name=name, obj=self)

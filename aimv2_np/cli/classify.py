@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from aimv2_np.cli import output
-from aimv2_np.cli.options import debug_option, loading_options, max_patches_option, or_embedded
+from aimv2_np.cli.options import debug_option, loading_options, max_patches_option, or_embedded, orient_option
 
 if TYPE_CHECKING:
     from aimv2_np.tasks import Classification
@@ -25,6 +25,7 @@ BAR, SHOWN = 24, 10  # width of a bar; most labels per picture in the table
 )  # fmt: skip
 @click.option("--top", type=click.IntRange(1), metavar="K", help="Only the K most probable labels of each picture.")
 @max_patches_option
+@orient_option
 @loading_options
 @click.option("--json", "as_json", is_flag=True, help="Print JSON: a list of {image, probabilities: {label: p}, top}.")
 @debug_option
@@ -36,6 +37,7 @@ def classify_command(
     templates: tuple[str, ...],
     top: int | None,
     max_patches: int | None,
+    exif_transpose: bool,
     where: dict[str, Any],
     as_json: bool,
 ) -> None:
@@ -53,6 +55,7 @@ def classify_command(
     began = time.perf_counter()
     with output.progress(f"loading {name}", loads=place) as progress:
         network, processor = load_classifier(place, **where, progress=progress)
+    processor = processor.upright(exif_transpose)
     loaded = time.perf_counter()
     with output.progress("classifying") as advance:
         result = classify(

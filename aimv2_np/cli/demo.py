@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from aimv2_np.cli import output
-from aimv2_np.cli.options import debug_option, place_options
+from aimv2_np.cli.options import debug_option, orient_option, place_options
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -26,9 +26,12 @@ OTHER_SEEDS = range(1, 4)  # of the sample pictures whose captions are the wrong
 @click.argument("images", metavar="[IMAGE...]", nargs=-1)
 @click.option("--output", "path", metavar="FILE", help=f"Where the attention picture goes.  [default: {PICTURE}]")
 @click.option("--force", is_flag=True, help="Overwrite a file that is no picture of this demo.")
+@orient_option
 @place_options
 @debug_option
-def demo_command(images: tuple[str, ...], path: str | None, force: bool, where: dict[str, Any]) -> None:
+def demo_command(
+    images: tuple[str, ...], path: str | None, force: bool, exif_transpose: bool, where: dict[str, Any]
+) -> None:
     """Classify drawn pictures with the embedded model. Offline, in seconds.
 
     The model knows drawings of one or two coloured shapes; IMAGEs of your own should be such drawings too.
@@ -44,6 +47,7 @@ def demo_command(images: tuple[str, ...], path: str | None, force: bool, where: 
     pictures, titles, captions = _own(images) if images else _with_others(samples)
     began = time.perf_counter()
     model, processor = load_classifier(tiny_model_path(), **where)
+    processor = processor.upright(exif_transpose)
     loaded = time.perf_counter()
     result = classify(pictures, captions, model=model, processor=processor)
     done = time.perf_counter()

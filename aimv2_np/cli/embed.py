@@ -6,7 +6,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from aimv2_np.cli import output
-from aimv2_np.cli.options import advising_force, debug_option, loading_options, max_patches_option, or_embedded
+from aimv2_np.cli.options import (
+    advising_force,
+    debug_option,
+    loading_options,
+    max_patches_option,
+    or_embedded,
+    orient_option,
+)
 
 if TYPE_CHECKING:
     from aimv2_np.tasks import Embedding
@@ -30,6 +37,7 @@ SHOWN = 10  # broken pictures that are named as they are met
 @click.option("--restart", is_flag=True, help="Begin anew, whatever an interrupted run has left.")
 @click.option("--batch-size", type=click.IntRange(1), default=16, show_default=True, help="Pictures at a time.")
 @max_patches_option
+@orient_option
 @click.option("--threads", type=click.IntRange(1), help="Threads that decode.  [default: one per core]")
 @click.option(
     "--save-every", type=click.IntRange(1), default=4096, show_default=True,

@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from aimv2_np.cli import output
-from aimv2_np.cli.options import Several, check_free, debug_option, loading_options, or_embedded
+from aimv2_np.cli.options import Several, check_free, debug_option, loading_options, or_embedded, orient_option
 
 SUFFIXES = (".png", ".html", ".htm")
 
@@ -32,10 +32,17 @@ def _patch(_: click.Context, __: click.Parameter, value: str | None) -> tuple[in
 @click.option("--head", type=int, help="Which attention head, from 0.  [default: the mean of all]")
 @click.option("--model", metavar="FOLDER|ID", help="A checkpoint with a vision tower.  [default: the embedded model]")
 @click.option("--force", is_flag=True, help="Overwrite a file that is there.")
+@orient_option
 @loading_options
 @debug_option
 def explain_command(
-    image: str, path: str, model: str | None, force: bool, where: dict[str, Any], **arguments: Any
+    image: str,
+    path: str,
+    model: str | None,
+    force: bool,
+    exif_transpose: bool,
+    where: dict[str, Any],
+    **arguments: Any,
 ) -> None:
     """Show what the model makes of IMAGE: where patches look, what is alike, what fits a caption.
 
@@ -53,6 +60,7 @@ def explain_command(
     name, folder = or_embedded(model)
     with output.progress(f"loading {name}", loads=folder) as progress:
         network, processor = _load(folder, bool(arguments["captions"]), **where, progress=progress)
+    processor = processor.upright(exif_transpose)
     with output.waiting("looking"):
         if place.suffix.lower() == ".png":
             save_png(draw_explanation(network, processor, image, **arguments), place, overwrite=force)

@@ -76,6 +76,7 @@ def _as_json(name: str, it: "Description", tree: bool) -> dict[str, Any]:
         "files": it.files,
         "dtypes": it.dtypes,
         "memory": {"mapped": mapped, "private": private},
+        "unaligned": it.unaligned,
         "problem": it.problem,
     }
     if tree:
@@ -110,7 +111,8 @@ def _facts(it: "Description") -> "Table":
         table.add_row("stored as", ", ".join(f"{dtype} ({number:,} numbers)" for dtype, number in it.dtypes.items()))
     else:
         table.add_row("files", "the configuration only; the weights are not on this machine")
-    uses = [(mapped, "mapped from the file"), (private, "converted" if it.files else "")]
+    copied = "copied, as the file's header is not padded (save it again to map it)" if it.unaligned else "converted"
+    uses = [(mapped, "mapped from the file"), (private, copied if it.files else "")]
     memory = " + ".join(f"{output.bytes_of(size)} {how}".rstrip() for size, how in uses if size)
     table.add_row("memory", f"{memory}, for the weights in float32")
     for tower, text in it.positions.items():

@@ -6,7 +6,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from aimv2_np.cli import output
-from aimv2_np.cli.options import check_free, debug_option, loading_options, max_patches_option, or_embedded
+from aimv2_np.cli.options import (
+    check_free,
+    debug_option,
+    loading_options,
+    max_patches_option,
+    or_embedded,
+    orient_option,
+)
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -35,6 +42,7 @@ SHOWN = 12  # classes up to which the whole matrix is printed; above, the pairs 
 @click.option("--plot", metavar="FILE", help="Draw the confusion matrix (PNG; needs the extra viz).")
 @click.option("--force", is_flag=True, help="Overwrite a plot that is there.")
 @max_patches_option
+@orient_option
 @loading_options
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @debug_option

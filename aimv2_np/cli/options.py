@@ -29,6 +29,11 @@ max_patches_option = click.option(
     help="Scale larger pictures down, in proportion. For native models, which were trained for up to 4096.",
 )  # fmt: skip
 
+orient_option = click.option(
+    "--orient", "exif_transpose", is_flag=True,
+    help="Turn pictures upright by their EXIF orientation; off, as in Transformers.",
+)  # fmt: skip
+
 
 _PLACE = (
     click.option(

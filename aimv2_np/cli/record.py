@@ -6,7 +6,14 @@ from typing import Any
 import click
 
 from aimv2_np.cli import output
-from aimv2_np.cli.options import Several, advising_force, debug_option, loading_options, max_patches_option
+from aimv2_np.cli.options import (
+    Several,
+    advising_force,
+    debug_option,
+    loading_options,
+    max_patches_option,
+    orient_option,
+)
 
 
 @click.command("record", cls=Several)
@@ -14,6 +21,7 @@ from aimv2_np.cli.options import Several, advising_force, debug_option, loading_
 @click.option("--images", metavar="FILE...", multiple=True, help="Pictures.")
 @click.option("--texts", metavar="TEXT...", multiple=True, help="Texts.")
 @max_patches_option
+@orient_option
 @click.option("--output", "-o", "path", metavar="FILE", required=True, help="The safetensors file to write.")
 @click.option(
     "--include", metavar="GLOB...", multiple=True, help='Only these modules: "*.layers.*.ffn".  [default: all]'
@@ -30,6 +38,7 @@ def record_command(
     images: tuple[str, ...],
     texts: tuple[str, ...],
     max_patches: int | None,
+    exif_transpose: bool,
     path: str,
     include: tuple[str, ...],
     slices: tuple[str, ...],
@@ -58,7 +67,9 @@ def record_command(
     with advising_force(path):
         check_place(path, force)  # before a model is fetched
     with output.progress(f"loading {model}", loads=model) as progress:
-        network, inputs = load_with_inputs(model, images, texts, **where, max_patches=max_patches, progress=progress)
+        network, inputs = load_with_inputs(
+            model, images, texts, **where, max_patches=max_patches, exif_transpose=exif_transpose, progress=progress
+        )
     if not_causal:
         options["causal"] = False
     with output.waiting(f"running {model}"):

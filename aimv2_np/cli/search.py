@@ -5,7 +5,7 @@ from typing import Any
 import click
 
 from aimv2_np.cli import output
-from aimv2_np.cli.options import check_free, debug_option, place_options
+from aimv2_np.cli.options import check_free, debug_option, orient_option, place_options
 
 
 @click.command("search")
@@ -17,6 +17,7 @@ from aimv2_np.cli.options import check_free, debug_option, place_options
 @click.option("--text", is_flag=True, help="Take the query as a text, whatever files there are.")
 @click.option("--model", metavar="FOLDER|ID", help="Where the model is.  [default: where it was for embed]")
 @click.option("--force", is_flag=True, help="Overwrite a sheet that is there.")
+@orient_option
 @place_options
 @click.option("--json", "as_json", is_flag=True, help="Print JSON: a list of {row, name, score}.")
 @debug_option
@@ -29,6 +30,7 @@ def search_command(
     text: bool,
     model: str | None,
     force: bool,
+    exif_transpose: bool,
     where: dict[str, Any],
     as_json: bool,
 ) -> None:
@@ -39,6 +41,8 @@ def search_command(
     from aimv2_np.tasks import draw_sheet, embed_query, open_features, save_sheet, search
 
     check_free(sheet, force)
+    if exif_transpose:  # otherwise as the pictures in the file
+        where["exif_transpose"] = True
     file = open_features(features)
     with output.waiting("searching"):
         vector = embed_query(file, query, text=text or None, model=model, **where)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from aimv2_np.cli import output
-from aimv2_np.cli.options import DIFFERENT, SAME, Several, comparing, debug_option, place_options
+from aimv2_np.cli.options import DIFFERENT, SAME, Several, comparing, debug_option, orient_option, place_options
 
 if TYPE_CHECKING:
     from aimv2_np.comparison.published import PublishedResult
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 @click.option("--texts", metavar="TEXT...", multiple=True, help="With --against: texts.")
 @click.option("--as", "name", metavar="ID", help="The hub ID of what is in the folder.")
 @click.option("--against", type=click.Choice(["transformers"]), help="Run the other side here, module by module.")
+@orient_option
 @place_options
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @debug_option
@@ -30,6 +31,7 @@ def verify_command(
     texts: tuple[str, ...],
     name: str | None,
     against: str | None,
+    exif_transpose: bool,
     where: dict[str, Any],
     as_json: bool,
 ) -> None:
@@ -58,11 +60,15 @@ def verify_command(
 
     if model and not against:
         with output.waiting("verifying", loads=model):
-            published = verify_published(model, images[0], name=name, **where)
+            published = verify_published(model, images[0], name=name, exif_transpose=exif_transpose, **where)
         _tell_published(published, as_json)
         ctx.exit(SAME if published.equal else DIFFERENT)
     with output.waiting("verifying", loads=model):
-        live = verify_against_transformers(model, images, texts, **where) if against else verify_embedded(**where)
+        live = (
+            verify_against_transformers(model, images, texts, exif_transpose=exif_transpose, **where)
+            if against
+            else verify_embedded(**where)
+        )
     _tell(live, model or "the embedded model", as_json)
     ctx.exit(SAME if live.comparison.equal else DIFFERENT)
 

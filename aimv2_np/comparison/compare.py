@@ -21,6 +21,7 @@ from aimv2_np.comparison.padding import Padding
 from aimv2_np.comparison.report import explain
 from aimv2_np.comparison.sides import UnlikeError, as_recording, pair
 from aimv2_np.comparison.tolerances import Tolerances, coarsest, depths
+from aimv2_np.errors import a_type
 from aimv2_np.models.auto import load
 from aimv2_np.models.pretrained import PretrainedModel
 from aimv2_np.recording.recording import INPUTS, Recording
@@ -62,7 +63,7 @@ def compare(
     if isinstance(model, str | PathLike):
         model = load(model)
     if model is not None and not isinstance(model, PretrainedModel):
-        raise TypeError(f"model is a {type(model).__name__}; expected one of our models, or the folder of one")
+        raise TypeError(f"model is {a_type(model)}; expected one of our models, or the folder of one")
     matcher = _Matcher(a, b, Tolerances.of(tolerances), mapping)
     differences = matcher.run()
     result = Comparison(differences, matcher.missing, matcher.extra, notes=matcher.notes())

@@ -113,6 +113,7 @@ def verify_published(
     image: Any,
     *,
     name: str | None = None,
+    exif_transpose: bool = False,
     backend: str = "numpy",
     dtype: str = "float32",
     device: int | None = None,
@@ -128,6 +129,7 @@ def verify_published(
         model: a hub id, or a folder with the same checkpoint.
         image: the picture, a path or what `Aimv2ImageProcessor` takes.
         name: the hub id whose numbers to expect, for a folder whose name does not end like one.
+        exif_transpose: turn the picture upright by its EXIF orientation.
         backend, dtype, device: as for `from_pretrained`; the numbers are known for float32 alone.
         table: hub id → numbers; None for `PUBLISHED`.
 
@@ -138,8 +140,9 @@ def verify_published(
     key = _key(str(name or model), table)
     expected = table[key]
     network, inputs = load_with_inputs(
-        model, [image], expected.texts, backend=backend, dtype=dtype, device=device, **hub_options
-    )
+        model, [image], expected.texts, exif_transpose=exif_transpose, backend=backend, dtype=dtype, device=device,
+        **hub_options,
+    )  # fmt: skip
     ways: dict[str, dict[str, Any]] = {"full": {}}
     if expected.texts:
         ways = {"causal": {"causal": True}, "non-causal": {"causal": False}}

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from aimv2_np.backends.arrays import is_array
-from aimv2_np.errors import CheckpointError
+from aimv2_np.errors import CheckpointError, a_type
 from aimv2_np.recording.recording import ACTIVATIONS, FORMAT, INPUTS, Recording
 from aimv2_np.recording.slices import parse_slice
 from aimv2_np.shapes import NDArray
@@ -35,7 +35,7 @@ def as_recording(side: Any, what: str) -> Recording:
             kind = type(side[wrong[0]]).__name__
             raise TypeError(f"{what}[{wrong[0]!r:.100}] is a {kind}; expected a NumPy or CuPy array")
         return _from_arrays(side)
-    raise TypeError(f"{what} is a {type(side).__name__}; expected a path, a Recording or a dict of arrays")
+    raise TypeError(f"{what} is {a_type(side)}; expected a path, a Recording or a dict of arrays")
 
 
 def _from_file(path: Any) -> Recording:

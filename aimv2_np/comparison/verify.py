@@ -79,6 +79,7 @@ def verify_against_transformers(
     images: Sequence[Any] = (),
     texts: Sequence[str] = (),
     *,
+    exif_transpose: bool = False,
     backend: str = "numpy",
     dtype: str = "float32",
     device: int | None = None,
@@ -89,6 +90,7 @@ def verify_against_transformers(
     Args:
         model: a folder or a hub id; None for the embedded model.
         images, texts: what to look at; none at all for two of the sample pictures and their captions.
+        exif_transpose: turn pictures upright by their EXIF orientation.
         backend, dtype, device: where and in what to compute it here, as for `from_pretrained`.
 
     Raises:
@@ -108,7 +110,7 @@ def verify_against_transformers(
         samples = sample_pictures()[-PICTURES:]
         images = [] if kind == "Aimv2TextModel" else [sample.picture for sample in samples]
         texts = [] if kind == "Aimv2VisionModel" else [sample.caption for sample in samples]
-    network, inputs = load_with_inputs(place, images, texts)
+    network, inputs = load_with_inputs(place, images, texts, exif_transpose=exif_transpose)
     if isinstance(inputs.get("pixel_values"), list):
         raise ValueError(
             "images are of several sizes; expected one size, which is all that Transformers takes at a time"

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Self, Unpack
 
 from aimv2_np.config.fields import check_fields
 from aimv2_np.config.unknown import refuse_changes
-from aimv2_np.errors import CheckpointError, mismatch, plain
+from aimv2_np.errors import Advising, CheckpointError, mismatch, plain
 from aimv2_np.files.atomic import make_folder
 from aimv2_np.files.hub import HubOptions
 from aimv2_np.files.json import write_json
@@ -20,7 +20,7 @@ MAX_BYTES = 2**17  # of the file, which is copied several times on its way to a 
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(Advising):
     """Frozen, checked when made, equal when they describe the same network.
 
     `extra` holds the keys of a `config.json` that mean nothing to the network (`transformers_version`, `dtype`, ...):

@@ -50,7 +50,7 @@ def refuse_existing(path: Path, overwrite: bool) -> None:
 
 def make_folder(folder: str | os.PathLike[str]) -> Path:
     """`folder` as a Path, created with its parents where missing; NotADirectoryError when it is a file."""
-    folder = Path(folder)
+    folder = Path(os.path.expanduser(folder))  # noqa: PTH111 (Path.expanduser raises for "~nobody")
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError):

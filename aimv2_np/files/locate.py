@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Unpack
 
 from aimv2_np.errors import CheckpointError
+from aimv2_np.files.habits import familiar
 from aimv2_np.files.hub import HubOptions, download
 from aimv2_np.files.json import MAX_JSON_BYTES, read_json
 
@@ -26,6 +27,7 @@ PROCESSOR_FILES = (CONFIG_FILE, *IMAGE_PROCESSOR_FILES, *TOKENIZER_FILES)
 
 SHARED_BLOB = re.compile(r"[0-9a-f]{64}")
 HUB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9._-]+")
+HUB_ADDRESS = re.compile(r"https?://(?:www\.)?(?:huggingface\.co|hf\.co)/([^/?#\s]+/[^/?#\s]+)")
 
 
 def resolve(
@@ -38,24 +40,29 @@ def resolve(
     NotADirectoryError for a file, TypeError for an option that is none of `HubOptions`, and what `hub.download` raises
     when a download fails.
     """
-    if unknown := sorted(options.keys() - HubOptions.__annotations__.keys()):
+    known = familiar(dict(options))
+    if unknown := sorted(known.keys() - HubOptions.__annotations__.keys()):
         raise TypeError(f"an option is {unknown[0]!r}; expected one of {', '.join(HubOptions.__annotations__)}")
     if not isinstance(path_or_hub_id, str | os.PathLike):
         raise TypeError(
             f"the place is {path_or_hub_id!r:.80}; expected the path of a folder, or a hub repository's name"
         )
-    path = Path(path_or_hub_id)
+    path = Path(os.path.expanduser(path_or_hub_id))  # noqa: PTH111 (Path.expanduser raises for "~nobody")
     if path_or_hub_id != "" and path.is_dir():
         return path
     if path.is_file():
         raise NotADirectoryError(f"{path} is a file; expected a folder: pass the folder that holds it, {path.parent}")
+    if address := HUB_ADDRESS.match(os.fspath(path_or_hub_id)):
+        raise FileNotFoundError(
+            f"{path_or_hub_id} is an address; expected a folder, or the name of a repository: pass {address[1]!r}"
+        )
     name = path_or_hub_id if isinstance(path_or_hub_id, str) else None
     if name is None or not HUB_ID.fullmatch(name):
         raise FileNotFoundError(
             f"there is no folder {str(path_or_hub_id)!r}; expected an existing folder, or a hub repository like "
             "'apple/aimv2-large-patch14-224'"
         )
-    return download(name, files, **options)
+    return download(name, files, **known)
 
 
 def check_link(path: Path, folder: Path) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 from aimv2_np.backends.arrays import check_backend
 from aimv2_np.config import Aimv2Config, Aimv2TextConfig, Aimv2VisionConfig, kind_of
 from aimv2_np.config.base import naming_file
+from aimv2_np.files.habits import familiar
 from aimv2_np.models.aimv2 import Aimv2Model
 from aimv2_np.models.pretrained import PretrainedModel
 from aimv2_np.models.text import Aimv2TextModel
@@ -24,6 +25,7 @@ def load(path_or_hub_id: str | PathLike[str], **options: Any) -> Any:
 
     Takes the options of `Aimv2Model.from_pretrained` and raises what it raises.
     """
+    options = familiar(options)
     place = {name: options.pop(name) for name in ("backend", "dtype", "device", "progress") if name in options}
     check_backend(place.get("backend", "numpy"), place.get("dtype"), place.get("device"))
     source = open_source(fetch(path_or_hub_id, **options))

@@ -1,5 +1,7 @@
 """The door: inputs are checked here, once, and arrive in the layers as arrays of the model's own library and dtype."""
 
+from collections.abc import Mapping
+from os import PathLike
 from typing import Any
 
 import numpy as np
@@ -16,7 +18,7 @@ from aimv2_np.backends.arrays import (
     widen,
 )
 from aimv2_np.config import Aimv2TextConfig, Aimv2VisionConfig
-from aimv2_np.errors import MissingEndWarning
+from aimv2_np.errors import MissingEndWarning, a_type
 from aimv2_np.models.running import check
 from aimv2_np.shapes import Array, Float, Int
 
@@ -155,6 +157,14 @@ def check_patch_mask(attention_mask: Any, batch: int, grid: tuple[int, int], lik
 
 
 def _as_array(value: Any, name: str) -> Array:
+    if isinstance(value, Mapping):
+        raise ValueError(
+            f"{name} is {a_type(value)}; expected an array: unpack what a processor returns, model(**inputs)"
+        )
+    if isinstance(value, str | bytes | PathLike) or hasattr(value, "getbands"):  # a Pillow image
+        raise ValueError(
+            f"{name} is {a_type(value)}; expected an array: let Aimv2Processor make it, model(**processor(…))"
+        )
     if isinstance(value, np.ma.MaskedArray):
         raise ValueError(f"{name} is a masked array; expected a plain one: fill what is masked, with value.filled(...)")
     if is_array(value) and backend_of(value) != "numpy":
@@ -168,5 +178,5 @@ def _as_array(value: Any, name: str) -> Array:
             f"{name} cannot be made an array ({error}); expected numbers in rows of equal length"
         ) from error
     if array.dtype == object:
-        raise ValueError(f"{name} is a {type(value).__name__}; expected an array")
+        raise ValueError(f"{name} is {a_type(value)}; expected an array")
     return array

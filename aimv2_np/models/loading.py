@@ -18,7 +18,7 @@ from aimv2_np.tree.module import Module, Parameter
 Progress = Callable[[int, int], None]
 M = TypeVar("M", bound=Module)
 
-RELEASE_BYTES = 64 << 20  # of the mapped file that stay in memory after they have gone to a GPU
+RELEASE_BYTES = 64 << 20  # of the mapped file that stay in memory after they have been copied
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,9 @@ class Place:
 def fill(skeleton: M, tensors: Tensors, stored: Mapping[str, str], place: Place, progress: Progress | None = None) -> M:
     """`skeleton` with its arrays, each read from `tensors` under the name that `stored` has for its path.
 
-    On the CPU weights stay in the mapped file where they have the right dtype. To a GPU they go as they are stored,
-    and are converted there.
+    On the CPU weights stay in the mapped file where they have the right dtype and begin at a multiple of its size.
+    Others are copied, which NumPy would do in every product. To a GPU they go as they are stored, and are converted
+    there.
 
     Raises CheckpointError for numbers that are not finite or too large for the dtype, where they are converted;
     MemoryError when a GPU has no room.
@@ -49,9 +50,16 @@ def fill(skeleton: M, tensors: Tensors, stored: Mapping[str, str], place: Place,
             progress(done, total)
 
     if place.backend == "numpy":
+        copied = 0
 
         def read(path: str, parameter: Parameter) -> Array:
+            nonlocal copied
             array = tensors.read(stored[path], place.dtype)
+            if not np.may_share_memory(array, tensors.stored(stored[path])):
+                copied += array.nbytes
+                if copied > RELEASE_BYTES:
+                    tensors.release()
+                    copied = 0
             tell(parameter)
             return array
 

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from aimv2_np.backends.arrays import is_array, namespace
 from aimv2_np.config import Aimv2VisionConfig
-from aimv2_np.errors import UntrainedSizeWarning
+from aimv2_np.errors import UntrainedSizeWarning, a_type
 from aimv2_np.models.inputs import check_pixel_values
 from aimv2_np.models.outputs import PackedOutput
 from aimv2_np.models.running import naming
@@ -34,11 +34,11 @@ def check_pictures(
     if is_array(images) and images.ndim != 4:
         raise ValueError(f"images is an array of shape {images.shape}; expected (batch, channels, height, width)")
     if not isinstance(images, Iterable):
-        raise ValueError(f"images is a {type(images).__name__}; expected a list of arrays (channels, height, width)")
+        raise ValueError(f"images is {a_type(images)}; expected a list of arrays (channels, height, width)")
     pictures = []
     for i, image in enumerate(images):
         if not is_array(image) or image.ndim != 3:
-            found = f"has shape {image.shape}" if is_array(image) else f"is a {type(image).__name__}"
+            found = f"has shape {image.shape}" if is_array(image) else f"is {a_type(image)}"
             raise ValueError(
                 f"image {i} {found}; expected an array ({config.num_channels}, height, width), "
                 "as Aimv2ImageProcessor makes them"

@@ -14,7 +14,9 @@ from aimv2_np import storage
 from aimv2_np.backends.arrays import check_backend
 from aimv2_np.config import CONFIG_FILE, Aimv2Config, Aimv2TextConfig, Aimv2VisionConfig, warn_unknown
 from aimv2_np.config.base import naming_file
+from aimv2_np.errors import a_type
 from aimv2_np.files.atomic import atomic_write, make_folder
+from aimv2_np.files.habits import familiar
 from aimv2_np.files.hub import HubOptions
 from aimv2_np.files.json import json_bytes
 from aimv2_np.models.loading import Place, Progress, fill
@@ -88,8 +90,7 @@ class PretrainedModel(Module):
         config = self.config_class() if config is None else config
         if not isinstance(config, self.config_class):
             raise TypeError(
-                f"config is a {type(config).__name__}; expected an {self.config_class.__name__} "
-                f"for {type(self).__name__}"
+                f"config is {a_type(config)}; expected an {self.config_class.__name__} for {type(self).__name__}"
             )
         filled = self.skeleton(config).map(lambda path, parameter: initial(path, parameter, seed))
         vars(self).update(vars(filled))
@@ -160,8 +161,10 @@ class PretrainedModel(Module):
             OSError: a download failed: huggingface_hub's own types where it has one (`GatedRepoError`,
                 `RevisionNotFoundError`, ...), ConnectionError where the connection broke; each says what to do.
         """
+        options = familiar({"dtype": dtype, **hub})
+        dtype = options.pop("dtype")
         check_backend(backend, dtype, device)
-        folder = storage.fetch(path_or_hub_id, **hub)
+        folder = storage.fetch(path_or_hub_id, **options)
         model = cls.from_source(storage.open_source(folder), backend, dtype, device, progress)
         model.origin = (fspath(path_or_hub_id), hub.get("revision"))
         return model

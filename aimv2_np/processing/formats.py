@@ -80,7 +80,7 @@ def register(name: str) -> bool:
 
 
 def what_it_is(head: bytes) -> str:
-    """What a file is that Pillow does not know, by its first bytes, and what to do, "kind: advice"; else ""."""
+    """What a file is that Pillow does not know, by its first bytes, as "kind: what to do"; else ""."""
     if not head.strip(b"\0"):
         return (
             "no more than zeros at its beginning: copy or download it again"

@@ -15,7 +15,7 @@ import numpy as np
 
 from aimv2_np.backends.arithmetic import own_arithmetic
 from aimv2_np.config.fields import boolean, check_fields, integer, number
-from aimv2_np.errors import CheckpointError, mismatch
+from aimv2_np.errors import Advising, CheckpointError, mismatch
 from aimv2_np.files.atomic import make_folder, refuse_existing
 from aimv2_np.files.hub import HubOptions
 from aimv2_np.files.json import write_json
@@ -40,13 +40,15 @@ _TYPE_KEYS: Final = ("image_processor_type", "feature_extractor_type", "processo
 
 
 @dataclass(frozen=True, kw_only=True)
-class Aimv2ImageProcessor:
+class Aimv2ImageProcessor(Advising):
     """Pictures to arrays that a vision model takes.
 
     The fields are those of `preprocessor_config.json`, with CLIP's defaults. `size` may be written as a number (the
     shorter edge), (height, width), or a dictionary with shortest_edge; shortest_edge and longest_edge; height and
     width; max_height and max_width. `resample` is Pillow's number of the filter: 0 nearest, 1 Lanczos, 2 bilinear,
-    3 bicubic, 4 box, 5 Hamming. `extra` holds keys of the file that mean nothing here; they are written back by
+    3 bicubic, 4 box, 5 Hamming. `exif_transpose`, which no file holds, turns files and images upright by their EXIF
+    orientation; off, as Transformers leaves the images that it is given (it does turn the files that it opens itself;
+    here both are the same picture). `extra` holds keys of the file that mean nothing here; they are written back by
     `save_pretrained`.
 
     Raises:
@@ -64,6 +66,7 @@ class Aimv2ImageProcessor:
     image_mean: Any = field(default=settings.CLIP_MEAN, metadata={"check": settings.as_channels})
     image_std: Any = field(default=settings.CLIP_STD, metadata={"check": settings.as_divisors})
     do_convert_rgb: bool = boolean(True)
+    exif_transpose: bool = boolean(False)
     extra: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -73,7 +76,6 @@ class Aimv2ImageProcessor:
         self,
         images: Any,
         *,
-        exif_transpose: bool = False,
         input_data_format: str | None = None,
         any_size: bool = False,
         max_patches: int | None = None,
@@ -88,8 +90,6 @@ class Aimv2ImageProcessor:
                 (3, H, W), grey (H, W), or a batch of four axes, of whole numbers from 0 to 255; or of fractions from
                 0 to 1, with `do_rescale=False` (else they are multiplied by 1/255 once more, as in Transformers; a
                 warning says so). One channel or four become three, as for images.
-            exif_transpose: turn files and images upright by their EXIF orientation. Off, as Transformers leaves the
-                images it is given (it does turn the files it opens itself; here both are the same picture).
             input_data_format: "channels_first" or "channels_last", for arrays whose shape leaves it open.
             any_size: neither resize nor crop, as native checkpoints do, and return a list of arrays (3, H, W) even if
                 all are of one size: what `encode_images` takes.
@@ -121,7 +121,7 @@ class Aimv2ImageProcessor:
                 pixels = load_pixels(
                     picture,
                     convert_rgb=chosen.do_convert_rgb,
-                    exif_transpose=exif_transpose,
+                    exif_transpose=chosen.exif_transpose,
                     input_data_format=input_data_format,
                     check_size=chosen._check_size,
                 )
@@ -131,6 +131,10 @@ class Aimv2ImageProcessor:
                 raise kind(f"{_name(index, picture)}: {error}") from error
         same = not any_size and all(result.shape == results[0].shape for result in results)
         return {"pixel_values": np.stack(results) if same else results}
+
+    def upright(self, on: bool = True) -> Self:
+        """This processor with `exif_transpose` on, or off."""
+        return replace(self, exif_transpose=on)
 
     def _bound(self, max_patches: int | None, patch_size: Any) -> Bound | None:
         if max_patches is None:
@@ -200,18 +204,18 @@ class Aimv2ImageProcessor:
             raise CheckpointError("the image processor " + mismatch(kind, "CLIPImageProcessor, AIMv2's own"))
         if content.get("do_pad"):
             raise CheckpointError("do_pad is true; expected no padding: AIMv2's image processor has none")
-        given = {name: content[name] for name in _SETTINGS if content.get(name) is not None}
+        given = {name: content[name] for name in _WRITTEN if content.get(name) is not None}
         try:
             if "size" in given and content.get("default_to_square") is True:
                 given["size"] = settings.as_size(given["size"], square=True)
-            known = {*_SETTINGS, *_TYPE_KEYS, "default_to_square"}
+            known = {*_WRITTEN, *_TYPE_KEYS, "default_to_square"}
             return cls(**given, extra={key: value for key, value in content.items() if key not in known})
         except ValueError as error:
             raise CheckpointError(f"the image processor's file does not fit: {error}") from error
 
     def to_dict(self) -> dict[str, Any]:
         """The content of `preprocessor_config.json`, as Transformers writes it."""
-        own = {name: getattr(self, name) for name in _SETTINGS}
+        own = {name: getattr(self, name) for name in _WRITTEN}
         plain = {name: list(value) if isinstance(value, tuple) else value for name, value in own.items()}
         return dict(self.extra) | plain | {"image_processor_type": "CLIPImageProcessor"}
 
@@ -259,6 +263,7 @@ class Aimv2ImageProcessor:
 
 
 _SETTINGS: Final = tuple(setting.name for setting in fields(Aimv2ImageProcessor) if setting.name != "extra")
+_WRITTEN: Final = tuple(name for name in _SETTINGS if name != "exif_transpose")  # what Transformers' files hold
 
 
 def _as_list(images: Any) -> Sequence[Any]:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from aimv2_np.errors import is_of_the_system, plain
+from aimv2_np.errors import a_type, is_of_the_system, plain
 from aimv2_np.processing.formats import HEAD, plugin_for, register, what_it_is
 from aimv2_np.shapes import NDArray
 
@@ -56,7 +56,8 @@ def load_pixels(
     """One picture as an array (H, W, 3).
 
     Args:
-        picture: a path, bytes, a Pillow image, or an array (H, W), (H, W, C) or (C, H, W) with C of 1, 3 or 4.
+        picture: a path, bytes, an open binary file, a Pillow image, or an array (H, W), (H, W, C) or (C, H, W) with C
+            of 1, 3 or 4.
         convert_rgb: make three channels of whatever there is; transparency is laid on white. Otherwise the picture
             must have three channels already.
         exif_transpose: turn a file or Pillow image upright by its EXIF orientation tag.
@@ -72,6 +73,8 @@ def load_pixels(
     """
     from PIL import Image
 
+    if hasattr(picture, "read") and not isinstance(picture, os.PathLike):
+        picture = _content(picture)
     if isinstance(picture, str | os.PathLike | bytes | bytearray | memoryview):
         with _open(picture) as opened:
             return _pixels_of_image(opened, convert_rgb, exif_transpose, check_size)
@@ -80,9 +83,19 @@ def load_pixels(
     if hasattr(picture, "__array__"):
         return pixels_of_array(np.asarray(picture), convert_rgb=convert_rgb, input_data_format=input_data_format)
     raise TypeError(
-        f"the picture is a {type(picture).__name__}; expected a path, bytes, a Pillow image or an array: "
+        f"the picture is {a_type(picture)}; expected a path, bytes, a Pillow image or an array: "
         "open or convert it first"
     )
+
+
+def _content(file: Any) -> bytes:
+    """All of an open file, from its beginning where it can be wound back, as Pillow does it."""
+    if file.seekable():
+        file.seek(0)
+    content = file.read()
+    if not isinstance(content, bytes):
+        raise TypeError("the picture is a file opened as text; expected a binary one: open(path, 'rb')")
+    return content
 
 
 def check_pixel_count(height: int, width: int, what: str) -> None:
@@ -102,15 +115,16 @@ def _open(path: str | os.PathLike[str] | bytes | bytearray | memoryview) -> "Ima
     if isinstance(path, str) and path.startswith(("http://", "https://")):
         raise ValueError("the path is a web address; expected one of a file: download the picture first")
     try:
+        file = Path(os.path.expanduser(path))  # noqa: PTH111 (Path.expanduser raises for "~nobody")
         try:
-            status = Path(path).stat()  # not `exists`, which takes some errors of the system for "no such file"
+            status = file.stat()  # not `exists`, which takes some errors of the system for "no such file"
         except ValueError as error:  # a name with a null byte
             raise FileNotFoundError("there is no such file; check the path") from error
         if S_ISDIR(status.st_mode):
             raise ValueError("the path is a folder; expected one of a picture: name the files in it one by one")
         if not S_ISREG(status.st_mode):  # opening a pipe would wait for its other end
             raise ValueError("the path is neither a file nor a folder; expected a picture: copy it to a file")
-        return _open_file(Path(path), status.st_size)
+        return _open_file(file, status.st_size)
     except OSError as error:
         if is_of_the_system(error):
             raise

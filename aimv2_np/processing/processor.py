@@ -1,9 +1,10 @@
 """Captions and pictures together: everything a two-tower model takes, in one call."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Self, Unpack
 
+from aimv2_np.errors import Advising
 from aimv2_np.files.atomic import make_folder, refuse_existing
 from aimv2_np.files.hub import HubOptions
 from aimv2_np.files.json import write_json
@@ -19,7 +20,7 @@ _NO_TOKENIZER: Final = (
 
 
 @dataclass(frozen=True)
-class Aimv2Processor:
+class Aimv2Processor(Advising):
     """An image processor and a tokenizer. One of them is None for a checkpoint that has one tower only."""
 
     image_processor: Aimv2ImageProcessor | None = None
@@ -76,6 +77,10 @@ class Aimv2Processor:
         elif image_options:
             raise TypeError(f"there are {sorted(image_options)} without images; expected arguments of Aimv2Tokenizer")
         return result
+
+    def upright(self, on: bool = True) -> Self:
+        """This processor with its image processor's `exif_transpose` on, or off."""
+        return self if self.image_processor is None else replace(self, image_processor=self.image_processor.upright(on))
 
     def decode(self, ids: Any, skip_special_tokens: bool = False) -> str:
         """The text of one row of ids."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Self, Unpack
 
 import numpy as np
 
-from aimv2_np.errors import CheckpointError, mismatch, quoted
+from aimv2_np.errors import Advising, CheckpointError, a_type, mismatch, quoted
 from aimv2_np.files.atomic import atomic_write, make_folder, refuse_existing
 from aimv2_np.files.hub import HubOptions
 from aimv2_np.files.json import write_json
@@ -37,7 +37,7 @@ _TRUNCATION: Final = {True: True, False: False, "longest_first": True, "only_fir
 _NOT_SAVED: Final = {"auto_map", "name_or_path", "special_tokens_map_file", "tokenizer_file", "added_tokens_decoder"}
 
 
-class Aimv2Tokenizer:
+class Aimv2Tokenizer(Advising):
     """Captions to token ids.
 
     Attributes: `bos_token`, `eos_token`, `pad_token`, `unk_token` and their `…_token_id`; `model_max_length` (positions
@@ -125,7 +125,7 @@ class Aimv2Tokenizer:
     ) -> list[int]:
         """The ids of one caption."""
         if not isinstance(text, str):
-            raise TypeError(f"text is a {type(text).__name__}; expected one string: call the tokenizer for a list")
+            raise TypeError(f"text is {a_type(text)}; expected one string: call the tokenizer for a list")
         limit = self._limit(max_length, "truncation") if _choice(_TRUNCATION, truncation, "truncation") else None
         ids: list[int] = self._encode([text], add_special_tokens, limit)[0].ids
         return ids
@@ -243,11 +243,11 @@ class Aimv2Tokenizer:
 
 def _as_list(text: str | Iterable[str]) -> list[str]:
     if not isinstance(text, Iterable) or isinstance(text, bytes | Mapping):
-        raise TypeError(f"text is a {type(text).__name__}; expected a string or a list of strings")
+        raise TypeError(f"text is {a_type(text)}; expected a string or a list of strings")
     texts = [text] if isinstance(text, str) else list(text)
     for index, one in enumerate(texts):
         if not isinstance(one, str):
-            raise TypeError(f"text {index} is a {type(one).__name__}; expected a string")
+            raise TypeError(f"text {index} is {a_type(one)}; expected a string")
     if not texts:
         raise ValueError("the list of texts is empty; expected at least one")
     return texts

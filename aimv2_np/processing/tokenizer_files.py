@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from aimv2_np.errors import CheckpointError, mismatch, plain, quoted
 from aimv2_np.files.json import telling_cache
 from aimv2_np.files.locate import check_link, read_json_in
+from aimv2_np.processing.quiet import without_panics
 
 if TYPE_CHECKING:
     from tokenizers import AddedToken, Tokenizer
@@ -64,7 +65,7 @@ def read_tokenizer(folder: Path) -> tuple["Tokenizer", dict[str, Any]]:
     settings = read_settings(folder)
     if not whole.is_file():
         settings.setdefault("tokenizer_class", "CLIPTokenizer")
-    with telling_cache(whole if whole.is_file() else vocab), guarded(folder):
+    with telling_cache(whole if whole.is_file() else vocab), guarded(folder), without_panics():
         tokenizer = _from_json(whole) if whole.is_file() else _from_vocabulary(vocab, merges, settings)
         settings = _switched_on(tokenizer) | {key: value for key, value in settings.items() if value is not None}
         _add_missing(tokenizer, settings)

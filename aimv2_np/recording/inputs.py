@@ -18,6 +18,7 @@ def load_with_inputs(
     backend: str = "numpy",
     dtype: str = "float32",
     max_patches: int | None = None,
+    exif_transpose: bool = False,
     device: int | None = None,
     progress: Callable[[int, int], None] | None = None,
     **hub_options: Any,
@@ -25,7 +26,7 @@ def load_with_inputs(
     """A model and its arguments: pixel_values (B, C, H, W); input_ids and attention_mask (T, tokens), padded.
 
     Pictures of several sizes, which a native model takes, are a list of (C, h, w); those of more than `max_patches`
-    patches are scaled down.
+    patches are scaled down. `exif_transpose` turns files upright.
 
     Raises:
         ValueError: neither images nor texts, or some for a tower that the checkpoint does not have.
@@ -38,7 +39,7 @@ def load_with_inputs(
         raise ValueError(f"images is given, but {path_or_hub_id} has a text tower only; pass texts alone")
     if texts and isinstance(model, Aimv2VisionModel):
         raise ValueError(f"texts is given, but {path_or_hub_id} has a vision tower only; pass images alone")
-    processor = Aimv2Processor.from_pretrained(path_or_hub_id, **hub_options)
+    processor = Aimv2Processor.from_pretrained(path_or_hub_id, **hub_options).upright(exif_transpose)
     options: dict[str, Any] = {}
     if images and max_patches is not None:
         vision = getattr(model, "vision_model", model)

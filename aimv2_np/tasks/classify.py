@@ -19,6 +19,7 @@ from aimv2_np.backends.arithmetic import own_arithmetic
 from aimv2_np.backends.arrays import beside, namespace, to_numpy, widen
 from aimv2_np.backends.parallel import pieces
 from aimv2_np.config import Aimv2Config, config_from_pretrained
+from aimv2_np.errors import a_type
 from aimv2_np.models.aimv2 import Aimv2Model
 from aimv2_np.models.packing import warn_untrained
 from aimv2_np.network.attention import softmax
@@ -130,7 +131,7 @@ def classify(
         FileNotFoundError: a picture that is not there.
     """
     if not isinstance(model, Aimv2Model):
-        raise ValueError(f"model is an {type(model).__name__}; {_TWO_TOWERS}")
+        raise ValueError(f"model is {a_type(model)}; {_TWO_TOWERS}")
     pictures = list(images) if isinstance(images, list | tuple) else [images]
     if not pictures:
         raise ValueError("images is empty; expected at least one picture")

@@ -45,6 +45,8 @@ class Description:
         dtypes: stored dtype → numbers stored in it.
         layout: what the layout of the weights is called, or None without weights.
         tensors: our name → (our shape, stored dtype); the dtype is None without weights.
+        unaligned: how many of the numbers stored in float32 begin between two multiples of four bytes, where the
+            header of a safetensors file has not been padded: those are copied.
         problem: why the weights do not fit the configuration, or None.
     """
 
@@ -58,6 +60,7 @@ class Description:
     dtypes: dict[str, int]
     layout: str | None
     tensors: dict[str, tuple[tuple[int, ...], str | None]]
+    unaligned: int
     problem: str | None
 
     @property
@@ -65,7 +68,7 @@ class Description:
         """(mapped, private) bytes of a float32 model: what is stored so is used where it lies, the rest converted."""
         if not self.files:
             return 0, FLOAT32 * self.parameters
-        mapped = FLOAT32 * self.dtypes.get("F32", 0)
+        mapped = FLOAT32 * (self.dtypes.get("F32", 0) - self.unaligned)
         return mapped, FLOAT32 * sum(self.dtypes.values()) - mapped
 
 
@@ -103,6 +106,7 @@ def describe(path_or_hub_id: str | os.PathLike[str], **hub_options: Any) -> Desc
             name: (shape, tensors.dtypes[name] if tensors else None)
             for name, shape in (tensors.shapes if tensors else shapes).items()
         },
+        unaligned=_unaligned(tensors) if tensors else 0,
         problem=_problem(shapes, tensors) if tensors else None,
     )
 
@@ -137,6 +141,11 @@ def _numbers_by_dtype(checkpoint: Tensors) -> dict[str, int]:
     for name, shape in checkpoint.shapes.items():
         numbers[checkpoint.dtypes[name]] += prod(shape)
     return dict(numbers.most_common())
+
+
+def _unaligned(checkpoint: Tensors) -> int:
+    single = [name for name, dtype in checkpoint.dtypes.items() if dtype == "F32"]
+    return sum(prod(checkpoint.shapes[name]) for name in single if not checkpoint.stored(name).flags.aligned)
 
 
 def _parts(skeleton: Module) -> tuple[Part, ...]:

@@ -112,6 +112,7 @@ def embed_query(
         options.setdefault("revision", features.metadata["revision"])
     if (bound := features.metadata.get("max_patches", "")).isdecimal():
         options.setdefault("max_patches", int(bound))
+    options.setdefault("exif_transpose", features.metadata.get("exif_transpose") == "true")
     embedder = ImageEmbedder(place, features.kind, **options)
     _check_model(features, embedder, name)
     if not text:

@@ -26,6 +26,8 @@ from aimv2_np.backends.arrays import (
     settle,
 )
 from aimv2_np.backends.stacking import Stacker
+from aimv2_np.errors import Advising
+from aimv2_np.files.habits import dtype_name
 from aimv2_np.shapes import Array
 from aimv2_np.tree.recorder import RECORDERS, join, recorded
 
@@ -46,7 +48,7 @@ class Parameter(NamedTuple):
 
 
 @dataclass(repr=False, eq=False)
-class Module:
+class Module(Advising):
     """Base of all layers and models: walking the tree, moving it, calling it."""
 
     # A field that adds nothing to the paths of what is below it: a model's `network`.
@@ -117,7 +119,7 @@ class Module:
             MemoryError: the GPU has no room for it.
         """
         backend = backend or self.backend
-        dtype = dtype or self.dtype
+        dtype = dtype_name(dtype or self.dtype)
         check_backend(backend, dtype, device)
         kind = dtype_of(dtype)
 

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aimv2_np.config import Aimv2Config, Aimv2TextConfig, Aimv2VisionConfig
+from aimv2_np.errors import a_type
 from aimv2_np.models.aimv2 import Aimv2Model
 from aimv2_np.models.text import Aimv2TextModel
 from aimv2_np.models.vision import Aimv2VisionModel
@@ -24,7 +25,7 @@ def vision_tower(model: Any) -> Aimv2VisionModel:
     """The vision tower of a model, or the model when it is one; ValueError when there is none."""
     tower = model.vision_model if isinstance(model, Aimv2Model) else model
     if not isinstance(tower, Aimv2VisionModel):
-        raise ValueError(f"model is an {type(model).__name__}; expected one with a vision tower")
+        raise ValueError(f"model is {a_type(model)}; expected one with a vision tower")
     return tower
 
 
@@ -32,7 +33,7 @@ def text_tower(model: Any) -> Aimv2TextModel:
     """The text tower of a model, or the model when it is one; ValueError when there is none."""
     tower = model.text_model if isinstance(model, Aimv2Model) else model
     if not isinstance(tower, Aimv2TextModel):
-        raise ValueError(f"model is an {type(model).__name__}; texts need a checkpoint with a text tower, {_LIT}")
+        raise ValueError(f"model is {a_type(model)}; texts need a checkpoint with a text tower, {_LIT}")
     return tower
 
 
@@ -40,8 +41,7 @@ def two_towers(model: Any) -> Aimv2Model:
     """The model, when it has both towers; ValueError otherwise."""
     if not isinstance(model, Aimv2Model):
         raise ValueError(
-            f"model is an {type(model).__name__}; captions are compared with pictures by a checkpoint with both "
-            f"towers, {_LIT}"
+            f"model is {a_type(model)}; captions are compared with pictures by a checkpoint with both towers, {_LIT}"
         )
     return model
 

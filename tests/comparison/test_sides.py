@@ -22,7 +22,7 @@ def test_a_dict_and_a_file_of_it_are_the_same(tmp_path):
     assert as_recording(recording, "other") is recording
 
 
-@pytest.mark.parametrize(("side", "words"), [(3, "other is a int"), ({"a": [1, 2]}, r"other\['a'\] is a list")])
+@pytest.mark.parametrize(("side", "words"), [(3, "other is an int"), ({"a": [1, 2]}, r"other\['a'\] is a list")])
 def test_what_is_no_side(side, words):
     with pytest.raises(TypeError, match=words):
         as_recording(side, "other")

@@ -141,7 +141,7 @@ def test_the_grid_is_no_part_of_what_transformers_would_return():
     ("images", "message"),
     [
         ([], "images is empty"),
-        (3, "images is a int; expected a list"),
+        (3, "images is an int; expected a list"),
         (np.zeros((3, 8, 8), np.float32), r"images is an array of shape \(3, 8, 8\)"),
         ([np.zeros((3, 8, 8), np.float32), "cat.jpg"], "image 1 is a str"),
         ([np.zeros((8, 8), np.float32)], r"image 0 has shape \(8, 8\)"),

@@ -7,6 +7,7 @@ import pytest
 
 import aimv2_np
 from aimv2_np import Aimv2Config, Aimv2Model, Aimv2TextConfig, Aimv2TextModel, Aimv2VisionConfig, Aimv2VisionModel
+from aimv2_np.errors import a_type
 from tests.support.models import both_config, pixels, text_config, vision_config
 
 MODELS = [(Aimv2VisionModel, vision_config), (Aimv2TextModel, text_config), (Aimv2Model, both_config)]
@@ -91,9 +92,7 @@ def test_no_range_means_zeros():
     (Aimv2VisionModel, "apple/aimv2-large-patch14-224", "Aimv2VisionConfig"),
 ])  # fmt: skip
 def test_the_wrong_configuration(model, wrong, expected):
-    with pytest.raises(
-        TypeError, match=rf"config is a {type(wrong).__name__}; expected an {expected} for {model.__name__}"
-    ):
+    with pytest.raises(TypeError, match=rf"config is {a_type(wrong)}; expected an {expected} for {model.__name__}"):
         model(wrong)
 
 

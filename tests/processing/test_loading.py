@@ -1,4 +1,3 @@
-import io
 import os
 import struct
 import zlib
@@ -179,7 +178,7 @@ def test_paths_that_name_no_picture(tmp_path):
         load_pixels(text)
 
 
-@pytest.mark.parametrize("thing", [None, 3, object(), {"a": 1}, io.BytesIO(b"")])
+@pytest.mark.parametrize("thing", [None, 3, object(), {"a": 1}])
 def test_other_things(thing):
     with pytest.raises(TypeError, match="expected a path, bytes, a Pillow image or an array"):
         load_pixels(thing)

@@ -119,7 +119,7 @@ def test_too_long_is_said(tokenizer):
     ("text", "options", "error", "message"),
     [
         ([], {}, ValueError, "list of texts is empty"),
-        (3, {}, TypeError, "text is a int"),
+        (3, {}, TypeError, "text is an int"),
         (None, {}, TypeError, "text is a NoneType"),
         (["a", None], {}, TypeError, "text 1 is a NoneType"),
         ([["a", "b"]], {}, TypeError, "text 0 is a list"),

@@ -84,9 +84,10 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_hostile_files_give_one_kind_of_error(tmp_path, name):
+def test_hostile_files_give_one_kind_of_error_and_nothing_on_standard_error(tmp_path, name, capfd):
     with pytest.raises(CheckpointError):
         load(tmp_path, HOSTILE[name])
+    assert capfd.readouterr().err == ""
 
 
 @given(st.integers(0, 400), st.integers(0, 255))

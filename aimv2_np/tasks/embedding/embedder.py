@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from aimv2_np.backends.arrays import beside, check_backend, to_numpy
 from aimv2_np.data import tiny_model_path
+from aimv2_np.errors import a_type
 from aimv2_np.models.auto import load
 from aimv2_np.models.packing import warn_untrained
 from aimv2_np.network.contrastive import l2_normalize
@@ -30,6 +31,7 @@ class EmbedderOptions(TypedDict, total=False):
 
     batch_size: int
     max_patches: int | None
+    exif_transpose: bool
     backend: str
     dtype: str
     device: int | None
@@ -77,6 +79,7 @@ class ImageEmbedder:
         batch_size: how many pictures go through the model at a time, however large the batch is.
         max_patches: scale pictures of more patches down, in proportion; for native models, which were trained for up
             to 4096. A warning names the pictures of a batch that have fewer or more patches than they were trained for.
+        exif_transpose: turn pictures upright by their EXIF orientation.
         backend, dtype, device: as for `Aimv2Model.from_pretrained`.
         hub_options: revision, cache_dir, token, local_files_only.
 
@@ -95,6 +98,7 @@ class ImageEmbedder:
         column: str = "features",
         batch_size: int = BATCH,
         max_patches: int | None = None,
+        exif_transpose: bool = False,
         backend: str = "numpy",
         dtype: str = "float32",
         device: int | None = None,
@@ -102,7 +106,7 @@ class ImageEmbedder:
     ) -> None:
         if not isinstance(model, str | PathLike | None):
             raise TypeError(
-                f"model is an {type(model).__name__}; expected a folder or a hub id, which other processes can open too"
+                f"model is {a_type(model)}; expected a folder or a hub id, which other processes can open too"
             )
         if features is not None:
             check_name(features)
@@ -118,6 +122,7 @@ class ImageEmbedder:
         self.model = str(Path(self.name).absolute()) if model is not None and Path(model).is_dir() else model
         self.features, self.normalize, self.errors = features, bool(normalize), errors
         self.column, self.batch_size, self.max_patches = column, batch_size, max_patches
+        self.exif_transpose = bool(exif_transpose)
         self.backend, self.dtype, self.device, self.hub_options = backend, dtype, device, hub_options
         self._opened: Opened | None = None
 
@@ -148,7 +153,7 @@ class ImageEmbedder:
         model = load(place, backend=self.backend, dtype=self.dtype, device=self.device, **hub_options)
         kind = self.features or default_kind(model)
         check_kind(kind, model)
-        processor = Aimv2ImageProcessor.from_pretrained(place, **hub_options)
+        processor = Aimv2ImageProcessor.from_pretrained(place, **hub_options).upright(self.exif_transpose)
         if self.max_patches is not None and processor.do_center_crop:
             raise ValueError(
                 f"max_patches is {self.max_patches}, but {self.name} crops all pictures to one size; "

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from aimv2_np.backends.arrays import namespace, widen
+from aimv2_np.errors import a_type
 from aimv2_np.models.aimv2 import Aimv2Model
 from aimv2_np.models.vision import Aimv2VisionModel
 from aimv2_np.shapes import Array
@@ -35,7 +36,7 @@ def vision_of(model: Any) -> Aimv2VisionModel:
     vision = model.vision_model if isinstance(model, Aimv2Model) else model
     if not isinstance(vision, Aimv2VisionModel):
         raise ValueError(
-            f"the model is an {type(model).__name__}, which sees no pictures; expected a checkpoint with a vision "
+            f"the model is {a_type(model)}, which sees no pictures; expected a checkpoint with a vision "
             "tower, such as 'apple/aimv2-large-patch14-224'"
         )
     return vision

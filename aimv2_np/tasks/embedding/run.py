@@ -246,6 +246,7 @@ def _identity(embedder: ImageEmbedder, pictures: Pictures) -> dict[str, Any]:
         "pictures": pictures.digest(),
         "batch size": embedder.batch_size,  # by which rows are rounded differently
         **({} if embedder.max_patches is None else {"max patches": embedder.max_patches}),
+        **({"turned upright": True} if embedder.exif_transpose else {}),
     }
 
 
@@ -258,6 +259,7 @@ def _metadata(embedder: ImageEmbedder, run: dict[str, Any], total: int, broken: 
         **({"revision": embedder.hub_options["revision"]} if embedder.hub_options.get("revision") else {}),
         "weights_hash": run["weights"],
         **({} if embedder.max_patches is None else {"max_patches": str(embedder.max_patches)}),
+        **({"exif_transpose": "true"} if embedder.exif_transpose else {}),
         "dtype": embedder.dtype,
         "backend": embedder.backend,
         "aimv2_np": sys.modules["aimv2_np"].__version__,  # the package itself stands above this room

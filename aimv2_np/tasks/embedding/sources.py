@@ -77,7 +77,7 @@ def find_pictures(paths: Iterable[str | os.PathLike[str]]) -> Pictures:
     """
     if isinstance(paths, str | os.PathLike):
         raise TypeError(f"paths is {str(paths)!r:.80}; expected a list of paths")
-    given = [os.fspath(path) for path in paths]
+    given = [os.path.expanduser(os.fspath(path)) for path in paths]  # noqa: PTH111 (Path.expanduser raises for "~nobody")
     names: dict[str, Place] = {}
     passed: Counter[str] = Counter()
     found = 0

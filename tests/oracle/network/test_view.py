@@ -1,5 +1,7 @@
 """The view of padded texts against the one that Transformers makes for its eager attention."""
 
+from inspect import signature
+
 import numpy as np
 import torch
 from hypothesis import given, settings
@@ -13,6 +15,8 @@ from tests.support.strategies import masks_for
 from tests.support.tally import compared
 
 CONFIG = their_config(Aimv2TextConfig(hidden_size=8, num_attention_heads=1, num_hidden_layers=1))
+# No cache: `past_key_values` up to Transformers 5.23, `cache` from 5.24 on.
+CACHE = {name: None for name in ("past_key_values", "cache") if name in signature(create_causal_mask).parameters}
 
 shapes = st.tuples(st.integers(1, 4), st.integers(1, 9))
 
@@ -26,7 +30,7 @@ def test_causal_mask_with_padding(mask: np.ndarray) -> None:
         config=CONFIG,
         inputs_embeds=torch.zeros(batch, tokens, 8),
         attention_mask=torch.from_numpy(mask),
-        past_key_values=None,
+        **CACHE,
         position_ids=torch.arange(tokens)[None].expand(batch, -1),
     )
     ours = (CAUSAL & Padded(mask)).allowed(np, tokens, tokens)

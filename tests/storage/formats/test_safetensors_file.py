@@ -101,7 +101,11 @@ def test_any_bytes_in_any_dtype_are_an_array_or_one_error(tmp_path_factory, tens
         end += bits // 8
     path = tmp_path_factory.mktemp("x") / "x.safetensors"
     path.write_bytes(file_bytes(header, data.draw(st.binary(min_size=end, max_size=end)), pad))
-    file = SafetensorsFile(path)
+    try:
+        file = SafetensorsFile(path)
+    except CheckpointError as error:
+        assume("unknown variant" not in str(error))  # a dtype that came to the library later than the oldest we take
+        raise
     for name, item in header.items():
         try:
             array = file.read(name, target)

@@ -234,7 +234,7 @@ def test_batches_that_make_no_sense(two_towers):
         embedder({"text": ["a"]})
     with pytest.raises(ValueError, match=r"row 0: pixel_values is uint8 of shape \(3, 16, 24\); expected floats"):
         embedder({"pixel_values": [np.zeros((3, 16, 24), np.uint8)]})
-    with pytest.raises(TypeError, match=r"row 0 \(3\): the picture is a int"):
+    with pytest.raises(TypeError, match=r"row 0 \(3\): the picture is an int"):
         embedder({"path": [3]})
     with pytest.raises(FileNotFoundError, match="there is no folder 'nowhere'"):
         ImageEmbedder("nowhere")({"image": [photo(20, 30)]})
