@@ -76,6 +76,7 @@ def _as_json(name: str, it: "Description", tree: bool) -> dict[str, Any]:
         "files": it.files,
         "dtypes": it.dtypes,
         "memory": {"mapped": mapped, "private": private},
+        "left_aside": it.left_aside,
         "problem": it.problem,
     }
     if tree:
@@ -112,6 +113,9 @@ def _facts(it: "Description") -> "Table":
         table.add_row("files", "the configuration only; the weights are not on this machine")
     uses = [(mapped, "mapped from the file"), (private, "converted" if it.files else "")]
     memory = " + ".join(f"{output.bytes_of(size)} {how}".rstrip() for size, how in uses if size)
+    if it.left_aside:
+        parts = ", ".join(f"{part} ({output.plural(count, 'tensor')})" for part, count in it.left_aside.items())
+        table.add_row("left aside", output.printable(parts))
     table.add_row("memory", f"{memory}, for the weights in float32")
     for tower, text in it.positions.items():
         table.add_row(f"{tower} positions", text)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from os import PathLike, fspath
 from typing import Any, ClassVar, Generic, Self, TypeVar, Unpack
 from zlib import crc32
@@ -54,6 +54,7 @@ class PretrainedModel(Module):
     config: Any
     network: Any
     origin: tuple[str, str | None] | None  # of from_pretrained: folder or id, revision
+    left_aside: storage.LeftAside  # what its checkpoint holds beside it, by name; empty for a model of another origin
     config_class: ClassVar[type[Aimv2Config] | type[Aimv2VisionConfig] | type[Aimv2TextConfig]]
     transparent = "network"
 
@@ -72,6 +73,7 @@ class PretrainedModel(Module):
         """The model with this configuration and network; arrays are shared."""
         model = cls.__new__(cls)
         model.config, model.network, model.origin = config, network, None
+        model.left_aside = storage.LeftAside()
         return model
 
     @classmethod
@@ -97,6 +99,8 @@ class PretrainedModel(Module):
         dtype: str = "float32",
         device: int | None = None,
         progress: Progress | None = None,
+        prefix: str | None = None,
+        final_norm: bool = True,
         **hub: Unpack[HubOptions],
     ) -> Self:
         """The model in a folder, or of an id on the Hugging Face hub.
@@ -110,6 +114,9 @@ class PretrainedModel(Module):
             dtype: what the model computes in: `"float32"`, `"float64"`, `"float16"` or, with CuPy, `"bfloat16"`.
             device: with CuPy the number of a GPU; None for the current one.
             progress: called with how many bytes of weights are in place, and of how many.
+            prefix: what the model's names begin with, where the checkpoint holds several AIMv2. One alone is found
+                wherever it is; what is beside it is in `left_aside`.
+            final_norm: False to leave out the vision tower's last norm, as some loaders of others do (docs/layouts.md).
             hub: revision, cache_dir, token and local_files_only, as in huggingface_hub.
 
         Raises:
@@ -123,7 +130,7 @@ class PretrainedModel(Module):
         """
         check_backend(backend, dtype, device)
         folder = storage.fetch(path_or_hub_id, **hub)
-        model = cls.from_source(storage.open_source(folder), backend, dtype, device, progress)
+        model = cls.from_source(storage.open_source(folder, prefix), backend, dtype, device, progress, final_norm)
         model.origin = (fspath(path_or_hub_id), hub.get("revision"))
         return model
 
@@ -135,14 +142,18 @@ class PretrainedModel(Module):
         dtype: str = "float32",
         device: int | None = None,
         progress: Progress | None = None,
+        final_norm: bool = True,
     ) -> Self:
         """The model in an opened folder; options and errors as for `from_pretrained`."""
         check_backend(backend, dtype, device)
         with naming_file(source.folder):
-            skeleton = cls.skeleton(cls.config_class.from_dict(source.values))
+            config = cls.config_class.from_dict(source.values)
+            skeleton = cls.skeleton(config if final_norm else without_final_norm(config))
         warn_unknown(skeleton.config.all_extra(), source.folder)
         stored = storage.match({path: p.shape for path, p in skeleton.state_dict().items()}, source.tensors)
-        return fill(skeleton, source.tensors, stored, Place(backend, dtype, device), progress)
+        model = fill(skeleton, source.tensors, stored, Place(backend, dtype, device), progress)
+        model.left_aside = source.left_aside(stored.values())
+        return model
 
     def save_pretrained(
         self, folder: str | PathLike[str], *, max_shard_size: int | str = "5GB", overwrite: bool = False
@@ -162,6 +173,13 @@ class PretrainedModel(Module):
         with atomic_write(folder / CONFIG_FILE, overwrite) as file:  # written first, in place last: both or neither
             file.write(config)
             storage.save_checkpoint(folder, self.state_dict(), max_shard_size, overwrite)
+
+
+def without_final_norm(config: Any) -> Any:
+    """The configuration of a vision tower, but without its last norm; ValueError for any other."""
+    if not isinstance(config, Aimv2VisionConfig):
+        raise ValueError("final_norm is False, which is for a vision tower alone; use Aimv2VisionModel")
+    return replace(config, final_norm=False)
 
 
 def initial(path: str, parameter: Parameter, seed: int) -> Array:
