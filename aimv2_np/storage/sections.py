@@ -23,8 +23,8 @@ def section(values: Mapping[str, Any], told: Mapping[str, Any] | None = None) ->
     parts = list(_parts(values))
     both = told is None or "vision_config" in told
     named = [part for part in parts if _is_named(part) and (both or "vision_config" not in part)]
-    if named:
-        return _plain(named[0])
+    if named:  # where all of them contradict the tensors, the error is about the first
+        return _plain(next((part for part in named if _agreement(part, told or {}) >= 0), named[0]))
     if told is None or both:
         return {}
     scores = [(_agreement(part, told), part) for part in parts]

@@ -19,7 +19,7 @@ from aimv2_np.storage.layouts import transformers
 from aimv2_np.storage.layouts.detect import detect
 from aimv2_np.storage.layouts.foreign import ADAPTER_FILES, ANYWHERE, TELLTALES, looks_like
 from aimv2_np.storage.layouts.table import Layout
-from aimv2_np.storage.sections import is_wrapped, section
+from aimv2_np.storage.sections import KINDS, is_wrapped, section
 from aimv2_np.storage.translated import Translated
 
 
@@ -115,12 +115,14 @@ def source_of(values: dict[str, Any], checkpoint: Checkpoint, inside: Tensors, p
     return Source(folder, values, layout, tensors, checkpoint)
 
 
-def expected_config(path_or_hub_id: str | os.PathLike[str], **options: Unpack[HubOptions]) -> AnyConfig:
-    """The configuration of a folder or a hub id as far as its config.json tells, before any weights are there.
+def expected_config(path_or_hub_id: str | os.PathLike[str], **options: Unpack[HubOptions]) -> AnyConfig | None:
+    """The configuration of a folder or a hub id before any weights are there; None where they alone can tell.
 
-    Raises what `read_config` raises, and CheckpointError when it does not tell.
+    Raises what `read_config` raises, and CheckpointError for a configuration that makes no sense.
     """
     values = read_config(path_or_hub_id, **options)
+    if values.get("model_type") not in (None, "", *KINDS) and not is_timm(values) and not is_wrapped(values):
+        return None  # a larger model, whose part for an AIMv2 does not say so; or none at all
     with naming_file(path_or_hub_id):
         values = section(values) if is_wrapped(values) else values
         return config_from_dict(from_timm(values, by_name=True) if is_timm(values) else values)

@@ -75,7 +75,7 @@ def load_classifier(
     `from_pretrained` raises.
     """
     config = expected_config(path_or_hub_id, **hub_options)
-    if not isinstance(config, Aimv2Config):
+    if config and not isinstance(config, Aimv2Config):
         raise ValueError(f"{path_or_hub_id} is a checkpoint with one tower ({config.model_type}); {_TWO_TOWERS}")
     model = Aimv2Model.from_pretrained(
         path_or_hub_id, backend=backend, dtype=dtype, device=device, progress=progress, **hub_options

@@ -89,7 +89,8 @@ def describe(path_or_hub_id: str | os.PathLike[str], prefix: str | None = None, 
         layout, tensors = source.layout.name, source.tensors
         aside = source.left_aside(tensors.shapes).parts()
     with naming_file(path_or_hub_id):
-        config = config_from_dict(source.values) if tensors else expected_config(folder)
+        known = None if tensors else expected_config(folder)
+        config = known or config_from_dict(source.values if tensors else read_config(folder))
         skeleton = MODELS[type(config)].skeleton(config)
     shapes = {name: tuple(p.shape) for name, p in skeleton.state_dict().items()}
     return Description(
