@@ -1,7 +1,7 @@
-"""The one exception and the five warnings of our own, and how messages quote what a file holds."""
+"""The one exception and the warnings of our own, and how messages quote what a file holds."""
 
 import errno
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
 
 # What is wrong with a path itself. Any other error of the system (no descriptors, no memory, a disk that does not
 # answer) says nothing about a file: the same file may be sound a minute later.
@@ -9,8 +9,6 @@ _OF_A_PATH: Final = {
     errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENAMETOOLONG,
     errno.EINVAL, errno.EILSEQ, errno.ENXIO, errno.ENODEV, errno.EOVERFLOW,
 }  # fmt: skip
-
-from typing import TYPE_CHECKING, Any, Final
 
 
 class CheckpointError(ValueError):

@@ -17,22 +17,30 @@ from aimv2_np.cli.options import debug_option, revision_option
     "--dtype", type=click.Choice(["same", "float32", "float16", "bfloat16"]), default="same", show_default=True,
     help="What to store; same: every tensor keeps its bytes.",
 )  # fmt: skip
+@click.option("--prefix", metavar="PREFIX", help="Which one, where there are several: what its names begin with.")
 @revision_option
 @click.option("--force", "--overwrite", "overwrite", is_flag=True, help="Replace a checkpoint that is in TARGET.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @debug_option
 def convert_command(
-    source: str, target: str, layout: str, dtype: str, revision: str | None, overwrite: bool, as_json: bool
+    source: str,
+    target: str,
+    layout: str,
+    dtype: str,
+    prefix: str | None,
+    revision: str | None,
+    overwrite: bool,
+    as_json: bool,
 ) -> None:
     """Write a checkpoint into the folder TARGET in another layout.
 
     The layout that it has now is told from its tensors. Tensors are converted one at a time, so a checkpoint may be
-    larger than memory.
+    larger than memory. What a larger model or a fine-tune has beside the AIMv2 is left out.
     """
     from aimv2_np.tasks import convert
 
     with output.waiting(f"converting {source}", loads=source):
-        done = convert(source, target, layout, dtype=dtype, overwrite=overwrite, revision=revision)
+        done = convert(source, target, layout, dtype=dtype, overwrite=overwrite, prefix=prefix, revision=revision)
     if as_json:
         output.print_json({
             "source": str(done.source), "folder": str(done.folder), "before": done.before, "after": done.after,

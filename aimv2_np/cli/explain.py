@@ -74,9 +74,11 @@ def explain_command(
 
 def _load(folder: str | Path, captions: bool, *, revision: str | None, **options: Any) -> tuple[Any, Any]:
     from aimv2_np import Aimv2Processor, load
-    from aimv2_np.config import config_from_pretrained
+    from aimv2_np.storage import expected_config
     from aimv2_np.viz.towers import check_kind
 
-    config = config_from_pretrained(folder, revision=revision)
-    check_kind(config, folder, captions=captions)  # before weights are fetched
-    return load(folder, revision=revision, **options), Aimv2Processor.from_pretrained(folder, revision=revision)
+    if config := expected_config(folder, revision=revision):
+        check_kind(config, folder, captions=captions)  # before weights are fetched
+    network = load(folder, revision=revision, **options)
+    check_kind(network.config, folder, captions=captions)
+    return network, Aimv2Processor.from_pretrained(folder, revision=revision)

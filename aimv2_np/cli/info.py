@@ -77,6 +77,7 @@ def _as_json(name: str, it: "Description", tree: bool) -> dict[str, Any]:
         "dtypes": it.dtypes,
         "memory": {"mapped": mapped, "private": private},
         "unaligned": it.unaligned,
+        "left_aside": it.left_aside,
         "problem": it.problem,
     }
     if tree:
@@ -114,6 +115,9 @@ def _facts(it: "Description") -> "Table":
     copied = "copied, as the file's header is not padded (save it again to map it)" if it.unaligned else "converted"
     uses = [(mapped, "mapped from the file"), (private, copied if it.files else "")]
     memory = " + ".join(f"{output.bytes_of(size)} {how}".rstrip() for size, how in uses if size)
+    if it.left_aside:
+        parts = ", ".join(f"{part} ({output.plural(count, 'tensor')})" for part, count in it.left_aside.items())
+        table.add_row("left aside", output.printable(parts))
     table.add_row("memory", f"{memory}, for the weights in float32")
     for tower, text in it.positions.items():
         table.add_row(f"{tower} positions", text)

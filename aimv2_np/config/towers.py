@@ -97,6 +97,14 @@ class Aimv2VisionConfig(TowerConfig):
     initializer_range: float = number(0.02, 0.0, 1e3)
     use_head: bool = boolean(True)
     is_native: bool = boolean(False)
+    final_norm: bool = boolean(True)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As `Config.to_dict`; `final_norm`, which Transformers does not know, only where it is False."""
+        values = super().to_dict()
+        if self.final_norm:
+            del values["final_norm"]
+        return values
 
     def check(self) -> None:
         """The image holds at least one patch and not absurdly many; sine-cosine positions need four equal parts."""

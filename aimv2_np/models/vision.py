@@ -15,7 +15,7 @@ from aimv2_np.models.running import check_finite, running
 from aimv2_np.models.windows import extract_windows
 from aimv2_np.network.encoder import Encoder
 from aimv2_np.network.pooling import AttentionPoolingHead
-from aimv2_np.network.rms_norm import RMSNorm
+from aimv2_np.network.rms_norm import Identity, RMSNorm
 from aimv2_np.network.view import EVERYONE, Padded, View
 from aimv2_np.network.vision import VisionEmbeddings, VisionTower
 from aimv2_np.shapes import Array, Float, Int
@@ -32,7 +32,7 @@ class Aimv2VisionModel(PretrainedModel):
     config_class = Aimv2VisionConfig
     embeddings = Part[VisionEmbeddings]()
     encoder = Part[Encoder]()
-    rms_norm = Part[RMSNorm]()
+    rms_norm = Part[RMSNorm | Identity]()
     head = Part[AttentionPoolingHead | None]()
 
     @classmethod
@@ -85,7 +85,7 @@ class Aimv2VisionModel(PretrainedModel):
         self, pixel_values: Any, attention_mask: Any, interpolate: bool
     ) -> tuple[Float[Array, "B C height width"], View]:
         """The pictures as an array of the model's own, and who sees whom; a ValueError says what is wrong with them."""
-        like = self.rms_norm.weight
+        like = self.embeddings.rms_norm.weight
         pixels = check_pixel_values(pixel_values, self.config, like, interpolate=interpolate)
         mask = check_patch_mask(attention_mask, len(pixels), self.embeddings.grid_of(pixels), like)
         return pixels, EVERYONE if mask is None else Padded(mask)
@@ -112,7 +112,8 @@ class Aimv2VisionModel(PretrainedModel):
         Raises:
             ValueError: no picture; one of another channel count, dtype or grid, or with NaN: it is named by its number.
         """
-        pictures = check_pictures(images, self.config, self.rms_norm.weight, interpolate=interpolate_pos_encoding)
+        like = self.embeddings.rms_norm.weight
+        pictures = check_pictures(images, self.config, like, interpolate=interpolate_pos_encoding)
         if warn:
             warn_untrained([count(self.network, picture) for picture in pictures], self.config, stacklevel=4)
         output = recorded(self.network, encode, self.network, pictures, max_tokens)

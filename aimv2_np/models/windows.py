@@ -29,7 +29,7 @@ def extract_windows(
 ) -> Features:
     """See `Aimv2VisionModel.extract_windows`."""
     wanted = check_layers(layers, len(tower.encoder.layers))
-    like = tower.rms_norm.weight
+    like = tower.embeddings.rms_norm.weight
     pixels = check_pixel_values(pixel_values, config, like, interpolate=True)
     ph, pw = config.patch_shape
     grid = tower.embeddings.grid_of(pixels)

@@ -37,3 +37,11 @@ class RMSNorm(Module):
 
     def forward(self, x: Float[Array, "*batch D"]) -> Float[Array, "*batch D"]:
         return rms_norm(x, self.weight, self.eps)
+
+
+@dataclass(repr=False, eq=False)
+class Identity(Module):
+    """No norm: what stands in the place of a tower's last norm where that is left out."""
+
+    def forward(self, x: Float[Array, "*batch D"]) -> Float[Array, "*batch D"]:
+        return x

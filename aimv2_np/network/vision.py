@@ -15,7 +15,7 @@ from aimv2_np.network.encoder import Encoder
 from aimv2_np.network.patches import PatchEmbed
 from aimv2_np.network.pooling import AttentionPoolingHead
 from aimv2_np.network.positions import interpolate_positions, sincos_positions
-from aimv2_np.network.rms_norm import RMSNorm
+from aimv2_np.network.rms_norm import Identity, RMSNorm
 from aimv2_np.network.view import EVERYONE, View
 from aimv2_np.shapes import Array, Float
 from aimv2_np.tree.module import Module
@@ -72,7 +72,7 @@ class VisionTower(Module):
 
     embeddings: VisionEmbeddings
     encoder: Encoder
-    rms_norm: RMSNorm
+    rms_norm: RMSNorm | Identity
     head: AttentionPoolingHead | None
 
     def forward(self, pixels: Float[Array, "B C height width"], view: View = EVERYONE) -> TowerOutput:

@@ -9,17 +9,20 @@ from aimv2_np.files.locate import resolve
 from aimv2_np.storage.checkpoint import Checkpoint, open_checkpoint
 from aimv2_np.storage.formats.safetensors_file import SafetensorsFile
 from aimv2_np.storage.formats.safetensors_writer import save_safetensors
+from aimv2_np.storage.inside import LeftAside
 from aimv2_np.storage.layouts.detect import LAYOUTS, detect
 from aimv2_np.storage.layouts.transformers import match
 from aimv2_np.storage.save import save_checkpoint
-from aimv2_np.storage.source import Source, fetch, open_source, source_of
+from aimv2_np.storage.source import Source, expected_config, fetch, open_source
 
 __all__ = [
     "LAYOUTS",
     "Checkpoint",
+    "LeftAside",
     "SafetensorsFile",
     "Source",
     "detect",
+    "expected_config",
     "fetch",
     "match",
     "open_checkpoint",
@@ -27,5 +30,4 @@ __all__ = [
     "resolve",
     "save_checkpoint",
     "save_safetensors",
-    "source_of",
 ]

@@ -60,6 +60,10 @@ class Tensors(ABC):
         """What messages call a tensor: its file, and the name that it has there."""
 
     @abstractmethod
+    def origin(self, name: str) -> str:
+        """The name that the tensor, or the one that it is a part of, has in its file."""
+
+    @abstractmethod
     def release(self) -> None:
         """Let go of the memory that reading has taken so far; the system fetches what is read again."""
 
@@ -86,6 +90,9 @@ class Checkpoint(Tensors):
 
     def label(self, name: str) -> str:
         return self._file(name).label(name)
+
+    def origin(self, name: str) -> str:
+        return name
 
     def release(self) -> None:
         for file in dict.fromkeys(self._files.values()):

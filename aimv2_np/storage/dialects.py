@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from aimv2_np.config import Aimv2Config, Aimv2TextConfig, Aimv2VisionConfig, AnyConfig
+from aimv2_np.config.unknown import refuse_changes
 from aimv2_np.errors import CheckpointError
 from aimv2_np.storage.released import RELEASED
 
@@ -14,7 +15,7 @@ from aimv2_np.storage.released import RELEASED
 APPLE = (
     "attention_dropout", "hidden_size", "image_size", "intermediate_size", "num_attention_heads", "num_channels",
     "num_hidden_layers", "patch_size", "vocab_size", "max_position_embeddings", "eos_token_id", "qkv_bias",
-    "rms_norm_eps", "is_native", "use_head",
+    "rms_norm_eps", "is_native", "use_head", "final_norm",
 )  # fmt: skip
 CONSTANTS = ("hidden_act", "initializer_range")
 # timm's model_args → ours.
@@ -35,7 +36,8 @@ PRETRAINED_CFG = {
 
 def is_timm(values: Mapping[str, Any]) -> bool:
     """Whether a parsed config.json is one of timm's."""
-    return "model_type" not in values and not set(TIMM_KEYS).isdisjoint(values)
+    kind = values.get("model_type")  # Transformers' wrapper around timm's models writes timm's keys beside its own
+    return kind == "timm_wrapper" or ("model_type" not in values and not set(TIMM_KEYS).isdisjoint(values))
 
 
 def from_timm(values: Mapping[str, Any], *, by_name: bool) -> dict[str, Any]:
@@ -53,6 +55,7 @@ def from_timm(values: Mapping[str, Any], *, by_name: bool) -> dict[str, Any]:
     if isinstance(pretrained, Mapping) and isinstance(size := pretrained.get("input_size"), list) and len(size) == 3:
         ours.update(num_channels=size[0], image_size=size[1:])
     if isinstance(arguments, Mapping):
+        refuse_changes(arguments, "model_args.")
         ours.update({TIMM[key]: value for key, value in arguments.items() if key in TIMM})
     elif arguments is not None:
         raise CheckpointError(f"model_args is {arguments!r:.80}; expected an object")
@@ -86,9 +89,10 @@ def write_timm(config: AnyConfig, dtype: str, _: str) -> dict[str, Any]:
     """timm's config.json; ValueError for what timm's model cannot be told."""
     if not isinstance(config, Aimv2VisionConfig) or config.use_head or config.is_native:
         raise ValueError("timm's layout has no text tower, no pooling head and no native positions; choose another one")
-    if config.hidden_act != "silu" or config.rms_norm_eps != 1e-5:
+    if config.hidden_act != "silu" or config.rms_norm_eps != 1e-5 or not config.final_norm:
         raise ValueError(
-            "timm's config.json has no place for another hidden_act or rms_norm_eps; choose another layout"
+            "timm's config.json has no place for another hidden_act or rms_norm_eps, nor for a tower without its last "
+            "norm; choose another layout"
         )
     values, known = config.to_dict(), config.extra.get("pretrained_cfg")
     arguments = {timm: values[ours] for timm, ours in TIMM.items() if timm != "in_chans" or config.num_channels != 3}

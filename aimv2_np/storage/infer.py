@@ -71,7 +71,8 @@ def _trunk(shapes: Shapes) -> dict[str, Any]:
         "qkv_bias": f"{first}.attention.q_proj.bias" in shapes,
         "mlp_bias": f"{first}.ffn.gate_proj.bias" in shapes,
     }
-    for key, name in (("intermediate_size", f"{first}.ffn.gate_proj.weight"), ("hidden_size", "rms_norm.weight")):
+    widths = {"intermediate_size": "ffn.gate_proj.weight", "hidden_size": "rms_norm1.weight"}
+    for key, name in ((key, f"{first}.{name}") for key, name in widths.items()):
         if shapes.get(name):
             found[key] = shapes[name][0]
     return found

@@ -1,11 +1,12 @@
 """A folder as a model's source: its weights under our names, whatever their layout, and its configuration."""
 
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Unpack
 
-from aimv2_np.config import CONFIG_FILE, read_config
+from aimv2_np.config import CONFIG_FILE, AnyConfig, config_from_dict, read_config
 from aimv2_np.config.base import naming_file
 from aimv2_np.errors import CheckpointError
 from aimv2_np.files.hub import HubOptions
@@ -13,10 +14,12 @@ from aimv2_np.files.locate import resolve
 from aimv2_np.storage.checkpoint import INDEX, OTHERS, SINGLE, Checkpoint, Tensors, open_checkpoint, shard_names
 from aimv2_np.storage.dialects import from_timm, is_timm
 from aimv2_np.storage.infer import complete
+from aimv2_np.storage.inside import Inside, LeftAside, Place, choose
 from aimv2_np.storage.layouts import transformers
 from aimv2_np.storage.layouts.detect import detect
-from aimv2_np.storage.layouts.foreign import ADAPTER_FILES, TELLTALES, looks_like
+from aimv2_np.storage.layouts.foreign import ADAPTER_FILES, ANYWHERE, TELLTALES, looks_like
 from aimv2_np.storage.layouts.table import Layout
+from aimv2_np.storage.sections import KINDS, is_wrapped, section
 from aimv2_np.storage.translated import Translated
 
 
@@ -29,7 +32,7 @@ class Source:
         values: its config.json under Transformers' keys, completed from the shapes of the weights.
         layout: how the weights are stored.
         tensors: the weights under our names.
-        checkpoint: the weights under their own.
+        checkpoint: all tensors in the folder under their own names.
     """
 
     folder: Path
@@ -37,6 +40,11 @@ class Source:
     layout: Layout
     tensors: Tensors
     checkpoint: Checkpoint
+
+    def left_aside(self, used: Iterable[str]) -> LeftAside:
+        """What the folder holds beside the tensors `used` (names that `tensors` has), but for what means nothing."""
+        origins = {self.tensors.origin(name) for name in used}
+        return LeftAside(self.checkpoint, {*origins, *filter(self.layout.ignores, self.checkpoint.shapes)})
 
 
 def fetch(path_or_hub_id: str | os.PathLike[str], extra: tuple[str, ...] = (), **options: Unpack[HubOptions]) -> Path:
@@ -59,8 +67,8 @@ def fetch(path_or_hub_id: str | os.PathLike[str], extra: tuple[str, ...] = (), *
     return folder
 
 
-def open_source(folder: str | os.PathLike[str]) -> Source:
-    """The weights and the configuration in a folder.
+def open_source(folder: str | os.PathLike[str], prefix: str | None = None) -> Source:
+    """The weights and the configuration in a folder; `prefix` chooses where it holds several AIMv2.
 
     Raises FileNotFoundError when either is missing, and CheckpointError for damaged files, for weights that are known
     to be another model's, and for a configuration that lacks what the weights do not tell.
@@ -72,29 +80,52 @@ def open_source(folder: str | os.PathLike[str]) -> Source:
         _refuse_adapters(folder)
         read_config(folder)  # a configuration that is missing or damaged says more than missing weights
         raise
-    refuse_foreign(checkpoint)
-    return source_of(folder, read_config(folder), checkpoint)
+    tensors, place = find_model(checkpoint, prefix)
+    return source_of(read_config(folder), checkpoint, tensors, place)
 
 
-def source_of(folder: Path, values: dict[str, Any], checkpoint: Checkpoint) -> Source:
-    """The source that a parsed config.json and open weights make; raises what `open_source` raises of them."""
-    with naming_file(folder):
-        values = from_timm(values, by_name=False) if is_timm(values) else values
-    layout = detect(checkpoint, _channels(values))
-    ours = layout is transformers.LAYOUT
-    tensors: Tensors = checkpoint if ours else Translated(checkpoint, layout)
-    with naming_file(folder):
-        values = complete(values, tensors.shapes, default_heads=ours)
-    return Source(folder, values, layout, tensors, checkpoint)
+def find_model(checkpoint: Checkpoint, prefix: str | None = None) -> tuple[Tensors, Place | None]:
+    """The tensors of the AIMv2 in a checkpoint, under the names of its layout, and its place, where one is found.
 
-
-def refuse_foreign(checkpoint: Tensors) -> None:
-    """CheckpointError when the names of the tensors are those of a model that is known and not AIMv2."""
-    if what := looks_like(checkpoint.shapes):
+    Raises CheckpointError when the names are those of a model that is known and not AIMv2.
+    """
+    place = choose(checkpoint, prefix)
+    tensors = Inside(checkpoint, place) if place else checkpoint
+    what = looks_like(checkpoint.shapes, ANYWHERE) or looks_like(tensors.shapes)
+    if what:
         raise CheckpointError(
             f"{checkpoint.folder} is no AIMv2: it looks like {what}; expected the weights of an AIMv2, "
             "such as 'apple/aimv2-large-patch14-224'"
         )
+    return tensors, place
+
+
+def source_of(values: dict[str, Any], checkpoint: Checkpoint, inside: Tensors, place: Place | None) -> Source:
+    """The source that a parsed config.json and what `find_model` found make; raises what `open_source` raises."""
+    folder = checkpoint.folder
+    layout = detect(inside, _channels(values))
+    ours = layout is transformers.LAYOUT
+    tensors: Tensors = inside if ours else Translated(inside, layout)
+    with naming_file(folder):
+        if place and (place.prefix or is_wrapped(values)):
+            values = section(values, complete({}, tensors.shapes, default_heads=True))
+            ours = ours and bool(values)
+        values = from_timm(values, by_name=False) if is_timm(values) else values
+        values = complete(values, tensors.shapes, default_heads=ours)
+    return Source(folder, values, layout, tensors, checkpoint)
+
+
+def expected_config(path_or_hub_id: str | os.PathLike[str], **options: Unpack[HubOptions]) -> AnyConfig | None:
+    """The configuration of a folder or a hub id before any weights are there; None where they alone can tell.
+
+    Raises what `read_config` raises, and CheckpointError for a configuration that makes no sense.
+    """
+    values = read_config(path_or_hub_id, **options)
+    if values.get("model_type") not in (None, "", *KINDS) and not is_timm(values) and not is_wrapped(values):
+        return None  # a larger model, whose part for an AIMv2 does not say so; or none at all
+    with naming_file(path_or_hub_id):
+        values = section(values) if is_wrapped(values) else values
+        return config_from_dict(from_timm(values, by_name=True) if is_timm(values) else values)
 
 
 def _refuse_adapters(folder: Path) -> None:

@@ -44,5 +44,8 @@ class Translated(Tensors):
     def label(self, name: str) -> str:
         return self._checkpoint.label(self._parts[name].name if name in self._parts else name)
 
+    def origin(self, name: str) -> str:
+        return self._checkpoint.origin(self._parts[name].name if name in self._parts else name)
+
     def release(self) -> None:
         self._checkpoint.release()

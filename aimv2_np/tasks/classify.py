@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from aimv2_np.backends.arithmetic import own_arithmetic
 from aimv2_np.backends.arrays import beside, namespace, to_numpy, widen
 from aimv2_np.backends.parallel import pieces
-from aimv2_np.config import Aimv2Config, config_from_pretrained
+from aimv2_np.config import Aimv2Config
 from aimv2_np.errors import a_type
 from aimv2_np.models.aimv2 import Aimv2Model
 from aimv2_np.models.packing import warn_untrained
@@ -26,6 +26,7 @@ from aimv2_np.network.attention import softmax
 from aimv2_np.network.contrastive import l2_normalize
 from aimv2_np.processing import Aimv2Processor
 from aimv2_np.shapes import Array, Float
+from aimv2_np.storage import expected_config
 
 PICTURES, PROMPTS = 8, 64  # how many go through a tower at a time: bounds the memory, gains little beyond
 HOLE = "{}"  # where the label goes in a template
@@ -75,8 +76,8 @@ def load_classifier(
     Raises ValueError for a checkpoint without a text tower, before its weights are fetched, and what
     `from_pretrained` raises.
     """
-    config = config_from_pretrained(path_or_hub_id, **hub_options)
-    if not isinstance(config, Aimv2Config):
+    config = expected_config(path_or_hub_id, **hub_options)
+    if config and not isinstance(config, Aimv2Config):
         raise ValueError(f"{path_or_hub_id} is a checkpoint with one tower ({config.model_type}); {_TWO_TOWERS}")
     model = Aimv2Model.from_pretrained(
         path_or_hub_id, backend=backend, dtype=dtype, device=device, progress=progress, **hub_options

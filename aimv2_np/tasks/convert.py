@@ -44,6 +44,7 @@ def convert(
     *,
     dtype: str = SAME,
     overwrite: bool = False,
+    prefix: str | None = None,
     **hub_options: Any,
 ) -> Conversion:
     """Write the checkpoint in a folder, or of a hub id, into another folder in another layout.
@@ -56,6 +57,7 @@ def convert(
         layout: "transformers", "apple", "mlx", "flax" or "timm".
         dtype: "float32", "float16", "bfloat16", or "same": every tensor keeps its bytes.
         overwrite: replace a checkpoint that is in `folder`.
+        prefix: chooses where the checkpoint holds several AIMv2, as for `load`. What is beside the model is left out.
         hub_options: revision, cache_dir, token, local_files_only, as in huggingface_hub.
 
     Raises:
@@ -64,7 +66,7 @@ def convert(
         ValueError: no such layout or dtype, or the layout has no place for such a model.
     """
     target = check_choice(layout, dtype)
-    source = open_source(fetch(path_or_hub_id, extra=BESIDE, **hub_options))
+    source = open_source(fetch(path_or_hub_id, extra=BESIDE, **hub_options), prefix)
     folder = Path(folder)
     if folder.exists() and folder.samefile(source.folder):
         raise ValueError(f"{folder} is the checkpoint that is converted; choose another folder to write to")

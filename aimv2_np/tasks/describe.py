@@ -15,8 +15,7 @@ from aimv2_np.files.locate import CONFIG_FILE, WEIGHT_FILES
 from aimv2_np.models.auto import MODELS
 from aimv2_np.storage import Checkpoint, match, open_checkpoint, resolve
 from aimv2_np.storage.checkpoint import OTHERS, Tensors
-from aimv2_np.storage.dialects import from_timm, is_timm
-from aimv2_np.storage.source import refuse_foreign, source_of
+from aimv2_np.storage.source import expected_config, find_model, source_of
 from aimv2_np.tree.module import Module
 
 FLOAT32 = 4  # bytes
@@ -47,6 +46,7 @@ class Description:
         tensors: our name → (our shape, stored dtype); the dtype is None without weights.
         unaligned: how many of the numbers stored in float32 begin between two multiples of four bytes, where the
             header of a safetensors file has not been padded: those are copied.
+        left_aside: module → how many tensors of it the files hold beside the model.
         problem: why the weights do not fit the configuration, or None.
     """
 
@@ -61,6 +61,7 @@ class Description:
     layout: str | None
     tensors: dict[str, tuple[tuple[int, ...], str | None]]
     unaligned: int
+    left_aside: dict[str, int]
     problem: str | None
 
     @property
@@ -72,24 +73,27 @@ class Description:
         return mapped, FLOAT32 * sum(self.dtypes.values()) - mapped
 
 
-def describe(path_or_hub_id: str | os.PathLike[str], **hub_options: Any) -> Description:
+def describe(path_or_hub_id: str | os.PathLike[str], prefix: str | None = None, **hub_options: Any) -> Description:
     """Describe the checkpoint in a folder or of a hub id, of which only the configuration is fetched.
+
+    `prefix` chooses where it holds several AIMv2, as for `load`.
 
     Raises FileNotFoundError without a configuration, CheckpointError for one that makes no sense or for damaged weight
     files, and the hub's errors. Weights that do not fit the configuration are a `problem`, not an error.
     """
     folder = resolve(path_or_hub_id, files=(CONFIG_FILE,), **hub_options)
     checkpoint = _weights(folder)
-    if checkpoint:
-        refuse_foreign(checkpoint)
-    values = read_config(folder)
+    found = find_model(checkpoint, prefix) if checkpoint else None
     layout: str | None = None
     tensors: Tensors | None = None
-    if checkpoint:
-        source = source_of(folder, values, checkpoint)
-        values, layout, tensors = source.values, source.layout.name, source.tensors
+    aside: dict[str, int] = {}
+    if checkpoint and found:
+        source = source_of(read_config(folder), checkpoint, *found)
+        layout, tensors = source.layout.name, source.tensors
+        aside = source.left_aside(tensors.shapes).parts()
     with naming_file(path_or_hub_id):
-        config = config_from_dict(from_timm(values, by_name=True) if is_timm(values) else values)
+        known = None if tensors else expected_config(folder)
+        config = known or config_from_dict(source.values if tensors else read_config(folder))
         skeleton = MODELS[type(config)].skeleton(config)
     shapes = {name: tuple(p.shape) for name, p in skeleton.state_dict().items()}
     return Description(
@@ -107,6 +111,7 @@ def describe(path_or_hub_id: str | os.PathLike[str], **hub_options: Any) -> Desc
             for name, shape in (tensors.shapes if tensors else shapes).items()
         },
         unaligned=_unaligned(tensors) if tensors else 0,
+        left_aside=aside,
         problem=_problem(shapes, tensors) if tensors else None,
     )
 

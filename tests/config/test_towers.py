@@ -23,6 +23,7 @@ VISION_DEFAULTS = {
     "initializer_range": 0.02,
     "use_head": True,
     "is_native": False,
+    "final_norm": True,
 }
 TEXT_DEFAULTS = {
     "vocab_size": 49408,

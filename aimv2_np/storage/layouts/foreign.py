@@ -6,11 +6,9 @@ from collections.abc import Iterable
 # What it is → a regular expression for a name that only it has. The first that is found is named.
 TELLTALES = {
     "a LoRA adapter: it holds changes to another model's weights; merge it into that model first":
-        r"\.lora_(A|B|a|b|up|down|embedding_A)\b|^base_model\.model\.|lora_magnitude_vector",
+        r"\.lora_(A|B|a|b|up|down|embedding_A)\b|lora_magnitude_vector",
     "the state of an optimizer: it holds averages of gradients, no weights; use the model's own file":
         r"(^|[./])(exp_avg|exp_avg_sq|momentum_buffer)$|^(opt_state|optimizer)[./]",
-    "a checkpoint of a training run, whose names begin with 'module.' or '_orig_mod.'; save the bare model":
-        r"^(module|_orig_mod)\.",
     "quantised weights; use the original checkpoint":
         r"\.(qweight|qzeros|weight\.absmax|weight\.quant_map|weight_scale|SCB|biases)$",
     "a SigLIP model (Transformers' names)":
@@ -33,13 +31,15 @@ TELLTALES = {
 }  # fmt: skip
 # Files by whose mere presence a folder without weights of a model is recognised as the first of these.
 ADAPTER_FILES = ("adapter_model.safetensors", "adapter_config.json")
+# What is refused wherever it stands in a checkpoint; the others only among the names of the AIMv2 that is in it.
+ANYWHERE = tuple(TELLTALES)[:2]
 
 
-def looks_like(names: Iterable[str]) -> str | None:
-    """What tensors of these names are, when they are known not to be an AIMv2's."""
+def looks_like(names: Iterable[str], among: Iterable[str] = TELLTALES) -> str | None:
+    """What tensors of these names are, when they are known not to be an AIMv2's; only the kinds `among` are tried."""
     names = list(names)
-    for what, pattern in TELLTALES.items():
-        telltale = re.compile(pattern)
+    for what in among:
+        telltale = re.compile(TELLTALES[what])
         found = next((name for name in names if telltale.search(name)), None)
         if found is not None:
             return f"{what} (it has {found[:100]!r})"

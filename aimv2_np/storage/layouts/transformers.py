@@ -16,6 +16,7 @@ VISION_PREFIX, TEXT_PREFIX = "vision_model.", "text_model."
 PARTS = (VISION_PREFIX, TEXT_PREFIX, "visual_projection.", "text_projection.", "logit_scale")
 # A tensor that each kind of tower has, whatever its configuration.
 SIGNATURES = {"embeddings.patch_embed.weight": VISION_PREFIX, "embeddings.token_embedding.weight": TEXT_PREFIX}
+FIRST_NORM, LAST_NORM = "encoder.layers.0.rms_norm1.weight", "rms_norm.weight"
 Shape = tuple[int, ...]
 
 
@@ -46,7 +47,9 @@ def match(expected: Mapping[str, Shape], checkpoint: Tensors) -> dict[str, str]:
     names = {name: prefix + name for name in expected}
     shapes = checkpoint.shapes
     missing = [stored for stored in names.values() if stored not in shapes]
-    unexpected = sorted(name for name in shapes.keys() - set(names.values()) if not _left_alone(name, prefix))
+    spare = {prefix + LAST_NORM} if FIRST_NORM in expected else set()  # a tower without its last norm leaves that alone
+    others = shapes.keys() - set(names.values()) - spare
+    unexpected = sorted(name for name in others if not _left_alone(name, prefix))
     reshaped = [
         f"{stored} is {shapes[stored]}, expected {expected[name]}"
         for name, stored in names.items()

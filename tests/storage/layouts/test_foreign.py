@@ -43,7 +43,6 @@ STRANGERS = {
         ["trunk.blocks.0.attn.qkv.lora_down.weight"],
     ],
     "first AIM": [["preprocessor.pos_embed", "trunk.blocks.0.norm_1.weight", "trunk.blocks.0.norm_1.bias"]],
-    "training run": [["module.embeddings.patch_embed.weight"], ["_orig_mod.rms_norm.weight"]],
     "quantised": [["encoder.layers.0.ffn.gate_proj.weight.absmax"], ["trunk.blocks.0.mlp.fc1.biases"]],
     "language model": [["model.embed_tokens.weight", "model.layers.0.mlp.gate_proj.weight"]],
 }  # fmt: skip
