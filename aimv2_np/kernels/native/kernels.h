@@ -1,0 +1,62 @@
+/* What the kernels of one instruction set do, and the structures that Python fills in (bodies.py has the same fields).
+ *
+ * All arrays are of float32, but for weights, which may be stored in less. Strides are in floats. */
+#ifndef KERNELS_H
+#define KERNELS_H
+
+#include <stdint.h>
+
+enum stored { FLOAT32, BFLOAT16, INT8 };
+enum activation { SILU, QUICK_GELU, GELU_TANH, RELU };
+
+/* W (outputs, inputs) as it lies in the file, and b (outputs) or NULL. */
+struct matrix {
+    const void *data;
+    const float *bias;
+    const float *scale; /* of each output, by which INT8 is multiplied; else NULL */
+    long outputs, inputs, stride; /* from row to row, in numbers */
+    long stored;
+};
+
+struct norm {
+    const float *weight;
+    double eps;
+};
+
+struct layer {
+    struct norm norm1, norm2;
+    struct matrix q, k, v, out, gate, up, down;
+};
+
+/* Queries and keys of one image or text: which rows they are, and who sees whom.
+ *
+ * Query i looks at key j where j <= i or j < prefix, and mask[i, j] if there is one. prefix = keys: everyone. */
+struct sequence {
+    long batch;
+    long query, queries, key, keys;
+    long prefix;
+    const uint8_t *mask;
+    long mask_stride;
+};
+
+/* (B, H, N, d), whose d numbers follow one another. */
+struct heads {
+    float *data;
+    long batch, head, row;
+};
+
+/* All return 0, or -1 where there is no memory. */
+struct kernels {
+    const char *name;
+    int (*linear)(const float *x, long rows, long x_stride, const struct matrix *w, float *y, long y_stride,
+                  int threads);
+    int (*gated)(const float *gate, const float *up, long count, long activation, float *y, int threads);
+    int (*rms_norm)(const float *x, long rows, long width, long x_stride, const struct norm *norm, float *y,
+                    long y_stride, int threads);
+    int (*attention)(const struct heads *q, const struct heads *k, const struct heads *v, long heads, long width,
+                     double scale, const struct sequence *sequences, long count, const struct heads *out, int threads);
+    int (*layers)(float *x, long rows, long width, const struct layer *layers, long depth, long heads, long activation,
+                  const struct sequence *sequences, long count, int threads);
+};
+
+#endif

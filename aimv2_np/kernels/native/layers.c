@@ -1,0 +1,140 @@
+/* All layers of a tower, in one call.
+ *
+ *     x <- x + attention(rms_norm1(x))
+ *     x <- x + ffn(rms_norm2(x)),      ffn(h) = W_down (activation(W_gate h) (W_up h))
+ *
+ * Each step is shared out among the threads, which meet after it: seven times a layer.
+ */
+#include <stdlib.h>
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
+
+#include "kernels.h"
+#include "product.c"
+#include "attention.c" /* whose products are those of product.c */
+#include "rms_norm.c"
+
+#define APART 16 /* floats by which rows are longer than needed, so that a power of two does not put all in one place
+                    of the first-level cache */
+#define TOGETHER 1024 /* rows that go through a product together: what they need stays in the last cache */
+
+struct job {
+    /* of the call */
+    float *x;
+    long rows, width;
+    const struct layer *layers;
+    long depth, heads, activation;
+    const struct sequence *sequences;
+    long count;
+    /* between the steps, (rows, ...) */
+    float *normed, *qkv, *inner;
+    struct product_scratch *products;     /* of each thread */
+    struct attention_scratch *attentions; /* of each thread */
+};
+
+static void layer_steps(const struct job *job, const struct layer *layer, struct team *team, int member) {
+    long rows = job->rows, width = job->width, inner = layer->gate.outputs;
+    long stride = width + APART, qkv_stride = 3 * width + APART, inner_stride = inner + APART;
+    struct product_scratch *scratch = &job->products[member];
+    rms_norm_rows(job->x, rows, width, width, &layer->norm1, job->normed, stride, team);
+    team_meet(team);
+    struct product qkv[3];
+    const struct matrix *of[3] = {&layer->q, &layer->k, &layer->v};
+    for (int i = 0; i < 3; i++)
+        qkv[i] = (struct product){.x = job->normed, .x_stride = stride, .rows = rows, .w = of[i], .ending = SET,
+                                  .y = job->qkv + i * width, .y_stride = qkv_stride};
+    products(qkv, 3, 0, team, scratch);
+    team_meet(team);
+    long d = width / job->heads;
+    struct attention attention = {.heads = job->heads, .width = d, .scale = 1 / __builtin_sqrtf((float)d),
+                                  .sequences = job->sequences, .count = job->count,
+                                  .out = {.data = job->normed, .head = d, .row = stride}};
+    struct heads *from[3] = {&attention.q, &attention.k, &attention.v};
+    for (int i = 0; i < 3; i++) *from[i] = (struct heads){.data = job->qkv + i * width, .head = d, .row = qkv_stride};
+    attention_tasks(&attention, team, &job->attentions[member]);
+    team_meet(team);
+    struct product out = {.x = job->normed, .x_stride = stride, .rows = rows, .w = &layer->out, .ending = ADD,
+                          .y = job->x, .y_stride = width};
+    products(&out, 1, 0, team, scratch);
+    team_meet(team);
+    rms_norm_rows(job->x, rows, width, width, &layer->norm2, job->normed, stride, team);
+    team_meet(team);
+    struct product gated[2] = {{.x = job->normed, .x_stride = stride, .rows = rows, .w = &layer->gate, .ending = SET,
+                                .y = job->inner, .y_stride = inner_stride}};
+    gated[1] = gated[0];
+    gated[1].w = &layer->up;
+    gated[1].ending = GATE;
+    gated[1].activation = job->activation;
+    products(gated, 2, 1, team, scratch);
+    team_meet(team);
+    struct product down = {.x = job->inner, .x_stride = inner_stride, .rows = rows, .w = &layer->down, .ending = ADD,
+                           .y = job->x, .y_stride = width};
+    products(&down, 1, 0, team, scratch);
+    team_meet(team);
+}
+
+static void layers_work(void *about, struct team *team, int member) {
+    const struct job *job = about;
+    for (long i = 0; i < job->depth; i++) layer_steps(job, &job->layers[i], team, member);
+}
+
+/* Memory that begins at a page, which the kernel may make large: with small ones, looking pages up costs a tenth. */
+static void *pages(size_t size) {
+    size_t page = 2u << 20;
+    void *memory = aligned_alloc(size < page ? 64 : page, (size + page - 1) / page * page);
+#if defined(__linux__) && defined(MADV_HUGEPAGE)
+    if (memory && size >= page) madvise(memory, size, MADV_HUGEPAGE);
+#endif
+    return memory;
+}
+
+/* The memory of a call for at most `rows` rows at once; -1 where there is none. */
+static int layers_memory(struct job *job, long rows, int threads, float **memory) {
+    long width = job->width, inner = job->layers[0].gate.outputs, d = width / job->heads;
+    size_t normed = (size_t)rows * (size_t)(width + APART), qkv = (size_t)rows * (size_t)(3 * width + APART);
+    size_t hidden = (size_t)rows * (size_t)(inner + APART);
+    size_t product = (size_t)product_floats(rows), attention = (size_t)attention_floats(d);
+    float *at = *memory = pages(4 * (normed + qkv + hidden + (size_t)threads * (product + attention)));
+    job->attentions = calloc((size_t)threads, sizeof *job->attentions);
+    job->products = calloc((size_t)threads, sizeof *job->products);
+    if (!at || !job->attentions || !job->products) return -1;
+    job->normed = at, at += normed;
+    job->qkv = at, at += qkv;
+    job->inner = at, at += hidden;
+    for (int i = 0; i < threads; i++, at += product + attention) {
+        product_place(&job->products[i], at);
+        attention_place(&job->attentions[i], at + product, d);
+    }
+    return 0;
+}
+
+static int run_layers(float *x, long rows, long width, const struct layer *layers, long depth, long heads,
+                      long activation, const struct sequence *sequences, long count, int threads) {
+    struct job job = {.width = width, .layers = layers, .depth = depth, .heads = heads, .activation = activation};
+    struct sequence *own = malloc((size_t)count * sizeof *own);
+    long most = 0; /* rows at once: whole sequences, TOGETHER rows of them or one that is longer */
+    for (long i = 0; i < count; i++) most = sequences[i].queries > most ? sequences[i].queries : most;
+    most = most > TOGETHER ? most : rows < TOGETHER ? rows : TOGETHER;
+    float *memory = NULL;
+    int failed = !own || layers_memory(&job, most, threads, &memory);
+    for (long i = 0, end; !failed && i < count; i = end) {
+        long first = sequences[i].query;
+        job.rows = 0;
+        for (end = i; end < count && job.rows + sequences[end].queries <= most; end++) {
+            own[end - i] = sequences[end];
+            own[end - i].query -= first;
+            own[end - i].key -= first;
+            job.rows += sequences[end].queries;
+        }
+        job.x = x + first * width;
+        job.sequences = own;
+        job.count = end - i;
+        team_run(layers_work, &job, threads);
+    }
+    free(memory);
+    free(job.products);
+    free(job.attentions);
+    free(own);
+    return failed ? -1 : 0;
+}

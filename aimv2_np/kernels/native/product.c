@@ -1,0 +1,229 @@
+/* Products with weights, packed on the way.
+ *
+ *     y[r, o] = sum_k x[r, k] W[o, k] + b[o]
+ *
+ * 2 R K O operations on 4 (R K + K O + R O) bytes. One task makes PANEL outputs: DEPTH inputs at a time it transposes
+ * their weights as they lie in the file, LANES x LANES in registers, into a panel (DEPTH, PANEL) that stays in the
+ * second-level cache, and takes all rows through it, ROWS at a time, whose sums stay in registers. Weights that are
+ * stored in bfloat16 or int8 are widened where they are transposed. Which loop keeps what in which cache is as in Goto &
+ * van de Geijn 2008, "Anatomy of high-performance matrix multiplication", but x is not copied.
+ *
+ * An output is the same sum in the same order whatever the number of threads and of rows.
+ */
+#include "kernels.h"
+#include "simd.h"
+#include "team.h"
+
+#define DEPTH 1024
+#define FEW_ROWS 64 /* for fewer, packing would take longer than what it is for */
+
+enum ending {
+    SET,  /* y = x Wt + b */
+    ADD,  /* y = y + (x Wt + b) */
+    GATE, /* y = activation(y) (x Wt + b) */
+};
+
+struct product {
+    const float *x;
+    float *y;
+    long rows, x_stride, y_stride;
+    const struct matrix *w;
+    enum ending ending;
+    long activation;
+};
+
+/* Memory of one thread. */
+struct product_scratch {
+    float *panel;   /* (DEPTH, PANEL) */
+    float *tile;    /* (ROWS, PANEL) */
+    float *partial; /* (rows, PANEL), the sums so far where there are more than DEPTH inputs */
+};
+
+static long product_floats(long rows) { return (DEPTH + ROWS + rows) * PANEL; }
+
+static void product_place(struct product_scratch *scratch, float *memory) {
+    scratch->panel = memory;
+    scratch->tile = memory + DEPTH * PANEL;
+    scratch->partial = scratch->tile + ROWS * PANEL;
+}
+
+/* ---- weights -> panel ---- */
+
+INLINE floats load_weights(const struct matrix *w, long row, long column) {
+    long at = row * w->stride + column;
+    if (w->stored == BFLOAT16) {
+        halves x;
+        memcpy(&x, (const uint16_t *)w->data + at, sizeof x);
+        return (floats)(__builtin_convertvector(x, ints) << 16);
+    }
+    if (w->stored == INT8) {
+        bytes x;
+        memcpy(&x, (const int8_t *)w->data + at, sizeof x);
+        return __builtin_convertvector(x, floats);
+    }
+    return load((const float *)w->data + at);
+}
+
+static float load_weight(const struct matrix *w, long row, long column) {
+    long at = row * w->stride + column;
+    if (w->stored == BFLOAT16) {
+        uint32_t bits = (uint32_t)((const uint16_t *)w->data)[at] << 16;
+        float x;
+        memcpy(&x, &bits, sizeof x);
+        return x;
+    }
+    return w->stored == INT8 ? ((const int8_t *)w->data)[at] : ((const float *)w->data)[at];
+}
+
+/* panel[k, o] = W[first + o, start + k] for k < depth and o < width; 0 for other o. */
+static void pack(const struct matrix *w, long first, long width, long start, long depth, float *panel) {
+    for (long o = 0; o < width; o += LANES) {
+        long count = width - o < LANES ? width - o : LANES, k = 0;
+        if (count == LANES)
+            for (; k + LANES <= depth; k += LANES) {
+                floats x[LANES];
+#pragma GCC unroll 16
+                for (int i = 0; i < LANES; i++) x[i] = load_weights(w, first + o + i, start + k);
+                transpose(x);
+#pragma GCC unroll 16
+                for (int i = 0; i < LANES; i++) store(panel + (k + i) * PANEL + o, x[i]);
+            }
+        for (; k < depth; k++)
+            for (long i = 0; i < LANES; i++)
+                panel[k * PANEL + o + i] = i < count ? load_weight(w, first + o + i, start + k) : 0;
+    }
+}
+
+/* ---- panel -> sums ---- */
+
+/* sums[r, o] = sum_k x[r, k] panel[k, o] for `rows` rows and `vectors` LANES of outputs: constants where this is
+ * inlined, so that the sums stay in registers. */
+INLINE void multiply(int rows, int vectors, const float *x, long x_stride, const float *panel, long panel_stride,
+                     long depth, float *sums, long sums_stride) {
+    floats sum[ROWS][VECTORS] = {{{0}}};
+    for (long k = 0; k < depth; k++, panel += panel_stride) {
+        floats w[VECTORS];
+#pragma GCC unroll 3
+        for (int v = 0; v < vectors; v++) w[v] = load(panel + v * LANES);
+#pragma GCC unroll 8
+        for (int r = 0; r < rows; r++) {
+            floats factor = all(x[r * x_stride + k]);
+#pragma GCC unroll 3
+            for (int v = 0; v < vectors; v++) sum[r][v] += factor * w[v];
+        }
+    }
+#pragma GCC unroll 8
+    for (int r = 0; r < rows; r++)
+#pragma GCC unroll 3
+        for (int v = 0; v < vectors; v++) store(sums + r * sums_stride + v * LANES, sum[r][v]);
+}
+
+#define MULTIPLY(R, V)                                                                            \
+    case R * 4 + V:                                                                               \
+        multiply(R, V, x, x_stride, panel, panel_stride, depth, sums, sums_stride);               \
+        break;
+#define MULTIPLY_ROWS(R) MULTIPLY(R, 1) MULTIPLY(R, 2) MULTIPLY(R, 3)
+
+/* The same for any number of rows up to ROWS, and of vectors up to VECTORS. */
+static void multiply_tile(long rows, long vectors, const float *x, long x_stride, const float *panel,
+                          long panel_stride, long depth, float *sums, long sums_stride) {
+    switch (rows * 4 + vectors) {
+        MULTIPLY_ROWS(1) MULTIPLY_ROWS(2) MULTIPLY_ROWS(3) MULTIPLY_ROWS(4)
+#if ROWS == 8
+        MULTIPLY_ROWS(5) MULTIPLY_ROWS(6) MULTIPLY_ROWS(7) MULTIPLY_ROWS(8)
+#endif
+    }
+}
+
+/* ---- sums -> y ---- */
+
+INLINE floats activate(long activation, floats x) {
+    if (activation == RELU) return larger(x, all(0));
+    floats argument = x;
+    if (activation == QUICK_GELU) argument = 1.702f * x;
+    if (activation == GELU_TANH) argument = 1.59576912f * (x + 0.044715f * (x * x * x)); /* 1 + tanh(a) = 2 sigmoid(2a) */
+    floats size = where(argument < 0.0f, argument, -argument);
+    floats e = exp_of(size);
+    return x * where(argument < 0.0f, e, all(1)) / (1.0f + e);
+}
+
+static void finish(const struct product *p, long first, long width, long row, long rows, const float *sums) {
+    const struct matrix *w = p->w;
+    for (long r = 0; r < rows; r++, sums += PANEL) {
+        float *y = p->y + (row + r) * p->y_stride + first;
+        for (long o = 0; o < width; o += LANES) {
+            long count = width - o < LANES ? width - o : LANES;
+            floats sum = load(sums + o);
+            if (w->scale) sum *= load_some(w->scale + first + o, count);
+            if (w->bias) sum += load_some(w->bias + first + o, count);
+            if (p->ending == ADD) sum += load_some(y + o, count);
+            if (p->ending == GATE) sum *= activate(p->activation, load_some(y + o, count));
+            store_some(y + o, sum, count);
+        }
+    }
+}
+
+/* ---- tasks ---- */
+
+/* The outputs from `first` on that a panel has, for some rows. */
+static void product_panel(const struct product *p, long first, long row, long end, struct product_scratch *scratch) {
+    const struct matrix *w = p->w;
+    long width = w->outputs - first < PANEL ? w->outputs - first : PANEL;
+    long vectors = (width + LANES - 1) / LANES;
+    for (long k = 0; k < w->inputs; k += DEPTH) {
+        long depth = w->inputs - k < DEPTH ? w->inputs - k : DEPTH;
+        int last = k + depth == w->inputs;
+        pack(w, first, width, k, depth, scratch->panel);
+        for (long r = row; r < end; r += ROWS) {
+            long rows = end - r < ROWS ? end - r : ROWS;
+            float *sums = k == 0 && !last ? scratch->partial + (r - row) * PANEL : scratch->tile;
+            multiply_tile(rows, vectors, p->x + r * p->x_stride + k, p->x_stride, scratch->panel, PANEL, depth, sums,
+                          PANEL);
+            if (k > 0) {
+                float *before = scratch->partial + (r - row) * PANEL;
+                for (long i = 0; i < rows * PANEL; i += LANES) {
+                    floats sum = load(before + i) + load(sums + i);
+                    store(last ? sums + i : before + i, sum);
+                }
+            }
+            if (last) finish(p, first, width, r, rows, sums);
+        }
+    }
+}
+
+/* How a phase's products are shared out: each panel of outputs is a task, with all rows; but the last few panels, which
+ * would leave some threads waiting for others, are several tasks each, with some of the rows. */
+struct plan {
+    long panels, whole, pieces;
+};
+
+static struct plan plan_products(long panels, long rows, int threads) {
+    long pieces = rows / FEW_ROWS < 2 * threads ? rows / FEW_ROWS : 2 * threads;
+    struct plan plan = {.panels = panels, .whole = panels, .pieces = pieces};
+    if (threads > 1 && pieces > 1) plan.whole = panels > threads ? (panels - 1) / threads * threads : 0;
+    return plan;
+}
+
+static long plan_tasks(const struct plan *plan) { return plan->whole + (plan->panels - plan->whole) * plan->pieces; }
+
+static long panels_of(const struct matrix *w) { return (w->outputs + PANEL - 1) / PANEL; }
+
+/* All tasks of `count` products of equally many rows; of each pair of a gate and what it multiplies (`pairs`), one
+ * panel after the other in the same task. Every thread of the team calls this. */
+static void products(const struct product *p, int count, int pairs, struct team *team, struct product_scratch *scratch) {
+    long panels = 0;
+    for (int i = 0; i < count; i += 1 + pairs) panels += panels_of(p[i].w);
+    struct plan plan = plan_products(panels, p->rows, team_size(team));
+    for (long task; (task = team_claim(team)) < plan_tasks(&plan);) {
+        long panel = task, row = 0, end = p->rows;
+        if (task >= plan.whole) {
+            long piece = (task - plan.whole) % plan.pieces;
+            panel = plan.whole + (task - plan.whole) / plan.pieces;
+            row = p->rows * piece / plan.pieces;
+            end = p->rows * (piece + 1) / plan.pieces;
+        }
+        int i = 0;
+        for (; panel >= panels_of(p[i].w); i += 1 + pairs) panel -= panels_of(p[i].w);
+        for (int j = i; j <= i + pairs; j++) product_panel(&p[j], panel * PANEL, row, end, scratch);
+    }
+}

@@ -1,0 +1,94 @@
+/* The kernels of one instruction set: compiled once for each, with that set's options and SET as its name. */
+#include "layers.c"
+
+struct work {
+    const struct product *product;
+    struct product_scratch *products;
+    const struct attention *attention;
+    struct attention_scratch *attentions;
+    const struct norm *norm;
+    const float *x, *more;
+    float *y;
+    long rows, width, x_stride, y_stride, activation;
+};
+
+static void linear_work(void *about, struct team *team, int member) {
+    const struct work *work = about;
+    products(work->product, 1, 0, team, &work->products[member]);
+}
+
+static int run_linear(const float *x, long rows, long x_stride, const struct matrix *w, float *y, long y_stride,
+                      int threads) {
+    struct product product = {.x = x, .rows = rows, .x_stride = x_stride, .w = w, .y = y, .y_stride = y_stride};
+    struct product_scratch *scratch = calloc((size_t)threads, sizeof *scratch);
+    float *memory = pages(4 * (size_t)threads * (size_t)product_floats(rows));
+    int failed = !scratch || !memory;
+    if (!failed) {
+        for (int i = 0; i < threads; i++) product_place(&scratch[i], memory + i * product_floats(rows));
+        struct work work = {.product = &product, .products = scratch};
+        team_run(linear_work, &work, threads);
+    }
+    free(memory);
+    free(scratch);
+    return failed ? -1 : 0;
+}
+
+static void attention_work(void *about, struct team *team, int member) {
+    const struct work *work = about;
+    attention_tasks(work->attention, team, &work->attentions[member]);
+}
+
+static int run_attention(const struct heads *q, const struct heads *k, const struct heads *v, long heads, long width,
+                         double scale, const struct sequence *sequences, long count, const struct heads *out,
+                         int threads) {
+    struct attention attention = {.q = *q, .k = *k, .v = *v, .out = *out, .heads = heads, .width = width,
+                                  .scale = (float)scale, .sequences = sequences, .count = count};
+    struct attention_scratch *scratch = calloc((size_t)threads, sizeof *scratch);
+    float *memory = pages(4 * (size_t)threads * (size_t)attention_floats(width));
+    int failed = !scratch || !memory;
+    if (!failed) {
+        for (int i = 0; i < threads; i++) attention_place(&scratch[i], memory + i * attention_floats(width), width);
+        struct work work = {.attention = &attention, .attentions = scratch};
+        team_run(attention_work, &work, threads);
+    }
+    free(memory);
+    free(scratch);
+    return failed ? -1 : 0;
+}
+
+static void norm_work(void *about, struct team *team, int member) {
+    const struct work *work = about;
+    (void)member;
+    rms_norm_rows(work->x, work->rows, work->width, work->x_stride, work->norm, work->y, work->y_stride, team);
+}
+
+static int run_rms_norm(const float *x, long rows, long width, long x_stride, const struct norm *norm, float *y,
+                        long y_stride, int threads) {
+    struct work work = {.x = x, .rows = rows, .width = width, .x_stride = x_stride, .norm = norm, .y = y, .y_stride = y_stride};
+    team_run(norm_work, &work, threads);
+    return 0;
+}
+
+#define GATED_NUMBERS 4096 /* of a task */
+
+static void gated_work(void *about, struct team *team, int member) {
+    const struct work *work = about;
+    (void)member;
+    for (long i; (i = team_claim(team) * GATED_NUMBERS) < work->rows;)
+        for (long end = i + GATED_NUMBERS < work->rows ? i + GATED_NUMBERS : work->rows; i < end; i += LANES) {
+            long count = end - i < LANES ? end - i : LANES;
+            store_some(work->y + i, activate(work->activation, load_some(work->x + i, count)) * load_some(work->more + i, count), count);
+        }
+}
+
+static int run_gated(const float *gate, const float *up, long count, long activation, float *y, int threads) {
+    struct work work = {.x = gate, .more = up, .rows = count, .activation = activation, .y = y};
+    team_run(gated_work, &work, threads);
+    return 0;
+}
+
+#define JOINED(a, b) a##b
+#define NAME(set) JOINED(kernels_, set)
+#define QUOTED(x) #x
+#define TEXT(x) QUOTED(x)
+const struct kernels NAME(SET) = {TEXT(SET), run_linear, run_gated, run_rms_norm, run_attention, run_layers};

@@ -1,0 +1,109 @@
+/* Vectors of the widest kind that the compiler is told to use, written once for all instruction sets.
+ *
+ * LANES floats fit a register, and ROWS x VECTORS registers of sums leave enough of them for operands:
+ *
+ *     AVX-512   16 lanes, 32 registers, 8 x 3 sums
+ *     AVX2       8 lanes, 16 registers, 4 x 3 sums
+ *     NEON       4 lanes, 32 registers, 8 x 3 sums
+ *     other      4 lanes, 4 x 3 sums: what SSE2 has; elsewhere the compiler makes of it what it can
+ */
+#ifndef SIMD_H
+#define SIMD_H
+
+#include <stdint.h>
+#include <string.h>
+
+#if defined(__AVX512F__)
+#define LANES 16
+#define ROWS 8
+#elif defined(__AVX2__) && defined(__FMA__)
+#define LANES 8
+#define ROWS 4
+#elif defined(__ARM_NEON)
+#define LANES 4
+#define ROWS 8
+#else
+#define LANES 4
+#define ROWS 4
+#endif
+#define VECTORS 3
+#define PANEL (VECTORS * LANES) /* outputs that a product makes together */
+
+typedef float floats __attribute__((vector_size(4 * LANES)));
+typedef int32_t ints __attribute__((vector_size(4 * LANES)));
+typedef uint16_t halves __attribute__((vector_size(2 * LANES)));
+typedef int8_t bytes __attribute__((vector_size(LANES)));
+typedef floats loose __attribute__((aligned(4), may_alias)); /* anywhere in memory */
+
+#define INLINE static inline __attribute__((always_inline))
+
+INLINE floats load(const float *from) { return *(const loose *)from; }
+INLINE void store(float *to, floats x) { *(loose *)to = x; }
+INLINE floats all(float x) { return x - (floats){0}; }
+INLINE floats where(ints condition, floats yes, floats no) {
+    return (floats)(((ints)yes & condition) | ((ints)no & ~condition));
+}
+INLINE floats larger(floats a, floats b) { return where(a > b, a, b); } /* of NaN and b: b */
+
+/* The first `count` of LANES floats; the others are zero. */
+INLINE floats load_some(const float *from, long count) {
+    floats x = {0};
+    memcpy(&x, from, 4 * (size_t)count);
+    return x;
+}
+INLINE void store_some(float *to, floats x, long count) { memcpy(to, &x, 4 * (size_t)count); }
+
+INLINE float sum_of(floats x) {
+    float sum = 0;
+    for (int i = 0; i < LANES; i++) sum += x[i];
+    return sum;
+}
+INLINE float largest_of(floats x) {
+    float largest = x[0];
+    for (int i = 1; i < LANES; i++) largest = x[i] > largest ? x[i] : largest;
+    return largest;
+}
+
+/* e^x for x <= 0, to a unit in the last place; 0 below -60, where its products could be denormal numbers.
+ *
+ * x = n ln 2 + r with |r| <= ln 2 / 2; e^r by the polynomial of Cephes' expf (Moshier 1989), 2^n by its bits. */
+INLINE floats exp_of(floats x) {
+    const float magic = 12582912.0f; /* 1.5 * 2^23: adding it rounds to a whole number, which its last bits then are */
+    floats shifted = x * 1.44269504f + magic;
+    floats n = shifted - magic;
+    floats r = x - n * 0.693359375f + n * 2.12194440e-4f;
+    floats p = ((((r * 1.9875691500e-4f + 1.3981999507e-3f) * r + 8.3334519073e-3f) * r + 4.1665795894e-2f) * r +
+                1.6666665459e-1f) * r + 0.5f;
+    floats e = (p * (r * r) + r) + 1.0f;
+    ints power = (ints)shifted << 23; /* of the magic number's bits, only the whole number's survive */
+    return (floats)((ints)(e * (floats)(power + (127 << 23))) & ~(x < -60.0f));
+}
+
+/* Perfect shuffles: the lanes of a and b in turns. */
+#if LANES == 16
+#define TURNS_LOW 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23
+#define TURNS_HIGH 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31
+#elif LANES == 8
+#define TURNS_LOW 0, 8, 1, 9, 2, 10, 3, 11
+#define TURNS_HIGH 4, 12, 5, 13, 6, 14, 7, 15
+#else
+#define TURNS_LOW 0, 4, 1, 5
+#define TURNS_HIGH 2, 6, 3, 7
+#endif
+
+/* Transpose LANES x LANES numbers in registers: log2(LANES) perfect shuffles of the rows' first and second half. */
+INLINE void transpose(floats x[LANES]) {
+    floats y[LANES];
+#pragma GCC unroll 4
+    for (int width = 1; width < LANES; width *= 2) {
+#pragma GCC unroll 16
+        for (int i = 0; i < LANES / 2; i++) {
+            y[2 * i] = __builtin_shufflevector(x[i], x[i + LANES / 2], TURNS_LOW);
+            y[2 * i + 1] = __builtin_shufflevector(x[i], x[i + LANES / 2], TURNS_HIGH);
+        }
+#pragma GCC unroll 16
+        for (int i = 0; i < LANES; i++) x[i] = y[i];
+    }
+}
+
+#endif
