@@ -7,9 +7,8 @@
  * normalizer calculation for softmax" (arXiv:1805.02867). Keys are transposed, and values copied, so that a tile's
  * both products are those of product.c.
  *
- * A hidden score is the lowest finite number, as in the textbook: a query that may look at no key gets the mean of all.
+ * A query that may look at no key gets the mean of all, as in the textbook: hidden scores are equally low, not infinite.
  */
-#include <float.h>
 #include <math.h>
 
 #include "kernels.h"
@@ -18,6 +17,7 @@
 
 #define QUERIES 192
 #define KEYS (5 * 48) /* a multiple of every PANEL */
+#define HIDDEN -0x1p120f /* a power of two: times scale it is exact, and less its own maximum 0 */
 
 struct attention {
     struct heads q, k, v, out;
@@ -73,7 +73,7 @@ static float softmax_row(float *scores, long keys, long seen, const uint8_t *mas
     long end = (keys + LANES - 1) / LANES * LANES;
     if (mask)
         for (long j = 0; j < seen; j++)
-            if (!mask[j]) scores[j] = -FLT_MAX;
+            if (!mask[j]) scores[j] = HIDDEN;
     for (long j = seen; j < end; j++) scores[j] = -INFINITY;
     floats most = all(-INFINITY);
     for (long j = 0; j < end; j += LANES) most = larger(load(scores + j), most);

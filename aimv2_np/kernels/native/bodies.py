@@ -1,0 +1,242 @@
+"""NumPy arrays handed to the C kernels. What these do not take (other dtypes) is left to kernels/numpy.
+
+The structures have the fields of kernels.h. A call releases Python's lock and has threads of its own, which end
+with it; several calls at once share the cores.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from threading import Lock
+from typing import Any, Final
+
+import numpy as np
+
+from aimv2_np.backends.operation import Operation
+from aimv2_np.backends.parallel import cores, when_forked
+from aimv2_np.kernels.native.library import Kernels, kernels
+from aimv2_np.network.attention import attention
+from aimv2_np.network.encoder import EncoderLayer, run_layers
+from aimv2_np.network.linear import linear
+from aimv2_np.network.rms_norm import RMSNorm, rms_norm
+from aimv2_np.network.swiglu import gated
+from aimv2_np.network.view import EVERYONE, Causal, Packed, Prefix, View
+from aimv2_np.shapes import NDArray
+
+MATRIX: Final = np.dtype(
+    [
+        ("data", "u8"),
+        ("bias", "u8"),
+        ("scale", "u8"),
+        ("outputs", "i8"),
+        ("inputs", "i8"),
+        ("stride", "i8"),
+        ("stored", "i8"),
+    ]
+)
+NORM: Final = np.dtype([("weight", "u8"), ("eps", "f8")])
+LAYER: Final = np.dtype(
+    [(name, NORM) for name in ("norm1", "norm2")]
+    + [(name, MATRIX) for name in ("q", "k", "v", "out", "gate", "up", "down")]
+)
+SEQUENCE: Final = np.dtype(
+    [(name, "i8") for name in ("batch", "query", "queries", "key", "keys", "prefix")]
+    + [("mask", "u8"), ("mask_stride", "i8")]
+)
+HEADS: Final = np.dtype([("data", "u8"), ("batch", "i8"), ("head", "i8"), ("row", "i8")])
+ACTIVATIONS: Final = {
+    name: i
+    for i, names in enumerate((
+        ("silu", "swish"),
+        ("quick_gelu",),
+        ("gelu_new", "gelu_pytorch_tanh", "gelu_python_tanh", "gelu_accurate"),
+        ("relu",),
+    ))
+    for name in names
+}  # fmt: skip
+Body = Callable[..., NDArray | None]
+WORTH_A_THREAD: Final = 1 << 23  # multiplications; with fewer, starting a thread gains nothing
+
+
+class _Sharing:
+    """How many calls are running in this process, so that each takes its part of the cores."""
+
+    def __init__(self) -> None:
+        self.lock, self.calls = Lock(), 0
+
+    @contextmanager
+    def threads(self, multiplications: int) -> Iterator[int]:
+        """How many threads a call of that size may have."""
+        with self.lock:
+            self.calls += 1
+            calls = self.calls
+        try:
+            yield max(1, cores() // calls) if multiplications > WORTH_A_THREAD else 1
+        finally:
+            with self.lock:
+                self.calls -= 1
+
+
+_sharing = _Sharing()
+when_forked(lambda: _sharing.__init__())  # type: ignore[misc]
+
+
+def _run(function: Callable[..., int], multiplications: int, *arguments: Any) -> None:
+    with _sharing.threads(multiplications) as threads:
+        if function(*arguments, threads):
+            raise MemoryError(
+                "there is no memory for what the kernels keep between two steps; take fewer pictures at once"
+            )
+
+
+def _serves(operation: Operation[..., Any], hides: bool = False) -> Callable[[Body], Body]:
+    """Decorator: a body that gets the kernels first, and returns None for what they do not take."""
+    otherwise, skip = operation.bodies[np.ndarray], operation.skipped[np.ndarray]
+
+    def add(body: Body) -> Body:
+        @operation.register(np.ndarray, skip=skip, hides=hides)
+        def serve(*args: Any, **kwargs: Any) -> NDArray:
+            found = kernels()
+            result = None if found is None or args[0].dtype != np.float32 else body(found, *args, **kwargs)
+            return otherwise(*args, **kwargs) if result is None else result
+
+        return body
+
+    return add
+
+
+@_serves(linear)
+def linear_packed(c: Kernels, x: NDArray, weight: NDArray, bias: NDArray | None = None) -> NDArray | None:
+    """Weights are packed on the way, for all rows of all batch items: product.c."""
+    matrix = _matrix(weight, bias)
+    if matrix is None or not x.size:
+        return None
+    rows = _rows(x)
+    y = np.empty((len(rows), len(weight)), np.float32)
+    fields = np.array([matrix], MATRIX)
+    _run(c.linear, len(rows) * weight.size, *_strided(rows), _address(fields), *_strided(y)[::2])
+    return y.reshape(*x.shape[:-1], len(weight))
+
+
+@_serves(rms_norm)
+def rms_norm_rows(c: Kernels, x: NDArray, weight: NDArray, eps: float) -> NDArray | None:
+    """Row by row: rms_norm.c."""
+    if not _is_vector(weight) or not x.size:
+        return None
+    rows, norm = _rows(x), np.array([(_address(weight), eps)], NORM)
+    y = np.empty(rows.shape, np.float32)
+    address, count, stride = _strided(rows)
+    _run(c.rms_norm, rows.size, address, count, rows.shape[1], stride, _address(norm), *_strided(y)[::2])
+    return y.reshape(x.shape)
+
+
+@_serves(gated)
+def gated_numbers(c: Kernels, gate: NDArray, up: NDArray, hidden_act: str) -> NDArray | None:
+    """Number by number."""
+    if hidden_act not in ACTIVATIONS or up.dtype != np.float32:
+        return None
+    gate, up = np.ascontiguousarray(gate), np.ascontiguousarray(up)
+    y = np.empty_like(gate)
+    _run(c.gated, 8 * y.size, _address(gate), _address(up), y.size, ACTIVATIONS[hidden_act], _address(y))
+    return y
+
+
+@_serves(attention)
+def attention_tiles(
+    c: Kernels, q: NDArray, k: NDArray, v: NDArray, scale: float, view: View = EVERYONE
+) -> NDArray | None:
+    """In tiles of scores, into an array whose heads merge without a copy: attention.c."""
+    batch, heads, queries, width = q.shape
+    if scale <= 0 or not (q.size and k.size) or {x.dtype for x in (q, k, v)} != {q.dtype}:
+        return None
+    out = np.empty((batch, queries, heads, width), np.float32).swapaxes(1, 2)
+    q, k, v = (x if x.strides[3] == 4 else np.ascontiguousarray(x) for x in (q, k, v))
+    places = np.array([(_address(x), *(stride // 4 for stride in x.strides[:3])) for x in (q, k, v, out)], HEADS)
+    sequences, mask = _sequences(view, batch, queries, k.shape[2])
+    at = [_address(places[i:]) for i in range(4)]
+    _run(c.attention, 2 * q.size * k.shape[2], *at[:3], heads, width, scale, _address(sequences), len(sequences), at[3])
+    del mask  # which had to stay in place until now
+    return out
+
+
+@_serves(run_layers, hides=True)
+def run_layers_at_once(c: Kernels, x: NDArray, layers: list[EncoderLayer], view: View = EVERYONE) -> NDArray | None:
+    """All layers in one call, whose threads meet after every step: layers.c."""
+    table = _layers(layers)
+    if table is None or not x.size:
+        return None
+    batch, tokens, width = x.shape
+    sequences, mask = _sequences(view, batch, tokens, tokens)
+    for name in ("query", "key"):  # rows of all pictures
+        sequences[name] += sequences["batch"] * tokens
+    sequences["batch"] = 0
+    y, first = np.array(x, order="C"), layers[0]
+    activation = ACTIVATIONS[first.ffn.hidden_act]
+    work = y.size * (4 * width + 3 * len(first.ffn.gate_proj.weight)) * len(layers)
+    heads = first.attention.heads
+    _run(c.layers, work, _address(y), batch * tokens, width, _address(table), len(table), heads, activation,
+         _address(sequences), len(sequences))  # fmt: skip
+    del mask
+    return y
+
+
+def _layers(layers: Sequence[EncoderLayer]) -> NDArray | None:
+    """The layers as LAYER's fields; None where there are none, or one that the kernels cannot take."""
+    rows = []
+    for layer in layers:
+        block, mlp = layer.attention, layer.ffn
+        norms = [_norm(norm) for norm in (layer.rms_norm1, layer.rms_norm2)]
+        products = (block.q_proj, block.k_proj, block.v_proj, block.out_proj, mlp.gate_proj, mlp.up_proj, mlp.down_proj)
+        matrices = [_matrix(product.weight, product.bias) for product in products]
+        if mlp.hidden_act not in ACTIVATIONS or None in norms or None in matrices:
+            return None
+        rows.append((*norms, *matrices))
+    return np.array(rows, LAYER) if rows else None
+
+
+def _norm(norm: RMSNorm) -> tuple[int, float] | None:
+    return (_address(norm.weight), norm.eps) if _is_vector(norm.weight) else None
+
+
+def _sequences(view: View, batch: int, queries: int, keys: int) -> tuple[NDArray, NDArray | None]:
+    """Who sees whom as SEQUENCE's fields, and the array of a mask that they point to."""
+    if isinstance(view, Packed):
+        parts = [(0, n.start, n.stop - n.start, m.start, m.stop - m.start) for n, m in view.slices()]
+        return np.array([(*part, part[-1], 0, 0) for part in parts], SEQUENCE), None
+    sequences = np.zeros(batch, SEQUENCE)
+    sequences["batch"], sequences["queries"], sequences["keys"] = np.arange(batch), queries, keys
+    sequences["prefix"], mask = keys, None
+    if isinstance(view, Causal):
+        sequences["prefix"] = 0
+    elif isinstance(view, Prefix):
+        sequences["prefix"] = view.lengths
+    elif (mask := view.allowed(np, queries, keys)) is not None:
+        mask = np.ascontiguousarray(mask, bool)
+        sequences["mask"] = _address(mask) + (np.arange(batch) * mask[0].size if len(mask) > 1 else 0)
+        sequences["mask_stride"] = keys if mask.shape[2] > 1 else 0
+    return sequences, mask
+
+
+def _address(array: NDArray) -> int:
+    return array.__array_interface__["data"][0]  # type: ignore[no-any-return]
+
+
+def _matrix(weight: NDArray, bias: NDArray | None) -> tuple[int, ...] | None:
+    """The fields of MATRIX; None for what the kernels cannot read."""
+    if weight.dtype != np.float32 or weight.strides[1] != 4 or (bias is not None and not _is_vector(bias)):
+        return None
+    return (_address(weight), 0 if bias is None else _address(bias), 0, *weight.shape, weight.strides[0] // 4, 0)
+
+
+def _is_vector(array: NDArray) -> bool:
+    return array.dtype == np.float32 and array.flags.c_contiguous
+
+
+def _rows(x: NDArray) -> NDArray:
+    """x (…, D) as rows of which the numbers follow one another."""
+    rows = x.reshape(-1, x.shape[-1])
+    return rows if rows.strides[1] == 4 else np.ascontiguousarray(rows)
+
+
+def _strided(rows: NDArray) -> tuple[int, int, int]:
+    """Where the rows begin, how many there are, and how many numbers lie from one to the next."""
+    return _address(rows), len(rows), rows.strides[0] // 4

@@ -1,0 +1,102 @@
+"""The compiled kernels: found beside this file, loaded once, called without Python's lock.
+
+AIMV2_NP_NATIVE, read when the first model computes, says what to use: 0 for NumPy alone; the name of an instruction set
+("avx512", "avx2", "neon", "plain") for that one; `require` to refuse to go on without. By default the fastest that
+this processor has.
+"""
+
+import ctypes
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+SUFFIX: Final = {"darwin": ".dylib"}
+VARIABLE: Final = "AIMV2_NP_NATIVE"
+
+_pointer, _long, _int = ctypes.c_void_p, ctypes.c_long, ctypes.c_int
+
+
+class Kernels(ctypes.Structure):
+    """`struct kernels` of kernels.h: one function an operation; each returns 0, or -1 where there is no memory."""
+
+    linear: Callable[..., int]
+    gated: Callable[..., int]
+    rms_norm: Callable[..., int]
+    attention: Callable[..., int]
+    layers: Callable[..., int]
+    _fields_ = (
+        ("_name", ctypes.c_char_p),
+        ("linear", ctypes.CFUNCTYPE(_int, _pointer, _long, _long, _pointer, _pointer, _long, _int)),
+        ("gated", ctypes.CFUNCTYPE(_int, _pointer, _pointer, _long, _long, _pointer, _int)),
+        ("rms_norm", ctypes.CFUNCTYPE(_int, _pointer, _long, _long, _long, _pointer, _pointer, _long, _int)),
+        ("attention", ctypes.CFUNCTYPE(
+            _int, _pointer, _pointer, _pointer, _long, _long, ctypes.c_double, _pointer, _long, _pointer, _int)),
+        ("layers", ctypes.CFUNCTYPE(
+            _int, _pointer, _long, _long, _pointer, _long, _long, _long, _pointer, _long, _int)),
+    )  # fmt: skip
+
+    @property
+    def name(self) -> str:
+        """Of the instruction set."""
+        return str(self._name.decode())
+
+
+def path() -> Path:
+    """Where the compiled library is, if it has been compiled."""
+    import sys
+
+    return Path(__file__).with_name("libaimv2" + SUFFIX.get(sys.platform, ".so"))
+
+
+@cache
+def available() -> dict[str, Kernels]:
+    """Instruction set → its kernels, for those that this processor has, the fastest first; none without the library."""
+    if not path().is_file():
+        return {}
+    library = ctypes.CDLL(str(path()))
+    library.aimv2_kernels.restype = ctypes.POINTER(Kernels)
+    found: dict[str, Kernels] = {}
+    while pointer := library.aimv2_kernels(len(found)):
+        found[pointer.contents.name] = pointer.contents
+    return found
+
+
+@cache
+def _asked_for() -> Kernels | None:
+    asked = os.environ.get(VARIABLE, "")
+    if asked == "0":
+        return None
+    if asked in ("", "1"):
+        return next(iter(available().values()), None)
+    if asked in available():
+        return available()[asked]
+    names = ", ".join(available())
+    if asked == "require":
+        if names:
+            return next(iter(available().values()))
+        raise ImportError(
+            f"{VARIABLE} is require, and there is no {path().name}; install from a source tree where a C compiler is, "
+            "or run python -m aimv2_np.kernels.native.build"
+        )
+    raise ValueError(f"{VARIABLE} is {asked!r}; expected 0, 1, require or one of what is here: {names or 'none'}")
+
+
+_chosen: list[Kernels | None] = []  # by `using`, the last one counts
+
+
+def kernels() -> Kernels | None:
+    """The kernels to compute with; None for NumPy."""
+    return _chosen[-1] if _chosen else _asked_for()
+
+
+@contextmanager
+def using(name: str | None) -> Iterator[None]:
+    """Compute with the kernels of that name, or with None by NumPy, in the `with` block, in all threads."""
+    _chosen.append(None if name is None else available()[name])
+    try:
+        yield
+    finally:
+        _chosen.pop()
