@@ -88,16 +88,19 @@ def _run(function: Callable[..., int], multiplications: int, *arguments: Any) ->
             )
 
 
+otherwise: dict[Operation[..., Any], Callable[..., NDArray]] = {}  # operation → NumPy's body
+
+
 def _serves(operation: Operation[..., Any], hides: bool = False) -> Callable[[Body], Body]:
     """Decorator: a body that gets the kernels first, and returns None for what they do not take."""
-    otherwise, skip = operation.bodies[np.ndarray], operation.skipped[np.ndarray]
+    otherwise[operation], skip = operation.bodies[np.ndarray], operation.skipped[np.ndarray]
 
     def add(body: Body) -> Body:
         @operation.register(np.ndarray, skip=skip, hides=hides)
         def serve(*args: Any, **kwargs: Any) -> NDArray:
             found = kernels()
             result = None if found is None or args[0].dtype != np.float32 else body(found, *args, **kwargs)
-            return otherwise(*args, **kwargs) if result is None else result
+            return otherwise[operation](*args, **kwargs) if result is None else result
 
         return body
 

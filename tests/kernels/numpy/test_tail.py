@@ -10,7 +10,7 @@ from aimv2_np.network.attention import attention
 from aimv2_np.network.swiglu import gated
 from aimv2_np.network.view import CAUSAL, EVERYONE, Packed, Padded
 
-TOKENS = 700  # more than MANY_KEYS: in tiles where nothing is masked
+TOKENS = 700
 
 
 @pytest.fixture(params=[True, False], ids=["switch", "no switch"])

@@ -48,15 +48,6 @@ def test_in_small_tiles(case: Case, size: int) -> None:
         assert_same(case)
 
 
-@settings(max_examples=25)
-@given(case=vision_cases(), tile=st.tuples(st.integers(1, 9), st.integers(1, 9)))
-@counted
-def test_with_sums_that_run_on_from_tile_to_tile(case: Case, tile: tuple[int, int]) -> None:
-    """Attention to many keys, which pictures this small do not have."""
-    with patch.multiple(attention, MANY_KEYS=1, MANY_TILE=tile):
-        assert_same(case)
-
-
 @settings(max_examples=15)
 @given(case=vision_cases())
 @counted

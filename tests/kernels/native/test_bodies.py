@@ -1,0 +1,266 @@
+"""The kernels in C give what the textbook gives: any shape, any memory layout, any number of threads."""
+
+import signal
+from concurrent.futures import ThreadPoolExecutor
+from multiprocessing import get_context
+from unittest.mock import patch
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from aimv2_np import textbook
+from aimv2_np.kernels.native import bodies, library
+from aimv2_np.network.activations import ACTIVATIONS
+from aimv2_np.network.attention import attention
+from aimv2_np.network.encoder import run_layers
+from aimv2_np.network.linear import linear
+from aimv2_np.network.rms_norm import rms_norm
+from aimv2_np.network.swiglu import gated
+from aimv2_np.network.view import CAUSAL, EVERYONE, Mask, Packed, Padded, Prefix
+from tests.kernels.numpy.test_cpu import (  # the properties of every faster body
+    LAYOUTS,
+    MASKS,
+    arrays,
+    check,
+    mask_of,
+    test_attention,  # noqa: F401
+    test_gated,  # noqa: F401
+    test_gated_by_every_activation,  # noqa: F401
+    test_gated_far_out_is_silent,  # noqa: F401
+    test_keyword_arguments_are_taken,  # noqa: F401
+    test_linear,  # noqa: F401
+    test_merging_heads_of_the_result_copies_nothing,  # noqa: F401
+    test_rms_norm,  # noqa: F401
+)
+from tests.support.models import assert_close, both_model, pixels, text_model, tokens, vision_config, vision_model
+
+THREADS = st.integers(1, 5)
+
+
+def threads(count):
+    """Calls share out their work among `count` threads, however little it is."""
+    return patch.multiple(bodies, WORTH_A_THREAD=0, cores=lambda: count)
+
+
+def served(operation, *args):
+    """What the kernels return; AssertionError where they leave it to NumPy."""
+    left = []
+    with patch.dict(bodies.otherwise, {operation: lambda *args, **kwargs: left.append(1)}):
+        result = operation(*args)
+    assert not left
+    return result
+
+
+@settings(max_examples=30, deadline=None)
+@given(rows=st.integers(1, 70), inputs=st.integers(1, 2300), outputs=st.integers(1, 150), bias=st.booleans(),
+       count=THREADS)  # fmt: skip
+def test_panels_of_all_sizes(rows, inputs, outputs, bias, count):
+    """More and fewer than fill a panel, a vector, or the rows that go through it together."""
+    x, weight, b = arrays(rows, "float32", (rows, inputs), (outputs, inputs), outputs)
+    with threads(count):
+        check(linear, [x, weight, *([b] if bias else [])], ulps=4 * np.sqrt(inputs), size=np.sqrt(inputs))
+        served(linear, x, weight, b)
+
+
+def test_rows_of_larger_arrays_are_not_copied(monkeypatch):
+    """Every third column block of a wider array, and some rows of a taller weight."""
+    x, weight = arrays(0, "float32", (40, 300), (90, 100))
+    monkeypatch.setattr(np, "ascontiguousarray", lambda x: pytest.fail("a copy"))
+    np.testing.assert_allclose(linear(x[:, 100:200], weight[20:70]), x[:, 100:200] @ weight[20:70].T, atol=1e-4)
+
+
+@settings(max_examples=60, deadline=None)
+@given(sizes=st.tuples(st.integers(1, 2), st.integers(1, 3), st.integers(1, 450), st.integers(1, 600),
+                       st.sampled_from([1, 3, 16, 33, 64, 80])),
+       kind=st.sampled_from(MASKS), layouts=st.tuples(LAYOUTS, LAYOUTS, LAYOUTS), scale=st.sampled_from([0.1, 1.0]),
+       order=st.sampled_from(["rising", "falling", "random"]), count=THREADS)  # fmt: skip
+def test_sums_that_run_on_from_tile_to_tile(sizes, kind, layouts, scale, order, count):
+    """Also where the scores of the next tile are far larger or smaller, and where some queries see nothing."""
+    b, h, n, m, d = sizes
+    q, k, v = arrays(0, "float32", (b, h, n, d), (b, h, m, d), (b, h, m, d))
+    if order != "random":
+        k = np.sort(np.abs(k), axis=2)[:, :, :: 1 if order == "rising" else -1]
+        q = np.abs(q)
+    q, k, v = (layout(x) for layout, x in zip(layouts, (q, k, v), strict=True))
+    view = EVERYONE if kind == "none" else Mask(mask_of(kind, b, n, m, 0))
+    with threads(count):
+        # Scores reach 16 √d or d, and the rounding of a score is that of e^x, relative to itself.
+        check(attention, [q, k, v], scale, view, ulps=16 + 40 * scale * d, size=4)
+
+
+VIEWS = {
+    "everyone": EVERYONE,
+    "causal": CAUSAL,
+    "prefix": Prefix(np.array([0, 3, 300])),
+    "padded": Padded((np.arange(300) < np.array([[1], [150], [300]])).astype(int)),
+    "causal and padded": CAUSAL & Padded((np.arange(300) > np.array([[10], [0], [290]])).astype(int)),
+}
+
+
+@pytest.mark.parametrize("view", VIEWS.values(), ids=VIEWS)
+@pytest.mark.parametrize("count", [1, 3])
+def test_views(view, count):
+    q, k, v = arrays(1, "float32", (3, 2, 300, 16), (3, 2, 300, 16), (3, 2, 300, 16))
+    with threads(count):
+        check(attention, [q, k, v], 0.25, view, ulps=100, size=4)
+        served(attention, q, k, v, 0.25, view)
+
+
+def test_packs():
+    """Also the queries of a pooling head: one for each sequence, all in the same place."""
+    view = Packed((1, 250, 30))
+    q, k, v = arrays(1, "float32", (1, 2, 281, 16), (1, 2, 281, 16), (1, 2, 281, 16))
+    check(attention, [q, k, v], 0.25, view, ulps=100, size=4)
+    check(attention, [np.broadcast_to(q[:, :, :1], (1, 2, 3, 16)), k, v], 0.25, view.pooled(), ulps=100, size=4)
+
+
+@pytest.mark.parametrize("peak", [1, 24, 200])
+def test_peaked_scores(peak):
+    """Scores whose e^x is denormal count as zero."""
+    q, k, v = arrays(0, "float32", (1, 2, 500, 16), (1, 2, 500, 16), (1, 2, 500, 16))
+    q *= peak
+    with textbook():
+        exact = attention(*(x.astype("float64") for x in (q, k, v)), 0.25)
+    np.testing.assert_allclose(attention(q, k, v, 0.25), exact, atol=60 * peak * np.finfo("float32").eps)
+
+
+def test_squares_that_overflow_are_nan():
+    x = np.full((2, 40), 1e20, np.float32)
+    x[1] = 1
+    y = rms_norm(x, np.ones(40, np.float32), 1e-5)
+    assert np.isnan(y[0]).all()
+    assert np.isfinite(y[1]).all()
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_what_is_not_finite_is_not_hidden(bad):
+    q, k, v = arrays(0, "float32", (1, 1, 30, 8), (1, 1, 30, 8), (1, 1, 30, 8))
+    k[0, 0, 7, 2] = v[0, 0, 7, 2] = bad
+    assert not np.isfinite(attention(q, k, v, 0.5)).all()
+    gate, up = np.array([[bad, 1, -1]], np.float32), np.ones((1, 3), np.float32)
+    assert not np.isfinite(gated(gate, up, "silu"))[0, 0]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    sizes=st.tuples(st.integers(1, 7), st.integers(1, 40)), kind=st.sampled_from(MASKS), layout=LAYOUTS, count=THREADS
+)
+def test_layers(sizes, kind, layout, count):
+    batch, tokens = sizes
+    layers = text_model().encoder.layers
+    (x,) = arrays(0, "float32", (batch, tokens, 12))
+    x = layout(x)
+    view = EVERYONE if kind == "none" else Mask(mask_of(kind, batch, tokens, tokens, 0))
+    kept = x.copy()
+    with threads(count):
+        y = served(run_layers, x, layers, view)
+    np.testing.assert_array_equal(x, kept)
+    assert_close(y, run_layers.textbook(x, layers, view), ulps=60)
+
+
+@pytest.mark.parametrize("name", sorted(bodies.ACTIVATIONS))
+def test_layers_by_every_activation(name):
+    layers = text_model(hidden_act=name).encoder.layers
+    (x,) = arrays(0, "float32", (2, 5, 12))
+    assert_close(served(run_layers, x, layers), run_layers.textbook(x, layers), ulps=60)
+
+
+def test_other_activations_are_numpys():
+    name = next(name for name in ACTIVATIONS if name not in bodies.ACTIVATIONS)
+    layers = text_model(hidden_act=name).encoder.layers
+    (x,) = arrays(0, "float32", (2, 5, 12))
+    assert_close(run_layers(x, layers), run_layers.textbook(x, layers), ulps=60)
+
+
+def test_the_same_bits_with_any_number_of_threads():
+    model = both_model()
+    inputs = tokens(5, 7), pixels(3)
+    with threads(1):
+        expected = model(*inputs)
+    for count in (2, 3, 5):
+        with threads(count):
+            output = model(*inputs)
+        for name in ("logits_per_image", "text_embeds", "image_embeds"):
+            np.testing.assert_array_equal(output[name], expected[name])
+
+
+def test_the_same_bits_in_any_batch():
+    model = vision_model()
+    together = model(pixels(5)).last_hidden_state
+    for i in range(5):
+        np.testing.assert_array_equal(model(pixels(5)[i : i + 1]).last_hidden_state, together[i : i + 1])
+
+
+def test_many_threads_may_call_one_model():
+    model = both_model(vision_config=vision_config(hidden_size=64, intermediate_size=80))
+    jobs = [(tokens(2, 3 + i % 5, seed=i), pixels(1 + i % 3, seed=i)) for i in range(40)]
+    with threads(3), ThreadPoolExecutor(8) as pool:
+        alone = [model(*job) for job in jobs]
+        together = list(pool.map(lambda job: model(*job), jobs))
+    for one, other in zip(alone, together, strict=True):
+        np.testing.assert_array_equal(one.logits_per_image, other.logits_per_image)
+
+
+def _in_child(queue, name):
+    with library.using(name), threads(2):
+        queue.put(float(vision_model()(pixels(2)).last_hidden_state.sum()))
+
+
+@pytest.mark.parametrize("start", ["fork", "spawn"])
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded")
+def test_processes(start, kernels):
+    """A child has no threads of its parent's, whose calls have ended with all of theirs."""
+    context = get_context(start)
+    with threads(2):
+        expected = float(vision_model()(pixels(2)).last_hidden_state.sum())
+    queue = context.Queue()
+    child = context.Process(target=_in_child, args=(queue, kernels))
+    child.start()
+    assert queue.get(timeout=60) == expected
+    child.join()
+
+
+def test_a_signal_in_the_middle_of_a_call():
+    """It is answered when the call has ended, and nothing is interrupted."""
+    answered = []
+    before = signal.signal(signal.SIGALRM, lambda *_: answered.append(1))
+    x, weight = arrays(0, "float32", (4000, 600), (600, 600))
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.001, 0.001)
+        with threads(2):
+            for _ in range(5):
+                y = linear(x, weight)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert answered
+    np.testing.assert_allclose(y[:3], x[:3] @ weight.T, atol=1e-3)
+
+
+def test_calls_at_once_share_the_cores(monkeypatch):
+    """The second call while the first one runs takes half of them."""
+    monkeypatch.setattr(bodies, "cores", lambda: 8)
+    with (
+        bodies._sharing.threads(bodies.WORTH_A_THREAD + 1) as first,
+        bodies._sharing.threads(bodies.WORTH_A_THREAD + 1) as second,
+    ):
+        assert (first, second) == (8, 4)
+    with bodies._sharing.threads(0) as few:
+        assert few == 1
+
+
+def test_what_the_kernels_do_not_take_is_numpys():
+    """Other dtypes, weights of which the numbers of a row do not follow one another, scales that are not positive."""
+    x, weight = arrays(0, "float32", (5, 7), (3, 7))
+    for each in (weight.astype("float64"), np.asfortranarray(weight), weight[:, ::-1]):
+        np.testing.assert_allclose(linear(x, each), x @ each.T, rtol=1e-5, atol=1e-5)
+    q, k, v = arrays(0, "float32", (1, 1, 3, 4), (1, 1, 3, 4), (1, 1, 3, 4))
+    np.testing.assert_allclose(attention(q, k, v, -1.0), attention.textbook(q, k, v, -1.0), rtol=1e-4, atol=1e-5)
+
+
+def test_no_memory():
+    """What the kernels cannot allocate is a MemoryError."""
+    with pytest.raises(MemoryError, match="no memory"):
+        bodies._run(lambda *_: -1, 0)
