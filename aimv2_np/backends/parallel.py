@@ -1,7 +1,7 @@
 """All cores on one call: each works on a slice of its own, on a thread of its own, with BLAS at one thread.
 
-That beats BLAS's own threads, which meet at the end of every product: slices meet once, or a few times a layer. It also
-makes results repeatable, since BLAS rounds differently with another number of threads.
+That beats BLAS's own threads, which meet at the end of every product. It also makes results repeatable, since BLAS
+rounds differently with another number of threads.
 
 How many slices is BLAS's own setting: what `threadpoolctl.threadpool_limits` or OPENBLAS_NUM_THREADS allow it. Where
 BLAS cannot be controlled (Apple's Accelerate), there is one slice, and BLAS does as it pleases.
@@ -14,14 +14,16 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar, copy_context
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
-from threading import BrokenBarrierError, Lock, Thread, get_ident
+from threading import Lock, Thread, get_ident
 from typing import Any
 
 import numpy as np
 
 from aimv2_np.backends.arithmetic import own_arithmetic
+
+QUOTA = Path("/sys/fs/cgroup/cpu.max")  # of processor time: "microseconds period", or "max period"
 
 
 @cache
@@ -131,12 +133,24 @@ def _inside_a_job() -> Iterator[None]:
 def cores() -> int:
     """How many slices to work on at once: the threads that BLAS is allowed, at most one per core of this process.
 
-    One inside a job of `run`, whose neighbours have the other cores.
+    One inside a job of `run`, whose neighbours have the other cores, and where BLAS cannot be kept to one thread.
     """
-    if _in_job.get():
-        return 1
+    return threads() if blas_libraries() else 1
+
+
+def threads() -> int:
+    """How many threads a call may have: as BLAS is allowed, at most one per core of this process; one inside a job."""
+    return 1 if _in_job.get() else min([*_process.allowed(), usable_cores()])
+
+
+def usable_cores() -> int:
+    """The cores that this process may run on, and has the time of where a container's quota says less."""
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min([*_process.allowed(), usable]) if blas_libraries() else 1
+    try:
+        quota, period = QUOTA.read_text(encoding="ascii").split()
+        return max(1, min(usable, int(quota) // int(period)))
+    except (OSError, ValueError):  # no such limits here, or "max"
+        return usable
 
 
 def run(jobs: Sequence[Callable[[], object]], workers: int) -> None:
@@ -171,57 +185,7 @@ def run(jobs: Sequence[Callable[[], object]], workers: int) -> None:
     for helper in helpers:
         helper.join()
     if problems:
-        raise next((error for error in problems if not isinstance(error, BrokenBarrierError)), problems[0])
-
-
-def together(work: Callable[[int, Callable[[], object]], object], workers: int) -> None:
-    """Call `work(i, meet)` for each of the `workers`, all at once; `meet()` returns when all of them have called it.
-
-    An exception in one ends them all at their next meeting, and is raised here.
-    """
-    meeting = _Meeting(workers)
-
-    def member(i: int) -> None:
-        try:
-            work(i, partial(meeting.wait, i))
-        except BaseException:
-            meeting.abort()
-            raise
-
-    run([partial(member, i) for i in range(workers)], workers)
-
-
-class _Meeting:
-    """What `threading.Barrier` does, in half the time: a lock for each member, which the last to come opens."""
-
-    def __init__(self, members: int) -> None:
-        self.counting, self.doors = Lock(), [Lock() for _ in range(members)]
-        self.here, self.broken = 0, False
-        for door in self.doors:
-            door.acquire()
-
-    def wait(self, i: int) -> None:
-        with self.counting:
-            self.here += 1
-            last = self.here == len(self.doors)
-            if last:
-                self._open(but=i)
-        if not last:
-            self.doors[i].acquire()
-        if self.broken:
-            raise BrokenBarrierError
-
-    def abort(self) -> None:
-        """Let in all that wait, and all that come later: to a BrokenBarrierError."""
-        with self.counting:
-            self.broken = True
-            self._open()
-
-    def _open(self, but: int | None = None) -> None:
-        self.here = 0
-        for i, door in enumerate(self.doors):
-            if i != but and door.locked():
-                door.release()
+        raise problems[0]
 
 
 def parts(total: int, count: int) -> list[slice]:

@@ -15,7 +15,7 @@ from threadpoolctl import threadpool_limits
 from aimv2_np import Aimv2Model
 from aimv2_np.backends import parallel
 from aimv2_np.backends.operation import operation, textbook
-from aimv2_np.backends.parallel import cores, one_blas_thread, parts, pieces, run, together
+from aimv2_np.backends.parallel import cores, one_blas_thread, parts, pieces, run, usable_cores
 from aimv2_np.data import tiny_model_path
 from aimv2_np.kernels.cuda.cudnn import PLANS
 from aimv2_np.kernels.cuda.graphs import GRAPHS
@@ -202,49 +202,6 @@ def test_jobs_see_the_callers_context():
     assert seen == ["textbook"] * 6 + ["fast"] * 6
 
 
-@settings(max_examples=30)
-@given(members=st.integers(1, 5), meetings=st.integers(1, 6))
-def test_all_have_written_when_they_meet(members, meetings):
-    board, seen = np.zeros((meetings, members), int), []
-
-    def work(i, meet):
-        for m in range(meetings):
-            board[m, i] = 1 + i
-            meet()
-            seen.append((m, i, board[m].tolist()))
-
-    together(work, members)
-    assert sorted(seen) == [(m, i, list(range(1, members + 1))) for m in range(meetings) for i in range(members)]
-
-
-def test_an_error_in_one_member_is_not_waited_for():
-    def work(member, meet):
-        for i in range(5):
-            if (member, i) == (1, 3):
-                raise ZeroDivisionError("the second member's")
-            meet()
-
-    with pytest.raises(ZeroDivisionError, match="the second member's"):
-        together(work, 3)
-
-
-def test_members_of_many_calls_do_not_wait_for_each_other():
-    def call(seed):
-        x = np.random.default_rng(seed).standard_normal(3)
-        sums = np.zeros(3)
-
-        def work(i, meet):
-            for _ in range(10):
-                sums[i] += x[i]
-                meet()
-
-        together(work, 3)
-        return np.allclose(sums, 10 * x)
-
-    with ThreadPoolExecutor(8) as pool:
-        assert all(pool.map(call, range(40)))
-
-
 forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="a system that does not fork")
 
 
@@ -334,3 +291,12 @@ def test_processes_that_are_forked_under_load():
 def test_caches_of_the_gpu_are_not_locked_in_a_forked_process(cache):
     with cache._lock:
         assert in_a_fork(lambda: cache._lock.acquire(timeout=10)) == 0
+
+
+@pytest.mark.parametrize(("limit", "expected"), [("max 100000", 8), ("150000 100000", 1), ("400000 100000", 4)])
+def test_a_containers_quota(monkeypatch, tmp_path, limit, expected):
+    """A container may have the time of fewer cores than it sees."""
+    (tmp_path / "cpu.max").write_text(limit + "\n", encoding="ascii")
+    monkeypatch.setattr(parallel, "QUOTA", tmp_path / "cpu.max")
+    monkeypatch.setattr(parallel.os, "sched_getaffinity", lambda pid: range(8), raising=False)
+    assert usable_cores() == expected

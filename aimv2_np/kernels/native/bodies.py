@@ -12,7 +12,7 @@ from typing import Any, Final
 import numpy as np
 
 from aimv2_np.backends.operation import Operation
-from aimv2_np.backends.parallel import cores, when_forked
+from aimv2_np.backends import parallel
 from aimv2_np.kernels.native.library import Kernels, kernels
 from aimv2_np.network.attention import attention
 from aimv2_np.network.encoder import EncoderLayer, run_layers
@@ -70,14 +70,14 @@ class _Sharing:
             self.calls += 1
             calls = self.calls
         try:
-            yield max(1, cores() // calls) if multiplications > WORTH_A_THREAD else 1
+            yield max(1, parallel.threads() // calls) if multiplications > WORTH_A_THREAD else 1
         finally:
             with self.lock:
                 self.calls -= 1
 
 
 _sharing = _Sharing()
-when_forked(lambda: _sharing.__init__())  # type: ignore[misc]
+parallel.when_forked(lambda: _sharing.__init__())  # type: ignore[misc]
 
 
 def _run(function: Callable[..., int], multiplications: int, *arguments: Any) -> None:

@@ -84,7 +84,7 @@ def run_layers_in_slices(x: NDArray, layers: list[EncoderLayer], view: View = EV
     """Each core takes some of the images through all layers; where there are fewer images, each operation is shared."""
     batch, tokens, width = x.shape
     if isinstance(view, Packed):
-        images = [(slice(0, 1), n, EVERYONE) for n, _ in view.slices()]
+        images: list[tuple[slice, slice, View]] = [(slice(0, 1), n, EVERYONE) for n, _ in view.slices()]
     else:
         allowed = view.allowed(np, tokens, tokens)  # once for all layers
         whole = EVERYONE if allowed is None else Mask(allowed)

@@ -2,6 +2,7 @@
 
 import signal
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from multiprocessing import get_context
 from unittest.mock import patch
 
@@ -11,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aimv2_np import textbook
+from aimv2_np.backends import parallel
 from aimv2_np.kernels.native import bodies, library
 from aimv2_np.network.activations import ACTIVATIONS
 from aimv2_np.network.attention import attention
@@ -39,9 +41,11 @@ from tests.support.models import assert_close, both_model, pixels, text_model, t
 THREADS = st.integers(1, 5)
 
 
+@contextmanager
 def threads(count):
     """Calls share out their work among `count` threads, however little it is."""
-    return patch.multiple(bodies, WORTH_A_THREAD=0, cores=lambda: count)
+    with patch.object(bodies, "WORTH_A_THREAD", 0), patch.object(parallel, "threads", lambda: count):
+        yield
 
 
 def served(operation, *args):
@@ -241,7 +245,7 @@ def test_a_signal_in_the_middle_of_a_call():
 
 def test_calls_at_once_share_the_cores(monkeypatch):
     """The second call while the first one runs takes half of them."""
-    monkeypatch.setattr(bodies, "cores", lambda: 8)
+    monkeypatch.setattr(parallel, "threads", lambda: 8)
     with (
         bodies._sharing.threads(bodies.WORTH_A_THREAD + 1) as first,
         bodies._sharing.threads(bodies.WORTH_A_THREAD + 1) as second,
