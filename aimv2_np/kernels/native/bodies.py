@@ -11,8 +11,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from aimv2_np.backends.operation import Operation
 from aimv2_np.backends import parallel
+from aimv2_np.backends.operation import Operation
 from aimv2_np.kernels.native.library import Kernels, kernels
 from aimv2_np.network.attention import attention
 from aimv2_np.network.encoder import EncoderLayer, run_layers
