@@ -15,8 +15,8 @@
 #include "simd.h"
 #include "team.h"
 
-#define QUERIES 192
-#define KEYS (5 * 48) /* a multiple of every PANEL */
+#define QUERIES 256 /* of a task at most: a multiple of ROWS */
+#define KEYS 288    /* of a tile at most: a multiple of PANEL */
 #define HIDDEN -0x1p120f /* a power of two: times scale it is exact, and less its own maximum 0 */
 
 struct attention {
@@ -96,10 +96,8 @@ static void gather(const struct attention *a, long queries, const float *v, long
                    struct attention_scratch *scratch) {
     long stride = padded(a->width);
     for (long j = 0; j < keys; j++)
-        for (long i = 0; i < a->width; i += LANES) {
-            long count = a->width - i < LANES ? a->width - i : LANES;
-            store(scratch->values + j * stride + i, load_some(v + j * a->v.row + i, count));
-        }
+        for (long i = 0; i < a->width; i += LANES)
+            store(scratch->values + j * stride + i, load_some(v + j * a->v.row + i, a->width - i));
     for (long i = 0; i < queries; i += ROWS) {
         long rows = queries - i < ROWS ? queries - i : ROWS;
         for (long c = 0, vectors; c < stride; c += vectors * LANES) {
@@ -116,6 +114,13 @@ static void gather(const struct attention *a, long queries, const float *v, long
     }
 }
 
+/* The size of parts of `total` that are about equal, a multiple of `unit`, and no larger than `most`, which is one. */
+static long parted(long total, long most, long unit) {
+    if (total < 1) return unit;
+    long parts = (total + most - 1) / most, size = (total + parts - 1) / parts;
+    return (size + unit - 1) / unit * unit;
+}
+
 static void attend(const struct attention *a, const struct sequence *s, long head, long first, long queries,
                    struct attention_scratch *scratch) {
     long stride = padded(a->width);
@@ -124,8 +129,9 @@ static void attend(const struct attention *a, const struct sequence *s, long hea
     for (long i = 0; i < queries; i++) scratch->largest[i] = -INFINITY, scratch->total[i] = 0;
     long seen = first + queries > s->prefix ? first + queries : s->prefix; /* by the last of these queries */
     if (seen > s->keys) seen = s->keys;
-    for (long j = 0; j < seen; j += KEYS) {
-        long keys = seen - j < KEYS ? seen - j : KEYS;
+    long step = parted(seen, KEYS, LANES);
+    for (long j = 0; j < seen; j += step) {
+        long keys = seen - j < step ? seen - j : step;
         score(a, q, queries, at(&a->k, s->batch, head, s->key + j), keys, scratch);
         for (long i = 0; i < queries; i++) {
             long sees = (first + i + 1 > s->prefix ? first + i + 1 : s->prefix) - j;
@@ -143,19 +149,19 @@ static void attend(const struct attention *a, const struct sequence *s, long hea
     for (long i = 0; i < queries; i++) {
         float *y = (float *)at(&a->out, s->batch, head, s->query + first + i);
         for (long c = 0; c < a->width; c += LANES)
-            store_some(y + c, load(scratch->sums + i * stride + c) / scratch->total[i],
-                       a->width - c < LANES ? a->width - c : LANES);
+            store_some(y + c, load(scratch->sums + i * stride + c) / scratch->total[i], a->width - c);
     }
 }
 
 /* Every thread of the team calls this. A task is some queries of one head: fewer where there are few heads. */
 static void attention_tasks(const struct attention *a, struct team *team, struct attention_scratch *scratch) {
-    long enough = 4L * team_size(team), heads = a->count * a->heads, step = QUERIES;
-    while (step > 2 * ROWS && heads * ((a->sequences[0].queries + step - 1) / step) < enough) step /= 2;
+    long enough = 4L * team_size(team), heads = a->count * a->heads, most = QUERIES;
+    while (most > 4 * ROWS && heads * ((a->sequences[0].queries + most - 1) / most) < enough) most /= 2;
     long of = 0, begun = 0; /* the sequence that a task belongs to, and the tasks of those before it */
     for (long task; (task = team_claim(team), of < a->count);) {
-        long blocks;
-        while (blocks = (a->sequences[of].queries + step - 1) / step, task - begun >= blocks * a->heads) {
+        long blocks, step;
+        while (step = parted(a->sequences[of].queries, most, ROWS), blocks = (a->sequences[of].queries + step - 1) / step,
+               task - begun >= blocks * a->heads) {
             begun += blocks * a->heads;
             if (++of == a->count) return;
         }

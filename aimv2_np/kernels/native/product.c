@@ -152,7 +152,7 @@ static void finish(const struct product *p, long first, long width, long row, lo
     for (long r = 0; r < rows; r++, sums += PANEL) {
         float *y = p->y + (row + r) * p->y_stride + first;
         for (long o = 0; o < width; o += LANES) {
-            long count = width - o < LANES ? width - o : LANES;
+            long count = width - o;
             floats sum = load(sums + o);
             if (w->scale) sum *= load_some(w->scale + first + o, count);
             if (w->bias) sum += load_some(w->bias + first + o, count);

@@ -19,13 +19,13 @@ static void rms_norm_row(const float *x, long width, const struct norm *norm, fl
             squares[j] += part * part;
         }
     for (; i < width; i += LANES) {
-        floats part = load_some(x + i, width - i < LANES ? width - i : LANES);
+        floats part = load_some(x + i, width - i);
         squares[0] += part * part;
     }
     float total = sum_of(squares[0] + squares[1] + (squares[2] + squares[3]));
     float factor = 1 / (__builtin_sqrtf(total / (float)width + (float)norm->eps) + (total - total));
-    for (i = 0; i + LANES <= width; i += LANES) store(y + i, load(x + i) * factor * load(norm->weight + i));
-    if (i < width) store_some(y + i, load_some(x + i, width - i) * factor * load_some(norm->weight + i, width - i), width - i);
+    for (i = 0; i < width; i += LANES)
+        store_some(y + i, load_some(x + i, width - i) * factor * load_some(norm->weight + i, width - i), width - i);
 }
 
 /* Every thread of the team calls this. */

@@ -76,7 +76,7 @@ static void gated_work(void *about, struct team *team, int member) {
     (void)member;
     for (long i; (i = team_claim(team) * GATED_NUMBERS) < work->rows;)
         for (long end = i + GATED_NUMBERS < work->rows ? i + GATED_NUMBERS : work->rows; i < end; i += LANES) {
-            long count = end - i < LANES ? end - i : LANES;
+            long count = end - i;
             store_some(work->y + i, activate(work->activation, load_some(work->x + i, count)) * load_some(work->more + i, count), count);
         }
 }

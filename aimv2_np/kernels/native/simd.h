@@ -45,13 +45,17 @@ INLINE floats where(ints condition, floats yes, floats no) {
 }
 INLINE floats larger(floats a, floats b) { return where(a > b, a, b); } /* of NaN and b: b */
 
-/* The first `count` of LANES floats; the others are zero. */
+/* The first `count` of LANES floats, or all of them where there are more; the others are zero. */
 INLINE floats load_some(const float *from, long count) {
+    if (count >= LANES) return load(from);
     floats x = {0};
     memcpy(&x, from, 4 * (size_t)count);
     return x;
 }
-INLINE void store_some(float *to, floats x, long count) { memcpy(to, &x, 4 * (size_t)count); }
+INLINE void store_some(float *to, floats x, long count) {
+    if (count >= LANES) store(to, x);
+    else memcpy(to, &x, 4 * (size_t)count);
+}
 
 INLINE float sum_of(floats x) {
     float sum = 0;
