@@ -20,6 +20,7 @@ def tell_backends(as_json: bool) -> None:
     threads = f", {output.plural(numpy['threads'], 'thread')}" if numpy["threads"] else ""
     table.add_row("python", found["python"])
     table.add_row("numpy", f"{numpy['version']} with {numpy['blas']}{threads}; {', '.join(numpy['dtypes'])}")
+    table.add_row("float32", output.printable(found["native"]["reason"]))
     if not cupy["usable"]:
         table.add_row("cupy", output.printable(cupy["problem"]))
     else:

@@ -7,11 +7,12 @@ this processor has.
 
 import ctypes
 import os
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 SUFFIX: Final = {"darwin": ".dylib"}
 VARIABLE: Final = "AIMV2_NP_NATIVE"
@@ -46,8 +47,6 @@ class Kernels(ctypes.Structure):
 
 def path() -> Path:
     """Where the compiled library is, if it has been compiled."""
-    import sys
-
     return Path(__file__).with_name("libaimv2" + SUFFIX.get(sys.platform, ".so"))
 
 
@@ -90,6 +89,26 @@ _chosen: list[Kernels | None] = []  # by `using`, the last one counts
 def kernels() -> Kernels | None:
     """The kernels to compute with; None for NumPy."""
     return _chosen[-1] if _chosen else _asked_for()
+
+
+def describe() -> dict[str, Any]:
+    """What computes float32 on the CPU, as it goes into JSON.
+
+    Returns:
+        "used", the instruction set of the kernels that compute, or None; "available", those that this processor has;
+        "reason" in words.
+    """
+    used, names = kernels(), list(available())
+    if used is not None:
+        others = [name for name in names if name != used.name]
+        reason = f"in C for {used.name}" + (f"; {', '.join(others)} would run too" if others else "")
+    elif names:
+        reason = f"by NumPy, as {VARIABLE} is {os.environ.get(VARIABLE)}; there are kernels in C for {', '.join(names)}"
+    elif sys.platform == "win32":
+        reason = "by NumPy: the kernels in C are not built on Windows"
+    else:
+        reason = f"by NumPy: {path().name} was not compiled; install where a C compiler is, or a wheel with it"
+    return {"used": None if used is None else used.name, "available": names, "reason": reason}
 
 
 @contextmanager

@@ -15,6 +15,7 @@
 #include "team.h"
 
 #define DEPTH 1024
+#define RUN 128 /* inputs that are summed up one after the other: rounding grows with their number */
 #define FEW_ROWS 64 /* for fewer, packing would take longer than what it is for */
 
 enum ending {
@@ -100,22 +101,28 @@ static void pack(const struct matrix *w, long first, long width, long start, lon
  * inlined, so that the sums stay in registers. */
 INLINE void multiply(int rows, int vectors, const float *x, long x_stride, const float *panel, long panel_stride,
                      long depth, float *sums, long sums_stride) {
-    floats sum[ROWS][VECTORS] = {{{0}}};
-    for (long k = 0; k < depth; k++, panel += panel_stride) {
-        floats w[VECTORS];
+    for (long start = 0; start < depth; start += RUN) {
+        floats sum[ROWS][VECTORS] = {{{0}}};
+        long end = start + RUN < depth ? start + RUN : depth;
+        for (long k = start; k < end; k++, panel += panel_stride) {
+            floats w[VECTORS];
 #pragma GCC unroll 3
-        for (int v = 0; v < vectors; v++) w[v] = load(panel + v * LANES);
+            for (int v = 0; v < vectors; v++) w[v] = load(panel + v * LANES);
 #pragma GCC unroll 8
-        for (int r = 0; r < rows; r++) {
-            floats factor = all(x[r * x_stride + k]);
+            for (int r = 0; r < rows; r++) {
+                floats factor = all(x[r * x_stride + k]);
 #pragma GCC unroll 3
-            for (int v = 0; v < vectors; v++) sum[r][v] += factor * w[v];
+                for (int v = 0; v < vectors; v++) sum[r][v] += factor * w[v];
+            }
         }
-    }
 #pragma GCC unroll 8
-    for (int r = 0; r < rows; r++)
+        for (int r = 0; r < rows; r++)
 #pragma GCC unroll 3
-        for (int v = 0; v < vectors; v++) store(sums + r * sums_stride + v * LANES, sum[r][v]);
+            for (int v = 0; v < vectors; v++) {
+                float *to = sums + r * sums_stride + v * LANES;
+                store(to, start ? load(to) + sum[r][v] : sum[r][v]);
+            }
+    }
 }
 
 #define MULTIPLY(R, V)                                                                            \

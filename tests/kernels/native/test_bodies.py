@@ -41,6 +41,15 @@ from tests.support.models import assert_close, both_model, pixels, text_model, t
 THREADS = st.integers(1, 5)
 
 
+@pytest.fixture(scope="module", autouse=True, params=list(library.available()) or ["none"])
+def kernels(request):
+    """Every test once with each instruction set that this processor has."""
+    if request.param == "none":
+        pytest.skip("no compiled kernels here; python -m aimv2_np.kernels.native.build makes them")
+    with library.using(request.param):
+        yield request.param
+
+
 @contextmanager
 def threads(count):
     """Calls share out their work among `count` threads, however little it is."""

@@ -1,0 +1,72 @@
+"""aimv2_np/kernels/native/library.py: which kernels compute, and why."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from aimv2_np.kernels.native.library import VARIABLE, available, describe, kernels, path, using
+
+
+def said(variable, code="from aimv2_np.kernels.native.library import describe; print(describe())"):
+    """What a fresh process prints that has the variable set."""
+    environment = os.environ | {VARIABLE: variable}
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False)
+
+
+def test_the_fastest_computes_unless_told_otherwise():
+    with using(None):
+        assert kernels() is None
+        assert "by NumPy" in describe()["reason"]
+    for name in available():
+        with using(name):
+            assert kernels() is available()[name]
+            assert describe()["used"] == name
+            assert describe()["reason"].startswith(f"in C for {name}")
+    assert list(available())[-1] in ("plain", "neon")
+
+
+def test_switched_off():
+    result = said("0")
+    assert "'used': None" in result.stdout
+    assert "AIMV2_NP_NATIVE is 0" in result.stdout
+
+
+def test_one_set_by_name():
+    assert "'used': 'plain'" in said("plain").stdout or "plain" not in available()
+
+
+def test_a_name_that_is_none():
+    result = said("sse9")
+    assert result.returncode == 1
+    assert "AIMV2_NP_NATIVE is 'sse9'; expected 0, 1, require or one of what is here: " in result.stderr
+
+
+@pytest.mark.usefixtures("no_library")
+def test_without_the_library():
+    """NumPy computes, the reason is told, and whoever requires the library is told how to get it."""
+    assert available() == {}
+    assert kernels() is None
+    assert "was not compiled" in describe()["reason"] or sys.platform == "win32"
+
+
+@pytest.fixture
+def no_library(monkeypatch, tmp_path):
+    from aimv2_np.kernels.native import library
+
+    monkeypatch.setattr(library, "path", lambda: tmp_path / path().name)
+    for function in (library.available, library._asked_for):
+        function.cache_clear()
+    with monkeypatch.context() as patch:
+        patch.setattr(library, "_chosen", [])
+        yield
+    for function in (library.available, library._asked_for):
+        function.cache_clear()
+
+
+@pytest.mark.usefixtures("no_library")
+def test_required_but_missing(monkeypatch):
+    monkeypatch.setenv(VARIABLE, "require")
+    with pytest.raises(ImportError, match="AIMV2_NP_NATIVE is require, and there is no libaimv2"):
+        kernels()
