@@ -22,8 +22,9 @@ def describe_backends() -> dict[str, Any]:
 
     Returns:
         "python"; "numpy": "version", "blas", "threads", "dtypes"; "native": what `library.describe` returns;
-        "cupy": "usable", "problem" (a sentence with the command that mends it, or None), "version", "driver" and "runtime" (the CUDA that the driver knows, and that
-        CuPy is built for), "dtypes", "devices": of each "name", "compute_capability", "memory" and "free" in bytes.
+        "cupy": "usable", "problem" (a sentence with the command that mends it, or None), "version", "driver" and
+        "runtime" (the CUDA that the driver knows, and that CuPy is built for), "dtypes", "devices": of each "name",
+        "compute_capability", "memory" and "free" in bytes.
     """
     blas = describe_blas()
     return {
