@@ -128,6 +128,11 @@ def _inside_a_job() -> Iterator[None]:
         _in_job.reset(token)
 
 
+def available() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def cores() -> int:
     """How many slices to work on at once: the threads that BLAS is allowed, at most one per core of this process.
 
@@ -135,8 +140,7 @@ def cores() -> int:
     """
     if _in_job.get():
         return 1
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min([*_process.allowed(), usable]) if blas_libraries() else 1
+    return min([*_process.allowed(), available()]) if blas_libraries() else 1
 
 
 def run(jobs: Sequence[Callable[[], object]], workers: int) -> None:

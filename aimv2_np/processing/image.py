@@ -21,7 +21,7 @@ from aimv2_np.files.hub import HubOptions
 from aimv2_np.files.json import write_json
 from aimv2_np.files.locate import IMAGE_PROCESSOR_FILES, read_json_in, resolve
 from aimv2_np.processing import settings
-from aimv2_np.processing.loading import load_pixels
+from aimv2_np.processing.loading import load_pixels, naming_picture, numbered_picture
 from aimv2_np.processing.transforms import (
     center_crop,
     check_whole_numbers,
@@ -114,21 +114,11 @@ class Aimv2ImageProcessor(Advising):
         if any_size:
             changes = {**changes, "do_resize": False, "do_center_crop": False}
         chosen = self._with(changes)
-        bound = chosen._bound(max_patches, patch_size)
+        bound = chosen.bound(max_patches, patch_size)
         results = []
         for index, picture in enumerate(_as_list(images)):
-            try:
-                pixels = load_pixels(
-                    picture,
-                    convert_rgb=chosen.do_convert_rgb,
-                    exif_transpose=chosen.exif_transpose,
-                    input_data_format=input_data_format,
-                    check_size=chosen._check_size,
-                )
-                results.append(chosen.process(pixels, bound))
-            except (FileNotFoundError, ValueError, TypeError) as error:
-                kind = next(kind for kind in (FileNotFoundError, ValueError, TypeError) if isinstance(error, kind))
-                raise kind(f"{_name(index, picture)}: {error}") from error
+            with naming_picture(numbered_picture(index, picture)):
+                results.append(chosen.prepare(picture, bound, input_data_format))
         same = not any_size and all(result.shape == results[0].shape for result in results)
         return {"pixel_values": np.stack(results) if same else results}
 
@@ -136,13 +126,15 @@ class Aimv2ImageProcessor(Advising):
         """This processor with `exif_transpose` on, or off."""
         return replace(self, exif_transpose=on)
 
-    def _bound(self, max_patches: int | None, patch_size: Any) -> Bound | None:
+    def bound(self, max_patches: int | None, patch_size: int | tuple[int, int] = 14) -> Bound | None:
+        """What `prepare` takes; ValueError where these settings crop, or for numbers that make no sense."""
         if max_patches is None:
             return None
         if self.do_center_crop:
             raise ValueError(
                 f"max_patches is {max_patches}; expected none, as these settings crop every picture to "
-                f"{self.crop_size['width']} x {self.crop_size['height']} pixels; pass any_size=True for any size"
+                f"{self.crop_size['width']} x {self.crop_size['height']} pixels; it is for native models, and for "
+                "any_size=True"
             )
         return settings.as_patch(patch_size), settings.as_count(max_patches, "max_patches")
 
@@ -158,12 +150,20 @@ class Aimv2ImageProcessor(Advising):
             return None
         return self.crop_size["height"], self.crop_size["width"]
 
+    def prepare(self, picture: Any, bound: Bound | None = None, input_data_format: str | None = None) -> NDArray:
+        """One picture, of which `__call__` takes several, to (3, h, w) float32; what it raises does not name it."""
+        pixels = load_pixels(
+            picture,
+            convert_rgb=self.do_convert_rgb,
+            exif_transpose=self.exif_transpose,
+            input_data_format=input_data_format,
+            check_size=self._check_size,
+        )
+        return self.process(pixels, bound)
+
     @own_arithmetic()
     def process(self, pixels: NDArray, bound: Bound | None = None) -> NDArray:
-        """One picture's pixels (H, W, 3), whole numbers or floats, to (3, h, w) float32.
-
-        `bound` is the size of a patch and how many of them the picture may have.
-        """
+        """One picture's pixels (H, W, 3), whole numbers or floats, to (3, h, w) float32."""
         if self.do_rescale and pixels.dtype.kind == "f" and pixels.min() >= 0 and pixels.max() <= 1:
             warn_about_fractions(pixels)
         if self.do_resize:
@@ -276,7 +276,3 @@ def _as_list(images: Any) -> Sequence[Any]:
             raise ValueError(f"the batch has the shape {tuple(images.shape)}; expected at least one image")
         return [images[index] for index in range(len(images))]
     return [images]
-
-
-def _name(index: int, picture: Any) -> str:
-    return f"image {index} ({str(picture)[:200]})" if isinstance(picture, str | os.PathLike) else f"image {index}"

@@ -11,7 +11,8 @@ Nothing is decoded before the size that the file's header claims has been checke
 import io
 import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from errno import ENOTDIR
 from pathlib import Path
 from stat import S_ISDIR, S_ISREG
@@ -37,6 +38,9 @@ MAX_FLAT_PIXELS: Final = 2**22
 PIXELS_PER_BYTE: Final = 500
 
 MAX_NUMBER: Final = 1e9  # far beyond any colour, far below the end of float32
+
+PICTURE_ERRORS: Final = (FileNotFoundError, ValueError, TypeError)
+"""What `load_pixels` raises of a picture; all else that it raises is wrong with the machine."""
 
 # Pillow hands these to other programs (Ghostscript; Windows' metafile player). A picture from a stranger must not.
 _REFUSED_FORMATS: Final = {"EPS", "WMF"}
@@ -86,6 +90,21 @@ def load_pixels(
         f"the picture is {a_type(picture)}; expected a path, bytes, a Pillow image or an array: "
         "open or convert it first"
     )
+
+
+@contextmanager
+def naming_picture(name: str) -> Iterator[None]:
+    """What is wrong with a picture, one of `PICTURE_ERRORS`, is said behind its name."""
+    try:
+        yield
+    except PICTURE_ERRORS as error:
+        kind = next(kind for kind in PICTURE_ERRORS if isinstance(error, kind))
+        raise kind(f"{name}: {error}") from error
+
+
+def numbered_picture(index: int, picture: Any) -> str:
+    """What to call a picture of several: its number, and its path if it is one."""
+    return f"image {index}" + (f" ({str(picture)[:200]})" if isinstance(picture, str | os.PathLike) else "")
 
 
 def _content(file: Any) -> bytes:

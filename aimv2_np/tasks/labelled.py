@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aimv2_np.tasks.embedding import FeatureFile, embed, open_features
-from aimv2_np.tasks.embedding.assemble import FORMATS
+from aimv2_np.tasks.embedding.feature_file import FORMATS
 from aimv2_np.tasks.knn import KnnResult, knn
 
 

@@ -21,16 +21,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Final, overload
+from typing import Any, BinaryIO, Final, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
+from aimv2_np.backends.dtypes import CODES
 from aimv2_np.errors import CheckpointError
 from aimv2_np.storage import SafetensorsFile
+from aimv2_np.storage.formats.header import write_header
+from aimv2_np.storage.formats.safetensors_writer import write_array
 from aimv2_np.tasks.embedding import npz, parquet
 
 FORMAT: Final = "aimv2_np.features/1"
+FORMATS: Final = (".safetensors", ".npz", ".parquet")
 ARRAYS: Final = {"features": "f", "counts": "i", "grid": "i", "names": "u", "name_ends": "i", "broken": "u"}
 
 
@@ -124,6 +128,47 @@ class FeatureFile:
             return
         for start in range(0, len(self), rows):
             yield start, self.features[start : start + rows]
+
+
+def check_output(path: Path) -> None:
+    """Raise what stands against writing features to `path`: ValueError for its suffix, ImportError for a library."""
+    if path.suffix.lower() not in FORMATS:
+        raise ValueError(f"{path} ends in {path.suffix!r}; expected one of {', '.join(FORMATS)}")
+    if path.suffix.lower() == ".parquet":
+        parquet.pyarrow()
+
+
+def write_features(
+    file: BinaryIO,
+    suffix: str,
+    arrays: Mapping[str, NDArray[Any]],
+    names: Sequence[str],
+    broken: Sequence[tuple[str, str]],
+    metadata: Mapping[str, str],
+) -> None:
+    """Write a file of features; mapped arrays are copied from where they lie, however large they are.
+
+    Args:
+        file: open for writing.
+        suffix: one of `FORMATS`, which says in which of them.
+        arrays: "features", and "counts" and "grid" where there are.
+        names: of the pictures, one for each row.
+        broken: (name, reason) of those that have none.
+        metadata: see `FeatureFile`; "format" is `FORMAT`.
+    """
+    if suffix == ".parquet":
+        parquet.write(file, arrays, names, broken, metadata)
+        return
+    encoded = [encode_name(name) for name in names]
+    ends = np.cumsum([len(name) for name in encoded], dtype=np.int64)
+    text, report = (np.frombuffer(data, np.uint8) for data in (b"".join(encoded), json.dumps(broken).encode()))
+    arrays = {**arrays, "name_ends": ends, "names": text, "broken": report}
+    if suffix == ".npz":
+        npz.write(file, arrays, metadata)
+        return
+    tensors = {name: (CODES[array.dtype.name], array.shape) for name, array in arrays.items()}
+    for name in write_header(file, tensors, metadata):
+        write_array(file, arrays[name])
 
 
 def open_features(path: str | os.PathLike[str]) -> FeatureFile:

@@ -1,6 +1,5 @@
 """Threads that decode and resize pictures while the model computes features of the ones before."""
 
-import os
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
@@ -13,7 +12,8 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from aimv2_np.backends.parallel import pieces
+from aimv2_np.backends.parallel import available, pieces
+from aimv2_np.processing.loading import PICTURE_ERRORS
 from aimv2_np.tasks.embedding.complaints import about
 from aimv2_np.tasks.embedding.embedder import ImageEmbedder
 from aimv2_np.tasks.embedding.sources import Pictures
@@ -22,7 +22,6 @@ from aimv2_np.tasks.embedding.tar import CompressedArchives, Member, read_member
 T = TypeVar("T")
 R = TypeVar("R")
 Fetched = tuple[str, str | bytes | Member | ValueError]  # a name; a path, a file's bytes, its place, or what is wrong
-BROKEN = (FileNotFoundError, ValueError, TypeError)  # what is wrong with one picture, not with the machine
 
 
 @dataclass(frozen=True)
@@ -42,11 +41,6 @@ class Prepared:
     broken: dict[int, str]
 
 
-def cores() -> int:
-    """How many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def prepared_batches(
     pictures: Pictures, start: int, batch: int, embedder: ImageEmbedder, threads: int | None = None
 ) -> Generator[Prepared, None, None]:
@@ -58,7 +52,7 @@ def prepared_batches(
     from PIL import Image
 
     Image.init()  # a plugin whose import fails later, for want of descriptors, would stay without its format
-    threads = threads or cores()
+    threads = threads or available()
     total = len(pictures.names)
     pool = ThreadPoolExecutor(threads, "decode")
     try:
@@ -103,7 +97,7 @@ def _prepare(embedder: ImageEmbedder, fetched: Fetched) -> NDArray[np.float32] |
             raise picture
         with about(name):
             return embedder.prepare(_read(picture) if isinstance(picture, Member) else picture)
-    except BROKEN as error:
+    except PICTURE_ERRORS as error:
         return " ".join(str(error).split())
     except MemoryError as error:
         error.add_note(f"{name} was being read")

@@ -5,6 +5,7 @@ import json
 import os
 import sys
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -16,14 +17,13 @@ from numpy.typing import NDArray
 
 from aimv2_np.files.atomic import refuse_existing
 from aimv2_np.models.packing import warn_untrained
+from aimv2_np.processing.settings import as_count
 from aimv2_np.storage.digest import hash_weights
-from aimv2_np.tasks.embedding.assemble import assemble, check_output
 from aimv2_np.tasks.embedding.complaints import once_a_kind
 from aimv2_np.tasks.embedding.embedder import EmbedderOptions, ImageEmbedder
-from aimv2_np.tasks.embedding.feature_file import FORMAT, open_features
-from aimv2_np.tasks.embedding.kinds import vision_of
+from aimv2_np.tasks.embedding.feature_file import FORMAT, check_output, open_features, write_features
+from aimv2_np.tasks.embedding.parts import Parts, digest_states, parts_folder, remove_parts
 from aimv2_np.tasks.embedding.pipeline import Prepared, prepared_batches
-from aimv2_np.tasks.embedding.shards import ShardStore, digest_states, parts_folder, remove_parts
 from aimv2_np.tasks.embedding.sources import Pictures, find_pictures
 
 SAVE_EVERY: Final = 4096  # pictures
@@ -100,9 +100,8 @@ def embed(
     """
     output = Path(output)
     check_output(output)
-    for name, value in (("save_every", save_every), ("threads", threads)):
-        if value is not None and (not isinstance(value, int) or value < 1):
-            raise ValueError(f"{name} is {value!r:.80}; expected a whole number from 1 up")
+    for name, value in (("save_every", save_every), ("threads", 1 if threads is None else threads)):
+        as_count(value, name)
     if not output.parent.is_dir():
         raise FileNotFoundError(f"there is no folder {output.parent} to write {output.name} to; make it first")
     earlier = _earlier(output)
@@ -116,28 +115,31 @@ def embed(
         remove_parts(parts_folder(output))  # the process was killed between its last two steps
         return _result(output, embedder, pictures, len(pictures.names), open_features(output).broken)
     refuse_existing(output, overwrite)
-    store = ShardStore(output, run, len(pictures.names), states, restart=restart)
+    parts = Parts(output, run, len(pictures.names), states, restart=restart)
     try:
-        continued, tell = store.done, _refuse if strict else on_broken or _ignore
-        _compute(store, pictures, embedder, threads, save_every, progress or _ignore, tell)
-        broken = tuple((pictures.names[number], reason) for number, reason in store.broken.items())
+        continued, tell = parts.done, _refuse if strict else on_broken or _ignore
+        _compute(parts, pictures, embedder, threads, save_every, progress or _ignore, tell)
+        broken = tuple((pictures.names[number], reason) for number, reason in parts.broken.items())
         if len(broken) == len(pictures.names):
-            store.remove()
+            parts.remove()
             raise ValueError(
                 f"none of {len(broken)} pictures can be read, and nothing is written; the first, {broken[0][0]}: "
                 f"{broken[0][1]}"
             )
-        assemble(store, pictures.names, output, _metadata(embedder, complete, len(pictures.names), len(broken)))
+        sound = [name for number, name in enumerate(pictures.names) if number not in parts.broken]
+        metadata = _metadata(embedder, complete, len(pictures.names), len(broken))
+        with parts.assembled(output) as file:
+            write_features(file, output.suffix.lower(), parts.arrays(), sound, broken, metadata)
         refuse_existing(output, overwrite)
-        store.finish(output)
+        parts.finish(output)
     except BaseException as error:
         if not isinstance(error, ValueError):
-            error.add_note(store.kept)
+            error.add_note(parts.kept)
         raise
     finally:
-        store.close()
-        if store.done == 0:
-            remove_parts(store.folder)  # nothing to continue from
+        parts.close()
+        if parts.done == 0:
+            remove_parts(parts.folder)  # nothing to continue from
     return _result(output, embedder, pictures, continued, broken)
 
 
@@ -150,7 +152,7 @@ def _refuse(name: str, reason: str) -> None:
 
 
 def _compute(
-    store: ShardStore,
+    parts: Parts,
     pictures: Pictures,
     embedder: ImageEmbedder,
     threads: int | None,
@@ -158,19 +160,18 @@ def _compute(
     progress: Callable[[int, int], None],
     on_broken: Callable[[str, str], None],
 ) -> None:
-    pending = _Pending(store, embedder)
-    total = len(pictures.names)
-    progress(store.done, total)
-    batches = prepared_batches(pictures, store.done, embedder.batch_size, embedder, threads)
+    pending = _Pending(parts, embedder, pictures.names)
+    progress(parts.done, parts.total)
+    batches = prepared_batches(pictures, parts.done, embedder.batch_size, embedder, threads)
     try:
         with once_a_kind(), contextlib.closing(batches):
             for batch in batches:
                 for number, reason in batch.broken.items():
                     on_broken(pictures.names[number], reason)
-                pending.add(batch, pictures.names)
+                pending.add(batch)
                 if pending.is_due(save_every):
                     pending.save()
-                progress(batch.stop, total)
+                progress(batch.stop, parts.total)
     except BaseException:  # Ctrl-C too: what is computed is not lost
         with contextlib.suppress(OSError, MemoryError):
             pending.save()
@@ -178,57 +179,51 @@ def _compute(
     pending.save()
 
 
-@dataclass
 class _Pending:
-    """Batches that are computed and not yet saved."""
+    """What is computed of the pictures `names` and not yet saved."""
 
-    store: ShardStore
-    embedder: ImageEmbedder
-    stop: int = 0
-    vectors: list[NDArray[np.float32]] = field(default_factory=list)
-    grids: list[NDArray[np.int32]] = field(default_factory=list)
-    broken: dict[int, str] = field(default_factory=dict)
-    untrained: bool = False
-    nbytes: int = 0
-    since: float = field(default_factory=time.monotonic)
+    def __init__(self, parts: Parts, embedder: ImageEmbedder, names: Sequence[str]) -> None:
+        self.parts, self.embedder, self.names = parts, embedder, names
+        self.untrained = False  # whether one batch has been told of pictures that the model was not trained for
+        self._clear(parts.done)
 
-    def add(self, batch: Prepared, names: Sequence[str]) -> None:
-        """Compute the features of a batch. Of pictures that the model was not trained for one batch is told, the first.
+    def _clear(self, stop: int) -> None:
+        self.stop, self.nbytes, self.since = stop, 0, time.monotonic()
+        self.arrays: defaultdict[str, list[NDArray[Any]]] = defaultdict(list)
+        self.broken: dict[int, str] = {}
 
-        `names` are those of all pictures of the run.
-        """
+    def add(self, batch: Prepared) -> None:
+        """Compute the features of a batch."""
+        self.broken |= batch.broken
         if batch.pixels:
             opened = self.embedder.opened
+            tokens, config = opened.kind == "tokens", opened.vision.config
             vectors = self.embedder.compute(batch.pixels)
             grids = [self.embedder.grid(pixels) for pixels in batch.pixels]
-            self.vectors += vectors
             self.nbytes += sum(vector.nbytes for vector in vectors)
-            if opened.kind == "tokens":
-                self.grids += [np.array(grid, np.int32) for grid in grids]
+            if tokens:
+                self.arrays["grid"].append(np.array(grids, np.int32))
+            if tokens and config.is_native:
+                self.arrays["features"] += vectors
+                self.arrays["counts"].append(np.array([len(vector) for vector in vectors]))
+            else:
+                self.arrays["features"].append(np.stack(vectors))
             if not self.untrained:
-                counts, config = [rows * columns for rows, columns in grids], vision_of(opened.model).config
-                self.untrained = warn_untrained(counts, config, [names[row] for row in batch.rows])
-        self.broken |= batch.broken
+                counts = [rows * columns for rows, columns in grids]
+                self.untrained = warn_untrained(counts, config, [self.names[row] for row in batch.rows])
         self.stop = batch.stop
 
     def is_due(self, save_every: int) -> bool:
         """Whether it is time to save."""
         late = time.monotonic() - self.since > SAVE_SECONDS
-        return self.stop - self.store.done >= save_every or self.nbytes >= SAVE_BYTES or late
+        return self.stop - self.parts.done >= save_every or self.nbytes >= SAVE_BYTES or late
 
     def save(self) -> None:
-        """Make a shard of what there is."""
-        if self.stop > self.store.done:
-            self.store.add(self.stop, self._arrays() if self.vectors else None, self.broken)
-        self.vectors, self.grids, self.broken, self.nbytes, self.since = [], [], {}, 0, time.monotonic()
-
-    def _arrays(self) -> dict[str, NDArray[Any]]:
-        opened = self.embedder.opened
-        arrays: dict[str, NDArray[Any]] = {"grid": np.stack(self.grids)} if self.grids else {}
-        if opened.kind == "tokens" and vision_of(opened.model).config.is_native:
-            counts = np.array([len(vector) for vector in self.vectors], np.int64)
-            return {"features": np.concatenate(self.vectors), "counts": counts, **arrays}
-        return {"features": np.stack(self.vectors), **arrays}
+        """Add what there is to the parts."""
+        if self.stop > self.parts.done:
+            arrays = {name: np.concatenate(some) for name, some in self.arrays.items()}
+            self.parts.add(self.stop, arrays, self.broken)
+        self._clear(self.stop)
 
 
 def _identity(embedder: ImageEmbedder, pictures: Pictures) -> dict[str, Any]:

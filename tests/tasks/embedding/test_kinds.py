@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from aimv2_np.tasks.embedding.kinds import KINDS, check_kind, check_name, default_kind, vision_of
+from aimv2_np.tasks.embedding.kinds import KINDS, check_kind, check_name, default_kind
 from tests.support.models import assert_close, both_model, pixels, text_model, vision_model
 
 
@@ -54,9 +54,3 @@ def test_names_are_checked_before_there_is_a_model():
         check_name(name)
     with pytest.raises(ValueError, match="'x'"):
         check_name("x")
-
-
-def test_the_vision_tower_of_a_model():
-    model = both_model()
-    assert vision_of(model) is model.vision_model
-    assert vision_of(model.vision_model) is model.vision_model
