@@ -3,14 +3,14 @@
 A `Scene` is one thing, or two things and where the first lies relative to the second. `caption` turns a scene into
 English, `aimv2_np.data.drawing.draw` turns it into a picture; both take the same random generator, so that a seed
 determines everything. A scene may also be *partial* (attributes that are None): then it is a statement that is true of
-many scenes, "a red thing", and `holds` says of which.
+many scenes, "a red thing".
 
 The embedded model `aimv2-tiny-shapes` was trained on this world without ever meeting the colour-shape pairs in
 `HELD_OUT`, neither in a picture nor in a caption: what it makes of them is generalisation.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
@@ -99,28 +99,6 @@ def random_scene(rng: np.random.Generator, pairs: Sequence[Pair] = ALL_PAIRS, co
     while second == first:
         second = thing()
     return Scene((first, second), _pick(rng, RELATIONS))
-
-
-def forget(scene: Scene, rng: np.random.Generator, chance: float = 0.5) -> Scene:
-    """A partial scene that is true of `scene`: each attribute is dropped with probability `chance`."""
-    keep = rng.random((len(scene.things), 3)) >= chance
-    things = tuple(
-        Thing(thing.shape if k[0] else None, thing.color if k[1] else None, thing.size if k[2] else None)
-        for thing, k in zip(scene.things, keep, strict=True)
-    )
-    return replace(scene, things=things, relation=None if rng.random() < chance else scene.relation)
-
-
-def holds(statement: Scene, scene: Scene) -> bool:
-    """Whether everything that the (partial) `statement` says is so in the complete `scene`, with nothing left over."""
-
-    def fits(said: Thing, seen: Thing) -> bool:
-        return all(a is None or a == getattr(seen, name) for name, a in vars(said).items())
-
-    return len(statement.things) == len(scene.things) and any(
-        statement.relation in (None, telling.relation) and all(map(fits, statement.things, telling.things))
-        for telling in ((scene,) if len(scene.things) == 1 else (scene, scene.turned))
-    )
 
 
 # The grammar. The first entry of each tuple is what `caption` says when it is given no generator.

@@ -31,6 +31,7 @@ from aimv2_np.shapes import NDArray
 if TYPE_CHECKING:
     from tokenizers import Encoding, Tokenizer
 
+SAVED_FILES: Final = ("tokenizer.json", "tokenizer_config.json")
 _NO_LIMIT: Final = 2**20  # Transformers writes 1e30 for "none"
 _PADDING: Final = {True: "longest", False: None, "longest": "longest", "max_length": "max_length", "do_not_pad": None}
 _TRUNCATION: Final = {True: True, False: False, "longest_first": True, "only_first": True, "do_not_truncate": False}
@@ -102,13 +103,12 @@ class Aimv2Tokenizer(Advising):
         if return_tensors not in (None, "np"):
             raise ValueError("return_tensors " + mismatch(return_tensors, "'np': the results are NumPy arrays"))
         to = _choice(_PADDING, padding, "padding")
-        limit = self._limit(max_length, "truncation") if _choice(_TRUNCATION, truncation, "truncation") else None
-        encodings = self._encode(_as_list(text), add_special_tokens, limit)
-        longest = max(len(encoding) for encoding in encodings)
-        if limit is None and self.model_max_length is not None and longest > self.model_max_length:
-            index = next(index for index, encoding in enumerate(encodings) if len(encoding) == longest)
+        encodings = self._encode(_as_list(text), add_special_tokens, truncation, max_length)
+        lengths = [len(encoding) for encoding in encodings]
+        longest, most = max(lengths), self.model_max_length
+        if not _TRUNCATION[truncation] and most is not None and longest > most:
             warnings.warn(
-                f"text {index} has {longest} tokens, more than the {self.model_max_length} that the model takes; pass "
+                f"text {lengths.index(longest)} has {longest} tokens, more than the {most} that the model takes; pass "
                 "truncation=True to cut it",
                 stacklevel=2,
             )
@@ -126,13 +126,8 @@ class Aimv2Tokenizer(Advising):
         """The ids of one caption."""
         if not isinstance(text, str):
             raise TypeError(f"text is {a_type(text)}; expected one string: call the tokenizer for a list")
-        limit = self._limit(max_length, "truncation") if _choice(_TRUNCATION, truncation, "truncation") else None
-        ids: list[int] = self._encode([text], add_special_tokens, limit)[0].ids
+        ids: list[int] = self._encode([text], add_special_tokens, truncation, max_length)[0].ids
         return ids
-
-    def tokenize(self, text: str) -> list[str]:
-        """The tokens of one caption as text, without start and end; `</w>` marks the end of a word."""
-        return [str(self.backend.id_to_token(token)) for token in self.encode(text, add_special_tokens=False)]
 
     def decode(self, ids: int | Iterable[int] | NDArray, skip_special_tokens: bool = False) -> str:
         """The text of one row of ids. Ids outside of the vocabulary are left out."""
@@ -185,7 +180,7 @@ class Aimv2Tokenizer(Advising):
             FileExistsError: one of them is there and `overwrite` is False; nothing is written then.
         """
         folder = make_folder(folder)
-        whole, config = folder / "tokenizer.json", folder / "tokenizer_config.json"
+        whole, config = (folder / name for name in SAVED_FILES)
         for path in (whole, config):
             refuse_existing(path, overwrite)
         with atomic_write(whole, overwrite) as file:
@@ -201,7 +196,10 @@ class Aimv2Tokenizer(Advising):
         limit = {} if self.model_max_length is None else {"model_max_length": self.model_max_length}
         return kept | names | sides | limit
 
-    def _encode(self, texts: list[str], add_special_tokens: bool, limit: int | None) -> list["Encoding"]:
+    def _encode(
+        self, texts: list[str], add_special_tokens: bool, truncation: bool | str, max_length: int | None
+    ) -> list["Encoding"]:
+        limit = self._limit(max_length, "truncation") if _choice(_TRUNCATION, truncation, "truncation") else None
         for index, text in enumerate(texts):
             if any("\ud800" <= letter <= "\udfff" for letter in text):
                 raise ValueError(f"text {index} holds half a surrogate pair; expected valid Unicode: decode it again")

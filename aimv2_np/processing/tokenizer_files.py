@@ -152,7 +152,8 @@ def _switched_on(tokenizer: "Tokenizer") -> dict[str, Any]:
 def _add_missing(tokenizer: "Tokenizer", settings: Mapping[str, Any]) -> None:
     """Make the tokens that the settings list, and the four special ones, tokens that are never split.
 
-    CLIP's own names are assumed only where the vocabulary has them. What `tokenizer.json` says about a token stands."""
+    CLIP's own names are assumed only where the vocabulary has them. What `tokenizer.json` says about a token stands.
+    """
     listed = settings.get("added_tokens_decoder") or {}
     if not isinstance(listed, Mapping) or not all(isinstance(token, Mapping) for token in listed.values()):
         raise CheckpointError("added_tokens_decoder in tokenizer_config.json " + mismatch(listed, "a table of tokens"))

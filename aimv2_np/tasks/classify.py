@@ -204,7 +204,7 @@ _TWO_TOWERS = (
 
 
 def _check_tokens(prompts: Sequence[str], model: Aimv2Model, processor: Aimv2Processor) -> None:
-    """Prompts must fit the text tower, end as it expects, and be different to it: tokenizers ignore case, say."""
+    """ValueError for prompts that are too long, have no end token, or get the same ids (tokenizers ignore case, say)."""
     if processor.tokenizer is None:
         return  # the processor says what is missing when it is called
     limit = model.config.text_config.max_position_embeddings

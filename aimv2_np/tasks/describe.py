@@ -3,7 +3,7 @@
 import os
 import re
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -56,13 +56,13 @@ class Description:
     parts: tuple[Part, ...]
     parameters: int
     positions: dict[str, str]
-    files: dict[str, int]
-    dtypes: dict[str, int]
-    layout: str | None
     tensors: dict[str, tuple[tuple[int, ...], str | None]]
-    unaligned: int
-    left_aside: dict[str, int]
-    problem: str | None
+    files: dict[str, int] = field(default_factory=dict)
+    dtypes: dict[str, int] = field(default_factory=dict)
+    layout: str | None = None
+    unaligned: int = 0
+    left_aside: dict[str, int] = field(default_factory=dict)
+    problem: str | None = None
 
     @property
     def memory(self) -> tuple[int, int]:
@@ -84,35 +84,33 @@ def describe(path_or_hub_id: str | os.PathLike[str], prefix: str | None = None, 
     folder = resolve(path_or_hub_id, files=(CONFIG_FILE,), **hub_options)
     checkpoint = _weights(folder)
     found = find_model(checkpoint, prefix) if checkpoint else None
-    layout: str | None = None
-    tensors: Tensors | None = None
-    aside: dict[str, int] = {}
-    if checkpoint and found:
-        source = source_of(read_config(folder), checkpoint, *found)
-        layout, tensors = source.layout.name, source.tensors
-        aside = source.left_aside(tensors.shapes).parts()
+    source = source_of(read_config(folder), checkpoint, *found) if checkpoint and found else None
     with naming_file(path_or_hub_id):
-        known = None if tensors else expected_config(folder)
-        config = known or config_from_dict(source.values if tensors else read_config(folder))
+        known = None if source else expected_config(folder)
+        config = known or config_from_dict(source.values if source else read_config(folder))
         skeleton = MODELS[type(config)].skeleton(config)
     shapes = {name: tuple(p.shape) for name, p in skeleton.state_dict().items()}
-    return Description(
+    description = Description(
         folder=folder,
         model=type(skeleton).__name__,
         config=config,
         parts=_parts(skeleton),
         parameters=skeleton.num_parameters(),
         positions=_positions(config),
-        files=_files(folder) if tensors else {},
-        dtypes=_numbers_by_dtype(tensors) if tensors else {},
-        layout=layout,
-        tensors={
-            name: (shape, tensors.dtypes[name] if tensors else None)
-            for name, shape in (tensors.shapes if tensors else shapes).items()
-        },
-        unaligned=_unaligned(tensors) if tensors else 0,
-        left_aside=aside,
-        problem=_problem(shapes, tensors) if tensors else None,
+        tensors={name: (shape, None) for name, shape in shapes.items()},
+    )
+    if source is None:
+        return description
+    tensors = source.tensors
+    return replace(
+        description,
+        tensors={name: (shape, tensors.dtypes[name]) for name, shape in tensors.shapes.items()},
+        files=_files(folder),
+        dtypes=_numbers_by_dtype(tensors),
+        layout=source.layout.name,
+        unaligned=_unaligned(tensors),
+        left_aside=source.left_aside(tensors.shapes).parts(),
+        problem=_problem(shapes, tensors),
     )
 
 

@@ -23,10 +23,9 @@ from aimv2_np.data.world import (
     Scene,
     Thing,
     caption,
-    forget,
-    holds,
     random_scene,
 )
+from tests.support.partial_scenes import forget, holds
 
 seeds = st.integers(0, 2**32 - 1)
 things = st.builds(Thing, st.sampled_from(SHAPES), st.sampled_from(COLORS), st.sampled_from(SIZES))

@@ -312,7 +312,7 @@ def test_pictures_of_many_patches_are_scaled_down():
     [
         ({"max_patches": 0, "any_size": True}, "max_patches is 0; expected a whole number"),
         ({"max_patches": 2.5, "any_size": True}, r"max_patches is 2\.5"),
-        ({"max_patches": 9}, "crop every picture to 32 x 32 pixels; pass any_size=True"),
+        ({"max_patches": 9}, "crop every image to 32 x 32 pixels; pass any_size=True"),
         ({"max_patches": 9, "any_size": True, "patch_size": "14"}, "patch_size is '14'"),
         ({"max_patches": 9, "any_size": True, "patch_size": (14, 0)}, "patch_size is 0"),
     ],

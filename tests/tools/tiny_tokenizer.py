@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
-from aimv2_np.data.world import SEEN, caption, forget, random_scene
+from aimv2_np.data.world import SEEN, caption, random_scene
+from tests.support.partial_scenes import forget
 
 START, END = "<|startoftext|>", "<|endoftext|>"
 POSITIONS = 24  # the longest caption of the grammar takes 20

@@ -19,7 +19,8 @@ from torch import Tensor
 from transformers import Aimv2Config, Aimv2Model
 
 from aimv2_np.data.drawing import draw
-from aimv2_np.data.world import ALL_PAIRS, HELD_OUT, SEEN, Scene, Thing, caption, forget, random_scene
+from aimv2_np.data.world import ALL_PAIRS, HELD_OUT, SEEN, Scene, Thing, caption, random_scene
+from tests.support.partial_scenes import forget
 from tests.tools.tiny_pictures import (
     ABSENT,
     COLOURLESS,

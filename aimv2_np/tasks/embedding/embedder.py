@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike, fspath
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from aimv2_np.backends.arrays import beside, check_backend, to_numpy
 from aimv2_np.data import tiny_model_path
 from aimv2_np.errors import a_type
+from aimv2_np.files.hub import HubOptions
 from aimv2_np.models.aimv2 import vision_tower
 from aimv2_np.models.auto import load
 from aimv2_np.models.packing import warn_untrained
@@ -30,7 +31,7 @@ BATCH = 16  # pictures that go through the model at a time: bounds the memory, g
 COLUMNS = ("pixel_values", "pixels", "image", "bytes", "path")
 
 
-class EmbedderOptions(TypedDict, total=False):
+class EmbedderOptions(HubOptions, total=False):
     """What other functions hand on to `ImageEmbedder`, which says what it means."""
 
     batch_size: int
@@ -39,10 +40,6 @@ class EmbedderOptions(TypedDict, total=False):
     backend: str
     dtype: str
     device: int | None
-    revision: str | None
-    cache_dir: str | PathLike[str] | None
-    token: str | bool | None
-    local_files_only: bool
 
 
 @dataclass(frozen=True)
@@ -202,7 +199,10 @@ class ImageEmbedder:
             grids += map(self.grid, sound.values())
         counts = [rows * columns for rows, columns in grids]
         warn_untrained(counts, vision.config, [f"row {row}" for row in kept])
-        added = {self.column: self._stacked(features)}
+        alike = len({vectors.shape for vectors in features}) == 1
+        added: dict[str, Any] = {self.column: np.stack(features) if alike else features}
+        if not features:
+            added = {self.column: np.empty((0, self.size), np.float32)}
         if self.opened.kind == "tokens":
             added["grid"] = np.array(grids, np.int32).reshape(-1, 2)
         return _with_columns(batch, kept, len(pictures), added)
@@ -260,11 +260,6 @@ class ImageEmbedder:
         """Rows and columns of patches of a prepared picture."""
         height, width = self.opened.vision.config.patch_shape
         return pixels.shape[1] // height, pixels.shape[2] // width
-
-    def _stacked(self, features: list[NDArray[np.float32]]) -> Any:
-        if not features:
-            return np.empty((0, self.size), np.float32)
-        return np.stack(features) if len({vectors.shape for vectors in features}) == 1 else features
 
 
 def _checked(pixels: Any) -> NDArray[np.float32]:

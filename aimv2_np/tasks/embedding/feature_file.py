@@ -90,11 +90,6 @@ class FeatureFile:
         """Which features: "projected", "pooled", "cls", "mean" or "tokens"."""
         return self.metadata.get("features", "")
 
-    @property
-    def normalized(self) -> bool:
-        """Whether the vectors have length one."""
-        return self.metadata.get("normalized") == "true"
-
     def check_one_per_picture(self) -> None:
         """ValueError for features of patches, where pictures as wholes are compared."""
         if self.kind == "tokens":
@@ -103,9 +98,7 @@ class FeatureFile:
     @cached_property
     def features(self) -> NDArray[np.float32]:
         """(N, D), or of "tokens" (N, T, D) or (ΣT, D): a view of the mapped file; of Parquet a copy in memory."""
-        if self.arrays:
-            return self.arrays["features"]
-        return parquet.read_features(self.path)
+        return self.arrays["features"] if self.arrays else parquet.read_features(self.path)
 
     def tokens(self, row: int) -> NDArray[np.float32]:
         """The (T, D) patch features of one picture, also where pictures have different numbers of them."""

@@ -48,9 +48,9 @@ class Parts:
 
     Args:
         output: the file that will be made of them.
-        run: what makes two runs the same, as JSON: name → value.
+        run: the settings by which a run is told from another: name → a value that JSON can hold.
         total: how many pictures there are.
-        states: of each of them, what is another one when its contents are; see `Pictures.states`.
+        states: a text for each of them, which changes when its contents do; see `Pictures.states`.
         restart: throw away what an interrupted run has left.
 
     Raises:
@@ -82,7 +82,7 @@ class Parts:
 
     @property
     def kept(self) -> str:
-        """What is saved, for whoever has to stop here."""
+        """A sentence for people whose run has stopped: how much is saved, and how to go on."""
         if not self.done:
             return "nothing is saved yet; the same command begins again"
         return f"{self.done:,} of {self.total:,} pictures are kept in {self.folder}; the same command continues"
@@ -131,7 +131,7 @@ class Parts:
         self.remove()
 
     def remove(self) -> None:
-        """Remove all that the run has left."""
+        """Remove all that the run has left, and let others go on."""
         self.close()
         remove_parts(self.folder)
 
@@ -157,10 +157,10 @@ class Parts:
         if not lines:  # nothing was computed yet: this run may take the place
             self._write({"format": FORMAT, "run": self.run, "total": self.total})
             return
+        self._size = len(whole)
         self._check_run(header)
         for line in lines:
             self._take(line)
-        self._size = len(whole)
         for name, shape in self._shapes.items():
             path, expected = self._file(name), prod(shape) * DTYPES[name].itemsize
             size = path.stat().st_size if path.exists() else 0
@@ -233,7 +233,7 @@ def _brief(value: Any) -> str:
 
 
 def _sync_folder(folder: Path) -> None:
-    """After a loss of power too, a file that was renamed before is there."""
+    """Wait until the names of the files in a folder are on the disk, too; their contents are not enough."""
     with contextlib.suppress(OSError):  # Windows cannot open folders
         number = os.open(folder, os.O_RDONLY)
         try:

@@ -198,8 +198,8 @@ class _Pending:
         if batch.pixels:
             opened = self.embedder.opened
             tokens, config = opened.kind == "tokens", opened.vision.config
-            vectors = self.embedder.compute(batch.pixels)
-            grids = [self.embedder.grid(pixels) for pixels in batch.pixels]
+            vectors = self.embedder.compute(list(batch.pixels.values()))
+            grids = [self.embedder.grid(pixels) for pixels in batch.pixels.values()]
             self.nbytes += sum(vector.nbytes for vector in vectors)
             if tokens:
                 self.arrays["grid"].append(np.array(grids, np.int32))
@@ -210,7 +210,7 @@ class _Pending:
                 self.arrays["features"].append(np.stack(vectors))
             if not self.untrained:
                 counts = [rows * columns for rows, columns in grids]
-                self.untrained = warn_untrained(counts, config, [self.names[row] for row in batch.rows])
+                self.untrained = warn_untrained(counts, config, [self.names[row] for row in batch.pixels])
         self.stop = batch.stop
 
     def is_due(self, save_every: int) -> bool:

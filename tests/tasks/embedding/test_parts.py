@@ -13,8 +13,8 @@ from tests.support.paths import ROOT
 
 RUN = {"model": "m", "kind": "pooled"}
 FIRST = np.arange(6, dtype=np.float32).reshape(3, 2)
-HOLD = "import sys, pathlib; from aimv2_np.tasks.embedding.parts import Parts; p = Parts(pathlib.Path(sys.argv[1]), {}, 1);"
-HOLD += "print('held', flush=True); sys.stdin.read()"
+HOLD = "import sys, pathlib; from aimv2_np.tasks.embedding.parts import Parts; "
+HOLD += "parts = Parts(pathlib.Path(sys.argv[1]), {}, 1); print('held', flush=True); sys.stdin.read()"
 
 
 @pytest.fixture

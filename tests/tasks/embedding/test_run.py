@@ -80,7 +80,7 @@ def test_both_formats_hold_the_same(two_towers, photos, tmp_path, suffix, kind):
     embed([photos], path, model=two_towers, features=kind, normalize=True, save_every=7, batch_size=3)
     file = open_features(path)
     assert file.features.shape == ((38, 16) if kind == "pooled" else (38, 6, 16))
-    assert file.normalized
+    assert file.metadata["normalized"] == "true"
     np.testing.assert_allclose(np.linalg.norm(file.features, axis=-1), 1, rtol=1e-6)
     assert file.names[-1] == str(photos / "39.png")
     assert len(file.broken) == 2
