@@ -22,7 +22,7 @@ import numpy as np
 
 from aimv2_np.errors import a_type, is_of_the_system, plain
 from aimv2_np.processing.arrays import MAX_PIXELS, Pixels, check_pixel_count, pixels_of_array
-from aimv2_np.processing.formats import HEAD, plugin_for, register, what_it_is
+from aimv2_np.processing.formats import HEAD, plugin_for, register_plugin, what_it_is
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -142,7 +142,7 @@ def _identified(file: Path | io.BytesIO) -> "Image":
         return Image.open(file)
     except UnidentifiedImageError:
         name = plugin_for(_head(file))
-        if not (name and register(name)):
+        if not (name and register_plugin(name)):
             raise
         return Image.open(file)
 

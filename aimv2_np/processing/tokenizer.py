@@ -19,13 +19,7 @@ from aimv2_np.files.atomic import atomic_write, make_folder, refuse_existing
 from aimv2_np.files.hub import HubOptions
 from aimv2_np.files.json import write_json
 from aimv2_np.files.locate import TOKENIZER_FILES, resolve
-from aimv2_np.processing.tokenizer_files import (
-    CLIP_TOKENS,
-    SPECIAL_NAMES,
-    guarded,
-    read_tokenizer,
-    special_token,
-)
+from aimv2_np.processing.tokenizer_files import CLIP_TOKENS, guarded, read_tokenizer, special_tokens
 from aimv2_np.shapes import NDArray
 
 if TYPE_CHECKING:
@@ -54,10 +48,7 @@ class Aimv2Tokenizer(Advising):
         """
         self.backend = backend
         self.settings = dict(settings or {})
-        for name in SPECIAL_NAMES:
-            token = special_token(self.settings, name)
-            if token is None and backend.token_to_id(CLIP_TOKENS[name]) is not None:
-                token = CLIP_TOKENS[name]
+        for name, token in special_tokens(backend, self.settings).items():
             setattr(self, name, token)
             setattr(self, f"{name}_id", None if token is None else backend.token_to_id(token))
         self.model_max_length = _positions(self.settings.get("model_max_length"))
@@ -191,7 +182,7 @@ class Aimv2Tokenizer(Advising):
         """The content of `tokenizer_config.json`."""
         kept = {key: value for key, value in self.settings.items() if key not in _NOT_SAVED}
         kept.setdefault("tokenizer_class", "PreTrainedTokenizerFast")  # "as tokenizer.json says", to Transformers
-        names = {name: getattr(self, name) for name in SPECIAL_NAMES if getattr(self, name) is not None}
+        names = {name: getattr(self, name) for name in CLIP_TOKENS if getattr(self, name) is not None}
         sides = {"padding_side": self.padding_side, "truncation_side": self.truncation_side}
         limit = {} if self.model_max_length is None else {"model_max_length": self.model_max_length}
         return kept | names | sides | limit

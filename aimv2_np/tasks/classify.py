@@ -204,7 +204,7 @@ _TWO_TOWERS = (
 
 
 def _check_tokens(prompts: Sequence[str], model: Aimv2Model, processor: Aimv2Processor) -> None:
-    """ValueError for prompts that are too long, have no end token, or get the same ids (tokenizers ignore case, say)."""
+    """ValueError for prompts that are too long, lack the end token, or have the same ids (as case is ignored, say)."""
     if processor.tokenizer is None:
         return  # the processor says what is missing when it is called
     limit = model.config.text_config.max_position_embeddings

@@ -22,7 +22,7 @@ FLOAT32 = 4  # bytes
 
 
 @dataclass(frozen=True)
-class Part:
+class ModuleSize:
     """One line of the parameter table: `count` equal modules with `parameters` numbers in all of them together."""
 
     path: str
@@ -53,7 +53,7 @@ class Description:
     folder: Path
     model: str
     config: Aimv2Config | Aimv2VisionConfig | Aimv2TextConfig
-    parts: tuple[Part, ...]
+    parts: tuple[ModuleSize, ...]
     parameters: int
     positions: dict[str, str]
     tensors: dict[str, tuple[tuple[int, ...], str | None]]
@@ -151,7 +151,7 @@ def _unaligned(checkpoint: Tensors) -> int:
     return sum(prod(checkpoint.shapes[name]) for name in single if not checkpoint.stored(name).flags.aligned)
 
 
-def _parts(skeleton: Module) -> tuple[Part, ...]:
+def _parts(skeleton: Module) -> tuple[ModuleSize, ...]:
     """Numbers per module: the towers one level deep, all layers of an encoder in one line."""
     numbers: Counter[str] = Counter()
     layers: dict[str, set[str]] = {}
@@ -161,7 +161,7 @@ def _parts(skeleton: Module) -> tuple[Part, ...]:
         numbers[path] += prod(parameter.shape)
         if path.endswith(".layers"):
             layers.setdefault(path, set()).add(name.removeprefix(path).split(".")[1])
-    return tuple(Part(path, len(layers.get(path, "1")), total) for path, total in numbers.items())
+    return tuple(ModuleSize(path, len(layers.get(path, "1")), total) for path, total in numbers.items())
 
 
 def _positions(config: Config) -> dict[str, str]:

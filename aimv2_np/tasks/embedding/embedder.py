@@ -24,7 +24,7 @@ from aimv2_np.processing.image import Bound
 from aimv2_np.processing.loading import PICTURE_ERRORS, naming_picture
 from aimv2_np.processing.settings import as_count
 from aimv2_np.storage.digest import hash_weights
-from aimv2_np.tasks.embedding.kinds import KINDS, check_kind, check_name, default_kind
+from aimv2_np.tasks.embedding.kinds import KINDS, check_name, chosen_kind
 
 BATCH = 16  # pictures that go through the model at a time: bounds the memory, gains little beyond
 # Columns that hold pictures; of several, the first is taken. Only the first is what `prepare` returns.
@@ -153,8 +153,7 @@ class ImageEmbedder:
     def _open(self) -> Opened:
         place, hub_options = self.source
         model = load(place, backend=self.backend, dtype=self.dtype, device=self.device, **hub_options)
-        kind = self.features or default_kind(model)
-        check_kind(kind, model)
+        kind = chosen_kind(self.features, model)
         processor = Aimv2ImageProcessor.from_pretrained(place, **hub_options).upright(self.exif_transpose)
         vision = vision_tower(model)
         return Opened(model, vision, processor, processor.bound(self.max_patches, vision.config.patch_shape), kind)

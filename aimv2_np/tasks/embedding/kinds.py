@@ -76,25 +76,22 @@ NEEDS = {
 }
 
 
-def _available(model: Any) -> list[str]:
-    """The kinds of features that a model has, the most useful first; ValueError for a text tower."""
-    missing = {"projection": not isinstance(model, Aimv2Model), "head": vision_tower(model).head is None, "": False}
-    return [name for name, kind in KINDS.items() if not missing[kind.needs]]
-
-
-def default_kind(model: Any) -> str:
-    """Projected features of a two-tower model, pooled ones of a model with a head, else the mean of the patches."""
-    return _available(model)[0]
-
-
 def check_name(name: str) -> None:
     """ValueError unless there are features of that name."""
     if name not in KINDS:
         raise ValueError(f"features is {name!r:.80}; expected one of {', '.join(KINDS)}")
 
 
-def check_kind(name: str, model: Any) -> None:
-    """ValueError, with the reason, unless `model` has features of that kind."""
+def chosen_kind(name: str | None, model: Any) -> str:
+    """`name`, if the model has such features; for None projected ones, else pooled ones, else the mean of the patches.
+
+    Raises ValueError, with the reason, for features that the model does not have, and for a text tower.
+    """
+    missing = {"projection": not isinstance(model, Aimv2Model), "head": vision_tower(model).head is None, "": False}
+    available = [kind for kind in KINDS if not missing[KINDS[kind].needs]]
+    if name is None:
+        return available[0]
     check_name(name)
-    if name not in (available := _available(model)):
+    if name not in available:
         raise ValueError(f"{name!r} features {NEEDS[KINDS[name].needs]}: choose one of {', '.join(available)}")
+    return name

@@ -14,6 +14,7 @@ import contextlib
 import json
 import os
 import shutil
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from hashlib import sha256
 from math import prod
@@ -30,6 +31,8 @@ from aimv2_np.shapes import NDArray
 FORMAT: Final = "aimv2_np.embed/2"
 MANIFEST: Final = "manifest.jsonl"
 ASSEMBLED: Final = "assembled.tmp"  # the output while it is put together
+SAVE_SECONDS: Final = 20.0  # of work that may be lost, about
+SAVE_BYTES: Final = 2**26  # of features that are kept in memory
 RESTART: Final = "begin anew with --restart (restart=True), or by removing that folder"
 DTYPES: Final = {name: np.dtype(code) for name, code in {"features": "<f4", "counts": "<i8", "grid": "<i4"}.items()}
 
@@ -43,8 +46,8 @@ class Parts:
     """What one run has computed: what an interrupted one has left, and what is added.
 
     Attributes:
-        done: of how many pictures, counted from the first.
-        broken: the numbers of those that cannot be read, in order, with the reasons.
+        done: how many pictures are saved, counted from the first.
+        broken: the numbers of those of them that cannot be read, in order, with the reasons.
 
     Args:
         output: the file that will be made of them.
@@ -66,6 +69,9 @@ class Parts:
         self.done = self._size = 0
         self.broken: dict[int, str] = {}
         self._shapes: dict[str, tuple[int, ...]] = {}
+        self._added: list[Mapping[str, NDArray]] = []  # and not yet saved, as are the next three
+        self._broken: dict[int, str] = {}
+        self._stop, self._since = 0, time.monotonic()
         self._manifest = make_folder(self.folder) / MANIFEST
         self._lock = FileLock(self.folder / "lock")
         try:
@@ -103,26 +109,42 @@ class Parts:
             os.fsync(file.fileno())
 
     def add(self, stop: int, arrays: Mapping[str, NDArray], broken: Mapping[int, str]) -> None:
-        """Append the pictures from `done` up to `stop`; they are on the disk, whatever happens, when this returns.
+        """Take up the next pictures, those up to number `stop`, which `save` will write.
 
         Args:
             stop: the number of the first picture that is not among them.
             arrays: of the sound ones, joined along the first axis; their names are those of `DTYPES`.
             broken: the numbers of the others, with the reasons.
         """
+        self._stop = stop
+        self._added.append(arrays)
+        self._broken |= broken
+
+    def is_due(self, save_every: int) -> bool:
+        """Whether it is time to save: after so many pictures, or what is lost or kept in memory becomes much."""
+        nbytes = sum(array.nbytes for arrays in self._added for array in arrays.values())
+        late = time.monotonic() - self._since > SAVE_SECONDS
+        return self._stop - self.done >= save_every or nbytes >= SAVE_BYTES or late
+
+    def save(self) -> None:
+        """Append what was added; it is on the disk, whatever happens, when this returns."""
+        if self._stop > self.done:
+            self._append()
+        self._added, self._broken, self._since = [], {}, time.monotonic()
+
+    def _append(self) -> None:
         shapes = dict(self._shapes)
-        for name, array in arrays.items():
+        for name in {name: None for arrays in self._added for name in arrays}:
+            data = np.concatenate([arrays[name] for arrays in self._added if name in arrays], dtype=DTYPES[name])
             rows = shapes[name][0] if name in shapes else 0
-            data = np.ascontiguousarray(array, DTYPES[name])
-            _append(self._file(name), data.data, rows * prod(array.shape[1:]) * data.itemsize)
-            shapes[name] = (rows + len(array), *array.shape[1:])
+            _write(self._file(name), data.data, rows * prod(data.shape[1:]) * data.itemsize)
+            shapes[name] = (rows + len(data), *data.shape[1:])
         _sync_folder(self.folder)
-        self._write({
-            "start": self.done, "stop": stop, "broken": sorted(broken.items()), "shapes": shapes,
-            "contents": digest_states(self.states[self.done : stop]),
-        })  # fmt: skip
-        self._shapes, self.done = shapes, stop
-        self.broken |= dict(sorted(broken.items()))
+        broken = sorted(self._broken.items())
+        contents = digest_states(self.states[self.done : self._stop])
+        self._tell({"start": self.done, "stop": self._stop, "broken": broken, "shapes": shapes, "contents": contents})
+        self._shapes, self.done = shapes, self._stop
+        self.broken |= dict(broken)
 
     def finish(self, output: Path) -> None:
         """Let the assembled file become `output`, and remove the parts."""
@@ -142,9 +164,9 @@ class Parts:
     def _file(self, name: str) -> Path:
         return self.folder / f"{name}.bin"
 
-    def _write(self, line: Mapping[str, Any]) -> None:
+    def _tell(self, line: Mapping[str, Any]) -> None:
         data = json.dumps(line, separators=(",", ":")).encode() + b"\n"
-        _append(self._manifest, data, self._size)
+        _write(self._manifest, data, self._size)
         self._size += len(data)
 
     def _read(self) -> None:
@@ -155,7 +177,7 @@ class Parts:
         except ValueError as error:
             raise self._damaged(f"a line is not valid JSON ({error})") from None
         if not lines:  # nothing was computed yet: this run may take the place
-            self._write({"format": FORMAT, "run": self.run, "total": self.total})
+            self._tell({"format": FORMAT, "run": self.run, "total": self.total})
             return
         self._size = len(whole)
         self._check_run(header)
@@ -188,7 +210,8 @@ class Parts:
             start, stop, contents = int(line["start"]), int(line["stop"]), line["contents"]
             broken = {int(number): str(reason) for number, reason in line["broken"]}
             shapes = {name: tuple(map(int, shape)) for name, shape in line["shapes"].items() if DTYPES[name]}
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            sound = shapes.get("counts", shapes.get("features", (0,)))[0]
+        except (LookupError, TypeError, ValueError, AttributeError) as error:
             raise self._damaged(f"{type(error).__name__}: {error}") from None
         if start != self.done or not start < stop <= self.total:
             raise self._damaged(f"a part from {start} to {stop} of {self.total} is out of place")
@@ -199,7 +222,6 @@ class Parts:
             )
         self.done, self._shapes = stop, shapes
         self.broken |= broken
-        sound = shapes.get("counts", shapes.get("features", (0,)))[0]
         if sound + len(self.broken) != stop:
             raise self._damaged(f"{sound} pictures have features and {len(self.broken)} are broken, of {stop}")
 
@@ -218,7 +240,7 @@ def digest_states(states: Sequence[str]) -> str:
     return sha256("\n".join(states).encode()).hexdigest()
 
 
-def _append(path: Path, data: bytes | memoryview, size: int) -> None:
+def _write(path: Path, data: bytes | memoryview, size: int) -> None:
     """Write `data` behind the first `size` bytes of a file, in the place of what an interrupted write has left."""
     with naming(path), path.open("ab") as file:
         file.truncate(size)

@@ -25,7 +25,7 @@ Fetched = tuple[str, str | bytes | Member | ValueError]  # a name; its path, byt
 
 
 @dataclass(frozen=True)
-class Prepared:
+class Batch:
     """Neighbouring pictures, those that follow the ones before up to number `stop`.
 
     Attributes:
@@ -40,7 +40,7 @@ class Prepared:
 
 def prepared_batches(
     pictures: Pictures, start: int, batch: int, embedder: ImageEmbedder, threads: int | None = None
-) -> Generator[Prepared, None, None]:
+) -> Generator[Batch, None, None]:
     """The pictures from number `start` on, `batch` at a time, prepared by `threads` threads (None: one a core).
 
     Pillow releases the interpreter while it decodes and resizes, so threads do it while the model computes. Two
@@ -59,7 +59,7 @@ def prepared_batches(
             while some := dict(islice(results, batch)):
                 broken = {number: result for number, result in some.items() if isinstance(result, str)}
                 pixels = {number: result for number, result in some.items() if not isinstance(result, str)}
-                yield Prepared(max(some) + 1, pixels, broken)
+                yield Batch(max(some) + 1, pixels, broken)
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 

@@ -4,9 +4,7 @@ import contextlib
 import json
 import os
 import sys
-import time
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -23,12 +21,10 @@ from aimv2_np.tasks.embedding.complaints import once_a_kind
 from aimv2_np.tasks.embedding.embedder import EmbedderOptions, ImageEmbedder
 from aimv2_np.tasks.embedding.feature_file import FORMAT, check_output, open_features, write_features
 from aimv2_np.tasks.embedding.parts import Parts, digest_states, parts_folder, remove_parts
-from aimv2_np.tasks.embedding.pipeline import Prepared, prepared_batches
+from aimv2_np.tasks.embedding.pipeline import Batch, prepared_batches
 from aimv2_np.tasks.embedding.sources import Pictures, find_pictures
 
 SAVE_EVERY: Final = 4096  # pictures
-SAVE_SECONDS: Final = 20.0  # of work that may be lost, about
-SAVE_BYTES: Final = 2**26  # of features that are kept in memory
 
 
 @dataclass(frozen=True)
@@ -160,7 +156,7 @@ def _compute(
     progress: Callable[[int, int], None],
     on_broken: Callable[[str, str], None],
 ) -> None:
-    pending = _Pending(parts, embedder, pictures.names)
+    untrained = False  # whether a batch has been told of pictures that the model was not trained for: the first is
     progress(parts.done, parts.total)
     batches = prepared_batches(pictures, parts.done, embedder.batch_size, embedder, threads)
     try:
@@ -168,62 +164,31 @@ def _compute(
             for batch in batches:
                 for number, reason in batch.broken.items():
                     on_broken(pictures.names[number], reason)
-                pending.add(batch)
-                if pending.is_due(save_every):
-                    pending.save()
+                grids = [embedder.grid(pixels) for pixels in batch.pixels.values()]
+                parts.add(batch.stop, _features(embedder, batch, grids) if grids else {}, batch.broken)
+                if parts.is_due(save_every):
+                    parts.save()
+                if grids and not untrained:
+                    names = [pictures.names[number] for number in batch.pixels]
+                    counts = [rows * columns for rows, columns in grids]
+                    untrained = warn_untrained(counts, embedder.opened.vision.config, names)
                 progress(batch.stop, parts.total)
     except BaseException:  # Ctrl-C too: what is computed is not lost
         with contextlib.suppress(OSError, MemoryError):
-            pending.save()
+            parts.save()
         raise
-    pending.save()
+    parts.save()
 
 
-class _Pending:
-    """What is computed of the pictures `names` and not yet saved."""
-
-    def __init__(self, parts: Parts, embedder: ImageEmbedder, names: Sequence[str]) -> None:
-        self.parts, self.embedder, self.names = parts, embedder, names
-        self.untrained = False  # whether one batch has been told of pictures that the model was not trained for
-        self._clear(parts.done)
-
-    def _clear(self, stop: int) -> None:
-        self.stop, self.nbytes, self.since = stop, 0, time.monotonic()
-        self.arrays: defaultdict[str, list[NDArray[Any]]] = defaultdict(list)
-        self.broken: dict[int, str] = {}
-
-    def add(self, batch: Prepared) -> None:
-        """Compute the features of a batch."""
-        self.broken |= batch.broken
-        if batch.pixels:
-            opened = self.embedder.opened
-            tokens, config = opened.kind == "tokens", opened.vision.config
-            vectors = self.embedder.compute(list(batch.pixels.values()))
-            grids = [self.embedder.grid(pixels) for pixels in batch.pixels.values()]
-            self.nbytes += sum(vector.nbytes for vector in vectors)
-            if tokens:
-                self.arrays["grid"].append(np.array(grids, np.int32))
-            if tokens and config.is_native:
-                self.arrays["features"] += vectors
-                self.arrays["counts"].append(np.array([len(vector) for vector in vectors]))
-            else:
-                self.arrays["features"].append(np.stack(vectors))
-            if not self.untrained:
-                counts = [rows * columns for rows, columns in grids]
-                self.untrained = warn_untrained(counts, config, [self.names[row] for row in batch.pixels])
-        self.stop = batch.stop
-
-    def is_due(self, save_every: int) -> bool:
-        """Whether it is time to save."""
-        late = time.monotonic() - self.since > SAVE_SECONDS
-        return self.stop - self.parts.done >= save_every or self.nbytes >= SAVE_BYTES or late
-
-    def save(self) -> None:
-        """Add what there is to the parts."""
-        if self.stop > self.parts.done:
-            arrays = {name: np.concatenate(some) for name, some in self.arrays.items()}
-            self.parts.add(self.stop, arrays, self.broken)
-        self._clear(self.stop)
+def _features(embedder: ImageEmbedder, batch: Batch, grids: list[tuple[int, int]]) -> dict[str, NDArray[Any]]:
+    """The arrays of a file of features, of the sound pictures of a batch."""
+    vectors = embedder.compute(list(batch.pixels.values()))
+    if embedder.opened.kind != "tokens":
+        return {"features": np.stack(vectors)}
+    grid = np.array(grids, np.int32)
+    if not embedder.opened.vision.config.is_native:
+        return {"features": np.stack(vectors), "grid": grid}
+    return {"features": np.concatenate(vectors), "counts": grid.prod(axis=1, dtype=np.int64), "grid": grid}
 
 
 def _identity(embedder: ImageEmbedder, pictures: Pictures) -> dict[str, Any]:

@@ -23,6 +23,7 @@ def output(tmp_path):
     output = tmp_path / "features.safetensors"
     parts = Parts(output, RUN, 10)
     parts.add(4, {"features": FIRST}, {2: "cut short"})
+    parts.save()
     parts.close()
     return output
 
@@ -35,7 +36,9 @@ def test_it_goes_on_where_it_ended(output):
     parts = Parts(output, RUN, 10)
     assert parts.done == 4
     parts.add(9, {"features": np.full((5, 2), 7, np.float32)}, {})
+    parts.save()
     parts.add(10, {}, {9: "empty"})
+    parts.save()
     np.testing.assert_array_equal(parts.arrays()["features"], [*FIRST, *[[7, 7]] * 5])
     assert parts.broken == {2: "cut short", 9: "empty"}
     parts.close()
@@ -44,7 +47,9 @@ def test_it_goes_on_where_it_ended(output):
 def test_arrays_that_pictures_have_different_numbers_of_rows_in(tmp_path):
     parts = Parts(tmp_path / "f.npz", RUN, 3)
     parts.add(2, {"features": FIRST, "counts": np.array([1, 2]), "grid": np.array([[1, 1], [1, 2]])}, {})
+    parts.save()
     parts.add(3, {"features": FIRST[:2], "counts": np.array([2]), "grid": np.array([[2, 1]])}, {})
+    parts.save()
     parts.close()
     parts = Parts(tmp_path / "f.npz", RUN, 3)
     found = parts.arrays()
@@ -65,6 +70,7 @@ def test_what_was_not_written_to_its_end_is_as_if_it_had_not_been_begun(output):
     parts = Parts(output, RUN, 10)
     assert parts.done == 4
     parts.add(5, {"features": np.ones((1, 2), np.float32)}, {})
+    parts.save()
     np.testing.assert_array_equal(parts.arrays()["features"], [*FIRST, [1, 1]])
     parts.close()
     Parts(output, RUN, 10).close()
@@ -77,6 +83,7 @@ def test_another_run_does_not_go_on_with_it(output, changes):
     parts = Parts(output, {**RUN, **changes}, 10, restart=True)
     assert parts.done == 0
     parts.add(1, {"features": np.ones((1, 3), np.float32)}, {})
+    parts.save()
     np.testing.assert_array_equal(parts.arrays()["features"], [[1, 1, 1]])
     assert file_of(output).stat().st_size == 12
     parts.close()
@@ -85,6 +92,7 @@ def test_another_run_does_not_go_on_with_it(output, changes):
 def test_changed_pictures_are_not_gone_on_with(tmp_path):
     parts = Parts(tmp_path / "f.npz", RUN, 2, ["1", "2"])
     parts.add(1, {}, {0: "empty"})
+    parts.save()
     parts.close()
     with pytest.raises(ValueError, match="of its first 1 pictures some have changed"):
         Parts(tmp_path / "f.npz", RUN, 2, ["3", "2"])
