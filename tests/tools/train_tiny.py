@@ -20,7 +20,7 @@ from transformers import Aimv2Config, Aimv2Model
 
 from aimv2_np.data.drawing import draw
 from aimv2_np.data.world import ALL_PAIRS, HELD_OUT, SEEN, Scene, Thing, caption, random_scene
-from tests.support.partial_scenes import forget
+from tests.support.tiny_world import fact, forget, paraphrase
 from tests.tools.tiny_pictures import (
     ABSENT,
     COLOURLESS,
@@ -157,7 +157,7 @@ def evaluate(model: Aimv2Model, tokenizer: Tokenizer, seed: int, n: int = 600) -
             result[f"{name}_{what}"] = float(np.mean(hits))
     hits = []
     for _ in range(n // 100):
-        scenes = list({s.fact: s for s in (random_scene(rng, ALL_PAIRS, 2) for _ in range(120))}.values())[:100]
+        scenes = list({fact(s): s for s in (random_scene(rng, ALL_PAIRS, 2) for _ in range(120))}.values())[:100]
         similarity = images(scenes) @ texts([caption(s) for s in scenes]).T
         hits.append((similarity.argmax(1) == torch.arange(100)).float().mean().item())
     result["retrieval"] = float(np.mean(hits))
@@ -230,7 +230,7 @@ def train(args: argparse.Namespace) -> None:
         statements = encode(said)
         true = truth(seen, statements)
         rival = ~true & comparable(seen, statements)
-        inputs = tokens(tokenizer, [caption(s, rng) for s in said])
+        inputs = tokens(tokenizer, [paraphrase(s, rng) for s in said])
 
         model.train()
         for group in optimizer.param_groups:
