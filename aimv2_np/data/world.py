@@ -47,11 +47,6 @@ class Thing:
             if value is not None and value not in known:
                 raise ValueError(f"Thing has {field}={value!r}; this world knows {', '.join(known)}. Use one of these.")
 
-    @property
-    def pair(self) -> tuple[str | None, str | None]:
-        """(colour, shape)"""
-        return (self.color, self.shape)
-
 
 @dataclass(frozen=True)
 class Scene:

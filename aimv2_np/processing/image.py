@@ -127,7 +127,7 @@ class Aimv2ImageProcessor(Advising):
         return replace(self, exif_transpose=on)
 
     def bound(self, max_patches: int | None, patch_size: int | tuple[int, int] = 14) -> Bound | None:
-        """What `prepare` takes; ValueError where these settings crop, or for numbers that make no sense."""
+        """`max_patches` of `__call__` as `prepare` takes it; ValueError where these settings crop, or for no counts."""
         if max_patches is None:
             return None
         if self.do_center_crop:
@@ -150,6 +150,7 @@ class Aimv2ImageProcessor(Advising):
             return None
         return self.crop_size["height"], self.crop_size["width"]
 
+    @own_arithmetic()
     def prepare(self, image: Any, bound: Bound | None = None, input_data_format: str | None = None) -> NDArray:
         """One image, of which `__call__` takes several, to (3, h, w) float32; what it raises does not name it."""
         pixels = load_pixels(
@@ -159,11 +160,6 @@ class Aimv2ImageProcessor(Advising):
             input_data_format=input_data_format,
             check_size=self._check_size,
         )
-        return self.process(pixels, bound)
-
-    @own_arithmetic()
-    def process(self, pixels: NDArray, bound: Bound | None = None) -> NDArray:
-        """One image's pixels (H, W, 3), whole numbers or floats, to (3, h, w) float32."""
         if self.do_rescale and pixels.dtype.kind == "f" and pixels.min() >= 0 and pixels.max() <= 1:
             warn_about_fractions(pixels)
         if self.do_resize:

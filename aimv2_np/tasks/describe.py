@@ -6,11 +6,12 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Unpack
 
 from aimv2_np.config import Aimv2Config, Aimv2TextConfig, Aimv2VisionConfig, Config, config_from_dict, read_config
 from aimv2_np.config.base import naming_file
 from aimv2_np.errors import CheckpointError
+from aimv2_np.files.hub import HubOptions
 from aimv2_np.files.locate import CONFIG_FILE, WEIGHT_FILES
 from aimv2_np.models.auto import MODELS
 from aimv2_np.storage import Checkpoint, match, open_checkpoint, resolve
@@ -73,7 +74,9 @@ class Description:
         return mapped, FLOAT32 * sum(self.dtypes.values()) - mapped
 
 
-def describe(path_or_hub_id: str | os.PathLike[str], prefix: str | None = None, **hub_options: Any) -> Description:
+def describe(
+    path_or_hub_id: str | os.PathLike[str], prefix: str | None = None, **options: Unpack[HubOptions]
+) -> Description:
     """Describe the checkpoint in a folder or of a hub id, of which only the configuration is fetched.
 
     `prefix` chooses where it holds several AIMv2, as for `load`.
@@ -81,7 +84,7 @@ def describe(path_or_hub_id: str | os.PathLike[str], prefix: str | None = None, 
     Raises FileNotFoundError without a configuration, CheckpointError for one that makes no sense or for damaged weight
     files, and the hub's errors. Weights that do not fit the configuration are a `problem`, not an error.
     """
-    folder = resolve(path_or_hub_id, files=(CONFIG_FILE,), **hub_options)
+    folder = resolve(path_or_hub_id, files=(CONFIG_FILE,), **options)
     checkpoint = _weights(folder)
     found = find_model(checkpoint, prefix) if checkpoint else None
     source = source_of(read_config(folder), checkpoint, *found) if checkpoint and found else None

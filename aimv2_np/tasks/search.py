@@ -115,7 +115,11 @@ def embed_query(
         options.setdefault("max_patches", int(bound))
     options.setdefault("exif_transpose", features.metadata.get("exif_transpose") == "true")
     embedder = ImageEmbedder(place, features.kind, **options)
-    _check_model(features, embedder, name)
+    if features.metadata.get("weights_hash") != embedder.weights_hash(features.metadata.get("dtype", "float32")):
+        raise CheckpointError(
+            f"{features.path} was made with other weights than those of {name}, and vectors of two models cannot be "
+            "compared; pass the model that it was made with, or embed the pictures again"
+        )
     if not text:
         with nullcontext() if isinstance(query, bytes) else naming_picture(os.fspath(query)):
             return embedder.compute([embedder.prepare(query)])[0]
@@ -138,15 +142,6 @@ def _is_text(query: object) -> bool:
     with suppress(OSError, ValueError):  # a long text is no possible name of a file
         return not Path(query).is_file()
     return True
-
-
-def _check_model(features: FeatureFile, embedder: ImageEmbedder, name: str) -> None:
-    wanted = features.metadata.get("weights_hash")
-    if wanted != embedder.weights_hash(features.metadata.get("dtype", "float32")):
-        raise CheckpointError(
-            f"{features.path} was made with other weights than those of {name}, and vectors of two models cannot be "
-            "compared; pass the model that it was made with, or embed the pictures again"
-        )
 
 
 def _unit(query: Any) -> NDArray[np.float64]:

@@ -15,7 +15,7 @@ from threadpoolctl import threadpool_limits
 from aimv2_np import Aimv2Model
 from aimv2_np.backends import parallel
 from aimv2_np.backends.operation import operation, textbook
-from aimv2_np.backends.parallel import cores, one_blas_thread, parts, pieces, run, together
+from aimv2_np.backends.parallel import available, cores, one_blas_thread, parts, pieces, run, together
 from aimv2_np.data import tiny_model_path
 from aimv2_np.kernels.cuda.cudnn import PLANS
 from aimv2_np.kernels.cuda.graphs import GRAPHS
@@ -334,3 +334,11 @@ def test_processes_that_are_forked_under_load():
 def test_caches_of_the_gpu_are_not_locked_in_a_forked_process(cache):
     with cache._lock:
         assert in_a_fork(lambda: cache._lock.acquire(timeout=10)) == 0
+
+
+def test_cores_are_those_that_the_system_allows(monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0, 2, 5}, raising=False)
+    assert available() == 3
+    monkeypatch.delattr(os, "sched_getaffinity")
+    monkeypatch.setattr(os, "cpu_count", lambda: None)
+    assert available() == 1

@@ -35,6 +35,11 @@ def fact(scene: Scene) -> Scene:
     return scene.turned if scene.relation in ("below", "right of") else scene
 
 
+def pair(thing: Thing) -> tuple[str | None, str | None]:
+    """(colour, shape)"""
+    return thing.color, thing.shape
+
+
 def paraphrase(scene: Scene, rng: np.random.Generator) -> str:
     """English for a complete or partial scene, as `caption` gives it in its plain wording."""
     if len(scene.things) == 2 and rng.random() < 0.5:

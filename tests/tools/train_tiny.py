@@ -20,7 +20,7 @@ from transformers import Aimv2Config, Aimv2Model
 
 from aimv2_np.data.drawing import draw
 from aimv2_np.data.world import ALL_PAIRS, HELD_OUT, SEEN, Scene, Thing, caption, random_scene
-from tests.support.tiny_world import fact, forget, paraphrase
+from tests.support.tiny_world import fact, forget, pair, paraphrase
 from tests.tools.tiny_pictures import (
     ABSENT,
     COLOURLESS,
@@ -150,10 +150,10 @@ def evaluate(model: Aimv2Model, tokenizer: Tokenizer, seed: int, n: int = 600) -
     for name, pairs in (("unseen", HELD_OUT), ("seen", SEEN)):
         scenes = [random_scene(rng, pairs) for _ in range(n)]
         best = (images(scenes) @ labels.T).argmax(1)
-        right = [ALL_PAIRS[b] == s.things[0].pair for b, s in zip(best.tolist(), scenes, strict=True)]
+        right = [ALL_PAIRS[b] == pair(s.things[0]) for b, s in zip(best.tolist(), scenes, strict=True)]
         result[name] = float(np.mean(right))
         for k, what in enumerate(("color", "shape")):
-            hits = [ALL_PAIRS[b][k] == s.things[0].pair[k] for b, s in zip(best.tolist(), scenes, strict=True)]
+            hits = [ALL_PAIRS[b][k] == pair(s.things[0])[k] for b, s in zip(best.tolist(), scenes, strict=True)]
             result[f"{name}_{what}"] = float(np.mean(hits))
     hits = []
     for _ in range(n // 100):

@@ -113,8 +113,15 @@ def embed(
     refuse_existing(output, overwrite)
     parts = Parts(output, run, len(pictures.names), states, restart=restart)
     try:
-        continued, tell = parts.done, _refuse if strict else on_broken or _ignore
-        _compute(parts, pictures, embedder, threads, save_every, progress or _ignore, tell)
+        continued = parts.done
+
+        def tell(name: str, reason: str) -> None:
+            if strict:
+                raise ValueError(f"{name}: {reason}")
+            if on_broken:
+                on_broken(name, reason)
+
+        _compute(parts, pictures, embedder, threads, save_every, progress or (lambda done, total: None), tell)
         broken = tuple((pictures.names[number], reason) for number, reason in parts.broken.items())
         if len(broken) == len(pictures.names):
             parts.remove()
@@ -137,14 +144,6 @@ def embed(
         if parts.done == 0:
             remove_parts(parts.folder)  # nothing to continue from
     return _result(output, embedder, pictures, continued, broken)
-
-
-def _ignore(*_: object) -> None:
-    pass
-
-
-def _refuse(name: str, reason: str) -> None:
-    raise ValueError(f"{name}: {reason}")
 
 
 def _compute(
