@@ -102,17 +102,15 @@ class FeatureFile:
 
     def tokens(self, row: int) -> NDArray[np.float32]:
         """The (T, D) patch features of one picture, also where pictures have different numbers of them."""
-        ends = self._ends
-        row = range(len(self))[row]
-        first, last = (row, row + 1) if ends is None else (int(ends[row - 1]) if row else 0, int(ends[row]))
-        one: NDArray[np.float32] = self.features[first:last]
-        return one[0] if ends is None else one
+        row, bounds = range(len(self))[row], self._bounds
+        one: NDArray[np.float32] = self.features[row if bounds is None else slice(*bounds[row : row + 2])]
+        return one
 
     @cached_property
-    def _ends(self) -> NDArray[np.int64] | None:
-        """Where the vectors of each picture end, if each has a number of its own."""
+    def _bounds(self) -> NDArray[np.int64] | None:
+        """(N + 1,) where the vectors of each picture begin, and those of the last end; None where all have as many."""
         counts = self.arrays.get("counts") if self.arrays else parquet.read_counts(self.path)
-        return None if counts is None else np.cumsum(counts)
+        return None if counts is None else np.concatenate([[0], np.cumsum(counts)])
 
     def blocks(self, rows: int) -> Iterator[tuple[int, NDArray[np.float32]]]:
         """(number of the first row, features (b, D)) of all rows, up to `rows` at a time."""
