@@ -14,7 +14,7 @@ from aimv2_np.models.auto import MODELS
 from aimv2_np.storage import fetch, match, open_source
 from aimv2_np.storage.relayout import DIALECTS, SAME, arranged, check_choice, common_dtype, write_layout
 
-BESIDE = (*IMAGE_PROCESSOR_FILES, *TOKENIZER_FILES)
+COMPANIONS = (*IMAGE_PROCESSOR_FILES, *TOKENIZER_FILES)
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def convert(
         ValueError: no such layout or dtype, or the layout has no place for such a model.
     """
     target = check_choice(layout, dtype)
-    source = open_source(fetch(path_or_hub_id, extra=BESIDE, **hub_options), prefix)
+    source = open_source(fetch(path_or_hub_id, extra=COMPANIONS, **hub_options), prefix)
     folder = Path(folder)
     if folder.exists() and folder.samefile(source.folder):
         raise ValueError(f"{folder} is the checkpoint that is converted; choose another folder to write to")
@@ -77,13 +77,13 @@ def convert(
     label = common_dtype(source.tensors, names, dtype)
     values = DIALECTS[layout](config, label, type(skeleton).__name__)
     state = arranged(source.tensors, names, target, dtype)
-    beside = [source.folder / name for name in BESIDE if (source.folder / name).is_file()]
-    for path in beside:
+    companions = [source.folder / name for name in COMPANIONS if (source.folder / name).is_file()]
+    for path in companions:
         check_link(path, source.folder)
         refuse_existing(folder / path.name, overwrite)
     refuse_existing(folder / CONFIG_FILE, overwrite)
     write_layout(folder, state, target, values, overwrite)
-    for path in beside:
+    for path in companions:
         with path.open("rb") as original, atomic_write(folder / path.name, overwrite) as copy:
             shutil.copyfileobj(original, copy)
     nbytes = sum(tensor.nbytes for tensor in state.values())

@@ -54,7 +54,7 @@ def test_json(two_towers, photos, tmp_path):
     assert value.pop("seconds") > 0
     facts = {"output": str(tmp_path / "f.npz"), "features": "mean", "size": 16, "count": 13}
     assert value == {**facts, "duplicates": 0, "continued": 0, "passed_over": {}}
-    assert open_features(tmp_path / "f.npz").normalized
+    assert open_features(tmp_path / "f.npz").metadata["normalized"] == "true"
 
 
 def test_many_broken_pictures_are_not_all_named(two_towers, tmp_path):
