@@ -84,7 +84,8 @@ def choose(checkpoint: Tensors, prefix: str | None) -> Place | None:
         )
     if len(found) > 1:
         raise CheckpointError(
-            f"{checkpoint.folder} holds {len(found)} AIMv2, with names that begin with {listed}; choose one: prefix=..."
+            f"{checkpoint.folder} holds {len(found)} AIMv2, with names that begin with {listed}; choose one: "
+            "prefix=... (--prefix)"
         )
     return next(iter(found.values()), None)
 

@@ -12,7 +12,7 @@ from aimv2_np.cli.app import app
 from aimv2_np.storage.inside import LeftAside
 from aimv2_np.tasks import convert, describe
 from tests.support.layouts import folder_of
-from tests.support.models import both_model, pixels, tokens, vision_model
+from tests.support.models import both_model, pixels, tokens, vision_config, vision_model
 
 BESIDE = {"llm.model.layers.0.mlp.gate_proj.weight": 2, "vte.weight": 3}
 PREFIXES = [
@@ -61,6 +61,14 @@ def test_in_any_layout(tmp_path, network, layout, prefix):
     (tmp_path / "other").mkdir()
     other = folder_of(tmp_path / "other", network, layout)
     assert_same(load(rewritten(other, prefix, weights=weights)), plain)
+
+
+@pytest.mark.parametrize("build", [vision_model, both_model])
+def test_of_pictures_that_are_no_square(tmp_path, build):
+    changes = {"image_size": (8, 24)}
+    model = build(**changes if build is vision_model else {"vision_config": vision_config(**changes)})
+    model.save_pretrained(tmp_path / "saved")
+    assert_same(load(rewritten(tmp_path / "saved", "module.")), model)
 
 
 def original_ovis2(backbone):
