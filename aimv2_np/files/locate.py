@@ -12,8 +12,9 @@ from aimv2_np.files.hub import HubOptions, download
 from aimv2_np.files.json import MAX_JSON_BYTES, read_json
 
 CONFIG_FILE = "config.json"
+CONFIG_FILES = (CONFIG_FILE, "open_clip_config.json")  # the first that is there
 WEIGHT_FILES = ("model.safetensors", "model.safetensors.index.json", "model-*-of-*.safetensors")
-MODEL_FILES = (CONFIG_FILE, *WEIGHT_FILES)
+MODEL_FILES = (*CONFIG_FILES, *WEIGHT_FILES)
 TOKENIZER_FILES = (
     "tokenizer.json",
     "tokenizer_config.json",

@@ -23,19 +23,25 @@ BLOCK = "encoder.layers.{i}.rms_norm1.weight"
 WRAPPERS = re.compile(r"(?<![^./])(_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.")
 # Transformers' Ovis2 has one name of its own.
 RENAMED = {"embeddings.patch_embedding.": "embeddings.patch_embed."}
-# Beside the tower, without a prefix before it: what a fine-tune adds. AIMv2's own head has none of these names.
+# Beside the tower, without a prefix before it: what a fine-tune adds. AIMv2's own head, projections and Apple's
+# projectors have none of these names.
 HEADS = re.compile(
-    r"^(classifier|score|fc|lm_head|head_linear|head_norm|linear_probe|probe|projector|attn_pool|loss\w*)[./]"
+    r"^(?!(head|image_projector|text_projector)[./])"
+    r"(\w*(head|classif|projector|prob(e|ing)|predict|decoder|loss)\w*|score|fc|attn_pool)[./]"
     r"|^head[./](weight|bias|kernel|fc[./].*|\d+[./].*)$"
 )
 
 
 class Place(NamedTuple):
-    """Where an AIMv2 is: its names begin with `prefix`, in the place of which its layout has `lead`."""
+    """Where an AIMv2 is: its names begin with `prefix`, in the place of which its layout has `lead`.
+
+    Names that begin with one of `others` are those of another AIMv2, for which `prefix` is no more than a part.
+    """
 
     prefix: str
     lead: str
     two_towers: bool
+    others: tuple[str, ...] = ()
 
 
 def places(names: Iterable[str]) -> dict[str, Place]:
@@ -74,6 +80,9 @@ def choose(checkpoint: Tensors, prefix: str | None) -> Place | None:
     Raises CheckpointError where there are several and none is chosen, ValueError where there is none of that prefix.
     """
     found = places(checkpoint.shapes)
+    for one in found.values():
+        others = (each for each in found if each != one.prefix and each.startswith(one.prefix))
+        found[one.prefix] = one._replace(others=tuple(others))
     listed = ", ".join(repr(plain(each)) for each in list(found)[:10])
     if prefix is not None:
         for spelled in (prefix, f"{prefix}.", f"{prefix}/"):
@@ -103,7 +112,7 @@ class Inside(Tensors):
         self._stored: dict[str, str] = {}
         for stored in checkpoint.shapes:
             name = WRAPPERS.sub("", stored)
-            if not name.startswith(place.prefix):
+            if not name.startswith(place.prefix) or name.startswith(place.others):
                 continue
             name = place.lead + name.removeprefix(place.prefix)
             if HEADS.match(name.removeprefix(place.lead)):

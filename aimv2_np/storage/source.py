@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Unpack
 
-from aimv2_np.config import CONFIG_FILE, AnyConfig, config_from_dict, read_config
+from aimv2_np.config import AnyConfig, config_from_dict, read_config
 from aimv2_np.config.base import naming_file
 from aimv2_np.errors import CheckpointError
 from aimv2_np.files.hub import HubOptions
-from aimv2_np.files.locate import resolve
+from aimv2_np.files.locate import CONFIG_FILES, resolve
 from aimv2_np.storage.checkpoint import INDEX, OTHERS, SINGLE, Checkpoint, Tensors, open_checkpoint, shard_names
 from aimv2_np.storage.dialects import from_timm, is_timm
 from aimv2_np.storage.infer import complete, told
@@ -54,7 +54,7 @@ def fetch(path_or_hub_id: str | os.PathLike[str], extra: tuple[str, ...] = (), *
     files that an index names, or else the first of the other layouts. Raises what `locate.resolve` raises, and
     CheckpointError for an index that makes no sense.
     """
-    files = (CONFIG_FILE, *extra)
+    files = (*CONFIG_FILES, *extra)
     folder = resolve(path_or_hub_id, files=(*files, SINGLE, INDEX), **options)
     if folder == Path(path_or_hub_id) or os.path.lexists(folder / SINGLE):
         return folder

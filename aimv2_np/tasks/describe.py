@@ -11,7 +11,7 @@ from typing import Any
 from aimv2_np.config import Aimv2Config, Aimv2TextConfig, Aimv2VisionConfig, Config, config_from_dict, read_config
 from aimv2_np.config.base import naming_file
 from aimv2_np.errors import CheckpointError
-from aimv2_np.files.locate import CONFIG_FILE, WEIGHT_FILES
+from aimv2_np.files.locate import CONFIG_FILES, WEIGHT_FILES
 from aimv2_np.models.auto import MODELS
 from aimv2_np.storage import Checkpoint, match, open_checkpoint, resolve
 from aimv2_np.storage.checkpoint import OTHERS, Tensors
@@ -81,7 +81,7 @@ def describe(path_or_hub_id: str | os.PathLike[str], prefix: str | None = None, 
     Raises FileNotFoundError without a configuration, CheckpointError for one that makes no sense or for damaged weight
     files, and the hub's errors. Weights that do not fit the configuration are a `problem`, not an error.
     """
-    folder = resolve(path_or_hub_id, files=(CONFIG_FILE,), **hub_options)
+    folder = resolve(path_or_hub_id, files=CONFIG_FILES, **hub_options)
     checkpoint = _weights(folder)
     found = find_model(checkpoint, prefix) if checkpoint else None
     layout: str | None = None
