@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Unpack
 
-from aimv2_np.errors import CheckpointError
+from aimv2_np.errors import CheckpointError, is_of_the_system
 from aimv2_np.files.habits import familiar
 from aimv2_np.files.hub import HubOptions, download
 from aimv2_np.files.json import MAX_JSON_BYTES, read_json
@@ -78,7 +78,9 @@ def check_link(path: Path, folder: Path) -> None:
     """
     try:
         target, home = path.resolve(), folder.resolve()
-    except (OSError, RuntimeError):
+    except (OSError, RuntimeError) as error:
+        if is_of_the_system(error):
+            raise
         raise CheckpointError(
             f"{path} is a link that leads nowhere; expected a file of the checkpoint itself"
         ) from None

@@ -26,7 +26,7 @@ from typing import Any, Final, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from aimv2_np.errors import CheckpointError
+from aimv2_np.errors import CheckpointError, is_of_the_system
 from aimv2_np.storage import SafetensorsFile
 from aimv2_np.tasks.embedding import npz, parquet
 
@@ -155,6 +155,8 @@ def _arrays(path: Path) -> tuple[dict[str, str], dict[str, NDArray[Any]]]:
         try:
             return npz.read(path)
         except (zipfile.BadZipFile, OSError, ValueError, KeyError) as error:
+            if is_of_the_system(error):
+                raise
             raise CheckpointError(f"{path} is no file of features, or damaged ({error}); write it again") from error
     file = SafetensorsFile(path)
     return dict(file.metadata), {name: file.plain(name) for name in file.entries if name in ARRAYS}

@@ -4,6 +4,7 @@ A forked process shares the files that are open, and with them the lock: it clos
 held as long as it lives.
 """
 
+import errno
 from pathlib import Path
 from typing import IO, Any
 from weakref import WeakSet
@@ -16,6 +17,8 @@ except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
 
+# How systems say that somebody else has the lock; whatever else they say is wrong with the machine.
+TAKEN = {errno.EAGAIN, errno.EACCES, errno.EDEADLK}
 _held: WeakSet[Any] = WeakSet()
 
 
@@ -37,6 +40,9 @@ def lock(path: Path, problem: str) -> IO[bytes]:
             _lock_windows(file)
     except OSError as error:
         file.close()
+        if error.errno not in TAKEN:
+            error.filename = str(path)
+            raise
         raise BlockingIOError(problem) from error
     _held.add(file)
     return file

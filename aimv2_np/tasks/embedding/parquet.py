@@ -8,7 +8,7 @@ from typing import Any, BinaryIO, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from aimv2_np.errors import CheckpointError
+from aimv2_np.errors import CheckpointError, is_of_the_system
 from aimv2_np.tasks.embedding.columns import Column, regroup
 
 KEY: Final = b"aimv2_np"
@@ -85,6 +85,8 @@ def read_facts(path: Path) -> tuple[list[str], dict[str, str], tuple[tuple[str, 
             return [], {}, ()
         names = file.read(columns=["name"]).column("name").to_pylist()
     except (pa.ArrowInvalid, OSError, ValueError, TypeError, AttributeError) as error:
+        if is_of_the_system(error):
+            raise
         raise CheckpointError(f"{path} is no Parquet file of features, or damaged ({error}); write it again") from error
     return names, {str(key): str(value) for key, value in facts.items()}, broken
 

@@ -14,6 +14,7 @@ from typing import Any, Final, Unpack
 import numpy as np
 from numpy.typing import NDArray
 
+from aimv2_np.errors import is_of_the_system
 from aimv2_np.files.atomic import refuse_existing
 from aimv2_np.models.packing import warn_untrained
 from aimv2_np.storage.digest import hash_weights
@@ -274,7 +275,9 @@ def _earlier(output: Path) -> str | None:
     """The identity of the run that has written `output`; None where there is none, or no such file."""
     try:
         return open_features(output).metadata.get("run")
-    except (OSError, ValueError, ImportError):
+    except (OSError, ValueError, ImportError) as error:
+        if is_of_the_system(error):
+            raise
         return None
 
 

@@ -6,6 +6,7 @@ from aimv2_np.storage import save_safetensors
 from aimv2_np.tasks import embed, open_features
 from aimv2_np.tasks.embedding.columns import regroup
 from aimv2_np.tasks.embedding.feature_file import FORMAT, Names, encode_name
+from tests.support.descriptors import at_every_limit
 from tests.support.pictures import photo
 
 
@@ -110,3 +111,12 @@ def test_regroup_keeps_rows_and_their_order():
         grouped = list(regroup(pieces, sizes))
         assert [len(piece) for piece in grouped] == list(sizes)
         np.testing.assert_array_equal(np.concatenate(grouped), whole)
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".npz"])
+def test_too_many_open_files_are_no_fault_of_the_file(tmp_path, suffix):
+    photo(20, 20).save(tmp_path / "p.png")
+    path = tmp_path / f"f{suffix}"
+    embed([tmp_path / "p.png"], path)
+    assert at_every_limit(lambda: open_features(path)) >= 1
+    assert at_every_limit(lambda: embed([tmp_path / "p.png"], path)) >= 1  # "complete already"
