@@ -28,7 +28,7 @@ PROCESSOR_FILES = (CONFIG_FILE, *IMAGE_PROCESSOR_FILES, *TOKENIZER_FILES)
 
 SHARED_BLOB = re.compile(r"[0-9a-f]{64}")
 HUB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9._-]+")
-HUB_ADDRESS = re.compile(r"https?://(?:www\.)?(?:huggingface\.co|hf\.co)/([^/?#\s]+/[^/?#\s]+)")
+HUB_ADDRESS = re.compile(r"(?:https?://(?:www\.)?(?:huggingface\.co|hf\.co)/|hf://|hf[-_]hub:)([^/?#\s]+/[^/?#\s]+)")
 
 
 def resolve(

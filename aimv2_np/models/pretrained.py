@@ -188,6 +188,8 @@ class PretrainedModel(Module):
     ) -> Self:
         """The model in an opened folder; options and errors as for `from_pretrained`."""
         check_backend(backend, dtype, device)
+        if not isinstance(final_norm, bool):
+            raise TypeError(f"final_norm is {final_norm!r:.60}; expected True or False")
         with naming_file(source.folder):
             config = cls.config_class.from_dict(source.values)
             skeleton = cls.skeleton(config if final_norm else without_final_norm(config))
