@@ -59,7 +59,7 @@ def info_command(
             screen.print()
             screen.print(_tree(name, description))
     if description.problem:
-        click.echo(f"error: {output.one_line(description.problem)}", err=True)
+        output.say(f"error: {output.one_line(description.problem)}")
         ctx.exit(1)
 
 
