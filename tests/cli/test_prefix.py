@@ -5,14 +5,14 @@ import json
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file
 
 from aimv2_np import Aimv2Model, Aimv2VisionModel, load
 from aimv2_np.cli.app import app
 from aimv2_np.recording import Recording
 from aimv2_np.tasks import open_features
 from tests.support.pictures import photo
-from tests.support.two_towers import save_two_towers, save_vision_tower, text_config, vision_config
+from tests.support.two_towers import behind, save_two_towers, save_vision_tower, text_config, vision_config
 
 OPENING = {"bench", "classify", "compare", "convert", "embed", "explain", "info", "knn", "record", "search", "verify"}
 FOLDERS = {"alone": (), "wrapped": (), "several": ("--prefix", "teacher")}
@@ -22,17 +22,6 @@ def run(*arguments: object, code: int = 0) -> str:
     result = CliRunner().invoke(app, [*map(str, arguments)])
     assert result.exit_code == code, result.output
     return result.stdout
-
-
-def behind(folder, *prefixes: str):
-    """The checkpoint in `folder`, behind each of the prefixes; weights differ but for those of the last."""
-    state = load_file(folder / "model.safetensors")
-    copies = {
-        f"{prefix}.{name}": np.asarray(array if prefix == prefixes[-1] else array * np.float32(0.5))
-        for prefix in prefixes for name, array in state.items()
-    }  # fmt: skip
-    save_file({**copies, "llm.lm_head.weight": np.ones(3, "f4")}, folder / "model.safetensors")
-    return folder
 
 
 @pytest.fixture(scope="module")
