@@ -37,8 +37,9 @@ def _parts(values: Mapping[str, Any], depth: int = 0) -> Iterator[Mapping[str, A
     yield values
     if depth < DEPTH:
         for value in values.values():
-            if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
-                yield from _parts(value, depth + 1)
+            for part in value if isinstance(value, list) else [value]:
+                if isinstance(part, Mapping) and all(isinstance(key, str) for key in part):
+                    yield from _parts(part, depth + 1)
 
 
 def _is_named(part: Mapping[str, Any]) -> bool:

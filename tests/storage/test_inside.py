@@ -132,6 +132,26 @@ def test_a_part_of_the_configuration_that_agrees_with_the_tensors(tmp_path):
     assert_same(load(rewritten(tmp_path / "saved", "vision_tower.vision_model.", wrap)), model)
 
 
+def test_one_of_a_list_of_configurations(tmp_path):
+    model = vision_model()
+    model.save_pretrained(tmp_path / "saved")
+    wrap = lambda values: {"model_type": "vlm", "towers": [{"hidden_size": 99}, values, 7]}  # noqa: E731
+    assert_same(load(rewritten(tmp_path / "saved", "tower.", wrap)), model)
+
+
+@pytest.mark.parametrize("dtype", [np.int64, np.uint8, np.bool_])
+def test_beside_it_may_be_what_are_no_floats(tmp_path, dtype):
+    model = vision_model()
+    model.save_pretrained(tmp_path / "saved")
+    rewritten(tmp_path / "saved", "", beside={})
+    state = load_file(tmp_path / "saved" / "model.safetensors")
+    save_file({**state, "classifier.steps": np.array([1, 0], dtype)}, tmp_path / "saved" / "model.safetensors")
+    loaded = load(tmp_path / "saved")
+    assert_same(loaded, model)
+    assert loaded.left_aside["classifier.steps"].dtype == dtype
+    assert loaded.left_aside["classifier.steps"].tolist() == [1, 0]
+
+
 def test_without_the_heads_it_is_no_guess(tmp_path):
     vision_model().save_pretrained(tmp_path / "saved")
     with pytest.raises(CheckpointError, match="num_attention_heads is absent"):
