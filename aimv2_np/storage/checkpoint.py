@@ -89,6 +89,10 @@ class Checkpoint(Tensors):
     def stored(self, name: str) -> NDArray:
         return self._file(name).stored(name)
 
+    def plain(self, name: str) -> NDArray:
+        """Tensor `name` as it is stored, integers and bools too (see `MappedFile.plain`)."""
+        return self._file(name).plain(name)
+
     def label(self, name: str) -> str:
         return self._file(name).label(name)
 

@@ -9,10 +9,10 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
-from aimv2_np.backends.dtypes import FLOATS, HELD
+from aimv2_np.backends.dtypes import FLOATS
 from aimv2_np.errors import CheckpointError, plain
 from aimv2_np.shapes import NDArray
-from aimv2_np.storage.checkpoint import Tensors, first_ten
+from aimv2_np.storage.checkpoint import Checkpoint, Tensors, first_ten
 from aimv2_np.storage.layouts import apple, flax, timm, transformers
 from aimv2_np.storage.layouts.table import TEXT, VISION, Layout
 
@@ -144,19 +144,19 @@ class Inside(Tensors):
 class LeftAside(Mapping[str, NDArray]):
     """Name → array of what a checkpoint holds beside the model that was taken out of it: heads, a language model.
 
-    Names are the checkpoint's own. An array is read when it is asked for: floats in float32, as `Tensors.read` does, and
-    what else there may be, counters or a language model that is quantised, as it is stored.
+    Names are the checkpoint's own. An array is read when it is asked for: floats in float32, as `Tensors.read` does,
+    and what else there may be, such as counters, as it is stored.
     """
 
-    def __init__(self, tensors: Tensors | None = None, used: Iterable[str] = ()) -> None:
+    def __init__(self, tensors: Checkpoint | None = None, used: Iterable[str] = ()) -> None:
         self._tensors, self._used = tensors, frozenset(used)
         self._names = [name for name in tensors.shapes if name not in self._used] if tensors else []
 
     def __getitem__(self, name: str) -> NDArray:
         if self._tensors is None or name not in self._names:
             raise KeyError(f"{name!r:.200} was not left aside; what was: {first_ten(self._names) or 'nothing'}")
-        as_stored = self._tensors.dtypes[name] in HELD.keys() - set(FLOATS.values())
-        return self._tensors.stored(name) if as_stored else self._tensors.read(name)
+        is_float = self._tensors.dtypes[name] in FLOATS.values()
+        return self._tensors.read(name) if is_float else self._tensors.plain(name)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._names)
