@@ -21,6 +21,7 @@ from aimv2_np.files.hub import HubOptions
 from aimv2_np.files.json import write_json
 from aimv2_np.files.locate import IMAGE_PROCESSOR_FILES, read_json_in, resolve
 from aimv2_np.processing import settings
+from aimv2_np.processing.inputs import Inputs
 from aimv2_np.processing.loading import load_pixels, naming_picture, numbered_picture
 from aimv2_np.processing.transforms import (
     center_crop,
@@ -120,7 +121,7 @@ class Aimv2ImageProcessor(Advising):
             with naming_picture(numbered_picture(index, image)):
                 results.append(chosen.prepare(image, bound, input_data_format))
         same = not any_size and all(result.shape == results[0].shape for result in results)
-        return {"pixel_values": np.stack(results) if same else results}
+        return Inputs(pixel_values=np.stack(results) if same else results)
 
     def upright(self, on: bool = True) -> Self:
         """This processor with `exif_transpose` on, or off."""

@@ -10,6 +10,7 @@ from aimv2_np.files.hub import HubOptions
 from aimv2_np.files.json import write_json
 from aimv2_np.files.locate import PROCESSOR_FILES, resolve
 from aimv2_np.processing.image import IMAGE_FILES, Aimv2ImageProcessor
+from aimv2_np.processing.inputs import Inputs
 from aimv2_np.processing.tokenizer import SAVED_FILES, Aimv2Tokenizer
 
 PROCESSOR_CLASS: Final = "CLIPProcessor"  # what Transformers uses for AIMv2
@@ -33,7 +34,7 @@ class Aimv2Processor(Advising):
         add_special_tokens: bool = True,
         return_tensors: str | None = None,
         **image_options: Any,
-    ) -> dict[str, Any]:
+    ) -> Inputs:
         """`processor(text=["a cat", "a dog"], images=image, padding=True)` to one dictionary for the model.
 
         Args:
@@ -52,7 +53,7 @@ class Aimv2Processor(Advising):
         """
         if images is None and text is None:
             raise ValueError("there are neither text nor images; expected at least one of them")
-        result: dict[str, Any] = {}
+        result = Inputs()
         if text is not None:
             result |= self._tokenizer()(
                 text,

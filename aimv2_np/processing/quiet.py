@@ -22,18 +22,24 @@ _kept: list[int] = []  # the real standard error, while it is held back
 def without_panics() -> Iterator[None]:
     """Hold standard error back, for as little as it takes; then pass on what was written to it, but for a panic.
 
-    Where standard error is closed there is nothing to hold back. One thread at a time.
+    Where standard error is closed there is nothing to hold back; where no file can be made it is left as it is. One
+    thread at a time.
     """
     with _lock:
         try:
             if sys.__stderr__ is None:  # closed when Python began: the descriptor may be another file's by now
                 raise OSError
-            _kept.append(os.dup(STDERR))
+            file = _file()
         except OSError:
             yield
             return
         panicked = False
-        with _file() as held:
+        with file as held:
+            try:
+                _kept.append(os.dup(STDERR))
+            except OSError:
+                yield
+                return
             os.dup2(held.fileno(), STDERR)
             try:
                 yield

@@ -19,7 +19,13 @@ from aimv2_np.files.atomic import atomic_write, make_folder, refuse_existing
 from aimv2_np.files.hub import HubOptions
 from aimv2_np.files.json import write_json
 from aimv2_np.files.locate import TOKENIZER_FILES, resolve
-from aimv2_np.processing.tokenizer_files import CLIP_TOKENS, guarded, read_tokenizer, special_tokens
+from aimv2_np.processing.inputs import Inputs
+from aimv2_np.processing.tokenizer_files import (
+    CLIP_TOKENS,
+    guarded,
+    read_tokenizer,
+    special_tokens,
+)
 from aimv2_np.shapes import NDArray
 
 if TYPE_CHECKING:
@@ -227,7 +233,7 @@ class Aimv2Tokenizer(Advising):
             encoding.pad(length, direction=self.padding_side, pad_id=self.pad_token_id or 0)
             ids.append(encoding.ids)
             masks.append(encoding.attention_mask)
-        return {"input_ids": np.array(ids, np.int64), "attention_mask": np.array(masks, np.int64)}
+        return Inputs(input_ids=np.array(ids, np.int64), attention_mask=np.array(masks, np.int64))
 
 
 def _as_list(text: str | Iterable[str]) -> list[str]:

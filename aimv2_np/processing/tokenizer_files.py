@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from aimv2_np.errors import CheckpointError, mismatch, plain, quoted
+from aimv2_np.errors import CheckpointError, is_of_the_system, mismatch, plain, quoted, told_by_rust
 from aimv2_np.files.json import telling_cache
 from aimv2_np.files.locate import check_link, read_json_in
 from aimv2_np.processing.quiet import without_panics
@@ -93,6 +93,10 @@ def guarded(what: Path | str) -> Iterator[None]:
     except BaseException as error:
         if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
             raise
+        if is_of_the_system(error):
+            raise
+        if (told := told_by_rust(error)) is not None:
+            raise told from None
         raise CheckpointError(
             f"{what}: the tokenizer's files do not work ({plain(error, 200)}); expected a sound tokenizer.json, or "
             "vocab.json and merges.txt; fetch them again"

@@ -20,6 +20,7 @@ from aimv2_np.backends.arrays import beside, namespace, to_numpy, widen
 from aimv2_np.backends.parallel import pieces
 from aimv2_np.config import Aimv2Config
 from aimv2_np.errors import a_type
+from aimv2_np.files.hub import fetching
 from aimv2_np.models.aimv2 import Aimv2Model
 from aimv2_np.models.packing import warn_untrained
 from aimv2_np.network.attention import softmax
@@ -69,20 +70,20 @@ def load_classifier(
     dtype: str = "float32",
     device: int | None = None,
     progress: Callable[[int, int], None] | None = None,
-    **hub_options: Any,
+    **options: Any,
 ) -> tuple[Aimv2Model, Aimv2Processor]:
     """The model and the processor in a folder or of a hub id; options as for `Aimv2Model.from_pretrained`.
 
     Raises ValueError for a checkpoint without a text tower, before its weights are fetched, and what
     `from_pretrained` raises.
     """
-    config = expected_config(path_or_hub_id, **hub_options)
+    config = expected_config(path_or_hub_id, **options)
     if config and not isinstance(config, Aimv2Config):
         raise ValueError(f"{path_or_hub_id} is a checkpoint with one tower ({config.model_type}); {_TWO_TOWERS}")
     model = Aimv2Model.from_pretrained(
-        path_or_hub_id, backend=backend, dtype=dtype, device=device, progress=progress, **hub_options
+        path_or_hub_id, backend=backend, dtype=dtype, device=device, progress=progress, **options
     )
-    return model, Aimv2Processor.from_pretrained(path_or_hub_id, **hub_options)
+    return model, Aimv2Processor.from_pretrained(path_or_hub_id, **fetching(options))
 
 
 def make_prompts(labels: Sequence[str], template: str = HOLE) -> list[str]:

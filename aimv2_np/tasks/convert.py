@@ -11,6 +11,7 @@ from aimv2_np.config.base import naming_file
 from aimv2_np.files.atomic import atomic_write, refuse_existing
 from aimv2_np.files.locate import IMAGE_PROCESSOR_FILES, TOKENIZER_FILES, check_link
 from aimv2_np.models.auto import MODELS
+from aimv2_np.models.pretrained import without_final_norm
 from aimv2_np.storage import fetch, match, open_source
 from aimv2_np.storage.relayout import DIALECTS, SAME, arranged, check_choice, common_dtype, write_layout
 
@@ -45,6 +46,7 @@ def convert(
     dtype: str = SAME,
     overwrite: bool = False,
     prefix: str | None = None,
+    final_norm: bool = True,
     **hub_options: Any,
 ) -> Conversion:
     """Write the checkpoint in a folder, or of a hub id, into another folder in another layout.
@@ -58,6 +60,7 @@ def convert(
         dtype: "float32", "float16", "bfloat16", or "same": every tensor keeps its bytes.
         overwrite: replace a checkpoint that is in `folder`.
         prefix: chooses where the checkpoint holds several AIMv2, as for `load`. What is beside the model is left out.
+        final_norm: False to leave out the vision tower's last norm too.
         hub_options: revision, cache_dir, token, local_files_only, as in huggingface_hub.
 
     Raises:
@@ -72,6 +75,7 @@ def convert(
         raise ValueError(f"{folder} is the checkpoint that is converted; choose another folder to write to")
     with naming_file(source.folder):
         config = config_from_dict(source.values)
+        config = config if final_norm else without_final_norm(config)
         skeleton = MODELS[type(config)].skeleton(config)
     names = match({name: tuple(p.shape) for name, p in skeleton.state_dict().items()}, source.tensors)
     label = common_dtype(source.tensors, names, dtype)

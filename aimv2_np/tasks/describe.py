@@ -12,7 +12,7 @@ from aimv2_np.config import Aimv2Config, Aimv2TextConfig, Aimv2VisionConfig, Con
 from aimv2_np.config.base import naming_file
 from aimv2_np.errors import CheckpointError
 from aimv2_np.files.hub import HubOptions
-from aimv2_np.files.locate import CONFIG_FILE, WEIGHT_FILES
+from aimv2_np.files.locate import CONFIG_FILES, WEIGHT_FILES
 from aimv2_np.models.auto import MODELS
 from aimv2_np.storage import Checkpoint, match, open_checkpoint, resolve
 from aimv2_np.storage.checkpoint import OTHERS, Tensors
@@ -84,7 +84,7 @@ def describe(
     Raises FileNotFoundError without a configuration, CheckpointError for one that makes no sense or for damaged weight
     files, and the hub's errors. Weights that do not fit the configuration are a `problem`, not an error.
     """
-    folder = resolve(path_or_hub_id, files=(CONFIG_FILE,), **options)
+    folder = resolve(path_or_hub_id, files=CONFIG_FILES, **options)
     checkpoint = _weights(folder)
     found = find_model(checkpoint, prefix) if checkpoint else None
     source = source_of(read_config(folder), checkpoint, *found) if checkpoint and found else None

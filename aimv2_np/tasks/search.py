@@ -23,6 +23,7 @@ from aimv2_np.backends.arrays import to_numpy
 from aimv2_np.backends.parallel import one_blas_thread, usable_cores
 from aimv2_np.data import tiny_model_path
 from aimv2_np.errors import CheckpointError
+from aimv2_np.files.hub import fetching
 from aimv2_np.models.aimv2 import Aimv2Model
 from aimv2_np.processing import Aimv2Processor
 from aimv2_np.processing.loading import naming_picture
@@ -109,8 +110,13 @@ def embed_query(
         )
     name = features.metadata.get("model", "") if model is None else os.fspath(model)
     place = None if name == tiny_model_path().name and not Path(name).is_dir() else name
-    if model is None and "revision" in features.metadata:
-        options.setdefault("revision", features.metadata["revision"])
+    if model is None:
+        if "revision" in features.metadata:
+            options.setdefault("revision", features.metadata["revision"])
+        if "prefix" in features.metadata:
+            options.setdefault("prefix", features.metadata["prefix"])
+        if features.metadata.get("final_norm") == "false":
+            options.setdefault("final_norm", False)
     if (bound := features.metadata.get("max_patches", "")).isdecimal():
         options.setdefault("max_patches", int(bound))
     options.setdefault("exif_transpose", features.metadata.get("exif_transpose") == "true")
@@ -125,8 +131,8 @@ def embed_query(
             return embedder.compute([embedder.prepare(query)])[0]
     network = embedder.opened.model
     assert isinstance(network, Aimv2Model)
-    folder, hub_options = embedder.source
-    processor = Aimv2Processor.from_pretrained(folder, **hub_options)
+    folder, where = embedder.source
+    processor = Aimv2Processor.from_pretrained(folder, **fetching(where))
     vector = to_numpy(embed_prompts([str(query)], network, processor))[0]
     result: NDArray[np.float32] = vector.astype(np.float32, copy=False)
     return result

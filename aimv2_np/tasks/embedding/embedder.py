@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from aimv2_np.backends.arrays import beside, check_backend, to_numpy
 from aimv2_np.data import tiny_model_path
 from aimv2_np.errors import a_type
-from aimv2_np.files.hub import HubOptions
+from aimv2_np.files.hub import HubOptions, fetching
 from aimv2_np.models.aimv2 import vision_tower
 from aimv2_np.models.auto import load
 from aimv2_np.models.packing import warn_untrained
@@ -40,6 +40,8 @@ class EmbedderOptions(HubOptions, total=False):
     backend: str
     dtype: str
     device: int | None
+    prefix: str | None
+    final_norm: bool
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,7 @@ class ImageEmbedder:
             to 4096. A warning names the pictures of a batch that have fewer or more patches than they were trained for.
         exif_transpose: turn pictures upright by their EXIF orientation.
         backend, dtype, device: as for `Aimv2Model.from_pretrained`.
-        hub_options: revision, cache_dir, token, local_files_only.
+        options: revision, cache_dir, token, local_files_only, prefix and final_norm, as there too.
 
     Raises:
         ValueError: settings that do not exist; on first use, features that the model does not have.
@@ -105,7 +107,7 @@ class ImageEmbedder:
         backend: str = "numpy",
         dtype: str = "float32",
         device: int | None = None,
-        **hub_options: Any,
+        **options: Any,
     ) -> None:
         if not isinstance(model, str | PathLike | None):
             raise TypeError(
@@ -125,7 +127,7 @@ class ImageEmbedder:
         self.features, self.normalize, self.errors = features, bool(normalize), errors
         self.column, self.batch_size, self.max_patches = column, batch_size, max_patches
         self.exif_transpose = bool(exif_transpose)
-        self.backend, self.dtype, self.device, self.hub_options = backend, dtype, device, hub_options
+        self.backend, self.dtype, self.device, self.options = backend, dtype, device, options
         self._opened: Opened | None = None
 
     def __repr__(self) -> str:
@@ -136,8 +138,8 @@ class ImageEmbedder:
 
     @property
     def source(self) -> tuple[str | PathLike[str], dict[str, Any]]:
-        """The folder or hub id of the model, and how to fetch it."""
-        return (tiny_model_path(), {}) if self.model is None else (self.model, self.hub_options)
+        """The folder or hub id of the model, and how to open it."""
+        return (tiny_model_path(), {}) if self.model is None else (self.model, self.options)
 
     @property
     def opened(self) -> Opened:
@@ -151,10 +153,10 @@ class ImageEmbedder:
         return self._opened
 
     def _open(self) -> Opened:
-        place, hub_options = self.source
-        model = load(place, backend=self.backend, dtype=self.dtype, device=self.device, **hub_options)
+        place, options = self.source
+        model = load(place, backend=self.backend, dtype=self.dtype, device=self.device, **options)
         kind = chosen_kind(self.features, model)
-        processor = Aimv2ImageProcessor.from_pretrained(place, **hub_options).upright(self.exif_transpose)
+        processor = Aimv2ImageProcessor.from_pretrained(place, **fetching(options)).upright(self.exif_transpose)
         vision = vision_tower(model)
         return Opened(model, vision, processor, processor.bound(self.max_patches, vision.config.patch_shape), kind)
 
@@ -232,8 +234,8 @@ class ImageEmbedder:
 
     def weights_hash(self, dtype: str) -> str:
         """The hash of the model's weights, as they are when it computes in `dtype`."""
-        place, hub_options = self.source
-        mapped = load(place, dtype="float64" if dtype == "float64" else "float32", **hub_options)
+        place, options = self.source
+        mapped = load(place, dtype="float64" if dtype == "float64" else "float32", **options)
         return hash_weights(mapped.state_dict(), dtype)
 
     @property

@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aimv2_np.backends.dtypes import CODES
-from aimv2_np.errors import CheckpointError
+from aimv2_np.errors import CheckpointError, is_of_the_system
 from aimv2_np.storage import SafetensorsFile
 from aimv2_np.storage.formats.header import write_header
 from aimv2_np.storage.formats.safetensors_writer import write_array
@@ -191,6 +191,8 @@ def _arrays(path: Path) -> tuple[dict[str, str], dict[str, NDArray[Any]]]:
         try:
             return npz.read(path)
         except (zipfile.BadZipFile, OSError, ValueError, KeyError) as error:
+            if is_of_the_system(error):
+                raise
             raise CheckpointError(f"{path} is no file of features, or damaged ({error}); write it again") from error
     file = SafetensorsFile(path)
     return dict(file.metadata), {name: file.plain(name) for name in file.entries if name in ARRAYS}

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aimv2_np.backends.parallel import pieces
-from aimv2_np.errors import CheckpointError
+from aimv2_np.errors import CheckpointError, is_of_the_system
 
 KEY: Final = b"aimv2_np"
 GROUP_BYTES: Final = 2**26  # of features in a row group
@@ -83,6 +83,8 @@ def read_facts(path: Path) -> tuple[list[str], dict[str, str], tuple[tuple[str, 
             return [], {}, ()
         names = file.read(columns=["name"]).column("name").to_pylist()
     except (pa.ArrowInvalid, OSError, ValueError, TypeError, AttributeError) as error:
+        if is_of_the_system(error):
+            raise
         raise CheckpointError(f"{path} is no Parquet file of features, or damaged ({error}); write it again") from error
     return names, {str(key): str(value) for key, value in facts.items()}, broken
 

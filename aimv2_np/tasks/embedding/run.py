@@ -13,6 +13,7 @@ from typing import Any, Final, Unpack
 import numpy as np
 from numpy.typing import NDArray
 
+from aimv2_np.errors import is_of_the_system
 from aimv2_np.files.atomic import refuse_existing
 from aimv2_np.models.packing import warn_untrained
 from aimv2_np.processing.settings import as_count
@@ -215,7 +216,8 @@ def _metadata(embedder: ImageEmbedder, run: dict[str, Any], total: int, broken: 
         "features": run["features"],
         "normalized": json.dumps(embedder.normalize),
         "model": embedder.name,
-        **({"revision": embedder.hub_options["revision"]} if embedder.hub_options.get("revision") else {}),
+        **{name: embedder.options[name] for name in ("revision", "prefix") if embedder.options.get(name)},
+        **({} if embedder.options.get("final_norm", True) else {"final_norm": "false"}),
         "weights_hash": run["weights"],
         **({} if embedder.max_patches is None else {"max_patches": str(embedder.max_patches)}),
         **({"exif_transpose": "true"} if embedder.exif_transpose else {}),
@@ -232,7 +234,9 @@ def _earlier(output: Path) -> str | None:
     """The identity of the run that has written `output`; None where there is none, or no such file."""
     try:
         return open_features(output).metadata.get("run")
-    except (OSError, ValueError, ImportError):
+    except (OSError, ValueError, ImportError) as error:
+        if is_of_the_system(error):
+            raise
         return None
 
 

@@ -5,6 +5,7 @@ from aimv2_np import CheckpointError
 from aimv2_np.storage import save_safetensors
 from aimv2_np.tasks import embed, open_features
 from aimv2_np.tasks.embedding.feature_file import FORMAT, Names, check_output, encode_name, write_features
+from tests.support.descriptors import at_every_limit
 from tests.support.pictures import photo
 
 
@@ -129,3 +130,12 @@ def test_a_suffix_that_says_no_format(tmp_path, name):
 @pytest.mark.parametrize("name", ["a.safetensors", "a.NPZ"])
 def test_formats_that_need_no_library(tmp_path, name):
     check_output(tmp_path / name)
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".npz"])
+def test_too_many_open_files_are_no_fault_of_the_file(tmp_path, suffix):
+    photo(20, 20).save(tmp_path / "p.png")
+    path = tmp_path / f"f{suffix}"
+    embed([tmp_path / "p.png"], path)
+    assert at_every_limit(lambda: open_features(path)) >= 1
+    assert at_every_limit(lambda: embed([tmp_path / "p.png"], path)) >= 1  # "complete already"
