@@ -22,17 +22,7 @@ from aimv2_np.network.swiglu import gated
 from aimv2_np.network.view import EVERYONE, Causal, Packed, Prefix, View
 from aimv2_np.shapes import NDArray
 
-MATRIX: Final = np.dtype(
-    [
-        ("data", "u8"),
-        ("bias", "u8"),
-        ("scale", "u8"),
-        ("outputs", "i8"),
-        ("inputs", "i8"),
-        ("stride", "i8"),
-        ("stored", "i8"),
-    ]
-)
+MATRIX: Final = np.dtype([(name, "i8") for name in ("data", "bias", "outputs", "inputs", "stride")])
 NORM: Final = np.dtype([("weight", "u8"), ("eps", "f8")])
 LAYER: Final = np.dtype(
     [(name, NORM) for name in ("norm1", "norm2")]
@@ -227,7 +217,7 @@ def _matrix(weight: NDArray, bias: NDArray | None) -> tuple[int, ...] | None:
     """The fields of MATRIX; None for what the kernels cannot read."""
     if weight.dtype != np.float32 or weight.strides[1] != 4 or (bias is not None and not _is_vector(bias)):
         return None
-    return (_address(weight), 0 if bias is None else _address(bias), 0, *weight.shape, weight.strides[0] // 4, 0)
+    return (_address(weight), 0 if bias is None else _address(bias), *weight.shape, weight.strides[0] // 4)
 
 
 def _is_vector(array: NDArray) -> bool:
