@@ -277,3 +277,52 @@ def test_no_memory():
     """What the kernels cannot allocate is a MemoryError."""
     with pytest.raises(MemoryError, match="no memory"):
         bodies._run(lambda *_: -1, 0)
+
+
+def odd(x):
+    """The same numbers with two bytes between any two of them: strides that are no whole number of floats."""
+    record = np.zeros(x.shape, [("x", np.float32), ("gap", "u2")])
+    record["x"] = x
+    return record["x"]
+
+
+def test_strides_and_addresses_that_are_no_whole_numbers():
+    x, weight, bias = arrays(0, "float32", (5, 7), (3, 7), 3)
+    shifted = np.zeros(4 * weight.size + 1, np.uint8)[1:].view(np.float32).reshape(weight.shape)
+    shifted[...] = weight
+    for a, b, c in ((odd(x), weight, bias), (x, odd(weight), bias), (x, weight, odd(bias)), (x, shifted, bias)):
+        np.testing.assert_allclose(linear(a, b, c), x @ weight.T + bias, rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(
+            rms_norm(odd(x), np.ones(7, np.float32), 0.1), rms_norm(x, np.ones(7, np.float32), 0.1)
+        )
+    q, k, v = arrays(0, "float32", (1, 2, 3, 4), (1, 2, 5, 4), (1, 2, 5, 4))
+    np.testing.assert_allclose(attention(odd(q), k, odd(v), 0.5), attention(q, k, v, 0.5))
+
+
+WRONG = {
+    "inputs": lambda x: linear(x((2, 7)), x((3, 8))),
+    "bias": lambda x: linear(x((2, 7)), x((3, 7)), x((4,))),
+    "gain": lambda x: rms_norm(x((2, 7)), x((8,)), 1e-5),
+    "gate": lambda x: gated(x((2, 7)), x((2, 8)), "silu"),
+    "keys": lambda x: attention(x((1, 2, 3, 4)), x((1, 2, 5, 3)), x((1, 2, 5, 4)), 0.5),
+    "values": lambda x: attention(x((1, 2, 3, 4)), x((1, 2, 5, 4)), x((1, 2, 6, 4)), 0.5),
+    "heads": lambda x: attention(x((1, 2, 3, 4)), x((1, 3, 5, 4)), x((1, 3, 5, 4)), 0.5),
+    "mask": lambda x: attention(
+        x((1, 2, 3, 4)), x((1, 2, 5, 4)), x((1, 2, 5, 4)), 0.5, Mask(np.ones((1, 1, 3, 6), bool))
+    ),
+    "layers": lambda x: run_layers(x((1, 5, 13)), text_model().encoder.layers),
+}
+
+
+@pytest.mark.parametrize("call", WRONG.values(), ids=WRONG)
+def test_shapes_that_do_not_fit_are_numpys_to_complain_of(call):
+    """The kernels would read what is not theirs."""
+    with pytest.raises(ValueError, match=r"shape|dimension|broadcast|matmul|size"):
+        call(lambda shape: np.ones(shape, np.float32))
+
+
+def test_layers_with_a_weight_of_another_shape():
+    model = text_model()
+    model.encoder.layers[1].ffn.down_proj.weight = np.ones((12, 3), np.float32)
+    with pytest.raises(ValueError, match="matmul"):
+        run_layers(np.ones((1, 5, 12), np.float32), model.encoder.layers)
