@@ -19,7 +19,7 @@
 #define FEW_ROWS 64 /* for fewer, packing would take longer than what it is for */
 
 enum ending {
-    SET,  /* y = x Wt + b */
+    PUT,  /* y = x Wt + b */
     ADD,  /* y = y + (x Wt + b) */
     GATE, /* y = activation(y) (x Wt + b) */
 };
@@ -55,7 +55,7 @@ INLINE floats load_weights(const struct matrix *w, long row, long column) {
     if (w->stored == BFLOAT16) {
         halves x;
         memcpy(&x, (const uint16_t *)w->data + at, sizeof x);
-        return (floats)(__builtin_convertvector(x, ints) << 16);
+        return (floats)(__builtin_convertvector(x, words) << 16);
     }
     if (w->stored == INT8) {
         bytes x;
@@ -177,7 +177,7 @@ static void product_panel(const struct product *p, long first, long row, long en
     const struct matrix *w = p->w;
     long width = w->outputs - first < PANEL ? w->outputs - first : PANEL;
     long vectors = (width + LANES - 1) / LANES;
-    for (long k = 0; k < w->inputs; k += DEPTH) {
+    for (long k = 0; k == 0 || k < w->inputs; k += DEPTH) { /* once, too, where there are no inputs: y = b */
         long depth = w->inputs - k < DEPTH ? w->inputs - k : DEPTH;
         int last = k + depth == w->inputs;
         pack(w, first, width, k, depth, scratch->panel);
