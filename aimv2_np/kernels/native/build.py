@@ -135,7 +135,9 @@ def _macos() -> str:
 
 
 def _run(*command: str) -> subprocess.CompletedProcess[str]:
-    environment = os.environ | {"LC_ALL": "C"} | ({"MACOSX_DEPLOYMENT_TARGET": _macos()} if sys.platform == "darwin" else {})
+    environment = (
+        os.environ | {"LC_ALL": "C"} | ({"MACOSX_DEPLOYMENT_TARGET": _macos()} if sys.platform == "darwin" else {})
+    )
     return subprocess.run(command, input="", capture_output=True, text=True, env=environment, check=False)
 
 
