@@ -69,12 +69,14 @@ def find_compiler() -> Compiler:
     for command in [asked] if asked else [["cc"], ["gcc"], ["clang"]]:
         # What the compiler defines by itself tells which one it is; $CC may be one for another processor.
         defined = _run(*command, "-dM", "-E", "-x", "c", "-") if shutil.which(command[0]) else None
-        if defined is not None and defined.returncode == 0:
-            macros = dict(re.findall(r"^#define (\w+) (.*)$", defined.stdout, re.MULTILINE))
+        macros = dict(re.findall(r"^#define (\w+) (.*)$", defined.stdout, re.MULTILINE)) if defined else {}
+        if "__STDC__" in macros:
             processor = next((name for name in SETS if f"__{name}__" in macros), platform.machine())
             return Compiler(tuple(command), macros.get("__VERSION__", "").strip('"'), processor)
-    found = f"CC is {shlex.join(asked)!r}, which does not run" if asked else "there is no C compiler"
-    raise BuildError(f"{found}; expected one as CC, cc, gcc or clang; install one, {WITHOUT}")
+    found = f"CC is {shlex.join(asked)!r}, which is none that runs" if asked else "there is none"
+    raise BuildError(
+        f"the kernels need a C compiler, and {found}; expected CC, cc, gcc or clang; install one, {WITHOUT}"
+    )
 
 
 def compile_objects(compiler: Compiler, folder: Path, flags: Sequence[str] = FLAGS) -> list[Path]:
