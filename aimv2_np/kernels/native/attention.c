@@ -129,7 +129,7 @@ static void attend(const struct attention *a, const struct sequence *s, long hea
     for (long i = 0; i < queries; i++) scratch->largest[i] = -INFINITY, scratch->total[i] = 0;
     long seen = first + queries > s->prefix ? first + queries : s->prefix; /* by the last of these queries */
     if (seen > s->keys) seen = s->keys;
-    long step = parted(seen, KEYS, LANES);
+    long step = parted(s->keys, KEYS, LANES); /* not of `seen`: sums must not depend on who shares the task */
     for (long j = 0; j < seen; j += step) {
         long keys = seen - j < step ? seen - j : step;
         score(a, q, queries, at(&a->k, s->batch, head, s->key + j), keys, scratch);

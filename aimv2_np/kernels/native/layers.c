@@ -42,7 +42,7 @@ static void layer_steps(const struct job *job, const struct layer *layer, struct
     struct product qkv[3];
     const struct matrix *of[3] = {&layer->q, &layer->k, &layer->v};
     for (int i = 0; i < 3; i++)
-        qkv[i] = (struct product){.x = job->normed, .x_stride = stride, .rows = rows, .w = of[i], .ending = SET,
+        qkv[i] = (struct product){.x = job->normed, .x_stride = stride, .rows = rows, .w = of[i], .ending = PUT,
                                   .y = job->qkv + i * width, .y_stride = qkv_stride};
     products(qkv, 3, 0, team, scratch);
     team_meet(team);
@@ -60,7 +60,7 @@ static void layer_steps(const struct job *job, const struct layer *layer, struct
     team_meet(team);
     rms_norm_rows(job->x, rows, width, width, &layer->norm2, job->normed, stride, team);
     team_meet(team);
-    struct product gated[2] = {{.x = job->normed, .x_stride = stride, .rows = rows, .w = &layer->gate, .ending = SET,
+    struct product gated[2] = {{.x = job->normed, .x_stride = stride, .rows = rows, .w = &layer->gate, .ending = PUT,
                                 .y = job->inner, .y_stride = inner_stride}};
     gated[1] = gated[0];
     gated[1].w = &layer->up;
@@ -91,7 +91,9 @@ static void *pages(size_t size) {
 
 /* The memory of a call for at most `rows` rows at once; -1 where there is none. */
 static int layers_memory(struct job *job, long rows, int threads, float **memory) {
-    long width = job->width, inner = job->layers[0].gate.outputs, d = width / job->heads;
+    long width = job->width, inner = 0, d = width / job->heads;
+    for (long i = 0; i < job->depth; i++)
+        if (job->layers[i].gate.outputs > inner) inner = job->layers[i].gate.outputs;
     size_t normed = (size_t)rows * (size_t)(width + APART), qkv = (size_t)rows * (size_t)(3 * width + APART);
     size_t hidden = (size_t)rows * (size_t)(inner + APART);
     size_t product = (size_t)product_floats(rows, inner > width ? inner : width), attention = (size_t)attention_floats(d);
@@ -111,6 +113,8 @@ static int layers_memory(struct job *job, long rows, int threads, float **memory
 
 static int run_layers(float *x, long rows, long width, const struct layer *layers, long depth, long heads,
                       long activation, const struct sequence *sequences, long count, int threads) {
+    if (threads < 1) threads = 1;
+    if (depth < 1 || count < 1) return 0;
     struct job job = {.width = width, .layers = layers, .depth = depth, .heads = heads, .activation = activation};
     struct sequence *own = malloc((size_t)count * sizeof *own);
     long most = 0; /* rows at once: whole sequences, TOGETHER rows of them or one that is longer */

@@ -19,7 +19,7 @@
 #define FEW_ROWS 64 /* for fewer, packing would take longer than what it is for */
 
 enum ending {
-    SET,  /* y = x Wt + b */
+    PUT,  /* y = x Wt + b */
     ADD,  /* y = y + (x Wt + b) */
     GATE, /* y = activation(y) (x Wt + b) */
 };
@@ -76,7 +76,8 @@ static void pack(const struct matrix *w, long first, long width, long start, lon
  * inlined, so that the sums stay in registers. */
 INLINE void multiply(int rows, int vectors, const float *x, long x_stride, const float *panel, long panel_stride,
                      long depth, float *sums, long sums_stride) {
-    for (long start = 0; start < depth; start += RUN) {
+    long start = 0;
+    do { /* once, too, for no inputs */
         floats sum[ROWS][VECTORS] = {{{0}}};
         long end = start + RUN < depth ? start + RUN : depth;
         for (long k = start; k < end; k++, panel += panel_stride) {
@@ -97,7 +98,7 @@ INLINE void multiply(int rows, int vectors, const float *x, long x_stride, const
                 float *to = sums + r * sums_stride + v * LANES;
                 store(to, start ? load(to) + sum[r][v] : sum[r][v]);
             }
-    }
+    } while ((start += RUN) < depth);
 }
 
 #define MULTIPLY(R, V)                                                                            \
@@ -151,7 +152,7 @@ static void product_panel(const struct product *p, long first, long row, long en
     const struct matrix *w = p->w;
     long width = w->outputs - first < PANEL ? w->outputs - first : PANEL;
     long vectors = (width + LANES - 1) / LANES;
-    for (long k = 0; k < w->inputs; k += DEPTH) {
+    for (long k = 0; k == 0 || k < w->inputs; k += DEPTH) { /* once, too, for no inputs: y = b */
         long depth = w->inputs - k < DEPTH ? w->inputs - k : DEPTH;
         int last = k + depth == w->inputs;
         pack(w, first, width, k, depth, scratch->panel);

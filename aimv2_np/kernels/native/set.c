@@ -19,6 +19,7 @@ static void linear_work(void *about, struct team *team, int member) {
 
 static int run_linear(const float *x, long rows, long x_stride, const struct matrix *w, float *y, long y_stride,
                       int threads) {
+    if (threads < 1) threads = 1;
     struct product product = {.x = x, .rows = rows, .x_stride = x_stride, .w = w, .y = y, .y_stride = y_stride};
     struct product_scratch *scratch = calloc((size_t)threads, sizeof *scratch);
     float *memory = pages(4 * (size_t)threads * (size_t)product_floats(rows, w->inputs));
@@ -41,6 +42,8 @@ static void attention_work(void *about, struct team *team, int member) {
 static int run_attention(const struct heads *q, const struct heads *k, const struct heads *v, long heads, long width,
                          double scale, const struct sequence *sequences, long count, const struct heads *out,
                          int threads) {
+    if (threads < 1) threads = 1;
+    if (count < 1) return 0;
     struct attention attention = {.q = *q, .k = *k, .v = *v, .out = *out, .heads = heads, .width = width,
                                   .scale = (float)scale, .sequences = sequences, .count = count};
     struct attention_scratch *scratch = calloc((size_t)threads, sizeof *scratch);

@@ -31,6 +31,7 @@
 
 typedef float floats __attribute__((vector_size(4 * LANES)));
 typedef int32_t ints __attribute__((vector_size(4 * LANES)));
+typedef uint32_t words __attribute__((vector_size(4 * LANES))); /* of which bits may be shifted out */
 typedef floats loose __attribute__((aligned(4), may_alias)); /* anywhere in memory */
 
 #define INLINE static inline __attribute__((always_inline))
@@ -77,8 +78,8 @@ INLINE floats exp_of(floats x) {
     floats p = ((((r * 1.9875691500e-4f + 1.3981999507e-3f) * r + 8.3334519073e-3f) * r + 4.1665795894e-2f) * r +
                 1.6666665459e-1f) * r + 0.5f;
     floats e = (p * (r * r) + r) + 1.0f;
-    ints power = (ints)shifted << 23; /* of the magic number's bits, only the whole number's survive */
-    return (floats)((ints)(e * (floats)(power + (127 << 23))) & ~(x < -60.0f));
+    words power = (words)shifted << 23; /* of the magic number's bits, only the whole number's survive */
+    return (floats)((ints)(e * (floats)(power + (127u << 23))) & ~(x < -60.0f));
 }
 
 /* Perfect shuffles: the lanes of a and b in turns. */
@@ -92,6 +93,11 @@ INLINE floats exp_of(floats x) {
 #define TURNS_LOW 0, 4, 1, 5
 #define TURNS_HIGH 2, 6, 3, 7
 #endif
+#if defined(__clang__)
+#define SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#else /* GCC has that one from version 12 on */
+#define SHUFFLE(a, b, ...) __builtin_shuffle(a, b, (ints){__VA_ARGS__})
+#endif
 
 /* Transpose LANES x LANES numbers in registers: log2(LANES) perfect shuffles of the rows' first and second half. */
 INLINE void transpose(floats x[LANES]) {
@@ -100,8 +106,8 @@ INLINE void transpose(floats x[LANES]) {
     for (int width = 1; width < LANES; width *= 2) {
 #pragma GCC unroll 16
         for (int i = 0; i < LANES / 2; i++) {
-            y[2 * i] = __builtin_shufflevector(x[i], x[i + LANES / 2], TURNS_LOW);
-            y[2 * i + 1] = __builtin_shufflevector(x[i], x[i + LANES / 2], TURNS_HIGH);
+            y[2 * i] = SHUFFLE(x[i], x[i + LANES / 2], TURNS_LOW);
+            y[2 * i + 1] = SHUFFLE(x[i], x[i + LANES / 2], TURNS_HIGH);
         }
 #pragma GCC unroll 16
         for (int i = 0; i < LANES; i++) x[i] = y[i];

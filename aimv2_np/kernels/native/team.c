@@ -3,7 +3,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
-#if defined(__x86_64__) || defined(__i386__)
+#if defined(__x86_64__)
 #include <immintrin.h>
 #endif
 
@@ -26,7 +26,7 @@ struct member {
     pthread_t thread;
 };
 
-#if defined(__x86_64__) || defined(__i386__)
+#if defined(__x86_64__)
 typedef unsigned arithmetic;
 static arithmetic flush_denormals(void) {
     arithmetic before = _mm_getcsr();

@@ -317,7 +317,9 @@ WRONG = {
 @pytest.mark.parametrize("call", WRONG.values(), ids=WRONG)
 def test_shapes_that_do_not_fit_are_numpys_to_complain_of(call):
     """The kernels would read what is not theirs."""
-    with pytest.raises((ValueError, TypeError), match=r"shape|dimension|broadcast|matmul|size"):  # or jaxtyping's
+    with pytest.raises(
+        (ValueError, TypeError), match=r"shape|dimension|broadcast|matmul|size|Type-check"
+    ):  # or jaxtyping's
         call(lambda shape: np.ones(shape, np.float32))
 
 
