@@ -44,7 +44,7 @@ ACTIVATIONS: Final = {
     for name in names
 }  # fmt: skip
 Body = Callable[..., NDArray | None]
-WORTH_A_THREAD: Final = 1 << 23  # multiplications; with fewer, starting a thread gains nothing
+WORTH_A_THREAD: Final = 1 << 22  # multiplications for each; with fewer, starting one gains nothing
 
 
 class _Sharing:
@@ -60,7 +60,7 @@ class _Sharing:
             self.calls += 1
             calls = self.calls
         try:
-            yield max(1, parallel.threads() // calls) if multiplications > WORTH_A_THREAD else 1
+            yield max(1, min(parallel.threads() // calls, multiplications // WORTH_A_THREAD))
         finally:
             with self.lock:
                 self.calls -= 1

@@ -53,7 +53,7 @@ def kernels(request):
 @contextmanager
 def threads(count):
     """Calls share out their work among `count` threads, however little it is."""
-    with patch.object(bodies, "WORTH_A_THREAD", 0), patch.object(parallel, "threads", lambda: count):
+    with patch.object(bodies, "WORTH_A_THREAD", 1), patch.object(parallel, "threads", lambda: count):
         yield
 
 
@@ -253,15 +253,14 @@ def test_a_signal_in_the_middle_of_a_call():
 
 
 def test_calls_at_once_share_the_cores(monkeypatch):
-    """The second call while the first one runs takes half of them."""
+    """The second call while the first one runs takes half of them; a small one takes as many as it can keep busy."""
     monkeypatch.setattr(parallel, "threads", lambda: 8)
-    with (
-        bodies._sharing.threads(bodies.WORTH_A_THREAD + 1) as first,
-        bodies._sharing.threads(bodies.WORTH_A_THREAD + 1) as second,
-    ):
+    threads, enough = bodies._sharing.threads, bodies.WORTH_A_THREAD
+    with threads(100 * enough) as first, threads(100 * enough) as second:
         assert (first, second) == (8, 4)
-    with bodies._sharing.threads(0) as few:
-        assert few == 1
+    for times, expected in ((0, 1), (1, 1), (3, 3), (20, 8)):
+        with threads(times * enough) as count:
+            assert count == expected
 
 
 def test_what_the_kernels_do_not_take_is_numpys():
