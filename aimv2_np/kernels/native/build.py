@@ -17,6 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+from zlib import crc32
 
 SOURCES: Final = Path(__file__).parent
 LIBRARY: Final = "libaimv2.dylib" if sys.platform == "darwin" else "libaimv2.so"
@@ -39,6 +40,11 @@ WITHOUT: Final = "or set AIMV2_NP_NATIVE=0 and let NumPy compute"
 
 class BuildError(Exception):
     """The kernels cannot be compiled here; the message says why, and what to do."""
+
+
+def interface() -> int:
+    """The checksum of kernels.h: a library that was compiled with another one may have other structures."""
+    return crc32(Path(__file__).with_name("kernels.h").read_bytes())
 
 
 @dataclass(frozen=True)
@@ -86,7 +92,7 @@ def compile_objects(compiler: Compiler, folder: Path, flags: Sequence[str] = FLA
         BuildError: The compiler refuses one.
     """
     jobs = [("set.c", name, (*options, f"-DSET={name}")) for name, options in compiler.sets.items()]
-    jobs += [(f"{name}.c", name, ()) for name in ("choose", "team")]
+    jobs += [("choose.c", "choose", (f"-DINTERFACE={interface()}u",)), ("team.c", "team", ())]
 
     def compile_one(job: tuple[str, str, tuple[str, ...]]) -> Path:
         source, name, options = job

@@ -29,3 +29,6 @@ __attribute__((visibility("default"))) const struct kernels *aimv2_kernels(int i
 #endif
     return i >= 0 && i < count ? found[i] : NULL;
 }
+
+/* The checksum of the kernels.h that this was compiled with: another one may have other structures. */
+__attribute__((visibility("default"))) uint32_t aimv2_interface(void) { return INTERFACE; }

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
+from zlib import crc32
 
 SUFFIX: Final = {"darwin": ".dylib"}
 VARIABLE: Final = "AIMV2_NP_NATIVE"
@@ -51,16 +52,30 @@ def path() -> Path:
 
 
 @cache
-def available() -> dict[str, Kernels]:
-    """Instruction set → its kernels, for those that this processor has, the fastest first; none without the library."""
+def _open() -> tuple[dict[str, Kernels], str]:
+    """The kernels that this processor has, by name; where there are none, why."""
+    again = "python -m aimv2_np.kernels.native.build compiles it"
+    if sys.platform == "win32":
+        return {}, "the kernels in C are not built on Windows"
     if not path().is_file():
-        return {}
-    library = ctypes.CDLL(str(path()))
+        return {}, f"{path().name} was not compiled; install where a C compiler is, or a wheel with it"
+    try:
+        library = ctypes.CDLL(str(path()))
+        library.aimv2_interface.restype = ctypes.c_uint32
+        if library.aimv2_interface() != crc32(path().with_name("kernels.h").read_bytes()):
+            return {}, f"{path().name} was compiled from other sources; {again}"
+    except (OSError, AttributeError) as error:
+        return {}, f"{path().name} cannot be loaded ({error}); {again}"
     library.aimv2_kernels.restype = ctypes.POINTER(Kernels)
     found: dict[str, Kernels] = {}
     while pointer := library.aimv2_kernels(len(found)):
         found[pointer.contents.name] = pointer.contents
-    return found
+    return found, ""
+
+
+def available() -> dict[str, Kernels]:
+    """Instruction set → its kernels, for those that this processor has, the fastest first; none without the library."""
+    return _open()[0]
 
 
 @cache
@@ -76,10 +91,7 @@ def _asked_for() -> Kernels | None:
     if asked == "require":
         if names:
             return next(iter(available().values()))
-        raise ImportError(
-            f"{VARIABLE} is require, and there is no {path().name}; install from a source tree where a C compiler is, "
-            "or run python -m aimv2_np.kernels.native.build"
-        )
+        raise ImportError(f"{VARIABLE} is require, and {_open()[1]}")
     raise ValueError(f"{VARIABLE} is {asked!r}; expected 0, 1, require or one of what is here: {names or 'none'}")
 
 
@@ -104,10 +116,8 @@ def describe() -> dict[str, Any]:
         reason = f"in C for {used.name}" + (f"; {', '.join(others)} would run too" if others else "")
     elif names:
         reason = f"by NumPy, as {VARIABLE} is {os.environ.get(VARIABLE)}; there are kernels in C for {', '.join(names)}"
-    elif sys.platform == "win32":
-        reason = "by NumPy: the kernels in C are not built on Windows"
     else:
-        reason = f"by NumPy: {path().name} was not compiled; install where a C compiler is, or a wheel with it"
+        reason = f"by NumPy: {_open()[1]}"
     return {"used": None if used is None else used.name, "available": names, "reason": reason}
 
 

@@ -56,17 +56,31 @@ def no_library(monkeypatch, tmp_path):
     from aimv2_np.kernels.native import library
 
     monkeypatch.setattr(library, "path", lambda: tmp_path / path().name)
-    for function in (library.available, library._asked_for):
+    for function in (library._open, library._asked_for):
         function.cache_clear()
     with monkeypatch.context() as patch:
         patch.setattr(library, "_chosen", [])
         yield
-    for function in (library.available, library._asked_for):
+    for function in (library._open, library._asked_for):
         function.cache_clear()
 
 
 @pytest.mark.usefixtures("no_library")
 def test_required_but_missing(monkeypatch):
     monkeypatch.setenv(VARIABLE, "require")
-    with pytest.raises(ImportError, match="AIMV2_NP_NATIVE is require, and there is no libaimv2"):
+    with pytest.raises(ImportError, match="AIMV2_NP_NATIVE is require, and libaimv2"):
         kernels()
+
+
+@pytest.mark.usefixtures("no_library")
+@pytest.mark.skipif(sys.platform == "win32", reason="no library there")
+@pytest.mark.parametrize(("content", "said"), [(b"", "cannot be loaded"), (None, "compiled from other sources")])
+def test_a_library_that_is_none_or_another_one(tmp_path, content, said):
+    """A header that has changed since it was compiled may have other structures: nothing is called."""
+    if content is None and not path().is_file():
+        pytest.skip("no compiled kernels here")
+    (tmp_path / path().name).write_bytes(path().read_bytes() if content is None else content)
+    (tmp_path / "kernels.h").write_text("/* another one */", encoding="ascii")
+    assert available() == {}
+    assert said in describe()["reason"]
+    assert "native.build" in describe()["reason"]
