@@ -1,6 +1,8 @@
 """The one exception and the warnings of our own, and how messages quote what a file holds."""
 
 import errno
+import os
+import re
 from typing import TYPE_CHECKING, Any, Final
 
 # What is wrong with a path itself. Any other error of the system (no descriptors, no memory, a disk that does not
@@ -40,6 +42,13 @@ def is_of_the_system(error: BaseException) -> bool:
     if isinstance(error, OSError):
         return error.errno is not None and error.errno not in _OF_A_PATH
     return isinstance(error, MemoryError)
+
+
+def told_by_rust(error: BaseException) -> OSError | None:
+    """The machine's error that a library written in Rust tells in words: "Too many open files (os error 24)"."""
+    found = re.search(r"\(os error (\d+)\)", str(error))
+    told = OSError(int(found[1]), os.strerror(int(found[1]))) if found else None
+    return told if told is not None and is_of_the_system(told) else None
 
 
 def quoted(value: object, limit: int = 60) -> str:
@@ -85,6 +94,12 @@ ATTRIBUTES: Final = {
     "named_parameters": "call state_dict().items()",
     "modules": "call named_modules()",
     "load_state_dict": "write a folder with aimv2_np.storage.save_checkpoint, and load that",
+    "children": "call named_modules()",
+    "register_forward_hook": "use aimv2_np.trace",
+    "compile": "models here only compute; leave the call out",
+    "encode_image": "call get_image_features(pixel_values)",
+    "encode_text": "call get_text_features(input_ids)",
+    "push_to_hub": "call save_pretrained(folder), then upload it: hf upload",
     "forward_features": "call the model; its result has last_hidden_state",
     "to_json_string": "call json.dumps(config.to_dict())",
     "to_json_file": "call save_pretrained(folder)",

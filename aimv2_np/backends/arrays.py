@@ -69,6 +69,17 @@ def largest(dtype: str) -> float:
     return LARGEST[dtype]
 
 
+# What devices are called elsewhere, and dtypes where a backend is expected → the end of the message.
+ELSEWHERE = {
+    "cuda": "; a GPU is 'cupy', and its number device=",
+    "gpu": "; a GPU is 'cupy', and its number device=",
+    "cpu": "; the CPU is 'numpy'",
+    "float": "; a dtype is passed by name, dtype=",
+    "<class 'numpy.": "; a dtype is passed by name, dtype=",
+    "torch.": "; a dtype is passed by name, dtype=",
+}
+
+
 def check_backend(backend: str, dtype: str | None = None, device: int | None = None) -> None:
     """Raise unless `backend` exists, computes in `dtype`, and has `device`.
 
@@ -76,7 +87,8 @@ def check_backend(backend: str, dtype: str | None = None, device: int | None = N
     it needs is missing.
     """
     if backend not in BACKENDS:
-        raise ValueError(f"backend is {backend!r}; choose one of {', '.join(BACKENDS)}")
+        advice = next((told for start, told in ELSEWHERE.items() if str(backend).startswith(start)), "")
+        raise ValueError(f"backend is {backend!r}; choose one of {', '.join(BACKENDS)}{advice}")
     if dtype is not None and dtype not in BACKENDS[backend]:
         advice = "; NumPy has no bfloat16, load it as float32, which is exact" if dtype == "bfloat16" else ""
         dtypes = ", ".join(BACKENDS[backend])
@@ -85,7 +97,10 @@ def check_backend(backend: str, dtype: str | None = None, device: int | None = N
         devices.find_cupy(dtype)
         devices.check_device(device)
     elif device is not None:
-        raise ValueError(f"device is {device!r:.40}, the number of a GPU, but the backend is {backend}; drop it")
+        raise ValueError(
+            f"device is {device!r:.40}, the number of a GPU, but the backend is {backend}; drop it, "
+            "or pass backend='cupy' too"
+        )
 
 
 def move(array: Array, backend: str, device: int | None = None) -> Array:

@@ -1,8 +1,10 @@
-"""From nothing to the first feature, as a program does it: `python -m aimv2_np.bench.cold FOLDER [PICTURE]`.
+"""From nothing to the first feature, as a program does it: `python -m aimv2_np.bench.cold FOLDER [PICTURE [WHICH]]`.
 
-Without a picture the text tower gets some tokens. Says when it is done, then how much memory it took.
+Without a picture ("") the text tower gets some tokens. WHICH, in JSON, is what else `load` is told.
+Says when it is done, then how much memory it took.
 """
 
+import json
 import sys
 import time
 from dataclasses import asdict
@@ -20,7 +22,7 @@ TOKENS = 16
 
 
 def measure(folder: str, picture: str = "", **place: Any) -> None:
-    """Load the model (`place`: backend, dtype, device), prepare its input and run it; then tell.
+    """Load the model (`place`: options of it), prepare its input and run it; then tell.
 
     The input is the file `picture`; without one ("") some tokens for a text tower, a grey picture for another model.
     """
@@ -44,4 +46,4 @@ def measure(folder: str, picture: str = "", **place: Any) -> None:
 
 
 if __name__ == "__main__":
-    measure(*sys.argv[1:])
+    measure(*sys.argv[1:3], **json.loads("".join(sys.argv[3:]) or "{}"))

@@ -3,6 +3,7 @@
 `python -m aimv2_np.bench.gpu` is the process in which one case is measured; `benchmark_gpu` starts such processes.
 """
 
+import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -60,7 +61,7 @@ def benchmark_gpu(plan: Plan, where: dict[str, Any], tell: Callable[[str], None]
     }  # fmt: skip
     for name in plan.models:
         tell(f"preparing {name}")
-        with specimen(name, plan.layers) as it:
+        with specimen(name, plan.layers, **plan.which) as it:
             result["models"].append(_measure_model(it, plan, where, tell))
     return result
 
@@ -72,6 +73,7 @@ def _measure_model(it: Specimen, plan: Plan, where: dict[str, Any], tell: Callab
         for batch in plan.batches:
             tell(f"{it.name}: {label(given)}, batch {batch}, {where['dtype']}")
             arguments = {"folder": str(it.folder), "given": given, "batch": batch, "seconds": plan.seconds, **where}
+            arguments["which"] = it.which
             with Worker(module_command(WORKER), {}) as worker:
                 cases.append({"input": given, "batch": batch, **worker.ask("measure", **arguments)})
     return {
@@ -87,13 +89,19 @@ def _cold(it: Specimen, plan: Plan, where: dict[str, Any], tell: Callable[[str],
     picture = it.folder / "bench-picture.png" if it.random else None
     if picture is not None:
         draw_picture(picture, vision)
-    arguments = [str(it.folder), where["dtype"], str(where["device"] or 0), str(picture or "")]
+    arguments = [str(it.folder), where["dtype"], str(where["device"] or 0), str(picture or ""), json.dumps(it.which)]
     command = module_command(COLD, *arguments)
     return summarise_cold([time_cold(command, cores.available()) for _ in range(plan.cold)])
 
 
 def measure(
-    folder: str, given: dict[str, Any], batch: int, seconds: float, dtype: str, device: int | None
+    folder: str,
+    given: dict[str, Any],
+    batch: int,
+    seconds: float,
+    dtype: str,
+    device: int | None,
+    which: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Speed and memory of a model on one input that lies on the device, and the rates that the device reaches."""
     from aimv2_np.kernels.cuda.graphs import GRAPHS
@@ -101,7 +109,7 @@ def measure(
     cupy = devices.find_cupy(dtype)
     with devices.on_device(devices.current() if device is None else device):
         before = _taken(cupy)
-        subject = GpuSubject(folder, given, batch, dtype, device)
+        subject = GpuSubject(folder, given, batch, dtype, device, **which or {})
         loaded = _taken(cupy)
         for _ in range(WARM_UP):
             subject.run()
@@ -126,8 +134,10 @@ def measure(
 class GpuSubject(Subject):
     """A model and an input, both on the device."""
 
-    def __init__(self, folder: str, given: dict[str, Any], batch: int, dtype: str, device: int | None) -> None:
-        super().__init__(folder, given, batch, backend="cupy", dtype=dtype, device=device)
+    def __init__(
+        self, folder: str, given: dict[str, Any], batch: int, dtype: str, device: int | None, **which: Any
+    ) -> None:
+        super().__init__(folder, given, batch, backend="cupy", dtype=dtype, device=device, **which)
         inputs = move(self._inputs, "cupy", device)
         self._inputs = inputs.astype(dtype_of(dtype)) if is_float(inputs) else inputs
 

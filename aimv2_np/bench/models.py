@@ -8,9 +8,10 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -19,7 +20,7 @@ from aimv2_np.config.base import naming_file
 from aimv2_np.data import tiny_model_path
 from aimv2_np.files.locate import HUB_ID
 from aimv2_np.models.auto import MODELS
-from aimv2_np.models.pretrained import initial
+from aimv2_np.models.pretrained import initial, without_final_norm
 from aimv2_np.processing import Aimv2ImageProcessor
 from aimv2_np.shapes import NDArray
 from aimv2_np.storage import fetch, save_checkpoint
@@ -56,12 +57,14 @@ class Specimen:
         folder: where it is.
         config: its configuration.
         random: whether its weights are random numbers.
+        which: what `load` is told of which model in the folder it is: `prefix` and `final_norm`.
     """
 
     name: str
     folder: Path
     config: AnyConfig
     random: bool
+    which: dict[str, Any] = field(default_factory=dict)
 
     @property
     def files(self) -> list[Path]:
@@ -89,32 +92,46 @@ def text_of(config: AnyConfig) -> Aimv2TextConfig | None:
 
 
 @contextmanager
-def specimen(name: str, layers: int | None = None) -> Iterator[Specimen]:
+def specimen(
+    name: str, layers: int | None = None, *, prefix: str | None = None, final_norm: bool = True
+) -> Iterator[Specimen]:
     """The checkpoint that `name` means, for the length of the block.
 
     Args:
         name: "tiny", the embedded model; one of `ARCHITECTURES`, with random weights in a temporary folder, `PEAKED`
             behind it or not; else a folder or a hub id.
         layers: of an architecture only so many blocks (per tower).
+        prefix: of a checkpoint the model whose names begin with it.
+        final_norm: whether the vision tower ends with its norm.
 
     Raises:
-        ValueError: `layers` for a checkpoint, which has the blocks it has; a name that means nothing.
+        ValueError: `layers` for a checkpoint, which has the blocks it has; `prefix` for an architecture; a name that
+            means nothing.
         OSError: no room for the weights.
         FileNotFoundError, CheckpointError, …: what `from_pretrained` raises.
     """
-    config = configuration(name, layers)
+    config = configuration(name, layers, prefix=prefix, final_norm=final_norm)
     if name.removesuffix(PEAKED) in ARCHITECTURES:
         with tempfile.TemporaryDirectory(prefix="aimv2-np-bench-") as folder:
             write_random(Path(folder), config, peak=name.endswith(PEAKED))
             yield Specimen(name, Path(folder), config, random=True)
         return
     place = tiny_model_path() if name == TINY else fetch(name, extra=("preprocessor_config.json",))
-    yield Specimen(name, place, config, random=False)
+    yield Specimen(name, place, config, False, {"prefix": prefix, "final_norm": final_norm})
 
 
-def configuration(name: str, layers: int | None = None) -> AnyConfig:
+def configuration(
+    name: str, layers: int | None = None, *, prefix: str | None = None, final_norm: bool = True
+) -> AnyConfig:
     """The configuration of the checkpoint that `name` means; arguments and errors as for `specimen`."""
+    config = _configuration(name, layers, prefix)
+    return config if final_norm else without_final_norm(config)
+
+
+def _configuration(name: str, layers: int | None, prefix: str | None) -> AnyConfig:
     if (architecture := ARCHITECTURES.get(name.removesuffix(PEAKED))) is not None:
+        if prefix is not None:
+            raise ValueError(f"prefix is {prefix!r:.80}, but {name} has random weights of its own; drop --prefix")
         return shortened(architecture.config(), layers)
     if name != TINY and not Path(name).is_dir() and not HUB_ID.fullmatch(name):
         raise ValueError(
@@ -123,7 +140,7 @@ def configuration(name: str, layers: int | None = None) -> AnyConfig:
         )
     if layers is not None:
         raise ValueError(f"layers is {layers}, but {name} is a checkpoint: it has the blocks it has. Drop --layers")
-    source = open_source(tiny_model_path() if name == TINY else fetch(name))
+    source = open_source(tiny_model_path() if name == TINY else fetch(name), prefix)
     with naming_file(source.folder):
         return config_from_dict(source.values)
 

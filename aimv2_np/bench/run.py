@@ -1,5 +1,6 @@
 """The benchmark: every model, input, batch and number of threads in a fresh process, one after the other."""
 
+import json
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -37,6 +38,7 @@ class Plan:
         cold: how many fresh processes to time from their start to the first feature.
         processes: so many processes at once on one checkpoint, to see what memory they share.
         layers: only so many blocks of a random model.
+        prefix, final_norm: as for `models.specimen`, of every model.
 
     Raises:
         ValueError: from `check`: what makes no sense, by name.
@@ -52,6 +54,13 @@ class Plan:
     cold: int = 3
     processes: int | None = None
     layers: int | None = None
+    prefix: str | None = None
+    final_norm: bool = True
+
+    @property
+    def which(self) -> dict[str, Any]:
+        """Which model of each checkpoint: `prefix` and `final_norm` of `load`."""
+        return {"prefix": self.prefix, "final_norm": self.final_norm}
 
     def check(self) -> None:
         """Before anything is written or downloaded."""
@@ -86,7 +95,7 @@ def benchmark(plan: Plan, tell: Callable[[str], None] = lambda _: None) -> dict[
     }  # fmt: skip
     for name in plan.models:
         tell(f"preparing {name}")
-        with models.specimen(name, plan.layers) as measured:
+        with models.specimen(name, plan.layers, **plan.which) as measured:
             result["models"].append(_measure_model(measured, plan, tell))
     return result
 
@@ -98,7 +107,7 @@ def products_of(plan: Plan) -> tuple[list[Shape], int]:
     """
     plan.check()
     name, batch = plan.models[0], plan.batches[0]
-    config = models.configuration(name, plan.layers)
+    config = models.configuration(name, plan.layers, **plan.which)
     given = inputs_of(name, config, plan)[0]
     found = shapes(products(config, given, batch))
     few = [shape for shape, count in found.items() if count > WORTH_TRYING * sum(found.values())]
@@ -113,14 +122,16 @@ def _measure_model(measured: models.Specimen, plan: Plan, tell: Callable[[str], 
     cases = []
     for given, batch, count in product(inputs, plan.batches, threads):
         tell(f"{name}: {label(given)}, batch {batch}, {count} threads")
-        arguments = {"folder": folder, "given": given, "batch": batch}
+        arguments = {"folder": folder, "given": given, "batch": batch, "which": measured.which}
         found = measure_case(arguments, count, plan.seconds, plan.profile)
         cases.append({"input": given, "batch": batch, "threads": count} | found)
     sharing = None
     if plan.processes:
         tell(f"{name}: {plan.processes} processes on one checkpoint")
         commands = [module_command(WORKER)] * plan.processes
-        sharing = share(commands, {"folder": folder, "given": inputs[0], "batch": 1}, max(threads))
+        sharing = share(
+            commands, {"folder": folder, "given": inputs[0], "batch": 1, "which": measured.which}, max(threads)
+        )
     return {
         "name": name, "random": measured.random, "layers": plan.layers, "parameters": measured.parameters,
         "weight_bytes": sum(path.stat().st_size for path in measured.files), "cases": cases,
@@ -167,11 +178,11 @@ def _cold(measured: models.Specimen, plan: Plan, threads: int, tell: Callable[[s
         return None
     tell(f"{measured.name}: from a cold process to the first feature")
     with tempfile.TemporaryDirectory(prefix="aimv2-np-bench-") as folder:
-        arguments = [str(measured.folder)]
+        picture = ""
         if (vision := models.vision_of(measured.config)) is not None:
-            picture = Path(folder) / models.PICTURE
-            models.draw_picture(picture, vision)
-            arguments.append(str(picture))
+            picture = str(Path(folder) / models.PICTURE)
+            models.draw_picture(Path(picture), vision)
+        arguments = [str(measured.folder), picture, json.dumps(measured.which)]
         runs = [time_cold(module_command(COLD, *arguments), threads) for _ in range(plan.cold)]
     return summarise_cold(runs) | {"threads": threads}
 

@@ -28,7 +28,7 @@ class Subject:
         folder: the checkpoint.
         given: {"kind": "pictures", "height", "width"} or {"kind": "texts", "tokens"}.
         batch: how many of them.
-        where: backend, dtype and device of `load`.
+        where: options of `load`: backend, dtype, device, prefix, final_norm.
     """
 
     def __init__(self, folder: str, given: dict[str, Any], batch: int, **where: Any) -> None:
@@ -61,14 +61,20 @@ class Subject:
 
 
 def measure(
-    folder: str, given: dict[str, Any], batch: int, threads: int, seconds: float, profile: bool
+    folder: str,
+    given: dict[str, Any],
+    batch: int,
+    threads: int,
+    seconds: float,
+    profile: bool,
+    which: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Speed and memory of a model on one input, and the rate of the matrix library for the same shapes.
 
-    `threads` cores are expected to be all that this process has.
+    `which` is that of `Specimen`; `threads` cores are expected to be all that this process has.
     """
     before = read_memory()
-    subject = Subject(folder, given, batch)
+    subject = Subject(folder, given, batch, **which or {})
     loaded = read_memory()
     first = stopwatch(subject.run)
     memory = _memory(subject, before.anonymous, loaded.anonymous)
@@ -132,9 +138,9 @@ def _profile(subject: Subject, rates: dict[Shape, float], rate: float, threads: 
 _held: list[Subject] = []
 
 
-def hold(folder: str, given: dict[str, Any], batch: int) -> None:
+def hold(folder: str, given: dict[str, Any], batch: int, which: dict[str, Any] | None = None) -> None:
     """Load a model, run it once and keep it."""
-    _held.append(Subject(folder, given, batch))
+    _held.append(Subject(folder, given, batch, **which or {}))
     _held[-1].run()
 
 

@@ -20,7 +20,7 @@ from aimv2_np.cli.info import info_command
 from aimv2_np.cli.knn import knn_command
 from aimv2_np.cli.models import models_command
 from aimv2_np.cli.options import debug_option
-from aimv2_np.cli.output import one_line
+from aimv2_np.cli.output import discard, one_line, say
 from aimv2_np.cli.record import record_command
 from aimv2_np.cli.search import search_command
 from aimv2_np.cli.verify import verify_command
@@ -42,10 +42,10 @@ class App(click.Group):
             raise
         except KeyboardInterrupt as interrupt:
             if kept := getattr(interrupt, "__notes__", None):
-                click.echo(one_line("; ".join(["interrupted", *kept])), err=True)
+                say(one_line("; ".join(["interrupted", *kept])))
             ctx.exit(INTERRUPTED)
         except BrokenPipeError:
-            _discard_output()
+            discard(sys.stdout)
             ctx.exit(BROKEN_PIPE)
         except Exception as error:
             _fail(ctx, error)
@@ -57,18 +57,12 @@ def _fail(ctx: click.Context, error: Exception) -> NoReturn:
     settings = ctx.ensure_object(dict)
     if settings.get("debug"):
         raise error
-    click.echo(f"error: {one_line(error)}", err=True)
+    say(f"error: {one_line(error)}")
     ctx.exit(settings.get("failure", 1))
 
 
 def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
-    click.echo(f"warning: {one_line(message)}", err=True)
-
-
-def _discard_output() -> None:
-    """Python flushes stdout once more when it ends, and would complain of the pipe once more."""
-    with contextlib.suppress(OSError, ValueError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    say(f"warning: {one_line(message)}")
 
 
 def _open_standard_streams() -> None:
@@ -121,4 +115,11 @@ def main() -> None:
         os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     # Its warnings, of every attempt that failed, would stand before the one line that says what is wrong.
     os.environ.setdefault("HF_HUB_VERBOSITY", "error")
-    app(prog_name="aimv2-np")
+    try:
+        app(prog_name="aimv2-np")
+    except OSError as error:  # `--help` onto a full disk: click writes it before there is a command that could fail
+        if "--debug" in sys.argv:
+            raise
+        discard(sys.stdout)
+        say(f"error: {one_line(error)}")
+        sys.exit(1)

@@ -8,7 +8,7 @@ import click
 
 from aimv2_np.cli import output
 from aimv2_np.cli.bench_gpu import tell_gpu
-from aimv2_np.cli.options import Several, debug_option, place_options
+from aimv2_np.cli.options import Several, debug_option, final_norm_option, place_options, prefix_option
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -51,6 +51,8 @@ def _sizes(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) 
 @click.option("--cold", metavar="N", type=click.IntRange(0), default=3, show_default=True, help="Fresh processes.")
 @click.option("--processes", metavar="N", type=click.IntRange(2), help="Memory of N processes on one checkpoint.")
 @click.option("--blas", is_flag=True, help="Only compare OpenBLAS's kernels on this processor.")
+@prefix_option
+@final_norm_option
 @place_options
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @debug_option

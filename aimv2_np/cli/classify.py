@@ -6,7 +6,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from aimv2_np.cli import output
-from aimv2_np.cli.options import debug_option, loading_options, max_patches_option, or_embedded, orient_option
+from aimv2_np.cli.options import (
+    debug_option,
+    max_patches_option,
+    or_embedded,
+    orient_option,
+    place_options,
+    prefix_option,
+    revision_option,
+)
 
 if TYPE_CHECKING:
     from aimv2_np.tasks import Classification
@@ -26,7 +34,9 @@ BAR, SHOWN = 24, 10  # width of a bar; most labels per picture in the table
 @click.option("--top", type=click.IntRange(1), metavar="K", help="Only the K most probable labels of each picture.")
 @max_patches_option
 @orient_option
-@loading_options
+@place_options
+@revision_option
+@prefix_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON: a list of {image, probabilities: {label: p}, top}.")
 @debug_option
 def classify_command(
@@ -40,6 +50,7 @@ def classify_command(
     exif_transpose: bool,
     where: dict[str, Any],
     as_json: bool,
+    **which: Any,
 ) -> None:
     """Say which label fits each IMAGE best.
 
@@ -54,7 +65,7 @@ def classify_command(
     name, place = or_embedded(model)
     began = time.perf_counter()
     with output.progress(f"loading {name}", loads=place) as progress:
-        network, processor = load_classifier(place, **where, progress=progress)
+        network, processor = load_classifier(place, **where, **which, progress=progress)
     processor = processor.upright(exif_transpose)
     loaded = time.perf_counter()
     with output.progress("classifying") as advance:

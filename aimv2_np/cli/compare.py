@@ -6,7 +6,7 @@ import click
 
 from aimv2_np.backends.dtypes import FLOATS
 from aimv2_np.cli import output
-from aimv2_np.cli.options import DIFFERENT, SAME, check_free, comparing, debug_option
+from aimv2_np.cli.options import DIFFERENT, SAME, check_free, comparing, debug_option, final_norm_option, prefix_option
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -22,6 +22,8 @@ WIDE = 100  # characters, from which on the table has all its columns
 @click.argument("reference", metavar="REFERENCE")
 @click.argument("other", metavar="OTHER")
 @click.option("--model", metavar="FOLDER|ID", help="The reference's model: more causes can be tested with its weights.")
+@prefix_option
+@final_norm_option
 @click.option("--map", "mapping", metavar="THEIRS=OURS", multiple=True, help="Their name is ours; * is any text.")
 @click.option(
     "--rtol", metavar="X|GLOB=X", multiple=True, help="Relative error that is rounding, for all or for some modules."
@@ -41,6 +43,8 @@ def compare_command(
     reference: str,
     other: str,
     model: str | None,
+    prefix: str | None,
+    final_norm: bool,
     mapping: tuple[str, ...],
     rtol: tuple[str, ...],
     dtype: str | None,
@@ -64,10 +68,12 @@ def compare_command(
     from aimv2_np.files.atomic import atomic_write
 
     comparing(ctx)
+    if model is None and (prefix is not None or not final_norm):
+        raise click.UsageError("--prefix and --no-final-norm are about a --model; pass one")
     tolerances = _tolerances(rtol, dtype)
     check_free(html, force)
     with output.waiting("comparing", loads=model):
-        network = load(model) if model else None
+        network = load(model, prefix=prefix, final_norm=final_norm) if model else None
         result = compare(reference, other, tolerances=tolerances, mapping=mapping, model=network)
     if html:
         with atomic_write(html, overwrite=force) as file:

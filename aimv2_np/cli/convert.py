@@ -1,9 +1,11 @@
 """`aimv2-np convert`: a checkpoint in another layout."""
 
+from typing import Any
+
 import click
 
 from aimv2_np.cli import output
-from aimv2_np.cli.options import debug_option, revision_option
+from aimv2_np.cli.options import debug_option, final_norm_option, prefix_option, revision_option
 
 
 @click.command("convert")
@@ -17,8 +19,9 @@ from aimv2_np.cli.options import debug_option, revision_option
     "--dtype", type=click.Choice(["same", "float32", "float16", "bfloat16"]), default="same", show_default=True,
     help="What to store; same: every tensor keeps its bytes.",
 )  # fmt: skip
-@click.option("--prefix", metavar="PREFIX", help="Which one, where there are several: what its names begin with.")
 @revision_option
+@prefix_option
+@final_norm_option
 @click.option("--force", "--overwrite", "overwrite", is_flag=True, help="Replace a checkpoint that is in TARGET.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @debug_option
@@ -26,11 +29,9 @@ def convert_command(
     source: str,
     target: str,
     layout: str,
-    dtype: str,
-    prefix: str | None,
-    revision: str | None,
     overwrite: bool,
     as_json: bool,
+    **options: Any,
 ) -> None:
     """Write a checkpoint into the folder TARGET in another layout.
 
@@ -40,7 +41,7 @@ def convert_command(
     from aimv2_np.tasks import convert
 
     with output.waiting(f"converting {source}", loads=source):
-        done = convert(source, target, layout, dtype=dtype, overwrite=overwrite, prefix=prefix, revision=revision)
+        done = convert(source, target, layout, overwrite=overwrite, **options)
     if as_json:
         output.print_json({
             "source": str(done.source), "folder": str(done.folder), "before": done.before, "after": done.after,

@@ -76,7 +76,7 @@ def embed_command(
     with output.progress("embedding") as advance, advising_force(path):
         done = embed(paths, path, model=model, **where, progress=advance, on_broken=tell, **options)
     if broken > SHOWN:
-        click.echo(f"left out: {broken - SHOWN} more (--json names all)", err=True)
+        output.say(f"left out: {broken - SHOWN} more (--json names all)")
     seconds = time.perf_counter() - began
     if as_json:
         output.print_json({

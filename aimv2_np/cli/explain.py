@@ -72,13 +72,15 @@ def explain_command(
     click.echo(output.printable(f"{path}: {output.bytes_of(place.stat().st_size)}"))
 
 
-def _load(folder: str | Path, captions: bool, *, revision: str | None, **options: Any) -> tuple[Any, Any]:
+def _load(folder: str | Path, captions: bool, *, progress: Any, **where: Any) -> tuple[Any, Any]:
     from aimv2_np import Aimv2Processor, load
+    from aimv2_np.files.hub import fetching
     from aimv2_np.storage import expected_config
     from aimv2_np.viz.towers import check_kind
 
-    if config := expected_config(folder, revision=revision):
+    which = {name: where[name] for name in ("revision", "prefix")}
+    if config := expected_config(folder, **which):
         check_kind(config, folder, captions=captions)  # before weights are fetched
-    network = load(folder, revision=revision, **options)
+    network = load(folder, progress=progress, **where)
     check_kind(network.config, folder, captions=captions)
-    return network, Aimv2Processor.from_pretrained(folder, revision=revision)
+    return network, Aimv2Processor.from_pretrained(folder, **fetching(which))

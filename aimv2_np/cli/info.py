@@ -6,7 +6,7 @@ import click
 
 from aimv2_np.cli import output
 from aimv2_np.cli.backends import tell_backends
-from aimv2_np.cli.options import debug_option, revision_option
+from aimv2_np.cli.options import debug_option, prefix_option, revision_option
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -26,13 +26,14 @@ KEYS = (
 @click.command("info")
 @click.argument("model", metavar="[FOLDER|ID]", required=False)
 @revision_option
+@prefix_option
 @click.option("--tree", is_flag=True, help="Show every tensor.")
 @click.option("--backends", is_flag=True, help="Tell what can compute on this machine instead.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @debug_option
 @click.pass_context
 def info_command(
-    ctx: click.Context, model: str | None, revision: str | None, tree: bool, backends: bool, as_json: bool
+    ctx: click.Context, /, model: str | None, tree: bool, backends: bool, as_json: bool, **which: Any
 ) -> None:
     """Describe a checkpoint without reading its weights.
 
@@ -40,14 +41,14 @@ def info_command(
     fit the configuration.
     """
     if backends:
-        if model or revision or tree:
+        if model or tree or any(which.values()):
             raise click.UsageError("--backends is about this machine and takes no checkpoint; drop the rest")
         tell_backends(as_json)
         return
     from aimv2_np.data import tiny_model_path
     from aimv2_np.tasks import describe
 
-    description = describe(model if model else tiny_model_path(), revision=revision)
+    description = describe(model if model else tiny_model_path(), **which)
     name = model or tiny_model_path().name
     if as_json:
         output.print_json(_as_json(name, description, tree))
@@ -58,7 +59,7 @@ def info_command(
             screen.print()
             screen.print(_tree(name, description))
     if description.problem:
-        click.echo(f"error: {output.one_line(description.problem)}", err=True)
+        output.say(f"error: {output.one_line(description.problem)}")
         ctx.exit(1)
 
 

@@ -24,6 +24,13 @@ debug_option = click.option(
 )
 revision_option = click.option("--revision", metavar="REVISION", help="Branch, tag or commit of a hub ID.")
 
+prefix_option = click.option(
+    "--prefix", metavar="PREFIX", help="Of several AIMv2 in one checkpoint that whose names begin with it."
+)
+final_norm_option = click.option(
+    "--final-norm/--no-final-norm", default=True, help="A vision tower without its last norm, as vLLM loads it."
+)
+
 max_patches_option = click.option(
     "--max-patches", type=click.IntRange(1), metavar="N",
     help="Scale larger pictures down, in proportion. For native models, which were trained for up to 4096.",
@@ -65,13 +72,16 @@ def place_options(command: Callable[..., R]) -> Callable[..., R]:
 
 
 def loading_options(command: Callable[..., R]) -> Callable[..., R]:
-    """`place_options` of commands that load a model from a folder or the hub: `where` has its revision too."""
+    """`place_options` of commands that load a model: `where` has `revision`, `prefix` and `final_norm` too."""
 
     @wraps(command)
-    def located(*args: Any, where: dict[str, Any], revision: str | None, **others: Any) -> R:
-        return command(*args, where={**where, "revision": revision}, **others)
+    def located(
+        *args: Any, where: dict[str, Any], revision: str | None, prefix: str | None, final_norm: bool, **others: Any
+    ) -> R:
+        which = {"revision": revision, "prefix": prefix, "final_norm": final_norm}
+        return command(*args, where={**where, **which}, **others)
 
-    return place_options(revision_option(located))
+    return place_options(revision_option(prefix_option(final_norm_option(located))))
 
 
 SAME, DIFFERENT, CANNOT_COMPARE = 0, 1, 2  # exit codes of commands that compare

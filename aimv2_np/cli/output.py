@@ -1,13 +1,16 @@
 """How results look: consoles, bars of probability, sizes, progress. rich is imported when something is printed."""
 
+import contextlib
 import json
+import os
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
 from threading import Timer
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
@@ -115,14 +118,28 @@ def print_json(value: Any) -> None:
     click.echo(json.dumps(value, indent=2))
 
 
+def discard(stream: TextIO) -> None:
+    """Let what is written to a standard stream go nowhere; Python writes what is left once more when it ends."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def say(text: str) -> None:
+    """A line on stderr. That nobody reads it any more, or its disk is full, is no reason to stop."""
+    try:
+        click.echo(text, err=True)
+    except OSError:
+        discard(sys.stderr)
+
+
 def note(text: str) -> None:
     """A remark on stderr."""
-    click.echo(f"note: {text}", err=True)
+    say(f"note: {text}")
 
 
 def left_out(name: str, reason: str) -> None:
     """A picture that cannot be read, on stderr."""
-    click.echo(f"left out: {one_line(f'{name}: {reason}')}", err=True)
+    say(f"left out: {one_line(f'{name}: {reason}')}")
 
 
 @contextmanager
@@ -195,7 +212,7 @@ def _lines(what: str, form: Callable[[int], str], clock: Callable[[], float]) ->
         if now - told >= LINES_EVERY:
             told = now
             rate = form(round((done - first) / (now - began) * 60))
-            click.echo(f"{printable(what)}: {form(done)} of {form(total)}, {rate} a minute", err=True)
+            say(f"{printable(what)}: {form(done)} of {form(total)}, {rate} a minute")
 
     return advance
 

@@ -5,7 +5,14 @@ from typing import Any
 import click
 
 from aimv2_np.cli import output
-from aimv2_np.cli.options import check_free, debug_option, orient_option, place_options
+from aimv2_np.cli.options import (
+    check_free,
+    debug_option,
+    final_norm_option,
+    orient_option,
+    place_options,
+    prefix_option,
+)
 
 
 @click.command("search")
@@ -19,6 +26,8 @@ from aimv2_np.cli.options import check_free, debug_option, orient_option, place_
 @click.option("--force", is_flag=True, help="Overwrite a sheet that is there.")
 @orient_option
 @place_options
+@prefix_option
+@final_norm_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON: a list of {row, name, score}.")
 @debug_option
 def search_command(
@@ -33,6 +42,8 @@ def search_command(
     exif_transpose: bool,
     where: dict[str, Any],
     as_json: bool,
+    prefix: str | None,
+    final_norm: bool,
 ) -> None:
     """Find the pictures in FEATURES, which `embed` wrote, that are nearest to a text or a picture.
 
@@ -41,8 +52,12 @@ def search_command(
     from aimv2_np.tasks import draw_sheet, embed_query, open_features, save_sheet, search
 
     check_free(sheet, force)
-    if exif_transpose:  # otherwise as the pictures in the file
+    if exif_transpose:  # what is not given is as in the file
         where["exif_transpose"] = True
+    if prefix is not None:
+        where["prefix"] = prefix
+    if not final_norm:
+        where["final_norm"] = False
     file = open_features(features)
     with output.waiting("searching"):
         vector = embed_query(file, query, text=text or None, model=model, **where)

@@ -6,7 +6,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from aimv2_np.cli import output
-from aimv2_np.cli.options import DIFFERENT, SAME, Several, comparing, debug_option, orient_option, place_options
+from aimv2_np.cli.options import (
+    DIFFERENT,
+    SAME,
+    Several,
+    comparing,
+    debug_option,
+    orient_option,
+    place_options,
+    prefix_option,
+)
 
 if TYPE_CHECKING:
     from aimv2_np.comparison.published import PublishedResult
@@ -19,6 +28,7 @@ if TYPE_CHECKING:
 @click.option("--texts", metavar="TEXT...", multiple=True, help="With --against: texts.")
 @click.option("--as", "name", metavar="ID", help="The hub ID of what is in the folder.")
 @click.option("--against", type=click.Choice(["transformers"]), help="Run the other side here, module by module.")
+@prefix_option
 @orient_option
 @place_options
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -31,6 +41,7 @@ def verify_command(
     texts: tuple[str, ...],
     name: str | None,
     against: str | None,
+    prefix: str | None,
     exif_transpose: bool,
     where: dict[str, Any],
     as_json: bool,
@@ -54,18 +65,22 @@ def verify_command(
         raise click.UsageError("--image, --texts and --as belong to a --model; pass one")
     if against is None and model is not None and (len(images) != 1 or texts):
         raise click.UsageError("--model needs the one --image of the published numbers; or pass --against transformers")
+    if model is None and prefix is not None:
+        raise click.UsageError("--prefix is about a --model; pass one")
     comparing(ctx)
     from aimv2_np.comparison.published import verify_published
     from aimv2_np.comparison.verify import verify_against_transformers, verify_embedded
 
     if model and not against:
         with output.waiting("verifying", loads=model):
-            published = verify_published(model, images[0], name=name, exif_transpose=exif_transpose, **where)
+            published = verify_published(
+                model, images[0], name=name, prefix=prefix, exif_transpose=exif_transpose, **where
+            )
         _tell_published(published, as_json)
         ctx.exit(SAME if published.equal else DIFFERENT)
     with output.waiting("verifying", loads=model):
         live = (
-            verify_against_transformers(model, images, texts, exif_transpose=exif_transpose, **where)
+            verify_against_transformers(model, images, texts, prefix=prefix, exif_transpose=exif_transpose, **where)
             if against
             else verify_embedded(**where)
         )

@@ -118,7 +118,7 @@ def verify_published(
     dtype: str = "float32",
     device: int | None = None,
     table: Mapping[str, Published] | None = None,
-    **hub_options: Any,
+    **options: Any,
 ) -> PublishedResult:
     """Run a released checkpoint on the photograph of two cats and compare with the published numbers.
 
@@ -132,6 +132,7 @@ def verify_published(
         exif_transpose: turn the picture upright by its EXIF orientation.
         backend, dtype, device: as for `from_pretrained`; the numbers are known for float32 alone.
         table: hub id → numbers; None for `PUBLISHED`.
+        options: revision, prefix, … as for `load`.
 
     Raises:
         ValueError: no numbers are published for this checkpoint, or its outputs have another shape.
@@ -141,12 +142,12 @@ def verify_published(
     expected = table[key]
     network, inputs = load_with_inputs(
         model, [image], expected.texts, exif_transpose=exif_transpose, backend=backend, dtype=dtype, device=device,
-        **hub_options,
+        **options,
     )  # fmt: skip
     ways: dict[str, dict[str, Any]] = {"full": {}}
     if expected.texts:
         ways = {"causal": {"causal": True}, "non-causal": {"causal": False}}
-    attempts = tuple(_attempt(way, network(**inputs, **options), expected) for way, options in ways.items())
+    attempts = tuple(_attempt(way, network(**inputs, **kind), expected) for way, kind in ways.items())
     return PublishedResult(key, expected, attempts, _note(image))
 
 

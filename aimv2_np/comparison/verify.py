@@ -15,6 +15,7 @@ from typing import Any
 from aimv2_np import storage
 from aimv2_np.comparison.compare import compare
 from aimv2_np.comparison.comparison import Comparison
+from aimv2_np.config import read_config
 from aimv2_np.data import sample_pictures, tiny_golden_path, tiny_model_path
 from aimv2_np.errors import CheckpointError
 from aimv2_np.files.locate import PROCESSOR_FILES
@@ -83,6 +84,7 @@ def verify_against_transformers(
     backend: str = "numpy",
     dtype: str = "float32",
     device: int | None = None,
+    prefix: str | None = None,
     **hub_options: Any,
 ) -> Verified:
     """Run a checkpoint here and in Transformers (eager attention, float32) and compare module by module.
@@ -92,6 +94,8 @@ def verify_against_transformers(
         images, texts: what to look at; none at all for two of the sample pictures and their captions.
         exif_transpose: turn pictures upright by their EXIF orientation.
         backend, dtype, device: where and in what to compute it here, as for `from_pretrained`.
+        prefix: of several models in the checkpoint the one whose names begin with it. What Transformers does not read,
+            another layout or a model inside a larger one, is written in its layout for it.
 
     Raises:
         ImportError: PyTorch or Transformers is not installed.
@@ -106,22 +110,31 @@ def verify_against_transformers(
         ) from error
     place = storage.fetch(model or tiny_model_path(), extra=PROCESSOR_FILES, **hub_options)
     if not images and not texts:
-        kind = type(load(place)).__name__
+        kind = type(load(place, prefix=prefix)).__name__
         samples = sample_pictures()[-PICTURES:]
         images = [] if kind == "Aimv2TextModel" else [sample.picture for sample in samples]
         texts = [] if kind == "Aimv2VisionModel" else [sample.caption for sample in samples]
-    network, inputs = load_with_inputs(place, images, texts, exif_transpose=exif_transpose)
+    network, inputs = load_with_inputs(place, images, texts, prefix=prefix, exif_transpose=exif_transpose)
     if isinstance(inputs.get("pixel_values"), list):
         raise ValueError(
             "images are of several sizes; expected one size, which is all that Transformers takes at a time"
         )
     theirs = getattr(transformers, type(network).__name__)
-    module = theirs.from_pretrained(place, attn_implementation="eager", dtype="float32").eval()
     with TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        if not _transformers_reads(place, prefix, network.config.model_type):
+            place = Path(folder) / "model"
+            network.save_pretrained(place)
+        module = theirs.from_pretrained(place, attn_implementation="eager", dtype="float32").eval()
         other = record_torch(module, inputs, Path(folder) / "theirs.safetensors", paths_of(network))
         there = json.loads(other.metadata["versions"]) | {"transformers": transformers.__version__}
         ours = record(network.to(backend, dtype, device), inputs, Path(folder) / "ours.safetensors")
         return Verified(compare(ours, other, model=network), versions(backend), there)
+
+
+def _transformers_reads(place: Path, prefix: str | None, kind: str) -> bool:
+    """Whether the names and the configuration in the folder are those that Transformers expects of such a model."""
+    tensors = storage.open_source(place, prefix).tensors
+    return read_config(place).get("model_type") == kind and all(tensors.origin(name) == name for name in tensors.shapes)
 
 
 def paths_of(network: Any) -> list[str]:

@@ -14,7 +14,7 @@ from aimv2_np.errors import Advising, CheckpointError, mismatch, plain
 from aimv2_np.files.atomic import make_folder
 from aimv2_np.files.hub import HubOptions
 from aimv2_np.files.json import write_json
-from aimv2_np.files.locate import CONFIG_FILE, read_json_in, resolve
+from aimv2_np.files.locate import CONFIG_FILE, CONFIG_FILES, read_json_in, resolve
 
 MAX_BYTES = 2**17  # of the file, which is copied several times on its way to a model
 
@@ -131,15 +131,16 @@ def check_mapping(values: object, name: str = "the configuration") -> None:
 
 
 def read_config(path_or_hub_id: str | os.PathLike[str], **options: Unpack[HubOptions]) -> dict[str, Any]:
-    """The `config.json` of a folder or of a repository on the hub, as a dictionary.
+    """The `config.json` of a folder or of a repository on the hub, or else OpenCLIP's file, as a dictionary.
 
     Raises what `locate.resolve` and `read_json` raise, and CheckpointError for a link that leads out of the folder.
     """
-    folder = resolve(path_or_hub_id, files=(CONFIG_FILE,), **options)
-    values = read_json_in(folder, CONFIG_FILE, MAX_BYTES)
-    if values is None:
-        raise FileNotFoundError(f"{folder} has no {CONFIG_FILE}; expected the folder of a checkpoint, which has one")
-    return values
+    folder = resolve(path_or_hub_id, files=CONFIG_FILES, **options)
+    for name in CONFIG_FILES:
+        values = read_json_in(folder, name, MAX_BYTES)
+        if values is not None:
+            return values
+    raise FileNotFoundError(f"{folder} has no {CONFIG_FILE}; expected the folder of a checkpoint, which has one")
 
 
 @contextmanager

@@ -21,12 +21,14 @@ CHANGES = {
     "norms of queries and keys": r"(^|_)(qk|q|k|query|key)_?(layer)?_?norm",
     "registers or class tokens": r"regist|reg_tokens?|(cls|class|prefix|mask)_tokens?(?!\w)",
     "scaled residuals": r"layer_?scale|init_values|residual_(scale|multiplier)|parallel_residual",
-    "quantised weights": r"quanti[sz]|load_in_[48]bit|bits_and_bytes|compression_config|bnb_4bit",
+    "quantised weights": r"quanti[sz]|torchao|gptq|awq|load_in_[48]bit|bits_and_bytes|compression_config|bnb_4bit",
     "other attention": r"softcap|attn_bias|scale_attn|attention_(scale|multiplier)|is_causal|^causal"
         r"|num_key_value_heads|kv_heads|head_dim|attn_logit",
     "experts": r"num_(local_)?experts|^moe|_moe|router",
     "patches in time or merged": r"temporal_patch_size|tubelet|spatial_merge_size|token_merg|tome_",
 }  # fmt: skip
+# Values of any key that nobody knows, such as "pos_emb_type": "rope2d", which mean the same.
+ROTARY = re.compile(r"(^|_|\d|d)rope|rotary|alibi", re.IGNORECASE)
 PATTERNS = {what: re.compile(pattern, re.IGNORECASE) for what, pattern in CHANGES.items()}
 SWITCH = re.compile(r"^(use|enable|with|apply)_", re.IGNORECASE)
 REVERSED = re.compile(r"^(disable|no|without|skip)_", re.IGNORECASE)  # true means "off"
@@ -75,19 +77,28 @@ def refuse_changes(values: Mapping[str, Any], path: str = "") -> None:
             keys = [key for key in keys if SWITCH.match(key)]  # what is switched off has its other settings for nothing
         for key in keys:
             if not _is_off(key, values):
-                raise ValueError(
-                    f"{path}{plain(key)} is {quoted(values[key])}, which means {what}; expected plain AIMv2, which has "
-                    "none: this is a fork with the same names, and computes something else"
-                )
+                raise ValueError(_refusal(path, key, values[key], what))
+
+    for key, value in values.items():
+        if isinstance(value, str) and ROTARY.search(value) and _is_unknown(key):
+            raise ValueError(_refusal(path, key, value, "other positions"))
+
+
+def _refusal(path: str, key: str, value: object, what: str) -> str:
+    return (
+        f"{path}{plain(key)} is {quoted(value)}, which means {what}; expected plain AIMv2, which has none: this is a "
+        "fork with the same names, and computes something else"
+    )
+
+
+def _is_unknown(key: str) -> bool:
+    known = key in HARMLESS or key.startswith("_")
+    return not known and not any(pattern.search(key) for pattern in PATTERNS.values())
 
 
 def warn_unknown(extra: Iterable[str], where: object) -> None:
     """One warning that names the keys, of those that no field has, of which nobody knows what they mean."""
-    unknown = [
-        plain(key) for key in dict.fromkeys(extra)
-        if key not in HARMLESS and not key.startswith("_")
-        and not any(pattern.search(key) for pattern in PATTERNS.values())
-    ]  # fmt: skip
+    unknown = [plain(key) for key in dict.fromkeys(extra) if _is_unknown(key)]
     if unknown:
         names = ", ".join(unknown[:10]) + (", ..." if len(unknown) > 10 else "")
         warnings.warn(
@@ -117,6 +128,8 @@ def _is_off(key: str, values: Mapping[str, Any]) -> bool:
         return True
     if key in ("is_causal", "causal"):
         return value is None or value is ("vocab_size" in values)  # as the text tower is, and the vision tower is not
+    if "window" in key and value == -1:
+        return True
     if isinstance(value, str):
         return value.lower() in OFF_WORDS
     return value is None or value == 0 or value == [] or value == {}

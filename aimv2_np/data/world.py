@@ -1,16 +1,15 @@
 """A small world of coloured shapes: what can be in a picture, and what can truly be said of it.
 
 A `Scene` is one thing, or two things and where the first lies relative to the second. `caption` turns a scene into
-English, `aimv2_np.data.drawing.draw` turns it into a picture; both take the same random generator, so that a seed
-determines everything. A scene may also be *partial* (attributes that are None): then it is a statement that is true of
-many scenes, "a red thing", and `holds` says of which.
+English, `aimv2_np.data.drawing.draw` turns it into a picture. A scene may also be *partial* (attributes that are None):
+then it is a statement that is true of many scenes, "a red thing", and `holds` says of which.
 
 The embedded model `aimv2-tiny-shapes` was trained on this world without ever meeting the colour-shape pairs in
 `HELD_OUT`, neither in a picture nor in a caption: what it makes of them is generalisation.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
@@ -48,11 +47,6 @@ class Thing:
             if value is not None and value not in known:
                 raise ValueError(f"Thing has {field}={value!r}; this world knows {', '.join(known)}. Use one of these.")
 
-    @property
-    def pair(self) -> tuple[str | None, str | None]:
-        """(colour, shape)"""
-        return (self.color, self.shape)
-
 
 @dataclass(frozen=True)
 class Scene:
@@ -75,11 +69,6 @@ class Scene:
         """The same fact told from the other thing: "A above B" is "B below A"."""
         return Scene(self.things[::-1], OPPOSITE[self.relation] if self.relation else None)
 
-    @property
-    def fact(self) -> "Scene":
-        """The one of the two tellings that says "above" or "left of": equal for scenes that look alike."""
-        return self.turned if self.relation in ("below", "right of") else self
-
 
 def _pick(rng: np.random.Generator, options: Sequence[T]) -> T:
     return options[int(rng.integers(len(options)))]
@@ -101,16 +90,6 @@ def random_scene(rng: np.random.Generator, pairs: Sequence[Pair] = ALL_PAIRS, co
     return Scene((first, second), _pick(rng, RELATIONS))
 
 
-def forget(scene: Scene, rng: np.random.Generator, chance: float = 0.5) -> Scene:
-    """A partial scene that is true of `scene`: each attribute is dropped with probability `chance`."""
-    keep = rng.random((len(scene.things), 3)) >= chance
-    things = tuple(
-        Thing(thing.shape if k[0] else None, thing.color if k[1] else None, thing.size if k[2] else None)
-        for thing, k in zip(scene.things, keep, strict=True)
-    )
-    return replace(scene, things=things, relation=None if rng.random() < chance else scene.relation)
-
-
 def holds(statement: Scene, scene: Scene) -> bool:
     """Whether everything that the (partial) `statement` says is so in the complete `scene`, with nothing left over."""
 
@@ -123,36 +102,11 @@ def holds(statement: Scene, scene: Scene) -> bool:
     )
 
 
-# The grammar. The first entry of each tuple is what `caption` says when it is given no generator.
-OPENINGS = ("", "", "", "a picture of ", "a drawing of ", "a photo of ")
-SIZE_WORDS = {"small": ("small", "little"), "large": ("large", "big")}
-JOINTS = {
-    "above": ("above", "over", "on top of", "that is above"),
-    "below": ("below", "under", "beneath", "that is below"),
-    "left of": ("left of", "to the left of", "on the left of", "that is left of"),
-    "right of": ("right of", "to the right of", "on the right of", "that is right of"),
-    None: ("and", "and", "with", "next to"),
-}
+def caption(scene: Scene) -> str:
+    """English for a complete or partial scene: "a small red star above a large blue circle"."""
+    return f" {scene.relation or 'and'} ".join(_noun(thing) for thing in scene.things)
 
 
-def caption(scene: Scene, rng: np.random.Generator | None = None) -> str:
-    """English for a complete or partial scene: "a small red star above a large blue circle".
-
-    Without `rng` the plain wording, from the first thing to the second; with it a paraphrase that says the same.
-    """
-    if rng is None:
-        first, *second = (_noun(thing, thing.size or "") for thing in scene.things)
-        return " ".join([first, JOINTS[scene.relation][0], *second]) if second else first
-    if len(scene.things) == 2 and rng.random() < 0.5:
-        scene = scene.turned
-    nouns = [_noun(thing, _pick(rng, SIZE_WORDS[thing.size]) if thing.size else "", rng) for thing in scene.things]
-    joint = f" {_pick(rng, JOINTS[scene.relation])} " if len(nouns) == 2 else ""
-    return _pick(rng, OPENINGS) + joint.join(nouns)
-
-
-def _noun(thing: Thing, size: str, rng: np.random.Generator | None = None) -> str:
-    adjectives = [word for word in (size, thing.color) if word]
-    if thing.shape is None and rng is not None and rng.random() < 0.5:
-        return " ".join(["something", *adjectives])
-    phrase = " ".join([*adjectives, thing.shape or "thing"])
+def _noun(thing: Thing) -> str:
+    phrase = " ".join(word for word in (thing.size, thing.color, thing.shape or "thing") if word)
     return f"{'an' if phrase[0] in 'aeiou' else 'a'} {phrase}"

@@ -6,14 +6,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Unpack
 
-from aimv2_np.errors import CheckpointError
+from aimv2_np.errors import CheckpointError, is_of_the_system
 from aimv2_np.files.habits import familiar
 from aimv2_np.files.hub import HubOptions, download
 from aimv2_np.files.json import MAX_JSON_BYTES, read_json
 
 CONFIG_FILE = "config.json"
+CONFIG_FILES = (CONFIG_FILE, "open_clip_config.json")  # the first that is there
 WEIGHT_FILES = ("model.safetensors", "model.safetensors.index.json", "model-*-of-*.safetensors")
-MODEL_FILES = (CONFIG_FILE, *WEIGHT_FILES)
+MODEL_FILES = (*CONFIG_FILES, *WEIGHT_FILES)
 TOKENIZER_FILES = (
     "tokenizer.json",
     "tokenizer_config.json",
@@ -27,7 +28,7 @@ PROCESSOR_FILES = (CONFIG_FILE, *IMAGE_PROCESSOR_FILES, *TOKENIZER_FILES)
 
 SHARED_BLOB = re.compile(r"[0-9a-f]{64}")
 HUB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9._-]+")
-HUB_ADDRESS = re.compile(r"https?://(?:www\.)?(?:huggingface\.co|hf\.co)/([^/?#\s]+/[^/?#\s]+)")
+HUB_ADDRESS = re.compile(r"(?:https?://(?:www\.)?(?:huggingface\.co|hf\.co)/|hf://|hf[-_]hub:)([^/?#\s]+/[^/?#\s]+)")
 
 
 def resolve(
@@ -77,7 +78,9 @@ def check_link(path: Path, folder: Path) -> None:
     """
     try:
         target, home = path.resolve(), folder.resolve()
-    except (OSError, RuntimeError):
+    except (OSError, RuntimeError) as error:
+        if is_of_the_system(error):
+            raise
         raise CheckpointError(
             f"{path} is a link that leads nowhere; expected a file of the checkpoint itself"
         ) from None

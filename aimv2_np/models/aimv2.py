@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from aimv2_np.config import Aimv2Config
+from aimv2_np.errors import a_type
 from aimv2_np.models import skeleton
 from aimv2_np.models.outputs import Aimv2Output, BaseModelOutputWithPooling, PackedOutput
 from aimv2_np.models.packing import MAX_TOKENS
@@ -145,3 +146,13 @@ class Aimv2Model(PretrainedModel):
         """
         pooled = self.text_model.features(input_ids, attention_mask, causal=causal)
         return check_finite(self, self.text_projection(pooled))
+
+
+def vision_tower(model: Any) -> Aimv2VisionModel:
+    """The vision tower of a model, or the model when it is one; ValueError when there is none."""
+    tower = model.vision_model if isinstance(model, Aimv2Model) else model
+    if not isinstance(tower, Aimv2VisionModel):
+        raise ValueError(
+            f"model is {a_type(model)}; expected one with a vision tower, such as 'apple/aimv2-large-patch14-224'"
+        )
+    return tower

@@ -8,7 +8,7 @@ from aimv2_np.config import Aimv2Config, Aimv2TextConfig, Aimv2VisionConfig, kin
 from aimv2_np.config.base import naming_file
 from aimv2_np.files.habits import familiar
 from aimv2_np.models.aimv2 import Aimv2Model
-from aimv2_np.models.pretrained import PretrainedModel
+from aimv2_np.models.pretrained import PretrainedModel, origin_of
 from aimv2_np.models.text import Aimv2TextModel
 from aimv2_np.models.vision import Aimv2VisionModel
 from aimv2_np.storage import fetch, open_source
@@ -34,4 +34,8 @@ def load(path_or_hub_id: str | PathLike[str], **options: Any) -> Any:
     source = open_source(fetch(path_or_hub_id, **options), prefix)
     with naming_file(source.folder):
         kind = kind_of(source.values)
-    return MODELS[kind].from_source(source, **place)
+    model = MODELS[kind].from_source(source, **place)
+    model.origin = origin_of(
+        path_or_hub_id, revision=options.get("revision"), prefix=prefix, final_norm=place.get("final_norm", True)
+    )
+    return model

@@ -179,4 +179,8 @@ def _as_array(value: Any, name: str) -> Array:
         ) from error
     if array.dtype == object:
         raise ValueError(f"{name} is {a_type(value)}; expected an array")
+    if array.dtype.kind in "US":
+        raise ValueError(
+            f"{name} is {a_type(value)} of texts; expected numbers: let Aimv2Processor make them, model(**processor(…))"
+        )
     return array

@@ -82,7 +82,7 @@ class PretrainedModel(Module):
 
     config: Any
     network: Any
-    origin: tuple[str, str | None] | None  # of from_pretrained: folder or id, revision
+    origin: tuple[Any, ...] | None  # where it was loaded from: see `origin_of`
     left_aside: storage.LeftAside  # what its checkpoint holds beside it, by name; empty for a model of another origin
     config_class: ClassVar[type[Aimv2Config] | type[Aimv2VisionConfig] | type[Aimv2TextConfig]]
     transparent = "network"
@@ -173,7 +173,7 @@ class PretrainedModel(Module):
         check_backend(backend, dtype, device)
         folder = storage.fetch(path_or_hub_id, **options)
         model = cls.from_source(storage.open_source(folder, prefix), backend, dtype, device, progress, final_norm)
-        model.origin = (fspath(path_or_hub_id), hub.get("revision"))
+        model.origin = origin_of(path_or_hub_id, revision=hub.get("revision"), prefix=prefix, final_norm=final_norm)
         return model
 
     @classmethod
@@ -188,6 +188,8 @@ class PretrainedModel(Module):
     ) -> Self:
         """The model in an opened folder; options and errors as for `from_pretrained`."""
         check_backend(backend, dtype, device)
+        if not isinstance(final_norm, bool):
+            raise TypeError(f"final_norm is {final_norm!r:.60}; expected True or False")
         with naming_file(source.folder):
             config = cls.config_class.from_dict(source.values)
             skeleton = cls.skeleton(config if final_norm else without_final_norm(config))
@@ -215,6 +217,16 @@ class PretrainedModel(Module):
         with atomic_write(folder / CONFIG_FILE, overwrite) as file:  # written first, in place last: both or neither
             file.write(config)
             storage.save_checkpoint(folder, self.state_dict(), max_shard_size, overwrite)
+
+
+def origin_of(
+    path_or_hub_id: str | PathLike[str], *, revision: str | None = None, prefix: str | None = None,
+    final_norm: bool = True,
+) -> tuple[Any, ...]:  # fmt: skip
+    """(folder or id, revision), and what else `load` was told of which model it is, where it was told anything."""
+    which: dict[str, Any] = {} if prefix is None else {"prefix": prefix}
+    which |= {} if final_norm else {"final_norm": False}
+    return (fspath(path_or_hub_id), revision, *([which] if which else []))
 
 
 def without_final_norm(config: Any) -> Any:

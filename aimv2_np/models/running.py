@@ -67,6 +67,7 @@ def running(method: Callable[Concatenate[M, P], R]) -> Callable[Concatenate[M, P
                 result = method(self, *args, **kwargs)
                 said = call.look()
             finally:
+                call.checks.clear()  # an error's traceback holds this frame, and the device is to have its memory back
                 _call.reset(token)
         for warning in said:
             warnings.warn(warning, stacklevel=2)
@@ -104,8 +105,12 @@ def naming(what: str) -> Iterator[None]:
     checks[before:] = [(holds, _named(what, problem)) for holds, problem in checks[before:]]
 
 
-def _named(what: str, problem: Callable[[], Exception]) -> Callable[[], ValueError]:
-    return lambda: ValueError(f"{what}: {problem()}")
+def _named(what: str, problem: Callable[[], Exception]) -> Callable[[], Exception]:
+    def named() -> Exception:
+        found = problem()
+        return type(found)(f"{what}: {found}")
+
+    return named
 
 
 def check_finite(model: Module, output: Array, *more: Array | None) -> Array:

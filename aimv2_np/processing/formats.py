@@ -68,7 +68,7 @@ def plugin_for(head: bytes) -> str | None:
     return "HEIC" if _brand(head) == "HEIC" else None
 
 
-def register(name: str) -> bool:
+def register_plugin(name: str) -> bool:
     """Let Pillow read the format of that name in `PLUGINS`; False where its package is not installed."""
     plugin = PLUGINS[name]
     if not find_spec(plugin.module):

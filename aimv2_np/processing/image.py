@@ -1,4 +1,4 @@
-"""The image processor: pictures to `pixel_values`, as CLIP's image processor makes them.
+"""The image processor: images to `pixel_values`, as CLIP's image processor makes them.
 
     RGB → resize → centre crop → ((x · rescale_factor) - mean) / std → (B, 3, H, W) float32
 
@@ -21,7 +21,8 @@ from aimv2_np.files.hub import HubOptions
 from aimv2_np.files.json import write_json
 from aimv2_np.files.locate import IMAGE_PROCESSOR_FILES, read_json_in, resolve
 from aimv2_np.processing import settings
-from aimv2_np.processing.loading import load_pixels
+from aimv2_np.processing.inputs import Inputs
+from aimv2_np.processing.loading import load_pixels, naming_picture, numbered_picture
 from aimv2_np.processing.transforms import (
     center_crop,
     check_whole_numbers,
@@ -35,20 +36,20 @@ from aimv2_np.processing.window import FILTERS
 from aimv2_np.shapes import NDArray
 
 IMAGE_FILES: Final = ("processor_config.json", "preprocessor_config.json")
-Bound = tuple[tuple[int, int], int]  # a patch's height and width; most patches of a picture
+Bound = tuple[tuple[int, int], int]  # a patch's height and width; most patches of an image
 _TYPE_KEYS: Final = ("image_processor_type", "feature_extractor_type", "processor_class")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Aimv2ImageProcessor(Advising):
-    """Pictures to arrays that a vision model takes.
+    """Images to arrays that a vision model takes.
 
     The fields are those of `preprocessor_config.json`, with CLIP's defaults. `size` may be written as a number (the
     shorter edge), (height, width), or a dictionary with shortest_edge; shortest_edge and longest_edge; height and
     width; max_height and max_width. `resample` is Pillow's number of the filter: 0 nearest, 1 Lanczos, 2 bilinear,
     3 bicubic, 4 box, 5 Hamming. `exif_transpose`, which no file holds, turns files and images upright by their EXIF
     orientation; off, as Transformers leaves the images that it is given (it does turn the files that it opens itself;
-    here both are the same picture). `extra` holds keys of the file that mean nothing here; they are written back by
+    here both give the same pixels). `extra` holds keys of the file that mean nothing here; they are written back by
     `save_pretrained`.
 
     Raises:
@@ -83,7 +84,7 @@ class Aimv2ImageProcessor(Advising):
         return_tensors: str | None = None,
         **changes: Any,
     ) -> dict[str, Any]:
-        """Pictures to {"pixel_values": (B, 3, H, W) float32}.
+        """Images to {"pixel_values": (B, 3, H, W) float32}.
 
         Args:
             images: a path, the bytes of a file, a Pillow image, an array, or a list of these. Arrays are (H, W, 3),
@@ -93,77 +94,73 @@ class Aimv2ImageProcessor(Advising):
             input_data_format: "channels_first" or "channels_last", for arrays whose shape leaves it open.
             any_size: neither resize nor crop, as native checkpoints do, and return a list of arrays (3, H, W) even if
                 all are of one size: what `encode_images` takes.
-            max_patches: scale pictures of more patches down, in proportion, to at most so many. Only for pictures that
+            max_patches: scale images of more patches down, in proportion, to at most so many. Only for images that
                 are not cropped. The native checkpoint was trained for up to 4096.
             patch_size: of the model, or (height, width); what `max_patches` counts.
             return_tensors: None or "np"; there for code written for Transformers.
             **changes: any of the settings, for this call only; None keeps the setting.
 
         Returns:
-            One array if all pictures come out of one size, which they do if they are cropped. Otherwise (native
+            One array if all images come out of one size, which they do if they are cropped. Otherwise (native
             checkpoints, `any_size`) "pixel_values" is a list of arrays (3, H, W).
 
         Raises:
             FileNotFoundError: a path that names nothing.
-            ValueError: pictures that are damaged, too large, empty, not finite, of a wrong shape or dtype; the message
+            ValueError: images that are damaged, too large, empty, not finite, of a wrong shape or dtype; the message
                 names which. An empty list.
-            TypeError: what is no picture at all, or an unknown keyword.
+            TypeError: what is no image at all, or an unknown keyword.
         """
         if return_tensors not in (None, "np"):
             raise ValueError("return_tensors " + mismatch(return_tensors, "'np': the results are NumPy arrays"))
         if any_size:
             changes = {**changes, "do_resize": False, "do_center_crop": False}
         chosen = self._with(changes)
-        bound = chosen._bound(max_patches, patch_size)
+        bound = chosen.bound(max_patches, patch_size)
         results = []
-        for index, picture in enumerate(_as_list(images)):
-            try:
-                pixels = load_pixels(
-                    picture,
-                    convert_rgb=chosen.do_convert_rgb,
-                    exif_transpose=chosen.exif_transpose,
-                    input_data_format=input_data_format,
-                    check_size=chosen._check_size,
-                )
-                results.append(chosen.process(pixels, bound))
-            except (FileNotFoundError, ValueError, TypeError) as error:
-                kind = next(kind for kind in (FileNotFoundError, ValueError, TypeError) if isinstance(error, kind))
-                raise kind(f"{_name(index, picture)}: {error}") from error
+        for index, image in enumerate(_as_list(images)):
+            with naming_picture(numbered_picture(index, image)):
+                results.append(chosen.prepare(image, bound, input_data_format))
         same = not any_size and all(result.shape == results[0].shape for result in results)
-        return {"pixel_values": np.stack(results) if same else results}
+        return Inputs(pixel_values=np.stack(results) if same else results)
 
     def upright(self, on: bool = True) -> Self:
         """This processor with `exif_transpose` on, or off."""
         return replace(self, exif_transpose=on)
 
-    def _bound(self, max_patches: int | None, patch_size: Any) -> Bound | None:
+    def bound(self, max_patches: int | None, patch_size: int | tuple[int, int] = 14) -> Bound | None:
+        """`max_patches` of `__call__` as `prepare` takes it; ValueError where these settings crop, or for no counts."""
         if max_patches is None:
             return None
         if self.do_center_crop:
             raise ValueError(
-                f"max_patches is {max_patches}; expected none, as these settings crop every picture to "
-                f"{self.crop_size['width']} x {self.crop_size['height']} pixels; pass any_size=True for any size"
+                f"max_patches is {max_patches}; expected none, as these settings crop every image to "
+                f"{self.crop_size['width']} x {self.crop_size['height']} pixels; pass any_size=True for any "
+                "size, or take a native model's"
             )
         return settings.as_patch(patch_size), settings.as_count(max_patches, "max_patches")
 
     def _check_size(self, height: int, width: int) -> None:
-        """ValueError for a picture that would be resized to something enormous."""
+        """ValueError for an image that would be resized to something enormous."""
         if self.do_resize:
             resized_shape(height, width, self.size, self._kept)
 
     @property
     def _kept(self) -> tuple[int, int] | None:
-        """The height and width that are left of a resized picture; None if all of it is."""
+        """The height and width that are left of a resized image; None if all of it is."""
         if not self.do_center_crop or self.resample not in FILTERS:
             return None
         return self.crop_size["height"], self.crop_size["width"]
 
     @own_arithmetic()
-    def process(self, pixels: NDArray, bound: Bound | None = None) -> NDArray:
-        """One picture's pixels (H, W, 3), whole numbers or floats, to (3, h, w) float32.
-
-        `bound` is the size of a patch and how many of them the picture may have.
-        """
+    def prepare(self, image: Any, bound: Bound | None = None, input_data_format: str | None = None) -> NDArray:
+        """One image, of which `__call__` takes several, to (3, h, w) float32; what it raises does not name it."""
+        pixels = load_pixels(
+            image,
+            convert_rgb=self.do_convert_rgb,
+            exif_transpose=self.exif_transpose,
+            input_data_format=input_data_format,
+            check_size=self._check_size,
+        )
         if self.do_rescale and pixels.dtype.kind == "f" and pixels.min() >= 0 and pixels.max() <= 1:
             warn_about_fractions(pixels)
         if self.do_resize:
@@ -276,7 +273,3 @@ def _as_list(images: Any) -> Sequence[Any]:
             raise ValueError(f"the batch has the shape {tuple(images.shape)}; expected at least one image")
         return [images[index] for index in range(len(images))]
     return [images]
-
-
-def _name(index: int, picture: Any) -> str:
-    return f"image {index} ({str(picture)[:200]})" if isinstance(picture, str | os.PathLike) else f"image {index}"

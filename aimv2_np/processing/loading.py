@@ -11,7 +11,8 @@ Nothing is decoded before the size that the file's header claims has been checke
 import io
 import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from errno import ENOTDIR
 from pathlib import Path
 from stat import S_ISDIR, S_ISREG
@@ -20,29 +21,25 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from aimv2_np.errors import a_type, is_of_the_system, plain
-from aimv2_np.processing.formats import HEAD, plugin_for, register, what_it_is
-from aimv2_np.shapes import NDArray
+from aimv2_np.processing.arrays import MAX_PIXELS, Pixels, check_pixel_count, pixels_of_array
+from aimv2_np.processing.formats import HEAD, plugin_for, register_plugin, what_it_is
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-Pixels = NDArray  # (H, W, 3): uint8, or the numbers of the array that was given
-
-MAX_PIXELS: Final = 178_956_970
-"""Most pixels a picture may have, decoded or resized: Pillow's own limit against decompression bombs."""
 
 # A file of some bytes must not cost a gigabyte: a larger picture than this has a byte for so many pixels at least. A
 # blank page as an 8-bit PNG in colour, the flattest that cameras, screens and scanners make, has one for 344.
 MAX_FLAT_PIXELS: Final = 2**22
 PIXELS_PER_BYTE: Final = 500
 
-MAX_NUMBER: Final = 1e9  # far beyond any colour, far below the end of float32
+PICTURE_ERRORS: Final = (FileNotFoundError, ValueError, TypeError)
+"""What `load_pixels` raises of a picture; all else that it raises is wrong with the machine."""
 
 # Pillow hands these to other programs (Ghostscript; Windows' metafile player). A picture from a stranger must not.
 _REFUSED_FORMATS: Final = {"EPS", "WMF"}
 _WIDE_MODES: Final = {"I", "F", "I;16", "I;16B", "I;16L", "I;16N"}
 _PREMULTIPLIED: Final = {"RGBa": "RGBA", "La": "LA"}  # colours that are multiplied by their alpha already
-_CHANNELS: Final = (1, 3, 4)
 
 
 def load_pixels(
@@ -88,6 +85,21 @@ def load_pixels(
     )
 
 
+@contextmanager
+def naming_picture(name: str) -> Iterator[None]:
+    """What is wrong with a picture, one of `PICTURE_ERRORS`, is said behind its name."""
+    try:
+        yield
+    except PICTURE_ERRORS as error:
+        kind = next(kind for kind in PICTURE_ERRORS if isinstance(error, kind))
+        raise kind(f"{name}: {error}") from error
+
+
+def numbered_picture(index: int, picture: Any) -> str:
+    """What to call a picture of several: its number, and its path if it is one."""
+    return f"image {index}" + (f" ({str(picture)[:200]})" if isinstance(picture, str | os.PathLike) else "")
+
+
 def _content(file: Any) -> bytes:
     """All of an open file, from its beginning where it can be wound back, as Pillow does it."""
     if file.seekable():
@@ -96,17 +108,6 @@ def _content(file: Any) -> bytes:
     if not isinstance(content, bytes):
         raise TypeError("the picture is a file opened as text; expected a binary one: open(path, 'rb')")
     return content
-
-
-def check_pixel_count(height: int, width: int, what: str) -> None:
-    """Refuse sizes that nobody means, before memory is reserved for them."""
-    if height < 1 or width < 1:
-        raise ValueError(f"{what} is {width} x {height} pixels; expected at least one pixel each way")
-    if height * width > MAX_PIXELS:
-        raise ValueError(
-            f"{what} is {width} x {height} pixels, {height * width:,} in all; expected at most {MAX_PIXELS:,}; "
-            "crop it or make it smaller first"
-        )
 
 
 def _open(path: str | os.PathLike[str] | bytes | bytearray | memoryview) -> "Image":
@@ -141,7 +142,7 @@ def _identified(file: Path | io.BytesIO) -> "Image":
         return Image.open(file)
     except UnidentifiedImageError:
         name = plugin_for(_head(file))
-        if not (name and register(name)):
+        if not (name and register_plugin(name)):
             raise
         return Image.open(file)
 
@@ -157,10 +158,10 @@ def _open_file(file: Path | io.BytesIO, size: int) -> "Image":
     """Read the header only of a file of `size` bytes, and check what it claims."""
     from PIL import UnidentifiedImageError
 
+    problem = "the picture's header cannot be read ({}); expected a sound picture file"
     try:
-        image = _identified(file)
-    except PermissionError:
-        raise
+        with _decoding(problem, PermissionError, UnidentifiedImageError):
+            image = _identified(file)
     except UnidentifiedImageError as error:
         kind, _, advice = what_it_is(_head(file)).partition(": ")
         if kind:
@@ -168,11 +169,6 @@ def _open_file(file: Path | io.BytesIO, size: int) -> "Image":
         raise ValueError(
             "the content is not a picture in a format that Pillow knows (or its header is damaged); "
             "open it in a viewer and save it as PNG or JPEG"
-        ) from error
-    except Exception as error:  # decoders of hostile headers raise anything: SyntaxError, struct.error, KeyError, ...
-        _pass_on(error)
-        raise ValueError(
-            f"the picture's header cannot be read ({plain(error)}); expected a sound picture file"
         ) from error
     if image.format in _REFUSED_FORMATS:
         image.close()
@@ -191,12 +187,20 @@ def _open_file(file: Path | io.BytesIO, size: int) -> "Image":
     return image
 
 
-def _pass_on(error: Exception) -> None:
-    """Raise an error of the system as it is; Pillow's codecs say in words that they got no memory."""
-    if is_of_the_system(error):
-        raise error
-    if isinstance(error, OSError) and str(error).startswith("out of memory error"):
-        raise MemoryError(f"no memory to decode the picture ({error})") from error
+@contextmanager
+def _decoding(problem: str, *known: type[Exception]) -> Iterator[None]:
+    """What Pillow raises of a hostile file, which is anything, as a ValueError: `problem` with its words in the `{}`.
+
+    Raised as they are: errors that are `known`, and those of the system; some codecs tell a lack of memory in words.
+    """
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, known) or is_of_the_system(error):
+            raise
+        if isinstance(error, OSError) and str(error).startswith("out of memory error"):
+            raise MemoryError(f"no memory to decode the picture ({error})") from error
+        raise ValueError(problem.format(plain(error))) from error
 
 
 def _pixels_of_image(
@@ -206,27 +210,19 @@ def _pixels_of_image(
     check_size(image.height, image.width)
     if _is_closed(image):
         raise ValueError("the image is closed; expected an open one: pass it before closing it, or pass its path")
-    try:
+    with _decoding("the picture cannot be decoded ({}); expected an undamaged file; fetch or save it again"):
         image.load()
         if exif_transpose:
             from PIL import ImageOps
 
             image = ImageOps.exif_transpose(image)
-    except Exception as error:  # truncated data, broken EXIF
-        _pass_on(error)
-        raise ValueError(
-            f"the picture cannot be decoded ({plain(error)}); expected an undamaged file; fetch or save it again"
-        ) from error
     if image.mode == "F" and not np.isfinite(np.asarray(image)).all():
         raise ValueError("a pixel is NaN or infinite; expected colours: look where the picture comes from")
-    try:
+    with _decoding(
+        f"the picture has mode {image.mode}, of which no colours can be made ({{}}); expected one that Pillow converts "
+        "to RGB: convert it first"
+    ):
         pixels = np.asarray(rgb_on_white(image) if convert_rgb else image)
-    except Exception as error:  # a palette of the wrong size; modes that this Pillow cannot convert
-        _pass_on(error)
-        raise ValueError(
-            f"the picture has mode {image.mode}, of which no colours can be made ({plain(error)}); expected one that "
-            "Pillow converts to RGB: convert it first"
-        ) from error
     if pixels.ndim != 3 or pixels.shape[2] != 3:
         raise ValueError(f"the picture's mode is {image.mode}; expected three channels: leave do_convert_rgb on")
     return pixels
@@ -265,67 +261,3 @@ def rgb_on_white(image: "Image") -> "Image":
                 stacklevel=2,
             )
     return image.convert("RGB")
-
-
-def pixels_of_array(array: NDArray, *, convert_rgb: bool = True, input_data_format: str | None = None) -> Pixels:
-    """An array of numbers as (H, W, 3), its dtype kept.
-
-    Where both the first and the last axis could be channels, as in (1, 700, 3), the first is taken, as in Transformers,
-    with a warning; say `input_data_format` to decide. A plain (H, W) array is grey (Transformers refuses it).
-    """
-    if array.dtype.kind not in "uif":
-        raise ValueError(f"the array's dtype is {array.dtype}; expected integers or floats: convert it, e.g. to uint8")
-    if array.ndim not in (2, 3):
-        raise ValueError(
-            f"the array's shape is {array.shape}; expected (height, width, channels), (channels, height, width) or "
-            "(height, width)"
-        )
-    if array.ndim == 2:
-        array = array[:, :, None]
-    elif _channels_come_first(array.shape, input_data_format):
-        array = array.transpose(1, 2, 0)  # (C, H, W) -> (H, W, C)
-    check_pixel_count(array.shape[0], array.shape[1], "the array")
-    if array.dtype.kind == "f" and not -MAX_NUMBER <= float(array.min()) <= float(array.max()) <= MAX_NUMBER:
-        raise ValueError(
-            f"a pixel is NaN, infinite or beyond {MAX_NUMBER:.0e}; expected colours: look where it comes from"
-        )
-    if not convert_rgb and array.shape[2] != 3:
-        raise ValueError(f"the array has {array.shape[2]} channels; expected three: leave do_convert_rgb on")
-    if array.shape[2] == 1:
-        return np.broadcast_to(array, (*array.shape[:2], 3))
-    return _array_on_white(array) if array.shape[2] == 4 else array
-
-
-def _channels_come_first(shape: tuple[int, ...], input_data_format: str | None) -> bool:
-    first, last = shape[0] in _CHANNELS, shape[2] in _CHANNELS
-    if input_data_format not in (None, "channels_first", "channels_last"):
-        raise ValueError(
-            f"input_data_format is {input_data_format!r}; expected 'channels_first', 'channels_last' or None"
-        )
-    if input_data_format is not None:
-        first, last = input_data_format == "channels_first" and first, input_data_format == "channels_last" and last
-    if not first and not last:
-        raise ValueError(
-            f"the array's shape is {shape}; expected 1, 3 or 4 channels on the first or the last axis"
-            + (f" ({input_data_format} was asked for)" if input_data_format else "")
-        )
-    if first and last:
-        warnings.warn(
-            f"an array of shape {shape} may have its channels first or last; the first axis is taken, as in "
-            "Transformers. Say input_data_format='channels_first' or 'channels_last'",
-            stacklevel=2,
-        )
-    return first
-
-
-def _array_on_white(array: NDArray) -> NDArray:
-    """(H, W, 4) → (H, W, 3): colour · alpha + white · (1 - alpha), in float64 and rounded, as Transformers does it."""
-    white = 255 if array.dtype.kind in "ui" else 1.0
-    if array.min() < 0 or array.max() > white:
-        raise ValueError(
-            f"the array has four channels of {array.dtype} from {array.min()} to {array.max()}; expected 0 to "
-            f"{white:g}: scale it, e.g. to uint8"
-        )
-    alpha = array[..., 3:] / white
-    laid: NDArray = alpha * array[..., :3] + (1 - alpha) * white
-    return (np.round(laid) if white == 255 else laid).astype(array.dtype)

@@ -1,4 +1,4 @@
-"""Captions and pictures together: everything a two-tower model takes, in one call."""
+"""Captions and images together: everything a two-tower model takes, in one call."""
 
 import os
 from dataclasses import dataclass, replace
@@ -10,13 +10,10 @@ from aimv2_np.files.hub import HubOptions
 from aimv2_np.files.json import write_json
 from aimv2_np.files.locate import PROCESSOR_FILES, resolve
 from aimv2_np.processing.image import IMAGE_FILES, Aimv2ImageProcessor
-from aimv2_np.processing.tokenizer import Aimv2Tokenizer
+from aimv2_np.processing.inputs import Inputs
+from aimv2_np.processing.tokenizer import SAVED_FILES, Aimv2Tokenizer
 
 PROCESSOR_CLASS: Final = "CLIPProcessor"  # what Transformers uses for AIMv2
-_NO_TOKENIZER: Final = (
-    "this processor has no tokenizer, because its folder has none (checkpoints with a vision tower only do not); "
-    "pass images alone, or load a two-tower checkpoint"
-)
 
 
 @dataclass(frozen=True)
@@ -37,8 +34,8 @@ class Aimv2Processor(Advising):
         add_special_tokens: bool = True,
         return_tensors: str | None = None,
         **image_options: Any,
-    ) -> dict[str, Any]:
-        """`processor(text=["a cat", "a dog"], images=picture, padding=True)` to one dictionary for the model.
+    ) -> Inputs:
+        """`processor(text=["a cat", "a dog"], images=image, padding=True)` to one dictionary for the model.
 
         Args:
             images: see `Aimv2ImageProcessor`.
@@ -48,7 +45,7 @@ class Aimv2Processor(Advising):
 
         Returns:
             "input_ids" and "attention_mask" (B, T) int64 if there is text, "pixel_values" (B, 3, H, W) float32 if there
-            are images; of pictures of several sizes (native checkpoints, `any_size`) a list, which the models take too.
+            are images; of images of several sizes (native checkpoints, `any_size`) a list, which the models take too.
 
         Raises:
             ValueError: neither text nor images, or one that this checkpoint has no processor for; and whatever the
@@ -56,11 +53,9 @@ class Aimv2Processor(Advising):
         """
         if images is None and text is None:
             raise ValueError("there are neither text nor images; expected at least one of them")
-        result: dict[str, Any] = {}
+        result = Inputs()
         if text is not None:
-            if self.tokenizer is None:
-                raise ValueError(_NO_TOKENIZER)
-            result |= self.tokenizer(
+            result |= self._tokenizer()(
                 text,
                 padding=padding,
                 truncation=truncation,
@@ -119,22 +114,22 @@ class Aimv2Processor(Advising):
         if self.image_processor is None and self.tokenizer is None:
             raise ValueError("this processor has no parts, there is nothing to save")
         folder = make_folder(folder)
-        for name in self._files():
+        files = [] if self.image_processor is None else [IMAGE_FILES[1]]
+        files += [] if self.tokenizer is None else [*SAVED_FILES, *([IMAGE_FILES[0]] if files else [])]
+        for name in files:
             refuse_existing(folder / name, overwrite)
         # First, so that no image settings of an older file hide the ones written next.
-        if self.image_processor is not None and self.tokenizer is not None:
+        if IMAGE_FILES[0] in files:
             write_json(folder / IMAGE_FILES[0], {"processor_class": PROCESSOR_CLASS}, overwrite)
         if self.image_processor is not None:
             self.image_processor.save_pretrained(folder, overwrite=overwrite)
         if self.tokenizer is not None:
             self.tokenizer.save_pretrained(folder, overwrite=overwrite)
 
-    def _files(self) -> list[str]:
-        image = [] if self.image_processor is None else [IMAGE_FILES[1]]
-        text = [] if self.tokenizer is None else ["tokenizer.json", "tokenizer_config.json"]
-        return [*image, *text, *([IMAGE_FILES[0]] if image and text else [])]
-
     def _tokenizer(self) -> Aimv2Tokenizer:
         if self.tokenizer is None:
-            raise ValueError(_NO_TOKENIZER)
+            raise ValueError(
+                "this processor has no tokenizer, because its folder has none (checkpoints with a vision tower only do "
+                "not); pass images alone, or load a two-tower checkpoint"
+            )
         return self.tokenizer

@@ -9,6 +9,7 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import IO
 
 PANIC = b"\nthread '"  # how a panic begins, behind an empty line
 STDERR = 2
@@ -21,18 +22,24 @@ _kept: list[int] = []  # the real standard error, while it is held back
 def without_panics() -> Iterator[None]:
     """Hold standard error back, for as little as it takes; then pass on what was written to it, but for a panic.
 
-    Where standard error is closed there is nothing to hold back. One thread at a time.
+    Where standard error is closed there is nothing to hold back; where no file can be made it is left as it is. One
+    thread at a time.
     """
     with _lock:
         try:
             if sys.__stderr__ is None:  # closed when Python began: the descriptor may be another file's by now
                 raise OSError
-            _kept.append(os.dup(STDERR))
+            file = _file()
         except OSError:
             yield
             return
         panicked = False
-        with tempfile.TemporaryFile() as held:
+        with file as held:
+            try:
+                _kept.append(os.dup(STDERR))
+            except OSError:
+                yield
+                return
             os.dup2(held.fileno(), STDERR)
             try:
                 yield
@@ -44,6 +51,11 @@ def without_panics() -> Iterator[None]:
                 held.seek(0)
                 text = b"\n" + held.read()
                 os.write(STDERR, (text.partition(PANIC)[0] if panicked else text)[1:])
+
+
+def _file() -> IO[bytes]:
+    """A file that is nowhere but in memory, where the system has such; a disk may be full, or not to be written to."""
+    return os.fdopen(os.memfd_create("stderr"), "w+b") if hasattr(os, "memfd_create") else tempfile.TemporaryFile()
 
 
 def _give_back() -> None:

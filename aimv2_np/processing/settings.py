@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from aimv2_np.config.fields import finite
 from aimv2_np.errors import mismatch, quoted
-from aimv2_np.processing.loading import MAX_PIXELS
+from aimv2_np.processing.arrays import MAX_PIXELS
 
 CLIP_MEAN: Final = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD: Final = (0.26862954, 0.26130258, 0.27577711)

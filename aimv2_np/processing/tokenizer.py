@@ -19,18 +19,19 @@ from aimv2_np.files.atomic import atomic_write, make_folder, refuse_existing
 from aimv2_np.files.hub import HubOptions
 from aimv2_np.files.json import write_json
 from aimv2_np.files.locate import TOKENIZER_FILES, resolve
+from aimv2_np.processing.inputs import Inputs
 from aimv2_np.processing.tokenizer_files import (
     CLIP_TOKENS,
-    SPECIAL_NAMES,
     guarded,
     read_tokenizer,
-    special_token,
+    special_tokens,
 )
 from aimv2_np.shapes import NDArray
 
 if TYPE_CHECKING:
     from tokenizers import Encoding, Tokenizer
 
+SAVED_FILES: Final = ("tokenizer.json", "tokenizer_config.json")
 _NO_LIMIT: Final = 2**20  # Transformers writes 1e30 for "none"
 _PADDING: Final = {True: "longest", False: None, "longest": "longest", "max_length": "max_length", "do_not_pad": None}
 _TRUNCATION: Final = {True: True, False: False, "longest_first": True, "only_first": True, "do_not_truncate": False}
@@ -53,10 +54,7 @@ class Aimv2Tokenizer(Advising):
         """
         self.backend = backend
         self.settings = dict(settings or {})
-        for name in SPECIAL_NAMES:
-            token = special_token(self.settings, name)
-            if token is None and backend.token_to_id(CLIP_TOKENS[name]) is not None:
-                token = CLIP_TOKENS[name]
+        for name, token in special_tokens(backend, self.settings).items():
             setattr(self, name, token)
             setattr(self, f"{name}_id", None if token is None else backend.token_to_id(token))
         self.model_max_length = _positions(self.settings.get("model_max_length"))
@@ -102,13 +100,12 @@ class Aimv2Tokenizer(Advising):
         if return_tensors not in (None, "np"):
             raise ValueError("return_tensors " + mismatch(return_tensors, "'np': the results are NumPy arrays"))
         to = _choice(_PADDING, padding, "padding")
-        limit = self._limit(max_length, "truncation") if _choice(_TRUNCATION, truncation, "truncation") else None
-        encodings = self._encode(_as_list(text), add_special_tokens, limit)
-        longest = max(len(encoding) for encoding in encodings)
-        if limit is None and self.model_max_length is not None and longest > self.model_max_length:
-            index = next(index for index, encoding in enumerate(encodings) if len(encoding) == longest)
+        encodings = self._encode(_as_list(text), add_special_tokens, truncation, max_length)
+        lengths = [len(encoding) for encoding in encodings]
+        longest, most = max(lengths), self.model_max_length
+        if not _TRUNCATION[truncation] and most is not None and longest > most:
             warnings.warn(
-                f"text {index} has {longest} tokens, more than the {self.model_max_length} that the model takes; pass "
+                f"text {lengths.index(longest)} has {longest} tokens, more than the {most} that the model takes; pass "
                 "truncation=True to cut it",
                 stacklevel=2,
             )
@@ -126,13 +123,8 @@ class Aimv2Tokenizer(Advising):
         """The ids of one caption."""
         if not isinstance(text, str):
             raise TypeError(f"text is {a_type(text)}; expected one string: call the tokenizer for a list")
-        limit = self._limit(max_length, "truncation") if _choice(_TRUNCATION, truncation, "truncation") else None
-        ids: list[int] = self._encode([text], add_special_tokens, limit)[0].ids
+        ids: list[int] = self._encode([text], add_special_tokens, truncation, max_length)[0].ids
         return ids
-
-    def tokenize(self, text: str) -> list[str]:
-        """The tokens of one caption as text, without start and end; `</w>` marks the end of a word."""
-        return [str(self.backend.id_to_token(token)) for token in self.encode(text, add_special_tokens=False)]
 
     def decode(self, ids: int | Iterable[int] | NDArray, skip_special_tokens: bool = False) -> str:
         """The text of one row of ids. Ids outside of the vocabulary are left out."""
@@ -185,7 +177,7 @@ class Aimv2Tokenizer(Advising):
             FileExistsError: one of them is there and `overwrite` is False; nothing is written then.
         """
         folder = make_folder(folder)
-        whole, config = folder / "tokenizer.json", folder / "tokenizer_config.json"
+        whole, config = (folder / name for name in SAVED_FILES)
         for path in (whole, config):
             refuse_existing(path, overwrite)
         with atomic_write(whole, overwrite) as file:
@@ -196,12 +188,15 @@ class Aimv2Tokenizer(Advising):
         """The content of `tokenizer_config.json`."""
         kept = {key: value for key, value in self.settings.items() if key not in _NOT_SAVED}
         kept.setdefault("tokenizer_class", "PreTrainedTokenizerFast")  # "as tokenizer.json says", to Transformers
-        names = {name: getattr(self, name) for name in SPECIAL_NAMES if getattr(self, name) is not None}
+        names = {name: getattr(self, name) for name in CLIP_TOKENS if getattr(self, name) is not None}
         sides = {"padding_side": self.padding_side, "truncation_side": self.truncation_side}
         limit = {} if self.model_max_length is None else {"model_max_length": self.model_max_length}
         return kept | names | sides | limit
 
-    def _encode(self, texts: list[str], add_special_tokens: bool, limit: int | None) -> list["Encoding"]:
+    def _encode(
+        self, texts: list[str], add_special_tokens: bool, truncation: bool | str, max_length: int | None
+    ) -> list["Encoding"]:
+        limit = self._limit(max_length, "truncation") if _choice(_TRUNCATION, truncation, "truncation") else None
         for index, text in enumerate(texts):
             if any("\ud800" <= letter <= "\udfff" for letter in text):
                 raise ValueError(f"text {index} holds half a surrogate pair; expected valid Unicode: decode it again")
@@ -238,7 +233,7 @@ class Aimv2Tokenizer(Advising):
             encoding.pad(length, direction=self.padding_side, pad_id=self.pad_token_id or 0)
             ids.append(encoding.ids)
             masks.append(encoding.attention_mask)
-        return {"input_ids": np.array(ids, np.int64), "attention_mask": np.array(masks, np.int64)}
+        return Inputs(input_ids=np.array(ids, np.int64), attention_mask=np.array(masks, np.int64))
 
 
 def _as_list(text: str | Iterable[str]) -> list[str]:

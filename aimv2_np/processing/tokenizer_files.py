@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from aimv2_np.errors import CheckpointError, mismatch, plain, quoted
+from aimv2_np.errors import CheckpointError, is_of_the_system, mismatch, plain, quoted, told_by_rust
 from aimv2_np.files.json import telling_cache
 from aimv2_np.files.locate import check_link, read_json_in
 from aimv2_np.processing.quiet import without_panics
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 # Half as much again as CLIP's have, at least; read, they take thirty times their size in memory, the pair sixty.
 MAX_BYTES: Final = {"tokenizer.json": 6 * 2**20, "vocab.json": 3 * 2**19, "merges.txt": 3 * 2**19}
-SPECIAL_NAMES: Final = ("bos_token", "eos_token", "unk_token", "pad_token")
 CLIP_TOKENS: Final = {
     "bos_token": "<|startoftext|>",
     "eos_token": "<|endoftext|>",
@@ -94,10 +93,22 @@ def guarded(what: Path | str) -> Iterator[None]:
     except BaseException as error:
         if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
             raise
+        if is_of_the_system(error):
+            raise
+        if (told := told_by_rust(error)) is not None:
+            raise told from None
         raise CheckpointError(
             f"{what}: the tokenizer's files do not work ({plain(error, 200)}); expected a sound tokenizer.json, or "
             "vocab.json and merges.txt; fetch them again"
         ) from None
+
+
+def special_tokens(tokenizer: "Tokenizer", settings: Mapping[str, Any]) -> dict[str, str | None]:
+    """The text of each special token; where the files do not say it CLIP's, if the vocabulary has that, else None."""
+    return {
+        name: special_token(settings, name) or (None if tokenizer.token_to_id(clip) is None else clip)
+        for name, clip in CLIP_TOKENS.items()
+    }
 
 
 def special_token(settings: Mapping[str, Any], name: str) -> str | None:
@@ -112,7 +123,8 @@ def special_token(settings: Mapping[str, Any], name: str) -> str | None:
 def _from_json(path: Path) -> "Tokenizer":
     from tokenizers import Tokenizer
 
-    return Tokenizer.from_str(_read_text(path))
+    _check_bytes(path)
+    return Tokenizer.from_str(path.read_text(encoding="utf-8"))
 
 
 def _from_vocabulary(vocab: Path, merges: Path, settings: Mapping[str, Any]) -> "Tokenizer":
@@ -121,7 +133,7 @@ def _from_vocabulary(vocab: Path, merges: Path, settings: Mapping[str, Any]) -> 
 
     for path in (vocab, merges):
         _check_bytes(path)
-    bos, eos, unk = (special_token(settings, name) or CLIP_TOKENS[name] for name in SPECIAL_NAMES[:3])
+    bos, eos, unk = (special_token(settings, name) or CLIP_TOKENS[name] for name in tuple(CLIP_TOKENS)[:3])
     ids, pairs = models.BPE.read_file(str(vocab), str(merges))
     missing = [token for token in (bos, eos) if token not in ids]
     if missing:
@@ -152,14 +164,13 @@ def _switched_on(tokenizer: "Tokenizer") -> dict[str, Any]:
 def _add_missing(tokenizer: "Tokenizer", settings: Mapping[str, Any]) -> None:
     """Make the tokens that the settings list, and the four special ones, tokens that are never split.
 
-    CLIP's own names are assumed only where the vocabulary has them. What `tokenizer.json` says about a token stands."""
+    CLIP's own names are assumed only where the vocabulary has them. What `tokenizer.json` says about a token stands.
+    """
     listed = settings.get("added_tokens_decoder") or {}
     if not isinstance(listed, Mapping) or not all(isinstance(token, Mapping) for token in listed.values()):
         raise CheckpointError("added_tokens_decoder in tokenizer_config.json " + mismatch(listed, "a table of tokens"))
     wanted = [listed[key] for key in sorted(listed, key=int)]
-    for name in SPECIAL_NAMES:
-        default = CLIP_TOKENS[name] if tokenizer.token_to_id(CLIP_TOKENS[name]) is not None else None
-        text = special_token(settings, name) or default
+    for name, text in special_tokens(tokenizer, settings).items():
         if text is not None:
             value = settings.get(name)
             wanted.append({**(value if isinstance(value, Mapping) else {}), "content": text, "special": True})
@@ -176,11 +187,6 @@ def _added_token(token: Mapping[str, Any]) -> "AddedToken":
     # Whether a token is looked for before or after the text is normalised follows from `special` where it is not said.
     names = ("special", "single_word", "lstrip", "rstrip", "normalized")
     return AddedToken(token["content"], **{name: bool(token[name]) for name in names if name in token})
-
-
-def _read_text(path: Path) -> str:
-    _check_bytes(path)
-    return path.read_text(encoding="utf-8")
 
 
 def _check_bytes(path: Path) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from aimv2_np.processing.loading import Pixels, check_pixel_count
+from aimv2_np.processing.arrays import Pixels, check_pixel_count
 from aimv2_np.processing.window import resize_window
 from aimv2_np.shapes import NDArray
 
@@ -24,29 +24,23 @@ def resized_shape(
 ) -> tuple[int, int]:
     """The height and width a picture is resized to.
 
-    `size` holds one of: shortest_edge; shortest_edge and longest_edge; max_height and max_width; height and width.
-    Edges are rounded down as in Transformers, but never below one pixel (where Transformers fails). Of an
-    enlarged picture no more than `keep`, a height and a width, will come to be.
+    `size` is as `settings.as_size` returns it. Edges are rounded down as in Transformers, but never below one pixel
+    (where Transformers fails). Of an enlarged picture no more than `keep`, a height and a width, will come to be.
 
     Raises:
-        ValueError: other keys, or more pixels than a picture may have, or may grow to (a long thin one grows enormous).
+        ValueError: more pixels than a picture may have, or may grow to (a long thin one grows enormous).
     """
-    if "shortest_edge" in size and "longest_edge" in size:
+    if "longest_edge" in size:
         wanted = _within_longest_edge(height, width, size["shortest_edge"], size["longest_edge"])
     elif "shortest_edge" in size:
         short = size["shortest_edge"]
         long = int(short * max(height, width) / min(height, width))
         wanted = (long, short) if width <= height else (short, long)
-    elif "max_height" in size and "max_width" in size:
+    elif "max_height" in size:
         scale = min(size["max_height"] / height, size["max_width"] / width)
         wanted = (int(height * scale), int(width * scale))
-    elif "height" in size and "width" in size:
-        wanted = (size["height"], size["width"])
     else:
-        raise ValueError(
-            f"size is {dict(size)}; expected shortest_edge, shortest_edge and longest_edge, max_height and max_width, "
-            "or height and width"
-        )
+        wanted = (size["height"], size["width"])
     shape = max(1, wanted[0]), max(1, wanted[1])
     what = f"the {width} x {height} picture, once resized,"
     kept = kept_of((height, width), shape, keep)
@@ -60,8 +54,10 @@ def resized_shape(
 
 
 def kept_of(before: tuple[int, int], after: tuple[int, int], keep: tuple[int, int] | None) -> tuple[int, int]:
-    """Of a picture resized from `before` to `after` the height and width that come to be: of one that is enlarged, at
-    most what is to be kept."""
+    """The height and width that are computed of a picture resized from `before` to `after`.
+
+    That is `after`, or where the picture is enlarged on both axes at most `keep`; all (height, width).
+    """
     if keep is None or after[0] < before[0] or after[1] < before[1]:
         return after
     return min(after[0], keep[0]), min(after[1], keep[1])
@@ -190,8 +186,7 @@ def to_input(pixels: Pixels, scale: float | None, mean: Sequence[float] | None, 
 
 
 def _times(pixels: NDArray, factor: float) -> NDArray:
-    """The product taken in float64 and rounded once to float32, as Transformers does; NumPy works through it block by
-    block, so no float64 copy of the picture comes to be."""
+    """The product, taken in float64 and rounded once to float32 as in Transformers, without a float64 copy of all."""
     out = np.empty(pixels.shape, dtype=np.float32)
     np.multiply(pixels, factor, out=out, dtype=np.float64, casting="same_kind")
     return out

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from os import PathLike
 from typing import Any
 
+from aimv2_np.files.hub import fetching
 from aimv2_np.models.auto import load
 from aimv2_np.models.text import Aimv2TextModel
 from aimv2_np.models.vision import Aimv2VisionModel
@@ -21,7 +22,7 @@ def load_with_inputs(
     exif_transpose: bool = False,
     device: int | None = None,
     progress: Callable[[int, int], None] | None = None,
-    **hub_options: Any,
+    **options: Any,
 ) -> tuple[Any, dict[str, Any]]:
     """A model and its arguments: pixel_values (B, C, H, W); input_ids and attention_mask (T, tokens), padded.
 
@@ -34,14 +35,14 @@ def load_with_inputs(
     """
     if not images and not texts:
         raise ValueError("images and texts are empty; expected at least one picture or text")
-    model = load(path_or_hub_id, backend=backend, dtype=dtype, device=device, progress=progress, **hub_options)
+    model = load(path_or_hub_id, backend=backend, dtype=dtype, device=device, progress=progress, **options)
     if images and isinstance(model, Aimv2TextModel):
         raise ValueError(f"images is given, but {path_or_hub_id} has a text tower only; pass texts alone")
     if texts and isinstance(model, Aimv2VisionModel):
         raise ValueError(f"texts is given, but {path_or_hub_id} has a vision tower only; pass images alone")
-    processor = Aimv2Processor.from_pretrained(path_or_hub_id, **hub_options).upright(exif_transpose)
-    options: dict[str, Any] = {}
+    processor = Aimv2Processor.from_pretrained(path_or_hub_id, **fetching(options)).upright(exif_transpose)
+    bound: dict[str, Any] = {}
     if images and max_patches is not None:
         vision = getattr(model, "vision_model", model)
-        options = {"max_patches": max_patches, "patch_size": vision.config.patch_shape}
-    return model, processor(images=list(images) or None, text=list(texts) or None, padding=True, **options)
+        bound = {"max_patches": max_patches, "patch_size": vision.config.patch_shape}
+    return model, processor(images=list(images) or None, text=list(texts) or None, padding=True, **bound)

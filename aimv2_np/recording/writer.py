@@ -15,7 +15,7 @@ from typing import Any, Self, TypedDict
 import numpy as np
 
 from aimv2_np.backends.dtypes import CODES
-from aimv2_np.files.atomic import refuse_existing
+from aimv2_np.files.atomic import naming, refuse_existing
 from aimv2_np.recording.recording import ACTIVATIONS, FORMAT, INPUTS, as_numpy
 from aimv2_np.recording.slices import parse_slice
 from aimv2_np.recording.statistics import FIRST, Statistics, summarize
@@ -94,7 +94,7 @@ class RecordingWriter:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        with self._data:
+        with naming(self.path), self._data:
             if kind is None:
                 self._finish()
 
@@ -146,7 +146,8 @@ class RecordingWriter:
         if values.dtype.name not in CODES:
             raise ValueError(f"{name} has the dtype {values.dtype}; expected one of {', '.join(CODES)}")
         offset = self._data.seek(0, os.SEEK_END)
-        write_array(self._data, values)
+        with naming(self.path):
+            write_array(self._data, values)
         dtype, shape, size = values.dtype.newbyteorder("<"), values.shape, values.nbytes
 
         def read() -> NDArray:

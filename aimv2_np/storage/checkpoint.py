@@ -17,10 +17,11 @@ from aimv2_np.storage.formats.safetensors_file import SafetensorsFile
 
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
-# Where Apple's other releases keep the same weights; looked for when there is neither of the two above.
+# Where Apple's other releases, and OpenCLIP, keep weights; looked for when there is neither of the two above.
 OTHERS: dict[str, type[MappedFile]] = {
     "mlx_model.safetensors": SafetensorsFile,
     "flax_model.msgpack": MessagePackFile,
+    "open_clip_model.safetensors": SafetensorsFile,
 }
 PICKLES = {".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle"}
 # A plain file name on every operating system: no separator, no drive, no way up, nothing hidden.
@@ -87,6 +88,10 @@ class Checkpoint(Tensors):
 
     def stored(self, name: str) -> NDArray:
         return self._file(name).stored(name)
+
+    def plain(self, name: str) -> NDArray:
+        """Tensor `name` as it is stored, integers and bools too (see `MappedFile.plain`)."""
+        return self._file(name).plain(name)
 
     def label(self, name: str) -> str:
         return self._file(name).label(name)

@@ -40,6 +40,13 @@ def complete(values: Mapping[str, Any], shapes: Shapes, *, default_heads: bool) 
     return result
 
 
+def told(shapes: Shapes) -> dict[str, Any]:
+    """What the shapes alone tell of a tower; of two only that there are two."""
+    if all(_below(prefix, shapes) for prefix in KEYS):
+        return dict.fromkeys(KEYS.values())
+    return complete({"image_size": None}, shapes, default_heads=True)  # of no square grid it cannot be told
+
+
 def _below(prefix: str, shapes: Shapes) -> dict[str, Shape]:
     return {name.removeprefix(prefix): shape for name, shape in shapes.items() if name.startswith(prefix)}
 

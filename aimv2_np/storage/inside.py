@@ -9,9 +9,10 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
+from aimv2_np.backends.dtypes import FLOATS
 from aimv2_np.errors import CheckpointError, plain
 from aimv2_np.shapes import NDArray
-from aimv2_np.storage.checkpoint import Tensors, first_ten
+from aimv2_np.storage.checkpoint import Checkpoint, Tensors, first_ten
 from aimv2_np.storage.layouts import apple, flax, timm, transformers
 from aimv2_np.storage.layouts.table import TEXT, VISION, Layout
 
@@ -23,19 +24,25 @@ BLOCK = "encoder.layers.{i}.rms_norm1.weight"
 WRAPPERS = re.compile(r"(?<![^./])(_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.")
 # Transformers' Ovis2 has one name of its own.
 RENAMED = {"embeddings.patch_embedding.": "embeddings.patch_embed."}
-# Beside the tower, without a prefix before it: what a fine-tune adds. AIMv2's own head has none of these names.
+# Beside the tower, without a prefix before it: what a fine-tune adds. AIMv2's own head, projections and Apple's
+# projectors have none of these names.
 HEADS = re.compile(
-    r"^(classifier|score|fc|lm_head|head_linear|head_norm|linear_probe|probe|projector|attn_pool|loss\w*)[./]"
+    r"^(?!(head|image_projector|text_projector)[./])"
+    r"(\w*(head|classif|projector|prob(e|ing)|predict|decoder|loss)\w*|score|fc|attn_pool)[./]"
     r"|^head[./](weight|bias|kernel|fc[./].*|\d+[./].*)$"
 )
 
 
 class Place(NamedTuple):
-    """Where an AIMv2 is: its names begin with `prefix`, in the place of which its layout has `lead`."""
+    """Where an AIMv2 is: its names begin with `prefix`, in the place of which its layout has `lead`.
+
+    Names that begin with one of `others` are those of another AIMv2, for which `prefix` is no more than a part.
+    """
 
     prefix: str
     lead: str
     two_towers: bool
+    others: tuple[str, ...] = ()
 
 
 def places(names: Iterable[str]) -> dict[str, Place]:
@@ -74,6 +81,9 @@ def choose(checkpoint: Tensors, prefix: str | None) -> Place | None:
     Raises CheckpointError where there are several and none is chosen, ValueError where there is none of that prefix.
     """
     found = places(checkpoint.shapes)
+    for one in found.values():
+        others = (each for each in found if each != one.prefix and each.startswith(one.prefix))
+        found[one.prefix] = one._replace(others=tuple(others))
     listed = ", ".join(repr(plain(each)) for each in list(found)[:10])
     if prefix is not None:
         for spelled in (prefix, f"{prefix}.", f"{prefix}/"):
@@ -84,7 +94,8 @@ def choose(checkpoint: Tensors, prefix: str | None) -> Place | None:
         )
     if len(found) > 1:
         raise CheckpointError(
-            f"{checkpoint.folder} holds {len(found)} AIMv2, with names that begin with {listed}; choose one: prefix=..."
+            f"{checkpoint.folder} holds {len(found)} AIMv2, with names that begin with {listed}; choose one: "
+            "prefix=... (--prefix)"
         )
     return next(iter(found.values()), None)
 
@@ -102,7 +113,7 @@ class Inside(Tensors):
         self._stored: dict[str, str] = {}
         for stored in checkpoint.shapes:
             name = WRAPPERS.sub("", stored)
-            if not name.startswith(place.prefix):
+            if not name.startswith(place.prefix) or name.startswith(place.others):
                 continue
             name = place.lead + name.removeprefix(place.prefix)
             if HEADS.match(name.removeprefix(place.lead)):
@@ -133,17 +144,19 @@ class Inside(Tensors):
 class LeftAside(Mapping[str, NDArray]):
     """Name → array of what a checkpoint holds beside the model that was taken out of it: heads, a language model.
 
-    Names are the checkpoint's own; an array is read when it is asked for, in float32, as `Tensors.read` does.
+    Names are the checkpoint's own. An array is read when it is asked for: floats in float32, as `Tensors.read` does,
+    and what else there may be, such as counters, as it is stored.
     """
 
-    def __init__(self, tensors: Tensors | None = None, used: Iterable[str] = ()) -> None:
+    def __init__(self, tensors: Checkpoint | None = None, used: Iterable[str] = ()) -> None:
         self._tensors, self._used = tensors, frozenset(used)
         self._names = [name for name in tensors.shapes if name not in self._used] if tensors else []
 
     def __getitem__(self, name: str) -> NDArray:
         if self._tensors is None or name not in self._names:
             raise KeyError(f"{name!r:.200} was not left aside; what was: {first_ten(self._names) or 'nothing'}")
-        return self._tensors.read(name)
+        is_float = self._tensors.dtypes[name] in FLOATS.values()
+        return self._tensors.read(name) if is_float else self._tensors.plain(name)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._names)

@@ -9,6 +9,7 @@ from aimv2_np.storage.dialects import from_timm, is_timm
 OVIS = "ovis2_vision"  # Transformers' name for the vision tower of Ovis2, whose config has its visual vocabulary too
 OVIS_KEYS = {"vocab_size", "hidden_stride", "num_visual_indicator_tokens", "tokenize_function"}
 KINDS = {OVIS, *(kind.model_type for kind in (Aimv2Config, Aimv2VisionConfig, Aimv2TextConfig))}
+OPENCLIP = "model_cfg"  # a key of OpenCLIP's configurations, which have no model_type
 DEPTH = 6
 # What the tensors tell of a tower too: a part of the configuration that says otherwise describes something else.
 TOLD = ("hidden_size", "intermediate_size", "num_hidden_layers", "patch_size", "vocab_size", "max_position_embeddings")
@@ -36,8 +37,9 @@ def _parts(values: Mapping[str, Any], depth: int = 0) -> Iterator[Mapping[str, A
     yield values
     if depth < DEPTH:
         for value in values.values():
-            if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
-                yield from _parts(value, depth + 1)
+            for part in value if isinstance(value, list) else [value]:
+                if isinstance(part, Mapping) and all(isinstance(key, str) for key in part):
+                    yield from _parts(part, depth + 1)
 
 
 def _is_named(part: Mapping[str, Any]) -> bool:
@@ -66,4 +68,5 @@ def _agreement(part: Mapping[str, Any], told: Mapping[str, Any]) -> int:
 def is_wrapped(values: Mapping[str, Any]) -> bool:
     """Whether a parsed config.json is of a larger model that has a part which describes an AIMv2."""
     kind = values.get("model_type")
-    return kind not in (None, "", Aimv2Config.model_type) and not _is_named(values) and bool(section(values))
+    larger = kind not in (None, "", Aimv2Config.model_type) or OPENCLIP in values
+    return larger and not _is_named(values) and bool(section(values))

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Unpack
 
-from aimv2_np.config import CONFIG_FILE, AnyConfig, config_from_dict, read_config
+from aimv2_np.config import AnyConfig, config_from_dict, read_config
 from aimv2_np.config.base import naming_file
 from aimv2_np.errors import CheckpointError
 from aimv2_np.files.hub import HubOptions
-from aimv2_np.files.locate import resolve
+from aimv2_np.files.locate import CONFIG_FILES, resolve
 from aimv2_np.storage.checkpoint import INDEX, OTHERS, SINGLE, Checkpoint, Tensors, open_checkpoint, shard_names
 from aimv2_np.storage.dialects import from_timm, is_timm
-from aimv2_np.storage.infer import complete
+from aimv2_np.storage.infer import complete, told
 from aimv2_np.storage.inside import Inside, LeftAside, Place, choose
 from aimv2_np.storage.layouts import transformers
 from aimv2_np.storage.layouts.detect import detect
@@ -54,7 +54,7 @@ def fetch(path_or_hub_id: str | os.PathLike[str], extra: tuple[str, ...] = (), *
     files that an index names, or else the first of the other layouts. Raises what `locate.resolve` raises, and
     CheckpointError for an index that makes no sense.
     """
-    files = (CONFIG_FILE, *extra)
+    files = (*CONFIG_FILES, *extra)
     folder = resolve(path_or_hub_id, files=(*files, SINGLE, INDEX), **options)
     if folder == Path(path_or_hub_id) or os.path.lexists(folder / SINGLE):
         return folder
@@ -108,19 +108,25 @@ def source_of(values: dict[str, Any], checkpoint: Checkpoint, inside: Tensors, p
     tensors: Tensors = inside if ours else Translated(inside, layout)
     with naming_file(folder):
         if place and (place.prefix or is_wrapped(values)):
-            values = section(values, complete({}, tensors.shapes, default_heads=True))
+            values = section(values, told(tensors.shapes))
             ours = ours and bool(values)
         values = from_timm(values, by_name=False) if is_timm(values) else values
         values = complete(values, tensors.shapes, default_heads=ours)
     return Source(folder, values, layout, tensors, checkpoint)
 
 
-def expected_config(path_or_hub_id: str | os.PathLike[str], **options: Unpack[HubOptions]) -> AnyConfig | None:
+def expected_config(
+    path_or_hub_id: str | os.PathLike[str], prefix: str | None = None, **options: Unpack[HubOptions]
+) -> AnyConfig | None:
     """The configuration of a folder or a hub id before any weights are there; None where they alone can tell.
+
+    They alone can tell which one is meant that begins with `prefix`.
 
     Raises what `read_config` raises, and CheckpointError for a configuration that makes no sense.
     """
     values = read_config(path_or_hub_id, **options)
+    if prefix is not None:
+        return None
     if values.get("model_type") not in (None, "", *KINDS) and not is_timm(values) and not is_wrapped(values):
         return None  # a larger model, whose part for an AIMv2 does not say so; or none at all
     with naming_file(path_or_hub_id):

@@ -7,7 +7,7 @@ was trained with, e^logit_scale, and is in the scores once. Radford et al. 2021 
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from typing import Any
@@ -20,11 +20,14 @@ from aimv2_np.backends.arrays import beside, namespace, to_numpy, widen
 from aimv2_np.backends.parallel import pieces
 from aimv2_np.config import Aimv2Config
 from aimv2_np.errors import a_type
+from aimv2_np.files.hub import fetching
 from aimv2_np.models.aimv2 import Aimv2Model
 from aimv2_np.models.packing import warn_untrained
 from aimv2_np.network.attention import softmax
 from aimv2_np.network.contrastive import l2_normalize
 from aimv2_np.processing import Aimv2Processor
+from aimv2_np.processing.loading import naming_picture, numbered_picture
+from aimv2_np.processing.settings import as_count
 from aimv2_np.shapes import Array, Float
 from aimv2_np.storage import expected_config
 
@@ -53,9 +56,7 @@ class Classification:
 
     def top_k(self, k: int) -> tuple[tuple[tuple[str, float], ...], ...]:
         """The `k` most probable labels of each picture with their probabilities, best first; ties in their order."""
-        if isinstance(k, bool) or not isinstance(k, int) or k < 1:
-            raise ValueError(f"k is {k!r:.80}; expected a whole number from 1 up")
-        orders = (-self.probabilities).argsort(axis=1, kind="stable")[:, :k]
+        orders = (-self.probabilities).argsort(axis=1, kind="stable")[:, : as_count(k, "k")]
         return tuple(
             tuple((self.labels[i], float(row[i])) for i in order)
             for row, order in zip(self.probabilities, orders, strict=True)
@@ -69,20 +70,20 @@ def load_classifier(
     dtype: str = "float32",
     device: int | None = None,
     progress: Callable[[int, int], None] | None = None,
-    **hub_options: Any,
+    **options: Any,
 ) -> tuple[Aimv2Model, Aimv2Processor]:
     """The model and the processor in a folder or of a hub id; options as for `Aimv2Model.from_pretrained`.
 
     Raises ValueError for a checkpoint without a text tower, before its weights are fetched, and what
     `from_pretrained` raises.
     """
-    config = expected_config(path_or_hub_id, **hub_options)
+    config = expected_config(path_or_hub_id, **options)
     if config and not isinstance(config, Aimv2Config):
         raise ValueError(f"{path_or_hub_id} is a checkpoint with one tower ({config.model_type}); {_TWO_TOWERS}")
     model = Aimv2Model.from_pretrained(
-        path_or_hub_id, backend=backend, dtype=dtype, device=device, progress=progress, **hub_options
+        path_or_hub_id, backend=backend, dtype=dtype, device=device, progress=progress, **options
     )
-    return model, Aimv2Processor.from_pretrained(path_or_hub_id, **hub_options)
+    return model, Aimv2Processor.from_pretrained(path_or_hub_id, **fetching(options))
 
 
 def make_prompts(labels: Sequence[str], template: str = HOLE) -> list[str]:
@@ -136,14 +137,20 @@ def classify(
     pictures = list(images) if isinstance(images, list | tuple) else [images]
     if not pictures:
         raise ValueError("images is empty; expected at least one picture")
-    height, width = patch = model.config.vision_config.patch_shape
-    options = {} if max_patches is None else {"max_patches": max_patches, "patch_size": patch}
+    height, width = model.config.vision_config.patch_shape
+    image_processor = processor.image_processor
+    if image_processor is None:
+        raise ValueError("processor has no image processor; expected that of a two-tower checkpoint")
+    bound = image_processor.bound(max_patches, (height, width))
     scores: list[Array] = []
     counts: list[int] = []
     with beside(model.some_array()):
         texts = embed_labels(labels, check_templates(template, templates), model=model, processor=processor)
         for some in pieces(len(pictures), PICTURES):
-            batch = [_pixels(pictures[i], i, processor, options) for i in range(some.start, some.stop)]
+            batch = []
+            for number, picture in enumerate(pictures[some], some.start):
+                with naming_picture(numbered_picture(number, picture)):
+                    batch.append(image_processor.prepare(picture, bound))
             same = len({pixels.shape for pixels in batch}) == 1
             output = model(pixel_values=np.stack(batch)) if same else model.encode_images(batch, warn=False)
             scores.append(to_numpy(widen(model.logits(texts, output.image_embeds).T)))  # (b, L)
@@ -198,7 +205,7 @@ _TWO_TOWERS = (
 
 
 def _check_tokens(prompts: Sequence[str], model: Aimv2Model, processor: Aimv2Processor) -> None:
-    """Prompts must fit the text tower, end as it expects, and be different to it: tokenizers ignore case, say."""
+    """ValueError for prompts that are too long, lack the end token, or have the same ids (as case is ignored, say)."""
     if processor.tokenizer is None:
         return  # the processor says what is missing when it is called
     limit = model.config.text_config.max_position_embeddings
@@ -232,15 +239,3 @@ def embed_prompts(prompts: list[str], model: Aimv2Model, processor: Aimv2Process
             for some in pieces(len(prompts), PROMPTS)
         ]
         return namespace(parts[0]).concatenate(parts)
-
-
-def _pixels(picture: Any, index: int, processor: Aimv2Processor, options: Mapping[str, Any]) -> NDArray[np.float32]:
-    """(3, H, W) of one picture; native checkpoints leave it as large as it is.
-
-    The processor, which sees only this one, calls it image 0 in its errors.
-    """
-    try:
-        pixels: NDArray[np.float32] = processor(images=[picture], **options)["pixel_values"][0]
-    except (FileNotFoundError, ValueError, TypeError) as error:
-        raise type(error)(str(error).replace("image 0", f"image {index}", 1)) from error
-    return pixels

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from aimv2_np.errors import is_of_the_system
 from aimv2_np.files.atomic import atomic_write
 from aimv2_np.processing.loading import load_pixels
 from aimv2_np.tasks.embedding.tar import find_member, read_any
@@ -46,6 +47,8 @@ def draw_sheet(hits: Sequence[Hit], title: str, root: str | os.PathLike[str] = "
             picture = _thumbnail(hit.name, Path(root))
             sheet.paste(picture, (left + (SIDE - picture.width) // 2, top + (SIDE - picture.height) // 2))
         except (OSError, ValueError, TypeError) as error:
+            if is_of_the_system(error):
+                raise
             draw.rectangle((left, top, left + SIDE - 1, top + SIDE - 1), BLANK)
             problem = "not there" if isinstance(error, FileNotFoundError) else "cannot be read"
             draw.text((left + SIDE / 2, top + SIDE / 2), problem, GREY, small, anchor="mm")

@@ -11,10 +11,11 @@ from aimv2_np.config.base import naming_file
 from aimv2_np.files.atomic import atomic_write, refuse_existing
 from aimv2_np.files.locate import IMAGE_PROCESSOR_FILES, TOKENIZER_FILES, check_link
 from aimv2_np.models.auto import MODELS
+from aimv2_np.models.pretrained import without_final_norm
 from aimv2_np.storage import fetch, match, open_source
 from aimv2_np.storage.relayout import DIALECTS, SAME, arranged, check_choice, common_dtype, write_layout
 
-BESIDE = (*IMAGE_PROCESSOR_FILES, *TOKENIZER_FILES)
+COMPANIONS = (*IMAGE_PROCESSOR_FILES, *TOKENIZER_FILES)
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,7 @@ def convert(
     dtype: str = SAME,
     overwrite: bool = False,
     prefix: str | None = None,
+    final_norm: bool = True,
     **hub_options: Any,
 ) -> Conversion:
     """Write the checkpoint in a folder, or of a hub id, into another folder in another layout.
@@ -58,6 +60,7 @@ def convert(
         dtype: "float32", "float16", "bfloat16", or "same": every tensor keeps its bytes.
         overwrite: replace a checkpoint that is in `folder`.
         prefix: chooses where the checkpoint holds several AIMv2, as for `load`. What is beside the model is left out.
+        final_norm: False to leave out the vision tower's last norm too.
         hub_options: revision, cache_dir, token, local_files_only, as in huggingface_hub.
 
     Raises:
@@ -66,24 +69,25 @@ def convert(
         ValueError: no such layout or dtype, or the layout has no place for such a model.
     """
     target = check_choice(layout, dtype)
-    source = open_source(fetch(path_or_hub_id, extra=BESIDE, **hub_options), prefix)
+    source = open_source(fetch(path_or_hub_id, extra=COMPANIONS, **hub_options), prefix)
     folder = Path(folder)
     if folder.exists() and folder.samefile(source.folder):
         raise ValueError(f"{folder} is the checkpoint that is converted; choose another folder to write to")
     with naming_file(source.folder):
         config = config_from_dict(source.values)
+        config = config if final_norm else without_final_norm(config)
         skeleton = MODELS[type(config)].skeleton(config)
     names = match({name: tuple(p.shape) for name, p in skeleton.state_dict().items()}, source.tensors)
     label = common_dtype(source.tensors, names, dtype)
     values = DIALECTS[layout](config, label, type(skeleton).__name__)
     state = arranged(source.tensors, names, target, dtype)
-    beside = [source.folder / name for name in BESIDE if (source.folder / name).is_file()]
-    for path in beside:
+    companions = [source.folder / name for name in COMPANIONS if (source.folder / name).is_file()]
+    for path in companions:
         check_link(path, source.folder)
         refuse_existing(folder / path.name, overwrite)
     refuse_existing(folder / CONFIG_FILE, overwrite)
     write_layout(folder, state, target, values, overwrite)
-    for path in beside:
+    for path in companions:
         with path.open("rb") as original, atomic_write(folder / path.name, overwrite) as copy:
             shutil.copyfileobj(original, copy)
     nbytes = sum(tensor.nbytes for tensor in state.values())

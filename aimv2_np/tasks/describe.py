@@ -3,15 +3,16 @@
 import os
 import re
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Unpack
 
 from aimv2_np.config import Aimv2Config, Aimv2TextConfig, Aimv2VisionConfig, Config, config_from_dict, read_config
 from aimv2_np.config.base import naming_file
 from aimv2_np.errors import CheckpointError
-from aimv2_np.files.locate import CONFIG_FILE, WEIGHT_FILES
+from aimv2_np.files.hub import HubOptions
+from aimv2_np.files.locate import CONFIG_FILES, WEIGHT_FILES
 from aimv2_np.models.auto import MODELS
 from aimv2_np.storage import Checkpoint, match, open_checkpoint, resolve
 from aimv2_np.storage.checkpoint import OTHERS, Tensors
@@ -22,7 +23,7 @@ FLOAT32 = 4  # bytes
 
 
 @dataclass(frozen=True)
-class Part:
+class ModuleSize:
     """One line of the parameter table: `count` equal modules with `parameters` numbers in all of them together."""
 
     path: str
@@ -53,16 +54,16 @@ class Description:
     folder: Path
     model: str
     config: Aimv2Config | Aimv2VisionConfig | Aimv2TextConfig
-    parts: tuple[Part, ...]
+    parts: tuple[ModuleSize, ...]
     parameters: int
     positions: dict[str, str]
-    files: dict[str, int]
-    dtypes: dict[str, int]
-    layout: str | None
     tensors: dict[str, tuple[tuple[int, ...], str | None]]
-    unaligned: int
-    left_aside: dict[str, int]
-    problem: str | None
+    files: dict[str, int] = field(default_factory=dict)
+    dtypes: dict[str, int] = field(default_factory=dict)
+    layout: str | None = None
+    unaligned: int = 0
+    left_aside: dict[str, int] = field(default_factory=dict)
+    problem: str | None = None
 
     @property
     def memory(self) -> tuple[int, int]:
@@ -73,7 +74,9 @@ class Description:
         return mapped, FLOAT32 * sum(self.dtypes.values()) - mapped
 
 
-def describe(path_or_hub_id: str | os.PathLike[str], prefix: str | None = None, **hub_options: Any) -> Description:
+def describe(
+    path_or_hub_id: str | os.PathLike[str], prefix: str | None = None, **options: Unpack[HubOptions]
+) -> Description:
     """Describe the checkpoint in a folder or of a hub id, of which only the configuration is fetched.
 
     `prefix` chooses where it holds several AIMv2, as for `load`.
@@ -81,38 +84,36 @@ def describe(path_or_hub_id: str | os.PathLike[str], prefix: str | None = None, 
     Raises FileNotFoundError without a configuration, CheckpointError for one that makes no sense or for damaged weight
     files, and the hub's errors. Weights that do not fit the configuration are a `problem`, not an error.
     """
-    folder = resolve(path_or_hub_id, files=(CONFIG_FILE,), **hub_options)
+    folder = resolve(path_or_hub_id, files=CONFIG_FILES, **options)
     checkpoint = _weights(folder)
     found = find_model(checkpoint, prefix) if checkpoint else None
-    layout: str | None = None
-    tensors: Tensors | None = None
-    aside: dict[str, int] = {}
-    if checkpoint and found:
-        source = source_of(read_config(folder), checkpoint, *found)
-        layout, tensors = source.layout.name, source.tensors
-        aside = source.left_aside(tensors.shapes).parts()
+    source = source_of(read_config(folder), checkpoint, *found) if checkpoint and found else None
     with naming_file(path_or_hub_id):
-        known = None if tensors else expected_config(folder)
-        config = known or config_from_dict(source.values if tensors else read_config(folder))
+        known = None if source else expected_config(folder)
+        config = known or config_from_dict(source.values if source else read_config(folder))
         skeleton = MODELS[type(config)].skeleton(config)
     shapes = {name: tuple(p.shape) for name, p in skeleton.state_dict().items()}
-    return Description(
+    description = Description(
         folder=folder,
         model=type(skeleton).__name__,
         config=config,
         parts=_parts(skeleton),
         parameters=skeleton.num_parameters(),
         positions=_positions(config),
-        files=_files(folder) if tensors else {},
-        dtypes=_numbers_by_dtype(tensors) if tensors else {},
-        layout=layout,
-        tensors={
-            name: (shape, tensors.dtypes[name] if tensors else None)
-            for name, shape in (tensors.shapes if tensors else shapes).items()
-        },
-        unaligned=_unaligned(tensors) if tensors else 0,
-        left_aside=aside,
-        problem=_problem(shapes, tensors) if tensors else None,
+        tensors={name: (shape, None) for name, shape in shapes.items()},
+    )
+    if source is None:
+        return description
+    tensors = source.tensors
+    return replace(
+        description,
+        tensors={name: (shape, tensors.dtypes[name]) for name, shape in tensors.shapes.items()},
+        files=_files(folder),
+        dtypes=_numbers_by_dtype(tensors),
+        layout=source.layout.name,
+        unaligned=_unaligned(tensors),
+        left_aside=source.left_aside(tensors.shapes).parts(),
+        problem=_problem(shapes, tensors),
     )
 
 
@@ -153,7 +154,7 @@ def _unaligned(checkpoint: Tensors) -> int:
     return sum(prod(checkpoint.shapes[name]) for name in single if not checkpoint.stored(name).flags.aligned)
 
 
-def _parts(skeleton: Module) -> tuple[Part, ...]:
+def _parts(skeleton: Module) -> tuple[ModuleSize, ...]:
     """Numbers per module: the towers one level deep, all layers of an encoder in one line."""
     numbers: Counter[str] = Counter()
     layers: dict[str, set[str]] = {}
@@ -163,7 +164,7 @@ def _parts(skeleton: Module) -> tuple[Part, ...]:
         numbers[path] += prod(parameter.shape)
         if path.endswith(".layers"):
             layers.setdefault(path, set()).add(name.removeprefix(path).split(".")[1])
-    return tuple(Part(path, len(layers.get(path, "1")), total) for path, total in numbers.items())
+    return tuple(ModuleSize(path, len(layers.get(path, "1")), total) for path, total in numbers.items())
 
 
 def _positions(config: Config) -> dict[str, str]:

@@ -19,8 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aimv2_np.backends.arithmetic import own_arithmetic
-from aimv2_np.backends.parallel import parts, run
-from aimv2_np.tasks.embedding.pipeline import cores
+from aimv2_np.backends.parallel import parts, run, usable_cores
 
 NEIGHBOURS: Final = 20
 TEMPERATURE: Final = 0.07
@@ -139,8 +138,8 @@ def knn(
         distances, rows = _nearest(unit_rows(far[some]), near, count)
         np.add.at(shares[some], (np.arange(len(rows))[:, None], own[rows]), WEIGHTS[weights](distances))
 
-    pieces = parts(len(far), max(cores(), -(-len(far) // QUERIES)))
-    run([partial(vote, some) for some in pieces], cores())
+    pieces = parts(len(far), max(usable_cores(), -(-len(far) // QUERIES)))
+    run([partial(vote, some) for some in pieces], usable_cores())
     shares /= shares.sum(axis=1, keepdims=True)
     return KnnResult(classes, shares.argmax(axis=1), shares, actual, count)
 

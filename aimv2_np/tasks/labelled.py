@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aimv2_np.tasks.embedding import FeatureFile, embed, open_features
-from aimv2_np.tasks.embedding.assemble import FORMATS
+from aimv2_np.tasks.embedding.feature_file import FORMATS
 from aimv2_np.tasks.knn import KnnResult, knn
 
 
@@ -85,13 +85,12 @@ def load_labelled(place: str | os.PathLike[str], output: Path, **options: Any) -
         except FileExistsError as error:
             raise FileExistsError(
                 f"{output} holds other features: of another model or kind, of other pictures, or of pictures that have "
-                "changed since; "
-                "remove it, or save in another folder"
+                "changed since; remove it, or save in another folder"
             ) from error
         return _labelled(open_features(output), lambda name: _class_below(name, path))
-    if not path.exists() and path.suffix.lower() not in FORMATS:
-        raise FileNotFoundError(f"there is no {path}; expected a folder of classes, or a file of features")
     if path.suffix.lower() not in FORMATS:
+        if not path.exists():
+            raise FileNotFoundError(f"there is no {path}; expected a folder of classes, or a file of features")
         raise ValueError(f"{path} is no folder, and no file of features ({', '.join(FORMATS)})")
     return _labelled(open_features(path), _class_above)
 

@@ -8,7 +8,7 @@ wrong place is computed again in float64, so the order is that of the exact cosi
 
 import os
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
 from heapq import nlargest
@@ -20,16 +20,19 @@ from numpy.typing import NDArray
 
 from aimv2_np.backends.arithmetic import own_arithmetic
 from aimv2_np.backends.arrays import to_numpy
-from aimv2_np.backends.parallel import one_blas_thread
+from aimv2_np.backends.parallel import one_blas_thread, usable_cores
 from aimv2_np.data import tiny_model_path
 from aimv2_np.errors import CheckpointError
+from aimv2_np.files.hub import fetching
 from aimv2_np.models.aimv2 import Aimv2Model
 from aimv2_np.processing import Aimv2Processor
+from aimv2_np.processing.loading import naming_picture
+from aimv2_np.processing.settings import as_count
 from aimv2_np.tasks.classify import embed_prompts
 from aimv2_np.tasks.embedding.embedder import EmbedderOptions, ImageEmbedder
 from aimv2_np.tasks.embedding.feature_file import FeatureFile
 from aimv2_np.tasks.embedding.kinds import KINDS
-from aimv2_np.tasks.embedding.pipeline import ahead, cores
+from aimv2_np.tasks.embedding.pipeline import ahead
 from aimv2_np.tasks.embedding.sources import is_picture
 from aimv2_np.tasks.knn import unit_rows
 
@@ -60,12 +63,11 @@ def search(features: FeatureFile, query: Any, top: int = 10, *, threads: int | N
         CheckpointError: vectors in the file that are not finite.
     """
     features.check_one_per_picture()
-    if isinstance(top, bool) or not isinstance(top, int) or top < 1:
-        raise ValueError(f"top is {top!r:.80}; expected a whole number from 1 up")
+    top = as_count(top, "top")
     vector = _unit(query)
     found: list[tuple[float, int]] = []
     rows = max(1, BLOCK_BYTES // (4 * len(vector)))
-    threads = threads or cores()
+    threads = threads or usable_cores()
     with one_blas_thread(), ThreadPoolExecutor(threads, "search") as pool:
         for best in ahead(pool, partial(_best, features, vector, top), features.blocks(rows), 2 * threads):
             found = nlargest(top, found + best)
@@ -108,32 +110,32 @@ def embed_query(
         )
     name = features.metadata.get("model", "") if model is None else os.fspath(model)
     place = None if name == tiny_model_path().name and not Path(name).is_dir() else name
-    if model is None and "revision" in features.metadata:
-        options.setdefault("revision", features.metadata["revision"])
+    if model is None:
+        if "revision" in features.metadata:
+            options.setdefault("revision", features.metadata["revision"])
+        if "prefix" in features.metadata:
+            options.setdefault("prefix", features.metadata["prefix"])
+        if features.metadata.get("final_norm") == "false":
+            options.setdefault("final_norm", False)
     if (bound := features.metadata.get("max_patches", "")).isdecimal():
         options.setdefault("max_patches", int(bound))
     options.setdefault("exif_transpose", features.metadata.get("exif_transpose") == "true")
     embedder = ImageEmbedder(place, features.kind, **options)
-    _check_model(features, embedder, name)
+    if features.metadata.get("weights_hash") != embedder.weights_hash(features.metadata.get("dtype", "float32")):
+        raise CheckpointError(
+            f"{features.path} was made with other weights than those of {name}, and vectors of two models cannot be "
+            "compared; pass the model that it was made with, or embed the pictures again"
+        )
     if not text:
-        return _picture(query, embedder)
+        with nullcontext() if isinstance(query, bytes) else naming_picture(os.fspath(query)):
+            return embedder.compute([embedder.prepare(query)])[0]
     network = embedder.opened.model
     assert isinstance(network, Aimv2Model)
-    folder, hub_options = embedder.source
-    processor = Aimv2Processor.from_pretrained(folder, **hub_options)
+    folder, where = embedder.source
+    processor = Aimv2Processor.from_pretrained(folder, **fetching(where))
     vector = to_numpy(embed_prompts([str(query)], network, processor))[0]
     result: NDArray[np.float32] = vector.astype(np.float32, copy=False)
     return result
-
-
-def _picture(query: str | os.PathLike[str] | bytes, embedder: ImageEmbedder) -> NDArray[np.float32]:
-    try:
-        return embedder.compute([embedder.prepare(query)])[0]
-    except (FileNotFoundError, ValueError) as error:
-        if isinstance(query, bytes):
-            raise
-        kind = FileNotFoundError if isinstance(error, FileNotFoundError) else ValueError
-        raise kind(f"{os.fspath(query)}: {error}") from error
 
 
 def _is_text(query: object) -> bool:
@@ -146,15 +148,6 @@ def _is_text(query: object) -> bool:
     with suppress(OSError, ValueError):  # a long text is no possible name of a file
         return not Path(query).is_file()
     return True
-
-
-def _check_model(features: FeatureFile, embedder: ImageEmbedder, name: str) -> None:
-    wanted = features.metadata.get("weights_hash")
-    if wanted != embedder.weights_hash(features.metadata.get("dtype", "float32")):
-        raise CheckpointError(
-            f"{features.path} was made with other weights than those of {name}, and vectors of two models cannot be "
-            "compared; pass the model that it was made with, or embed the pictures again"
-        )
 
 
 def _unit(query: Any) -> NDArray[np.float64]:

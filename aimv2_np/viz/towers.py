@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from aimv2_np.config import Aimv2Config, Aimv2TextConfig, Aimv2VisionConfig
 from aimv2_np.errors import a_type
 from aimv2_np.models.aimv2 import Aimv2Model
+from aimv2_np.models.aimv2 import vision_tower as vision_tower  # beside the checks that go with it here
 from aimv2_np.models.text import Aimv2TextModel
 from aimv2_np.models.vision import Aimv2VisionModel
 from aimv2_np.network.pooling import AttentionPoolingHead
@@ -19,14 +20,6 @@ VisionModel = Aimv2Model | Aimv2VisionModel
 VisionProcessor = Aimv2Processor | Aimv2ImageProcessor
 
 _LIT = "such as 'apple/aimv2-large-patch14-224-lit'"
-
-
-def vision_tower(model: Any) -> Aimv2VisionModel:
-    """The vision tower of a model, or the model when it is one; ValueError when there is none."""
-    tower = model.vision_model if isinstance(model, Aimv2Model) else model
-    if not isinstance(tower, Aimv2VisionModel):
-        raise ValueError(f"model is {a_type(model)}; expected one with a vision tower")
-    return tower
 
 
 def text_tower(model: Any) -> Aimv2TextModel:

@@ -299,3 +299,11 @@ def test_a_containers_quota(monkeypatch, tmp_path, limit, expected):
     monkeypatch.setattr(parallel, "QUOTA", tmp_path / "cpu.max")
     monkeypatch.setattr(parallel.os, "sched_getaffinity", lambda pid: range(8), raising=False)
     assert usable_cores() == expected
+
+
+def test_cores_are_those_that_the_system_allows(monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0, 2, 5}, raising=False)
+    assert usable_cores() == 3
+    monkeypatch.delattr(os, "sched_getaffinity")
+    monkeypatch.setattr(os, "cpu_count", lambda: None)
+    assert usable_cores() == 1

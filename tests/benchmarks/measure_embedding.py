@@ -21,10 +21,10 @@ import numpy as np
 from PIL import Image
 
 from aimv2_np import Aimv2ImageProcessor, Aimv2VisionConfig, Aimv2VisionModel
+from aimv2_np.backends.parallel import available
 from aimv2_np.bench.memory import read_memory
 from aimv2_np.cli.output import bytes_of
 from aimv2_np.tasks import embed
-from aimv2_np.tasks.embedding.pipeline import cores
 
 
 def draw(folder: Path, number: int, side: int) -> None:
@@ -52,7 +52,7 @@ class Watch(threading.Thread):
         while not self.over.wait(0.01):
             tasks = [task for task in Path("/proc/self/task").iterdir() if int(task.name) != own]
             states = [state(task) for task in tasks]
-            self.samples.append(min(states.count("R"), cores()))
+            self.samples.append(min(states.count("R"), available()))
             if len(self.samples) % 10 == 1:
                 self.own_bytes = max(self.own_bytes, read_memory().anonymous or 0)
 
@@ -85,8 +85,8 @@ def measure(number: int, side: int, batch: int, large: bool) -> None:
         watch.join()
     print(
         f"{'large, random' if large else 'aimv2-tiny-shapes'}: {number} pictures of {side * 4 // 3}x{side} in "
-        f"{wall:.1f} s, {number / wall:.2f}/s; {cores()} cores {100 * processor / wall / cores():.0f} % busy, "
-        f"{100 * np.mean(watch.samples) / cores():.0f} % busy or waiting for other processes; "
+        f"{wall:.1f} s, {number / wall:.2f}/s; {available()} cores {100 * processor / wall / available():.0f} % busy, "
+        f"{100 * np.mean(watch.samples) / available():.0f} % busy or waiting for other processes; "
         f"{bytes_of(watch.own_bytes)} of its own",
         flush=True,
     )

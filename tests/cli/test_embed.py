@@ -54,7 +54,7 @@ def test_json(two_towers, photos, tmp_path):
     assert value.pop("seconds") > 0
     facts = {"output": str(tmp_path / "f.npz"), "features": "mean", "size": 16, "count": 13}
     assert value == {**facts, "duplicates": 0, "continued": 0, "passed_over": {}}
-    assert open_features(tmp_path / "f.npz").normalized
+    assert open_features(tmp_path / "f.npz").metadata["normalized"] == "true"
 
 
 def test_many_broken_pictures_are_not_all_named(two_towers, tmp_path):
@@ -151,12 +151,26 @@ def test_what_stops_it_says_what_is_kept(two_towers, photos, tmp_path, monkeypat
     assert result.stderr.splitlines()[-1] == f"{said} pictures are kept in {output}.parts; the same command continues"
 
 
+FULL = pytest.mark.skipif(not os.path.exists("/dev/full"), reason="a disk that is always full")  # noqa: PTH110
+
+
 @pytest.mark.skipif(os.name != "posix", reason="a POSIX shell")
-@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-", ">&- 2>&- <&-"])
+@FULL
+@pytest.mark.parametrize("arguments", ["--help", "info", "models --json"])
+def test_standard_output_on_a_full_disk(arguments):
+    command = f"'{sys.executable}' -m aimv2_np {arguments} >/dev/full"
+    done = subprocess.run(command, shell=True, capture_output=True, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    assert (done.returncode, done.stderr) == (1, b"error: no space left on device\n")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="a POSIX shell")
+@pytest.mark.parametrize("closed", [
+    ">&-", "2>&-", "<&-", ">&- 2>&- <&-", pytest.param("2>/dev/full", marks=FULL), "2> >(true)",
+])  # fmt: skip
 def test_closed_standard_streams(photos, tmp_path, closed):
     output = tmp_path / "f.npz"
     command = f"'{sys.executable}' -m aimv2_np embed '{photos}' -o '{output}' {closed}"
-    done = subprocess.run(command, shell=True, capture_output=True, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    done = subprocess.run(["bash", "-c", command], capture_output=True, env={**os.environ, "PYTHONPATH": str(ROOT)})
     assert done.returncode == 0
     assert b"Traceback" not in done.stderr
     assert len(open_features(output)) == 13

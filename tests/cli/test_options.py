@@ -63,5 +63,6 @@ def test_where_a_model_runs_is_handed_on_as_keyword_arguments():
     def where(where):
         click.echo(repr(where))
 
-    result = CliRunner().invoke(where, ["--dtype", "float64", "--revision", "main"])
-    assert result.output.strip() == repr({"backend": "numpy", "dtype": "float64", "device": None, "revision": "main"})
+    result = CliRunner().invoke(where, ["--dtype", "float64", "--revision", "main", "--no-final-norm"])
+    place = {"backend": "numpy", "dtype": "float64", "device": None}
+    assert result.output.strip() == repr({**place, "revision": "main", "prefix": None, "final_norm": False})

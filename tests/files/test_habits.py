@@ -1,7 +1,6 @@
 """What people who come from elsewhere type first works, or the message says what to type instead."""
 
 import io
-import json
 
 import numpy as np
 import pytest
@@ -112,19 +111,39 @@ def test_addresses_of_the_hub():
     for end in ("", "/tree/main", "/blob/main/config.json", "?x=1"):
         with pytest.raises(FileNotFoundError, match=r"is an address; .* pass 'apple/aimv2-large-patch14-224'"):
             load("https://huggingface.co/apple/aimv2-large-patch14-224" + end)
+    for start in ("hf://", "hf-hub:", "hf_hub:"):
+        with pytest.raises(FileNotFoundError, match=r"is an address; .* pass 'apple/aimv2-large-patch14-224'"):
+            load(start + "apple/aimv2-large-patch14-224")
 
 
 def test_what_a_model_does_not_take():
     model, processor = load(TINY), Aimv2Processor.from_pretrained(TINY)
     inputs = processor(images=photo(64, 64), text="a red star")
-    with pytest.raises(ValueError, match=r"is a dict; expected an array: unpack .*model\(\*\*inputs\)"):
+    with pytest.raises(ValueError, match=r"is an Inputs; expected an array: unpack .*model\(\*\*inputs\)"):
         model(inputs)
     for wrong in ("cat.jpg", b"bytes", Image.new("RGB", (64, 64)), tiny_model_path()):
         with pytest.raises(ValueError, match=r"expected an array: let Aimv2Processor make it"):
             model.get_image_features(wrong)
     with pytest.raises(ValueError, match=r"input_ids is a str; .*Aimv2Processor"):
         model.get_text_features("a red star")
-    assert json.loads(json.dumps(model.config.to_dict()))
+    with pytest.raises(ValueError, match=r"input_ids is a list of texts; .*Aimv2Processor"):
+        model.get_text_features(["a red star"])
+
+
+@pytest.mark.parametrize(("place", "advice"), [
+    ("cuda", "a GPU is 'cupy'"), ("cuda:0", "device="), ("cpu", "'numpy'"), (np.float16, "dtype="),
+    ("float16", "dtype="),
+])  # fmt: skip
+def test_where_models_are_sent(place, advice):
+    with pytest.raises(ValueError, match=rf"^backend is .*choose one of numpy, cupy; .*{advice}"):
+        load(TINY).to(place)
+    with pytest.raises(ValueError, match="pass backend='cupy' too"):
+        load(TINY, device="cuda")
+
+
+def test_what_is_no_flag():
+    with pytest.raises(TypeError, match="final_norm is 'no'; expected True or False"):
+        load(TINY, final_norm="no")
 
 
 def test_articles():

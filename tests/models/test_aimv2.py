@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from aimv2_np import Aimv2Model
+from aimv2_np.models.aimv2 import vision_tower
 from tests.support import reference
 from tests.support.models import (
     assert_close,
@@ -259,3 +260,11 @@ def test_a_tower_without_a_head_is_not_compared():
     model.vision_model.head = None
     with pytest.raises(ValueError, match="vision_model has no head"):
         model(tokens(), pixels())
+
+
+def test_the_vision_tower_of_a_model():
+    model = both_model()
+    assert vision_tower(model) is model.vision_model
+    assert vision_tower(model.vision_model) is model.vision_model
+    with pytest.raises(ValueError, match="model is an Aimv2TextModel; expected one with a vision tower"):
+        vision_tower(model.text_model)

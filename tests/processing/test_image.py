@@ -312,7 +312,7 @@ def test_pictures_of_many_patches_are_scaled_down():
     [
         ({"max_patches": 0, "any_size": True}, "max_patches is 0; expected a whole number"),
         ({"max_patches": 2.5, "any_size": True}, r"max_patches is 2\.5"),
-        ({"max_patches": 9}, "crop every picture to 32 x 32 pixels; pass any_size=True"),
+        ({"max_patches": 9}, "crop every image to 32 x 32 pixels; pass any_size=True"),
         ({"max_patches": 9, "any_size": True, "patch_size": "14"}, "patch_size is '14'"),
         ({"max_patches": 9, "any_size": True, "patch_size": (14, 0)}, "patch_size is 0"),
     ],
@@ -320,3 +320,14 @@ def test_pictures_of_many_patches_are_scaled_down():
 def test_bounds_that_make_no_sense(options, message):
     with pytest.raises(ValueError, match=message):
         Aimv2ImageProcessor(**SMALL)(photo_array(40, 50), **options)
+
+
+def test_one_image_is_what_several_are_made_of():
+    processor, image = Aimv2ImageProcessor(do_resize=False, do_center_crop=False), photo_array(140, 280)
+    for most in (None, 50):
+        one = processor.prepare(image, processor.bound(most, (14, 14)))
+        np.testing.assert_array_equal(one, processor([image], max_patches=most)["pixel_values"][0])
+    with pytest.raises(ValueError, match=r"^the content is empty"):
+        processor.prepare(b"")
+    with pytest.raises(ValueError, match=r"^image 1: the content is empty"):
+        processor([image, b""])

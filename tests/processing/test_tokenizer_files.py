@@ -4,9 +4,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from aimv2_np.data import tiny_model_path
 from aimv2_np.errors import CheckpointError
 from aimv2_np.processing import Aimv2Tokenizer, tokenizer_files
-from aimv2_np.processing.tokenizer_files import guarded, read_settings, special_token
+from aimv2_np.processing.tokenizer_files import guarded, read_settings, read_tokenizer, special_token
+from tests.support.descriptors import at_every_limit
 from tests.support.paths import FIXTURES
 
 CLIP = FIXTURES / "clip-tokenizer"
@@ -186,3 +188,15 @@ def test_the_guard_lets_go_of_interrupts():
             raise kind
     with pytest.raises(CheckpointError, match="test: the tokenizer's files do not work"), guarded("test"):
         raise RuntimeError
+
+
+def test_too_many_open_files_are_no_fault_of_the_tokenizer():
+    assert at_every_limit(lambda: read_tokenizer(tiny_model_path())) >= 1
+
+
+def test_where_no_temporary_file_can_be_made(monkeypatch):
+    def refuse():
+        raise FileNotFoundError("No usable temporary directory found")
+
+    monkeypatch.setattr("tempfile.TemporaryFile", refuse)
+    assert read_tokenizer(tiny_model_path())

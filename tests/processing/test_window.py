@@ -14,7 +14,9 @@ SHORT, LONG, MORE = st.integers(1, 12), st.integers(1, 400), st.integers(0, 300)
 
 
 def some_of(size: int) -> st.SearchStrategy[range]:
-    return st.tuples(st.integers(0, size - 1), st.integers(1, 50)).map(lambda it: range(it[0], min(size, sum(it))))
+    return st.tuples(st.integers(0, size - 1), st.integers(1, 50)).map(
+        lambda span: range(span[0], min(size, sum(span)))
+    )
 
 
 @given(st.data(), st.sampled_from(list(FILTERS)), SHORT, LONG, MORE, MORE, st.booleans(), st.integers(0, 2**32))

@@ -1,4 +1,6 @@
+import errno
 import json
+import signal
 
 import numpy as np
 import pytest
@@ -175,3 +177,21 @@ def test_big_endian_and_empty_arrays(tmp_path):
     np.testing.assert_array_equal(found.activations["big"], X)
     np.testing.assert_array_equal(found.activations["flags"], X > 3)
     assert found.activations["none"].shape == (2, 0, 4)
+
+
+def test_a_limit_of_file_sizes_names_the_file(tmp_path):
+    resource = pytest.importorskip("resource", reason="Windows has no such limit")
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+    try:
+        with (
+            pytest.raises(OSError, match=r"r\.safetensors") as raised,
+            RecordingWriter(tmp_path / "r.safetensors") as writer,
+        ):
+            writer.add("module", np.zeros(100_000, np.float32))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, ignored)
+    assert raised.value.errno == errno.EFBIG
+    assert not list(tmp_path.iterdir())

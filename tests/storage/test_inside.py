@@ -9,10 +9,11 @@ from safetensors.numpy import load_file, save_file
 
 from aimv2_np import Aimv2Model, Aimv2VisionModel, CheckpointError, load
 from aimv2_np.cli.app import app
+from aimv2_np.storage import expected_config
 from aimv2_np.storage.inside import LeftAside
 from aimv2_np.tasks import convert, describe
 from tests.support.layouts import folder_of
-from tests.support.models import both_model, pixels, tokens, vision_model
+from tests.support.models import both_model, pixels, tokens, vision_config, vision_model
 
 BESIDE = {"llm.model.layers.0.mlp.gate_proj.weight": 2, "vte.weight": 3}
 PREFIXES = [
@@ -61,6 +62,14 @@ def test_in_any_layout(tmp_path, network, layout, prefix):
     (tmp_path / "other").mkdir()
     other = folder_of(tmp_path / "other", network, layout)
     assert_same(load(rewritten(other, prefix, weights=weights)), plain)
+
+
+@pytest.mark.parametrize("build", [vision_model, both_model])
+def test_of_pictures_that_are_no_square(tmp_path, build):
+    changes = {"image_size": (8, 24)}
+    model = build(**changes if build is vision_model else {"vision_config": vision_config(**changes)})
+    model.save_pretrained(tmp_path / "saved")
+    assert_same(load(rewritten(tmp_path / "saved", "module.")), model)
 
 
 def original_ovis2(backbone):
@@ -123,13 +132,37 @@ def test_a_part_of_the_configuration_that_agrees_with_the_tensors(tmp_path):
     assert_same(load(rewritten(tmp_path / "saved", "vision_tower.vision_model.", wrap)), model)
 
 
+def test_one_of_a_list_of_configurations(tmp_path):
+    model = vision_model()
+    model.save_pretrained(tmp_path / "saved")
+    wrap = lambda values: {"model_type": "vlm", "towers": [{"hidden_size": 99}, values, 7]}  # noqa: E731
+    assert_same(load(rewritten(tmp_path / "saved", "tower.", wrap)), model)
+
+
+@pytest.mark.parametrize("dtype", [np.int64, np.uint8, np.bool_])
+def test_beside_it_may_be_what_are_no_floats(tmp_path, dtype):
+    model = vision_model()
+    model.save_pretrained(tmp_path / "saved")
+    rewritten(tmp_path / "saved", "", beside={})
+    state = load_file(tmp_path / "saved" / "model.safetensors")
+    save_file({**state, "classifier.steps": np.array([1, 0], dtype)}, tmp_path / "saved" / "model.safetensors")
+    loaded = load(tmp_path / "saved")
+    assert_same(loaded, model)
+    assert loaded.left_aside["classifier.steps"].dtype == dtype
+    assert loaded.left_aside["classifier.steps"].tolist() == [1, 0]
+
+
 def test_without_the_heads_it_is_no_guess(tmp_path):
     vision_model().save_pretrained(tmp_path / "saved")
     with pytest.raises(CheckpointError, match="num_attention_heads is absent"):
         load(rewritten(tmp_path / "saved", "vision_tower.", lambda _: {"model_type": "vlm"}))
 
 
-@pytest.mark.parametrize("head", ["classifier.weight", "head.weight", "head.fc.weight", "fc.weight", "score.weight"])
+@pytest.mark.parametrize("head", [
+    "classifier.weight", "head.weight", "head.fc.weight", "fc.weight", "score.weight", "mm_projector.0.weight",
+    "classification_head.weight", "decode_head.conv.weight", "mlp_head.0.weight", "heads.cls.weight", "decoder.0.bias",
+    "multi_modal_projector.linear_1.weight", "aux_classifier.bias", "linear_probe.weight", "head_norm.weight",
+])  # fmt: skip
 def test_the_head_of_a_fine_tune(tmp_path, head):
     model = vision_model(use_head=False)
     model.save_pretrained(tmp_path / "saved")
@@ -157,7 +190,13 @@ def test_a_plain_transformer_of_timm_in_openclip_is_none(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "name", ["base_model.model.encoder.layers.0.attention.q_proj.lora_A.weight", "x.lora_B.weight"]
+    "name",
+    [
+        "base_model.model.encoder.layers.0.attention.q_proj.lora_A.weight",
+        "x.lora_B.weight",
+        "base_model.model.encoder.layers.0.attention.q_proj.base_layer.weight",
+        "base_model.model.encoder.layers.0.ffn.down_proj.ia3_l",
+    ],
 )
 def test_a_lora_that_is_not_merged_is_refused(tmp_path, name):
     vision_model().save_pretrained(tmp_path / "saved")
@@ -182,6 +221,39 @@ def test_where_there_are_several_one_is_chosen(tmp_path):
     assert load(tmp_path / "saved", prefix="student").left_aside.parts() == {"ema": len(state) // 2}
     with pytest.raises(ValueError, match="prefix is 'teacher'; expected one of"):
         load(tmp_path / "saved", prefix="teacher")
+
+
+@pytest.mark.parametrize(("outer", "inner"), [("", "ema."), ("a.", "a.b."), ("", "head.teacher.")])
+def test_one_within_the_names_of_another(tmp_path, outer, inner):
+    models = {outer: vision_model(seed=1, use_head=False), inner: vision_model(seed=2, use_head=False)}
+    state = {prefix + name: array for prefix, model in models.items() for name, array in model.state_dict().items()}
+    models[outer].save_pretrained(tmp_path / "saved")
+    save_file(state, tmp_path / "saved" / "model.safetensors")
+    for prefix, model in models.items():
+        loaded = load(tmp_path / "saved", prefix=prefix)
+        assert_same(loaded, model)
+        assert len(loaded.left_aside) == len(state) // 2
+
+
+@pytest.mark.parametrize("config", ["open_clip_config.json", "config.json"])
+def test_openclips_own_files(tmp_path, config):
+    plain = load(folder_of(tmp_path, "timm", "timm"))
+    (tmp_path / "other").mkdir()
+    folder = folder_of(tmp_path / "other", "timm", "timm")
+    tower = json.loads((folder / "config.json").read_text())
+    state = {"visual.trunk." + name: array for name, array in load_file(folder / "model.safetensors").items()}
+    beside = {"visual.head.proj.weight": np.ones(2, "f4"), "text.ln_final.weight": np.ones(2, "f4"),
+              "logit_scale": np.ones((), "f4")}  # fmt: skip
+    (folder / "config.json").unlink()
+    (folder / "model.safetensors").unlink()
+    save_file(state | beside, folder / "open_clip_model.safetensors")
+    values = {"model_cfg": {"embed_dim": 2, "vision_cfg": tower, "text_cfg": {"width": 3}}, "preprocess_cfg": {}}
+    (folder / config).write_text(json.dumps(values))
+    loaded = load(folder)
+    assert_same(loaded, plain)
+    assert loaded.left_aside.parts() == {"visual.head": 1, "text": 1, "logit_scale": 1}
+    assert list(describe(folder).files) == ["open_clip_model.safetensors"]
+    assert expected_config(folder) is not None
 
 
 def test_info_lists_what_was_left_aside(tmp_path):

@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 
 from aimv2_np import Aimv2VisionConfig, CheckpointError, load
 from aimv2_np.storage import LAYOUTS, fetch, open_source, save_safetensors
+from tests.support.descriptors import at_every_limit
 from tests.support.hub_server import COMMIT, redirect, serve
 from tests.support.layouts import FILES, folder_of, recorded
+from tests.support.models import vision_model
 from tests.support.paths import FIXTURES
 
 APPLE, FLAX, TIMM = "apple/aimv2-large-patch14-224", "someone/aimv2-flax", "timm/aimv2_large_patch14_224.apple_pt"
@@ -131,3 +133,8 @@ def test_any_shapes_and_any_settings_end_in_an_error_that_says_so(tmp_path_facto
     (folder / "config.json").write_text(json.dumps(config))
     with suppress(CheckpointError):
         assert load(folder).num_parameters() == sum(math.prod(array.shape) for array in state.values())
+
+
+def test_too_many_open_files_are_no_fault_of_the_checkpoint(tmp_path):
+    vision_model().save_pretrained(tmp_path)
+    assert at_every_limit(lambda: open_source(tmp_path)) > 1

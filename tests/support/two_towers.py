@@ -3,6 +3,9 @@
 import shutil
 from pathlib import Path
 
+import numpy as np
+from safetensors.numpy import load_file, save_file
+
 from aimv2_np import (
     Aimv2Config,
     Aimv2ImageProcessor,
@@ -58,3 +61,14 @@ def save_image_processor(folder: Path, *, native: bool) -> None:
     size = {"height": 16, "width": 24}
     settings = {"do_resize": False, "do_center_crop": False} if native else {"size": size, "crop_size": size}
     Aimv2ImageProcessor(**settings).save_pretrained(folder)
+
+
+def behind(folder: Path, *prefixes: str) -> Path:
+    """The checkpoint in `folder`, behind each of the prefixes; weights differ but for those of the last."""
+    state = load_file(folder / "model.safetensors")
+    copies = {
+        f"{prefix}.{name}": np.asarray(array if prefix == prefixes[-1] else array * np.float32(0.5))
+        for prefix in prefixes for name, array in state.items()
+    }  # fmt: skip
+    save_file({**copies, "llm.lm_head.weight": np.ones(3, "f4")}, folder / "model.safetensors")
+    return folder

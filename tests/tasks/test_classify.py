@@ -72,9 +72,10 @@ def test_several_templates_are_one_mean(loaded):
     texts = []
     for label in LABELS:
         features = [
-            model.get_text_features(**processor(text=it.replace("{}", label)))[0].astype(float) for it in templates
+            model.get_text_features(**processor(text=template.replace("{}", label)))[0].astype(float)
+            for template in templates
         ]
-        mean = np.mean([it / np.linalg.norm(it) for it in features], axis=0)
+        mean = np.mean([vector / np.linalg.norm(vector) for vector in features], axis=0)
         texts.append(mean / np.linalg.norm(mean))
     features = model.get_image_features(processor(images=picture)["pixel_values"])[0].astype(float)
     cosines = np.array(texts) @ (features / np.linalg.norm(features))

@@ -12,21 +12,21 @@ from tests.support.two_towers import save_text_tower, save_vision_tower, vision_
 
 
 def test_two_towers(two_towers):
-    it = describe(two_towers)
+    found = describe(two_towers)
     model = Aimv2Model.from_pretrained(two_towers)
     state = model.state_dict()
-    assert it.model == "Aimv2Model"
-    assert it.config == model.config
-    assert it.parameters == model.num_parameters() == sum(part.parameters for part in it.parts)
-    assert {name: shape for name, (shape, _) in it.tensors.items()} == {n: a.shape for n, a in state.items()}
-    assert it.dtypes == {"F32": it.parameters}
-    assert it.memory == (4 * it.parameters, 0)
-    assert it.files == {"model.safetensors": (two_towers / "model.safetensors").stat().st_size}
-    assert it.positions == {
+    assert found.model == "Aimv2Model"
+    assert found.config == model.config
+    assert found.parameters == model.num_parameters() == sum(part.parameters for part in found.parts)
+    assert {name: shape for name, (shape, _) in found.tensors.items()} == {n: a.shape for n, a in state.items()}
+    assert found.dtypes == {"F32": found.parameters}
+    assert found.memory == (4 * found.parameters, 0)
+    assert found.files == {"model.safetensors": (two_towers / "model.safetensors").stat().st_size}
+    assert found.positions == {
         "vision": "learned, 2x3 patches of 8x8 in 16x24 pixels",
         "text": "learned, up to 16 tokens",
     }
-    assert it.problem is None
+    assert found.problem is None
 
 
 def test_parts_are_the_modules_with_the_layers_in_one_line(two_towers):
@@ -53,11 +53,11 @@ def test_shards_in_half_precision(tmp_path):
     state = {name: array.astype(np.float16) for name, array in model.state_dict().items()}
     save_checkpoint(folder, state, max_shard_size=4000)
     model.config.save_pretrained(folder)
-    it = describe(folder)
-    shards = [name for name in it.files if re.fullmatch(r"model-\d{5}-of-\d{5}\.safetensors", name)]
+    found = describe(folder)
+    shards = [name for name in found.files if re.fullmatch(r"model-\d{5}-of-\d{5}\.safetensors", name)]
     assert len(shards) > 1
-    assert it.dtypes == {"F16": model.num_parameters()}
-    assert it.memory == (0, 4 * model.num_parameters())
+    assert found.dtypes == {"F16": model.num_parameters()}
+    assert found.memory == (0, 4 * model.num_parameters())
 
 
 def test_the_weights_are_not_read(two_towers, monkeypatch):
@@ -71,10 +71,10 @@ def test_the_weights_are_not_read(two_towers, monkeypatch):
 def test_without_weights(tmp_path):
     folder = tmp_path / "config-only"
     vision_config().save_pretrained(folder)
-    it = describe(folder)
-    assert it.files == it.dtypes == {}
-    assert it.memory == (0, 4 * it.parameters)
-    assert it.tensors["rms_norm.weight"] == ((16,), None)
+    found = describe(folder)
+    assert found.files == found.dtypes == {}
+    assert found.memory == (0, 4 * found.parameters)
+    assert found.tensors["rms_norm.weight"] == ((16,), None)
 
 
 def test_weights_of_another_configuration_are_a_problem(tmp_path):
@@ -109,15 +109,15 @@ def test_a_missing_shard_is_an_error(tmp_path):
 @pytest.mark.parametrize(("network", "layout"), ALL)
 def test_other_layouts_are_described_in_our_names(tmp_path, network, layout):
     folder = folder_of(tmp_path, network, layout)
-    it = describe(folder)
+    found = describe(folder)
     model = load(folder)
-    assert (it.layout, it.problem) == (layout, None)
-    assert {name: shape for name, (shape, _) in it.tensors.items()} == {
+    assert (found.layout, found.problem) == (layout, None)
+    assert {name: shape for name, (shape, _) in found.tensors.items()} == {
         name: array.shape for name, array in model.state_dict().items()
     }
-    assert it.parameters == sum(it.dtypes.values()) == model.num_parameters()
-    assert it.config == model.config
-    assert list(it.files) == [FILES[layout]]
+    assert found.parameters == sum(found.dtypes.values()) == model.num_parameters()
+    assert found.config == model.config
+    assert list(found.files) == [FILES[layout]]
 
 
 def test_of_several_layouts_the_one_that_is_read_is_described(tmp_path):
@@ -128,9 +128,9 @@ def test_of_several_layouts_the_one_that_is_read_is_described(tmp_path):
 
 def test_timms_configuration_alone_is_known_by_its_architecture(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps({"architecture": "aimv2_3b_patch14_448", "num_classes": 0}))
-    it = describe(tmp_path)
-    assert it.layout is None
-    assert it.parameters == 2_723_017_728
+    found = describe(tmp_path)
+    assert found.layout is None
+    assert found.parameters == 2_723_017_728
     (tmp_path / "config.json").write_text(json.dumps({"architecture": "aimv2_mine", "pretrained_cfg": {}}))
     with pytest.raises(CheckpointError, match=r"config\.json of .*aimv2_mine.*fetch its weights"):
         describe(tmp_path)

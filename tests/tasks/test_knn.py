@@ -134,7 +134,7 @@ def test_folders(folders, tmp_path):
     np.testing.assert_array_equal(again.shares, result.shares)
     done = []
     kept = knn_folders(
-        folders / "train", folders / "test", save=tmp_path / "features", k=3, progress=lambda *it: done.append(it)
+        folders / "train", folders / "test", save=tmp_path / "features", k=3, progress=lambda *step: done.append(step)
     )
     assert done == []  # complete: nothing is computed again
     np.testing.assert_array_equal(kept[0].shares, result.shares)

@@ -18,6 +18,7 @@ from aimv2_np import Aimv2Model, Aimv2Processor
 from aimv2_np.data import tiny_model_path
 from aimv2_np.data.drawing import draw
 from aimv2_np.data.world import ALL_PAIRS, HELD_OUT, OPPOSITE, SEEN, Pair, Scene, Thing, caption, random_scene
+from tests.support.tiny_world import fact, paraphrase
 
 SEED = 20_000
 STEPS, PLANNED = 4250, 3500  # of the run that made the embedded weights; of its first schedule
@@ -81,7 +82,7 @@ def distinct_doubles(rng: np.random.Generator, pairs: Sequence[Pair], count: int
     scenes: dict[Scene, Scene] = {}
     while len(scenes) < count:
         scene = random_scene(rng, pairs, 2)
-        scenes.setdefault(scene.fact, scene)
+        scenes.setdefault(fact(scene), scene)
     return list(scenes.values())
 
 
@@ -90,7 +91,7 @@ def retrieve(judge: Judge, pairs: Sequence[Pair], draws: int, reword: bool = Fal
     hits = []
     for _ in range(draws):
         scenes = distinct_doubles(judge.rng, pairs, 100)
-        captions = [caption(scene, judge.rng if reword else None) for scene in scenes]
+        captions = [paraphrase(scene, judge.rng) if reword else caption(scene) for scene in scenes]
         similarity = judge.pictures(scenes) @ judge.texts(captions).T
         truth = np.arange(100)
         hits.append([(similarity.argmax(1) == truth).mean(), (similarity.argmax(0) == truth).mean()])
@@ -120,7 +121,7 @@ def tell_apart(judge: Judge, twist: str, count: int) -> float:
     kept: list[Scene] = []
     while len(kept) < count:
         scene = random_scene(judge.rng, SEEN, 2)
-        if TWISTS[twist](scene).fact != scene.fact:
+        if fact(TWISTS[twist](scene)) != fact(scene):
             kept.append(scene)
     pictures = judge.pictures(kept)
     right = judge.texts([caption(scene) for scene in kept])

@@ -91,7 +91,7 @@ def moves(calls: list[tuple[str, str]]) -> int:
 
 @contextmanager
 def watching_products(see: Callable[[FrameType], None]) -> Iterator[None]:
-    """Show `see` the frame of each function that asks NumPy for a matrix product, by name or by `@`."""
+    """Show `see` the frame of each function that asks for a product: NumPy, by name or by `@`, or the kernels in C."""
     originals = {name: getattr(np, name) for name in PRODUCTS}
     operators: dict[CodeType, set[int]] = {}
 
@@ -113,6 +113,13 @@ def watching_products(see: Callable[[FrameType], None]) -> Iterator[None]:
             see(frame)
         return step
 
+    def run(function: Callable[..., Any], *rest: Any) -> Any:
+        return run_native(stand_in(function), *rest)
+
+    bodies: Any = sys.modules.get("aimv2_np.kernels.native.bodies")  # older houses have none
+    run_native = bodies and bodies._run
+    if bodies:
+        bodies._run = run
     for name, original in originals.items():
         setattr(np, name, stand_in(original))
     sys.settrace(step)
@@ -120,6 +127,8 @@ def watching_products(see: Callable[[FrameType], None]) -> Iterator[None]:
         yield
     finally:
         sys.settrace(None)
+        if bodies:
+            bodies._run = run_native
         for name, original in originals.items():
             setattr(np, name, original)
 
@@ -141,7 +150,7 @@ def frames_to_product(package: Path, module: Callable[..., Any], x: Any) -> list
         module(x)
     if not stacks:
         raise LookupError(
-            f"{type(module).__name__} asks NumPy for no product; expected one of {', '.join(PRODUCTS)} or @"
+            f"{type(module).__name__} asks for no product; expected one of {', '.join(PRODUCTS)}, @ or the kernels in C"
         )
     return stacks[-1]
 

@@ -16,12 +16,13 @@ with warnings.catch_warnings():
 
 from aimv2_np import Aimv2Model
 from aimv2_np.comparison.verify import PICTURES, paths_of
-from aimv2_np.data import sample_pictures, tiny_golden_path, tiny_model_path
+from aimv2_np.data import sample_pictures, tiny_model_path
 from aimv2_np.recording import Recording
 from aimv2_np.recording.adapters import record_torch
 from aimv2_np.recording.inputs import load_with_inputs
 from aimv2_np.storage.digest import hash_weights
 
+GOLDEN = tiny_model_path().with_name(f"{tiny_model_path().name}.golden.safetensors")
 # Kept whole beside the statistics of everything: what goes in, and what comes out at the end.
 WHOLE = ("inputs/*", "*pooler_output", "*_embeds", "logits_per_*")
 
@@ -48,7 +49,7 @@ def make(model: Path, path: Path) -> Recording:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", type=Path, default=tiny_model_path())
-    parser.add_argument("--output", type=Path, default=tiny_golden_path(must_exist=False))
+    parser.add_argument("--output", type=Path, default=GOLDEN)
     arguments = parser.parse_args()
     recording = make(arguments.model, arguments.output)
     print(f"{arguments.output.name}: {len(recording.order)} activations, {arguments.output.stat().st_size:,} bytes")

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from aimv2_np.data.drawing import SIDE, draw
 from aimv2_np.data.world import COLORS, HELD_OUT, RELATIONS, SEEN, SHAPES, SIZES, Scene, Thing, random_scene
+from tests.support.tiny_world import fact, pair
 
 VALUES = {"shape": SHAPES, "color": COLORS, "size": SIZES}
 UNSAID, ABSENT, COLOURLESS = -1, -2, -3
@@ -37,7 +38,7 @@ def neighbour(scene: Scene, rng: np.random.Generator) -> Scene:
             a, b = things
             things = [replace(a, **{name: getattr(b, name)}), replace(b, **{name: getattr(a, name)})]
         other = Scene(tuple(things), relation)
-        if other.fact != scene.fact and len(set(things)) == len(things) and all(t.pair in SEEN for t in things):
+        if fact(other) != fact(scene) and len(set(things)) == len(things) and all(pair(t) in SEEN for t in things):
             return other
 
 

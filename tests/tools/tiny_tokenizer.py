@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
-from aimv2_np.data.world import SEEN, caption, forget, random_scene
+from aimv2_np.data.world import SEEN, random_scene
+from tests.support.tiny_world import forget, paraphrase
 
 START, END = "<|startoftext|>", "<|endoftext|>"
 POSITIONS = 24  # the longest caption of the grammar takes 20
@@ -41,7 +42,7 @@ def train_tokenizer(seed: int = 0, captions: int = 20_000) -> Tokenizer:
     words: Counter[str] = Counter()
     for i in range(captions):
         scene = random_scene(rng, SEEN, count=1 + i % 2)
-        words.update(caption(forget(scene, rng, 0.2), rng).split())
+        words.update(paraphrase(forget(scene, rng, 0.2), rng).split())
     # One caption of equal weight per word: rare words earn their merges too.
     trainer = trainers.BpeTrainer(vocab_size=4096, end_of_word_suffix="</w>", show_progress=False)
     learner = _clip(models.BPE(end_of_word_suffix="</w>"))

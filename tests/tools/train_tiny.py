@@ -19,7 +19,8 @@ from torch import Tensor
 from transformers import Aimv2Config, Aimv2Model
 
 from aimv2_np.data.drawing import draw
-from aimv2_np.data.world import ALL_PAIRS, HELD_OUT, SEEN, Scene, Thing, caption, forget, random_scene
+from aimv2_np.data.world import ALL_PAIRS, HELD_OUT, SEEN, Scene, Thing, caption, random_scene
+from tests.support.tiny_world import fact, forget, pair, paraphrase
 from tests.tools.tiny_pictures import (
     ABSENT,
     COLOURLESS,
@@ -149,14 +150,14 @@ def evaluate(model: Aimv2Model, tokenizer: Tokenizer, seed: int, n: int = 600) -
     for name, pairs in (("unseen", HELD_OUT), ("seen", SEEN)):
         scenes = [random_scene(rng, pairs) for _ in range(n)]
         best = (images(scenes) @ labels.T).argmax(1)
-        right = [ALL_PAIRS[b] == s.things[0].pair for b, s in zip(best.tolist(), scenes, strict=True)]
+        right = [ALL_PAIRS[b] == pair(s.things[0]) for b, s in zip(best.tolist(), scenes, strict=True)]
         result[name] = float(np.mean(right))
         for k, what in enumerate(("color", "shape")):
-            hits = [ALL_PAIRS[b][k] == s.things[0].pair[k] for b, s in zip(best.tolist(), scenes, strict=True)]
+            hits = [ALL_PAIRS[b][k] == pair(s.things[0])[k] for b, s in zip(best.tolist(), scenes, strict=True)]
             result[f"{name}_{what}"] = float(np.mean(hits))
     hits = []
     for _ in range(n // 100):
-        scenes = list({s.fact: s for s in (random_scene(rng, ALL_PAIRS, 2) for _ in range(120))}.values())[:100]
+        scenes = list({fact(s): s for s in (random_scene(rng, ALL_PAIRS, 2) for _ in range(120))}.values())[:100]
         similarity = images(scenes) @ texts([caption(s) for s in scenes]).T
         hits.append((similarity.argmax(1) == torch.arange(100)).float().mean().item())
     result["retrieval"] = float(np.mean(hits))
@@ -229,7 +230,7 @@ def train(args: argparse.Namespace) -> None:
         statements = encode(said)
         true = truth(seen, statements)
         rival = ~true & comparable(seen, statements)
-        inputs = tokens(tokenizer, [caption(s, rng) for s in said])
+        inputs = tokens(tokenizer, [paraphrase(s, rng) for s in said])
 
         model.train()
         for group in optimizer.param_groups:

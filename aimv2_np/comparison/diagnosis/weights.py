@@ -9,6 +9,7 @@ from pathlib import Path
 
 from aimv2_np.config import kind_of
 from aimv2_np.data import tiny_model_path
+from aimv2_np.files.hub import OF_MODELS
 from aimv2_np.models.aimv2 import Aimv2Model
 from aimv2_np.models.auto import MODELS, load
 from aimv2_np.models.pretrained import PretrainedModel
@@ -36,11 +37,12 @@ def find_model(recording: Recording) -> PretrainedModel | None:
 
 
 def _origin(recording: Recording, dtype: str) -> Iterator[PretrainedModel]:
-    place, revision = json.loads(recording.metadata["model"]) if "model" in recording.metadata else ("", None)
+    place, revision, *which = json.loads(recording.metadata.get("model", '["", null]'))
     if isinstance(place, str) and place:
         # A recording that somebody sent makes nothing be fetched.
         hub = {} if Path(place).is_dir() else {"revision": revision, "local_files_only": True}
-        yield load(place, dtype=dtype, **hub)
+        chosen = {name: told[name] for told in which for name in OF_MODELS if name in told}
+        yield load(place, dtype=dtype, **hub, **chosen)
 
 
 def _embedded(_: Recording, dtype: str) -> Iterator[PretrainedModel]:

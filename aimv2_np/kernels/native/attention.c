@@ -56,7 +56,7 @@ static const float *at(const struct heads *x, long batch, long head, long row) {
 /* scores[i, j] = q_i . k_j for the tile's `keys` keys. */
 static void score(const struct attention *a, const float *q, long queries, const float *k, long keys,
                   struct attention_scratch *scratch) {
-    struct matrix rows = {.data = k, .outputs = keys, .inputs = a->width, .stride = a->k.row, .stored = FLOAT32};
+    struct matrix rows = {.data = k, .outputs = keys, .inputs = a->width, .stride = a->k.row};
     for (long j = 0; j < keys; j += PANEL) {
         long width = keys - j < PANEL ? keys - j : PANEL;
         pack(&rows, j, width, 0, a->width, scratch->keys);

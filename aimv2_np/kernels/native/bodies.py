@@ -22,17 +22,7 @@ from aimv2_np.network.swiglu import gated
 from aimv2_np.network.view import EVERYONE, Causal, Packed, Prefix, View
 from aimv2_np.shapes import NDArray
 
-MATRIX: Final = np.dtype(
-    [
-        ("data", "u8"),
-        ("bias", "u8"),
-        ("scale", "u8"),
-        ("outputs", "i8"),
-        ("inputs", "i8"),
-        ("stride", "i8"),
-        ("stored", "i8"),
-    ]
-)
+MATRIX: Final = np.dtype([(name, "i8") for name in ("data", "bias", "outputs", "inputs", "stride")])
 NORM: Final = np.dtype([("weight", "u8"), ("eps", "f8")])
 LAYER: Final = np.dtype(
     [(name, NORM) for name in ("norm1", "norm2")]
@@ -54,7 +44,7 @@ ACTIVATIONS: Final = {
     for name in names
 }  # fmt: skip
 Body = Callable[..., NDArray | None]
-WORTH_A_THREAD: Final = 1 << 23  # multiplications; with fewer, starting a thread gains nothing
+WORTH_A_THREAD: Final = 1 << 22  # multiplications for each; with fewer, starting one gains nothing
 
 
 class _Sharing:
@@ -70,7 +60,7 @@ class _Sharing:
             self.calls += 1
             calls = self.calls
         try:
-            yield max(1, parallel.threads() // calls) if multiplications > WORTH_A_THREAD else 1
+            yield max(1, min(parallel.threads() // calls, multiplications // WORTH_A_THREAD))
         finally:
             with self.lock:
                 self.calls -= 1
@@ -110,7 +100,7 @@ def _serves(operation: Operation[..., Any], hides: bool = False) -> Callable[[Bo
 @_serves(linear)
 def linear_packed(c: Kernels, x: NDArray, weight: NDArray, bias: NDArray | None = None) -> NDArray | None:
     """Weights are packed on the way, for all rows of all batch items: product.c."""
-    matrix = _matrix(weight, bias)
+    matrix = _matrix(weight, bias, x.shape[-1:])
     if matrix is None or not x.size:
         return None
     rows = _rows(x)
@@ -123,7 +113,7 @@ def linear_packed(c: Kernels, x: NDArray, weight: NDArray, bias: NDArray | None 
 @_serves(rms_norm)
 def rms_norm_rows(c: Kernels, x: NDArray, weight: NDArray, eps: float) -> NDArray | None:
     """Row by row: rms_norm.c."""
-    if not _is_vector(weight) or not x.size:
+    if not _is_vector(weight, x.shape[-1:]) or not x.size:
         return None
     rows, norm = _rows(x), np.array([(_address(weight), eps)], NORM)
     y = np.empty(rows.shape, np.float32)
@@ -135,9 +125,9 @@ def rms_norm_rows(c: Kernels, x: NDArray, weight: NDArray, eps: float) -> NDArra
 @_serves(gated)
 def gated_numbers(c: Kernels, gate: NDArray, up: NDArray, hidden_act: str) -> NDArray | None:
     """Number by number."""
-    if hidden_act not in ACTIVATIONS or up.dtype != np.float32:
+    if hidden_act not in ACTIVATIONS or up.dtype != np.float32 or up.shape != gate.shape:
         return None
-    gate, up = np.ascontiguousarray(gate), np.ascontiguousarray(up)
+    gate, up = _packed(gate), _packed(up)
     y = np.empty_like(gate)
     _run(c.gated, 8 * y.size, _address(gate), _address(up), y.size, ACTIVATIONS[hidden_act], _address(y))
     return y
@@ -149,14 +139,17 @@ def attention_tiles(
 ) -> NDArray | None:
     """In tiles of scores, into an array whose heads merge without a copy: attention.c."""
     batch, heads, queries, width = q.shape
-    if scale <= 0 or not (q.size and k.size) or {x.dtype for x in (q, k, v)} != {q.dtype}:
+    keys = (batch, heads, k.shape[-2], width)
+    sequences, mask = _sequences(view, batch, queries, keys[2])
+    if sequences is None or scale <= 0 or not (q.size and k.size) or k.shape != keys or v.shape != keys:
+        return None
+    if k.dtype != np.float32 or v.dtype != np.float32:
         return None
     out = np.empty((batch, queries, heads, width), np.float32).swapaxes(1, 2)
-    q, k, v = (x if x.strides[3] == 4 else np.ascontiguousarray(x) for x in (q, k, v))
+    q, k, v = (x if _is_dense(x) else _packed(x) for x in (q, k, v))
     places = np.array([(_address(x), *(stride // 4 for stride in x.strides[:3])) for x in (q, k, v, out)], HEADS)
-    sequences, mask = _sequences(view, batch, queries, k.shape[2])
     at = [_address(places[i:]) for i in range(4)]
-    _run(c.attention, 2 * q.size * k.shape[2], *at[:3], heads, width, scale, _address(sequences), len(sequences), at[3])
+    _run(c.attention, 2 * q.size * keys[2], *at[:3], heads, width, scale, _address(sequences), len(sequences), at[3])
     del mask  # which had to stay in place until now
     return out
 
@@ -164,11 +157,10 @@ def attention_tiles(
 @_serves(run_layers, hides=True)
 def run_layers_at_once(c: Kernels, x: NDArray, layers: list[EncoderLayer], view: View = EVERYONE) -> NDArray | None:
     """All layers in one call, whose threads meet after every step: layers.c."""
-    table = _layers(layers)
-    if table is None or not x.size:
-        return None
     batch, tokens, width = x.shape
-    sequences, mask = _sequences(view, batch, tokens, tokens)
+    table, (sequences, mask) = _layers(layers, width), _sequences(view, batch, tokens, tokens)
+    if table is None or sequences is None or not x.size:
+        return None
     for name in ("query", "key"):  # rows of all pictures
         sequences[name] += sequences["batch"] * tokens
     sequences["batch"] = 0
@@ -182,27 +174,33 @@ def run_layers_at_once(c: Kernels, x: NDArray, layers: list[EncoderLayer], view:
     return y
 
 
-def _layers(layers: Sequence[EncoderLayer]) -> NDArray | None:
+def _layers(layers: Sequence[EncoderLayer], width: int) -> NDArray | None:
     """The layers as LAYER's fields; None where there are none, or one that the kernels cannot take."""
     rows = []
     for layer in layers:
-        block, mlp = layer.attention, layer.ffn
-        norms = [_norm(norm) for norm in (layer.rms_norm1, layer.rms_norm2)]
-        products = (block.q_proj, block.k_proj, block.v_proj, block.out_proj, mlp.gate_proj, mlp.up_proj, mlp.down_proj)
-        matrices = [_matrix(product.weight, product.bias) for product in products]
-        if mlp.hidden_act not in ACTIVATIONS or None in norms or None in matrices:
+        attention, mlp = layer.attention, layer.ffn
+        inner = mlp.gate_proj.weight.shape[:1]
+        norms = [_norm(norm, width) for norm in (layer.rms_norm1, layer.rms_norm2)]
+        square = (attention.q_proj, attention.k_proj, attention.v_proj, attention.out_proj)
+        matrices = [_matrix(each.weight, each.bias, (width,), (width,)) for each in square]
+        matrices += [_matrix(each.weight, each.bias, (width,), inner) for each in (mlp.gate_proj, mlp.up_proj)]
+        matrices += [_matrix(mlp.down_proj.weight, mlp.down_proj.bias, inner, (width,))]
+        alike = (attention.heads, mlp.hidden_act) == (layers[0].attention.heads, layers[0].ffn.hidden_act)
+        if not alike or mlp.hidden_act not in ACTIVATIONS or width % attention.heads or None in (*norms, *matrices):
             return None
         rows.append((*norms, *matrices))
     return np.array(rows, LAYER) if rows else None
 
 
-def _norm(norm: RMSNorm) -> tuple[int, float] | None:
-    return (_address(norm.weight), norm.eps) if _is_vector(norm.weight) else None
+def _norm(norm: RMSNorm, width: int) -> tuple[int, float] | None:
+    return (_address(norm.weight), norm.eps) if _is_vector(norm.weight, (width,)) else None
 
 
-def _sequences(view: View, batch: int, queries: int, keys: int) -> tuple[NDArray, NDArray | None]:
-    """Who sees whom as SEQUENCE's fields, and the array of a mask that they point to."""
+def _sequences(view: View, batch: int, queries: int, keys: int) -> tuple[NDArray | None, NDArray | None]:
+    """Who sees whom as SEQUENCE's fields, None where the view is not of these sizes; a mask that they point to."""
     if isinstance(view, Packed):
+        if (batch, sum(view.queries or view.lengths), sum(view.lengths)) != (1, queries, keys):
+            return None, None
         parts = [(0, n.start, n.stop - n.start, m.start, m.stop - m.start) for n, m in view.slices()]
         return np.array([(*part, part[-1], 0, 0) for part in parts], SEQUENCE), None
     sequences = np.zeros(batch, SEQUENCE)
@@ -213,6 +211,8 @@ def _sequences(view: View, batch: int, queries: int, keys: int) -> tuple[NDArray
     elif isinstance(view, Prefix):
         sequences["prefix"] = view.lengths
     elif (mask := view.allowed(np, queries, keys)) is not None:
+        if mask.shape[0] not in (1, batch) or mask.shape[1:] not in ((1, 1, keys), (1, queries, keys)):
+            return None, None
         mask = np.ascontiguousarray(mask, bool)
         sequences["mask"] = _address(mask) + (np.arange(batch) * mask[0].size if len(mask) > 1 else 0)
         sequences["mask_stride"] = keys if mask.shape[2] > 1 else 0
@@ -223,21 +223,35 @@ def _address(array: NDArray) -> int:
     return array.__array_interface__["data"][0]  # type: ignore[no-any-return]
 
 
-def _matrix(weight: NDArray, bias: NDArray | None) -> tuple[int, ...] | None:
-    """The fields of MATRIX; None for what the kernels cannot read."""
-    if weight.dtype != np.float32 or weight.strides[1] != 4 or (bias is not None and not _is_vector(bias)):
+def _matrix(
+    weight: NDArray, bias: NDArray | None, inputs: tuple[int, ...], outputs: tuple[int, ...] | None = None
+) -> tuple[int, ...] | None:
+    """The fields of MATRIX; None for what the kernels cannot read, or what has another shape."""
+    if weight.dtype != np.float32 or weight.ndim != 2 or not _is_dense(weight) or weight.shape[1:] != inputs:
         return None
-    return (_address(weight), 0 if bias is None else _address(bias), 0, *weight.shape, weight.strides[0] // 4, 0)
+    if (outputs or weight.shape[:1]) != weight.shape[:1] or not (bias is None or _is_vector(bias, weight.shape[:1])):
+        return None
+    return (_address(weight), 0 if bias is None else _address(bias), *weight.shape, weight.strides[0] // 4)
 
 
-def _is_vector(array: NDArray) -> bool:
-    return array.dtype == np.float32 and array.flags.c_contiguous
+def _is_vector(array: NDArray, shape: tuple[int, ...]) -> bool:
+    return array.dtype == np.float32 and array.shape == shape and array.flags.c_contiguous and array.flags.aligned
+
+
+def _is_dense(array: NDArray) -> bool:
+    """Whether the numbers of a row follow one another, and all strides are whole numbers."""
+    return array.strides[-1] == 4 and array.flags.aligned and not any(stride % 4 for stride in array.strides)
+
+
+def _packed(array: NDArray) -> NDArray:
+    """The array in C's order, and aligned."""
+    return np.require(array, requirements=["C", "A"])
 
 
 def _rows(x: NDArray) -> NDArray:
     """x (…, D) as rows of which the numbers follow one another."""
     rows = x.reshape(-1, x.shape[-1])
-    return rows if rows.strides[1] == 4 else np.ascontiguousarray(rows)
+    return rows if _is_dense(rows) else _packed(rows)
 
 
 def _strided(rows: NDArray) -> tuple[int, int, int]:

@@ -1,21 +1,17 @@
 /* What the kernels of one instruction set do, and the structures that Python fills in (bodies.py has the same fields).
  *
- * All arrays are of float32, but for weights, which may be stored in less. Strides are in floats. */
+ * All arrays are of float32, and strides in floats. */
 #ifndef KERNELS_H
 #define KERNELS_H
 
 #include <stdint.h>
 
-enum stored { FLOAT32, BFLOAT16, INT8 };
 enum activation { SILU, QUICK_GELU, GELU_TANH, RELU };
 
 /* W (outputs, inputs) as it lies in the file, and b (outputs) or NULL. */
 struct matrix {
-    const void *data;
-    const float *bias;
-    const float *scale; /* of each output, by which INT8 is multiplied; else NULL */
-    long outputs, inputs, stride; /* from row to row, in numbers */
-    long stored;
+    const float *data, *bias;
+    long outputs, inputs, stride; /* from row to row */
 };
 
 struct norm {

@@ -96,7 +96,7 @@ static int layers_memory(struct job *job, long rows, int threads, float **memory
         if (job->layers[i].gate.outputs > inner) inner = job->layers[i].gate.outputs;
     size_t normed = (size_t)rows * (size_t)(width + APART), qkv = (size_t)rows * (size_t)(3 * width + APART);
     size_t hidden = (size_t)rows * (size_t)(inner + APART);
-    size_t product = (size_t)product_floats(rows), attention = (size_t)attention_floats(d);
+    size_t product = (size_t)product_floats(rows, inner > width ? inner : width), attention = (size_t)attention_floats(d);
     float *at = *memory = pages(4 * (normed + qkv + hidden + (size_t)threads * (product + attention)));
     job->attentions = calloc((size_t)threads, sizeof *job->attentions);
     job->products = calloc((size_t)threads, sizeof *job->products);

@@ -4,9 +4,9 @@
  *
  * 2 R K O operations on 4 (R K + K O + R O) bytes. One task makes PANEL outputs: DEPTH inputs at a time it transposes
  * their weights as they lie in the file, LANES x LANES in registers, into a panel (DEPTH, PANEL) that stays in the
- * second-level cache, and takes all rows through it, ROWS at a time, whose sums stay in registers. Weights that are
- * stored in bfloat16 or int8 are widened where they are transposed. Which loop keeps what in which cache is as in Goto &
- * van de Geijn 2008, "Anatomy of high-performance matrix multiplication", but x is not copied.
+ * second-level cache, and takes all rows through it, ROWS at a time, whose sums stay in registers. Which loop keeps what
+ * in which cache is as in Goto & van de Geijn 2008, "Anatomy of high-performance matrix multiplication", but x is not
+ * copied.
  *
  * An output is the same sum in the same order whatever the number of threads and of rows.
  */
@@ -40,7 +40,7 @@ struct product_scratch {
     float *partial; /* (rows, PANEL), the sums so far where there are more than DEPTH inputs */
 };
 
-static long product_floats(long rows) { return (DEPTH + ROWS + rows) * PANEL; }
+static long product_floats(long rows, long inputs) { return (DEPTH + ROWS + (inputs > DEPTH ? rows : 0)) * PANEL; }
 
 static void product_place(struct product_scratch *scratch, float *memory) {
     scratch->panel = memory;
@@ -50,48 +50,23 @@ static void product_place(struct product_scratch *scratch, float *memory) {
 
 /* ---- weights -> panel ---- */
 
-INLINE floats load_weights(const struct matrix *w, long row, long column) {
-    long at = row * w->stride + column;
-    if (w->stored == BFLOAT16) {
-        halves x;
-        memcpy(&x, (const uint16_t *)w->data + at, sizeof x);
-        return (floats)(__builtin_convertvector(x, words) << 16);
-    }
-    if (w->stored == INT8) {
-        bytes x;
-        memcpy(&x, (const int8_t *)w->data + at, sizeof x);
-        return __builtin_convertvector(x, floats);
-    }
-    return load((const float *)w->data + at);
-}
-
-static float load_weight(const struct matrix *w, long row, long column) {
-    long at = row * w->stride + column;
-    if (w->stored == BFLOAT16) {
-        uint32_t bits = (uint32_t)((const uint16_t *)w->data)[at] << 16;
-        float x;
-        memcpy(&x, &bits, sizeof x);
-        return x;
-    }
-    return w->stored == INT8 ? ((const int8_t *)w->data)[at] : ((const float *)w->data)[at];
-}
-
 /* panel[k, o] = W[first + o, start + k] for k < depth and o < width; 0 for other o. */
 static void pack(const struct matrix *w, long first, long width, long start, long depth, float *panel) {
+    const float *from = w->data + first * w->stride + start;
     for (long o = 0; o < width; o += LANES) {
         long count = width - o < LANES ? width - o : LANES, k = 0;
         if (count == LANES)
             for (; k + LANES <= depth; k += LANES) {
                 floats x[LANES];
 #pragma GCC unroll 16
-                for (int i = 0; i < LANES; i++) x[i] = load_weights(w, first + o + i, start + k);
+                for (int i = 0; i < LANES; i++) x[i] = load(from + (o + i) * w->stride + k);
                 transpose(x);
 #pragma GCC unroll 16
                 for (int i = 0; i < LANES; i++) store(panel + (k + i) * PANEL + o, x[i]);
             }
         for (; k < depth; k++)
             for (long i = 0; i < LANES; i++)
-                panel[k * PANEL + o + i] = i < count ? load_weight(w, first + o + i, start + k) : 0;
+                panel[k * PANEL + o + i] = i < count ? from[(o + i) * w->stride + k] : 0;
     }
 }
 
@@ -162,7 +137,6 @@ static void finish(const struct product *p, long first, long width, long row, lo
         for (long o = 0; o < width; o += LANES) {
             long count = width - o;
             floats sum = load(sums + o);
-            if (w->scale) sum *= load_some(w->scale + first + o, count);
             if (w->bias) sum += load_some(w->bias + first + o, count);
             if (p->ending == ADD) sum += load_some(y + o, count);
             if (p->ending == GATE) sum *= activate(p->activation, load_some(y + o, count));

@@ -22,10 +22,10 @@ static int run_linear(const float *x, long rows, long x_stride, const struct mat
     if (threads < 1) threads = 1;
     struct product product = {.x = x, .rows = rows, .x_stride = x_stride, .w = w, .y = y, .y_stride = y_stride};
     struct product_scratch *scratch = calloc((size_t)threads, sizeof *scratch);
-    float *memory = pages(4 * (size_t)threads * (size_t)product_floats(rows));
+    float *memory = pages(4 * (size_t)threads * (size_t)product_floats(rows, w->inputs));
     int failed = !scratch || !memory;
     if (!failed) {
-        for (int i = 0; i < threads; i++) product_place(&scratch[i], memory + i * product_floats(rows));
+        for (int i = 0; i < threads; i++) product_place(&scratch[i], memory + i * product_floats(rows, w->inputs));
         struct work work = {.product = &product, .products = scratch};
         team_run(linear_work, &work, threads);
     }

@@ -32,8 +32,6 @@
 typedef float floats __attribute__((vector_size(4 * LANES)));
 typedef int32_t ints __attribute__((vector_size(4 * LANES)));
 typedef uint32_t words __attribute__((vector_size(4 * LANES))); /* of which bits may be shifted out */
-typedef uint16_t halves __attribute__((vector_size(2 * LANES)));
-typedef int8_t bytes __attribute__((vector_size(LANES)));
 typedef floats loose __attribute__((aligned(4), may_alias)); /* anywhere in memory */
 
 #define INLINE static inline __attribute__((always_inline))

@@ -58,6 +58,8 @@ def rms_norm_rows(x: NDArray, weight: NDArray, eps: float) -> NDArray:
 @gated.register(np.ndarray, skip=FLOAT16)
 def gated_blocks(gate: NDArray, up: NDArray, hidden_act: str) -> NDArray:
     """In pieces that fit a core's cache."""
+    if up.shape != gate.shape:
+        return gated.textbook(gate, up, hidden_act)  # type: ignore[no-any-return]
     y = np.empty(gate.shape, gate.dtype)
     gated_into(gate.reshape(-1), up.reshape(-1), hidden_act, y.reshape(-1))
     return y
@@ -67,6 +69,8 @@ def gated_blocks(gate: NDArray, up: NDArray, hidden_act: str) -> NDArray:
 def attention_tiles(q: NDArray, k: NDArray, v: NDArray, scale: float, view: View = EVERYONE) -> NDArray:
     """In tiles of scores, into an array whose heads merge without a copy; of a pack, one image after the other."""
     batch, heads, queries, width = q.shape
+    if not q.shape[:2] == k.shape[:2] == v.shape[:2]:
+        return attention.textbook(q, k, v, scale, view)  # type: ignore[no-any-return]
     out = np.empty((batch, queries, heads, width), q.dtype).swapaxes(1, 2)
     workers = _workers(2 * q.size * k.shape[2])
     groups = parts(heads, workers)

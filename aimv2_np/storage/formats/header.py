@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from aimv2_np.backends.dtypes import BITS
-from aimv2_np.errors import CheckpointError, plain
+from aimv2_np.errors import CheckpointError, plain, told_by_rust
 from aimv2_np.files.json import MAX_JSON_BYTES, parse_json
 
 METADATA = "__metadata__"
@@ -56,7 +56,12 @@ def read_header(file: BinaryIO, path: Path) -> tuple[dict[str, Entry], dict[str,
     try:
         with safe_open(path, framework="numpy"):
             pass
+    except FileNotFoundError:
+        path.open("rb").close()  # the library calls whatever keeps it from opening the file so; this says what it is
+        raise
     except SafetensorError as error:
+        if (told := told_by_rust(error)) is not None:
+            raise told from None
         raise CheckpointError(
             f"{path} is truncated or damaged: its header does not fit its {size} bytes ({plain(error, 200)}); "
             "fetch it again"

@@ -15,6 +15,7 @@ import numpy as np
 
 from aimv2_np.backends.dtypes import FLOATS, HELD
 from aimv2_np.errors import CheckpointError, quoted
+from aimv2_np.files.atomic import naming
 from aimv2_np.shapes import NDArray
 from aimv2_np.storage.formats.casting import as_dtype
 from aimv2_np.storage.formats.header import Entry
@@ -40,7 +41,8 @@ class MappedFile:
             if not fstat(file.fileno()).st_size:  # cannot be mapped
                 raise CheckpointError(f"{self.path} is truncated: it is empty; fetch it again")
             # Arrays keep the mapping alive; it goes with the last of them.
-            self._bytes = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            with naming(self.path):
+                self._bytes = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
             self.entries, self.metadata = self._read_places(file)
 
     @abstractmethod

@@ -6,11 +6,11 @@ from collections.abc import Iterable
 # What it is → a regular expression for a name that only it has. The first that is found is named.
 TELLTALES = {
     "a LoRA adapter: it holds changes to another model's weights; merge it into that model first":
-        r"\.lora_(A|B|a|b|up|down|embedding_A)\b|lora_magnitude_vector",
+        r"\.lora_(A|B|a|b|up|down|embedding_A)\b|lora_magnitude_vector|\.ia3_l\b|\.base_layer\.(weight|bias)$",
     "the state of an optimizer: it holds averages of gradients, no weights; use the model's own file":
         r"(^|[./])(exp_avg|exp_avg_sq|momentum_buffer)$|^(opt_state|optimizer)[./]",
     "quantised weights; use the original checkpoint":
-        r"\.(qweight|qzeros|weight\.absmax|weight\.quant_map|weight_scale|SCB|biases)$",
+        r"\.(qweight|qzeros|weight\.absmax|weight\.quant_map|weight_scale|weight_scale_inv|SCB|biases)$",
     "a SigLIP model (Transformers' names)":
         r"^(vision_model\.)*head\.(probe|attention\.in_proj_weight)$|^logit_bias$",
     "an OpenAI CLIP model (Transformers' names)":

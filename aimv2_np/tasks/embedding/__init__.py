@@ -1,8 +1,9 @@
 """Features of many pictures in one file.
 
 `embedder` turns a batch of pictures into features, `sources` and `tar` find the pictures, `pipeline` decodes them,
-`shards` saves what is done so that a run can be continued, `assemble` makes one file of it (`columns`, `npz`, `parquet`
-write the formats), and `feature_file` reads such files. `run.embed` puts these together.
+`parts` saves what is done so that a run can be continued, and `feature_file` writes and reads the one file that is made
+of it (`npz` and `parquet` two of its formats). `run.embed` puts these together. What is done with features, searching
+and classifying, belongs to `tasks`.
 """
 
 from aimv2_np.tasks.embedding.embedder import ImageEmbedder

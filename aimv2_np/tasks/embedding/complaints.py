@@ -19,7 +19,7 @@ _LINE: Final = 500  # bytes of a line of libtiff's
 
 @contextmanager
 def about(name: str) -> Iterator[None]:
-    """Warnings of this thread are about that picture."""
+    """Within the block, warnings of this thread are about the picture of that name; see `once_a_kind`."""
     token = _picture.set(name)
     try:
         yield

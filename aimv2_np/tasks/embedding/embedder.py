@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike, fspath
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,20 +13,25 @@ from numpy.typing import NDArray
 from aimv2_np.backends.arrays import beside, check_backend, to_numpy
 from aimv2_np.data import tiny_model_path
 from aimv2_np.errors import a_type
+from aimv2_np.files.hub import HubOptions, fetching
+from aimv2_np.models.aimv2 import vision_tower
 from aimv2_np.models.auto import load
 from aimv2_np.models.packing import warn_untrained
+from aimv2_np.models.vision import Aimv2VisionModel
 from aimv2_np.network.contrastive import l2_normalize
 from aimv2_np.processing import Aimv2ImageProcessor
+from aimv2_np.processing.image import Bound
+from aimv2_np.processing.loading import PICTURE_ERRORS, naming_picture
 from aimv2_np.processing.settings import as_count
 from aimv2_np.storage.digest import hash_weights
-from aimv2_np.tasks.embedding.kinds import KINDS, check_kind, check_name, default_kind, vision_of
+from aimv2_np.tasks.embedding.kinds import KINDS, check_name, chosen_kind
 
 BATCH = 16  # pictures that go through the model at a time: bounds the memory, gains little beyond
 # Columns that hold pictures; of several, the first is taken. Only the first is what `prepare` returns.
 COLUMNS = ("pixel_values", "pixels", "image", "bytes", "path")
 
 
-class EmbedderOptions(TypedDict, total=False):
+class EmbedderOptions(HubOptions, total=False):
     """What other functions hand on to `ImageEmbedder`, which says what it means."""
 
     batch_size: int
@@ -35,18 +40,18 @@ class EmbedderOptions(TypedDict, total=False):
     backend: str
     dtype: str
     device: int | None
-    revision: str | None
-    cache_dir: str | PathLike[str] | None
-    token: str | bool | None
-    local_files_only: bool
+    prefix: str | None
+    final_norm: bool
 
 
 @dataclass(frozen=True)
 class Opened:
-    """A model with what prepares pictures for it, and the kind of features to take."""
+    """A model and its vision tower, what prepares pictures for it, of at most `bound`, and the kind of features."""
 
     model: Any
+    vision: Aimv2VisionModel
     processor: Aimv2ImageProcessor
+    bound: Bound | None
     kind: str
 
 
@@ -81,7 +86,7 @@ class ImageEmbedder:
             to 4096. A warning names the pictures of a batch that have fewer or more patches than they were trained for.
         exif_transpose: turn pictures upright by their EXIF orientation.
         backend, dtype, device: as for `Aimv2Model.from_pretrained`.
-        hub_options: revision, cache_dir, token, local_files_only.
+        options: revision, cache_dir, token, local_files_only, prefix and final_norm, as there too.
 
     Raises:
         ValueError: settings that do not exist; on first use, features that the model does not have.
@@ -102,7 +107,7 @@ class ImageEmbedder:
         backend: str = "numpy",
         dtype: str = "float32",
         device: int | None = None,
-        **hub_options: Any,
+        **options: Any,
     ) -> None:
         if not isinstance(model, str | PathLike | None):
             raise TypeError(
@@ -112,8 +117,7 @@ class ImageEmbedder:
             check_name(features)
         if errors not in ("raise", "skip"):
             raise ValueError(f"errors is {errors!r:.80}; expected 'raise' or 'skip'")
-        if not isinstance(batch_size, int) or isinstance(batch_size, bool) or batch_size < 1:
-            raise ValueError(f"batch_size is {batch_size!r:.80}; expected a whole number from 1 up")
+        as_count(batch_size, "batch_size")
         if max_patches is not None:
             as_count(max_patches, "max_patches")
         check_backend(backend, dtype, device)
@@ -123,7 +127,7 @@ class ImageEmbedder:
         self.features, self.normalize, self.errors = features, bool(normalize), errors
         self.column, self.batch_size, self.max_patches = column, batch_size, max_patches
         self.exif_transpose = bool(exif_transpose)
-        self.backend, self.dtype, self.device, self.hub_options = backend, dtype, device, hub_options
+        self.backend, self.dtype, self.device, self.options = backend, dtype, device, options
         self._opened: Opened | None = None
 
     def __repr__(self) -> str:
@@ -134,8 +138,8 @@ class ImageEmbedder:
 
     @property
     def source(self) -> tuple[str | PathLike[str], dict[str, Any]]:
-        """The folder or hub id of the model, and how to fetch it."""
-        return (tiny_model_path(), {}) if self.model is None else (self.model, self.hub_options)
+        """The folder or hub id of the model, and how to open it."""
+        return (tiny_model_path(), {}) if self.model is None else (self.model, self.options)
 
     @property
     def opened(self) -> Opened:
@@ -149,17 +153,12 @@ class ImageEmbedder:
         return self._opened
 
     def _open(self) -> Opened:
-        place, hub_options = self.source
-        model = load(place, backend=self.backend, dtype=self.dtype, device=self.device, **hub_options)
-        kind = self.features or default_kind(model)
-        check_kind(kind, model)
-        processor = Aimv2ImageProcessor.from_pretrained(place, **hub_options).upright(self.exif_transpose)
-        if self.max_patches is not None and processor.do_center_crop:
-            raise ValueError(
-                f"max_patches is {self.max_patches}, but {self.name} crops all pictures to one size; "
-                "it is for native models"
-            )
-        return Opened(model, processor, kind)
+        place, options = self.source
+        model = load(place, backend=self.backend, dtype=self.dtype, device=self.device, **options)
+        kind = chosen_kind(self.features, model)
+        processor = Aimv2ImageProcessor.from_pretrained(place, **fetching(options)).upright(self.exif_transpose)
+        vision = vision_tower(model)
+        return Opened(model, vision, processor, processor.bound(self.max_patches, vision.config.patch_shape), kind)
 
     def prepare(self, picture: Any) -> NDArray[np.float32]:
         """One picture, in any form that `Aimv2ImageProcessor` takes, as (3, h, w): decoded, resized, normalised.
@@ -168,15 +167,8 @@ class ImageEmbedder:
         picture, or is smaller than a patch.
         """
         opened = self.opened
-        height, width = patch = vision_of(opened.model).config.patch_shape
-        try:
-            pixels: NDArray[np.float32] = opened.processor(
-                images=[picture], max_patches=self.max_patches, patch_size=patch
-            )["pixel_values"][0]
-        except (FileNotFoundError, ValueError, TypeError) as error:
-            if error.__cause__ is None:
-                raise
-            raise error.__cause__ from None  # the processor puts "image 0" in front of what was wrong
+        height, width = opened.vision.config.patch_shape
+        pixels = opened.processor.prepare(picture, opened.bound)
         if pixels.shape[1] < height or pixels.shape[2] < width:
             raise ValueError(
                 f"the picture is {pixels.shape[2]} x {pixels.shape[1]} pixels, smaller than one patch of "
@@ -194,7 +186,7 @@ class ImageEmbedder:
         column = next((name for name in COLUMNS if name in batch), None)
         if column is None:
             raise ValueError(f"the batch has the columns {list(batch)!r:.200}; expected one of {', '.join(COLUMNS)}")
-        vision = vision_of(self.opened.model)  # what is wrong with the model is no picture's fault
+        vision = self.opened.vision  # what is wrong with the model is no picture's fault
         pictures = list(batch[column])
         kept: list[int] = []
         features: list[NDArray[np.float32]] = []
@@ -208,7 +200,10 @@ class ImageEmbedder:
             grids += map(self.grid, sound.values())
         counts = [rows * columns for rows, columns in grids]
         warn_untrained(counts, vision.config, [f"row {row}" for row in kept])
-        added = {self.column: self._stacked(features)}
+        alike = len({vectors.shape for vectors in features}) == 1
+        added: dict[str, Any] = {self.column: np.stack(features) if alike else features}
+        if not features:
+            added = {self.column: np.empty((0, self.size), np.float32)}
         if self.opened.kind == "tokens":
             added["grid"] = np.array(grids, np.int32).reshape(-1, 2)
         return _with_columns(batch, kept, len(pictures), added)
@@ -219,20 +214,18 @@ class ImageEmbedder:
         They go through a native model as one pack, through another those of one size together.
         """
         opened = self.opened
-        if vision_of(opened.model).config.is_native and len({picture.shape for picture in pixels}) > 1:
-            with beside(opened.model.some_array()):
-                return [self._finished(vector) for vector in KINDS[opened.kind].compute(opened.model, list(pixels))]
+        compute, model = KINDS[opened.kind].compute, opened.model
         of_size: dict[tuple[int, ...], list[int]] = {}
         for row, picture in enumerate(pixels):
             of_size.setdefault(picture.shape, []).append(row)
-        result: list[Any] = [None] * len(pixels)
-        for rows in of_size.values():
-            with beside(opened.model.some_array()):
-                values = KINDS[opened.kind].compute(opened.model, np.stack([pixels[row] for row in rows]))
-                vectors = self._finished(values)
-            for row, vector in zip(rows, vectors, strict=True):
-                result[row] = vector
-        return result
+        result: dict[int, NDArray[np.float32]] = {}
+        with beside(model.some_array()):
+            if opened.vision.config.is_native and len(of_size) > 1:
+                return [self._finished(vector) for vector in compute(model, list(pixels))]
+            for rows in of_size.values():
+                vectors = self._finished(compute(model, np.stack([pixels[row] for row in rows])))
+                result |= zip(rows, vectors, strict=True)
+        return [result[row] for row in range(len(pixels))]
 
     def _finished(self, values: Any) -> NDArray[np.float32]:
         if self.normalize:
@@ -241,8 +234,8 @@ class ImageEmbedder:
 
     def weights_hash(self, dtype: str) -> str:
         """The hash of the model's weights, as they are when it computes in `dtype`."""
-        place, hub_options = self.source
-        mapped = load(place, dtype="float64" if dtype == "float64" else "float32", **hub_options)
+        place, options = self.source
+        mapped = load(place, dtype="float64" if dtype == "float64" else "float32", **options)
         return hash_weights(mapped.state_dict(), dtype)
 
     @property
@@ -251,29 +244,23 @@ class ImageEmbedder:
         opened = self.opened
         if opened.kind == "projected":
             return int(opened.model.config.projection_dim)
-        return int(vision_of(opened.model).config.hidden_size)
+        return opened.vision.config.hidden_size
 
     def _prepare_row(self, batch: Any, column: str, picture: Any, row: int) -> NDArray[np.float32] | None:
+        path = f" ({list(batch['path'])[row]!s:.200})" if "path" in batch else ""
         try:
-            return _checked(picture) if column == "pixel_values" else self.prepare(picture)
-        except (FileNotFoundError, ValueError, TypeError) as error:
-            path = f" ({list(batch['path'])[row]!s:.200})" if "path" in batch else ""
-            message = f"row {row}{path}: {error}"
+            with naming_picture(f"row {row}{path}"):
+                return _checked(picture) if column == "pixel_values" else self.prepare(picture)
+        except PICTURE_ERRORS as error:
             if self.errors == "raise":
-                kind = next(kind for kind in (FileNotFoundError, ValueError, TypeError) if isinstance(error, kind))
-                raise kind(message) from error
-            warnings.warn(f"left out: {message}", stacklevel=3)
+                raise
+            warnings.warn(f"left out: {error}", stacklevel=3)
             return None
 
     def grid(self, pixels: NDArray[np.float32]) -> tuple[int, int]:
         """Rows and columns of patches of a prepared picture."""
-        height, width = vision_of(self.opened.model).config.patch_shape
+        height, width = self.opened.vision.config.patch_shape
         return pixels.shape[1] // height, pixels.shape[2] // width
-
-    def _stacked(self, features: list[NDArray[np.float32]]) -> Any:
-        if not features:
-            return np.empty((0, self.size), np.float32)
-        return np.stack(features) if len({vectors.shape for vectors in features}) == 1 else features
 
 
 def _checked(pixels: Any) -> NDArray[np.float32]:

@@ -21,16 +21,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Final, overload
+from typing import Any, BinaryIO, Final, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-from aimv2_np.errors import CheckpointError
+from aimv2_np.backends.dtypes import CODES
+from aimv2_np.errors import CheckpointError, is_of_the_system
 from aimv2_np.storage import SafetensorsFile
+from aimv2_np.storage.formats.header import write_header
+from aimv2_np.storage.formats.safetensors_writer import write_array
 from aimv2_np.tasks.embedding import npz, parquet
 
 FORMAT: Final = "aimv2_np.features/1"
+FORMATS: Final = (".safetensors", ".npz", ".parquet")
 ARRAYS: Final = {"features": "f", "counts": "i", "grid": "i", "names": "u", "name_ends": "i", "broken": "u"}
 
 
@@ -86,11 +90,6 @@ class FeatureFile:
         """Which features: "projected", "pooled", "cls", "mean" or "tokens"."""
         return self.metadata.get("features", "")
 
-    @property
-    def normalized(self) -> bool:
-        """Whether the vectors have length one."""
-        return self.metadata.get("normalized") == "true"
-
     def check_one_per_picture(self) -> None:
         """ValueError for features of patches, where pictures as wholes are compared."""
         if self.kind == "tokens":
@@ -99,23 +98,19 @@ class FeatureFile:
     @cached_property
     def features(self) -> NDArray[np.float32]:
         """(N, D), or of "tokens" (N, T, D) or (ΣT, D): a view of the mapped file; of Parquet a copy in memory."""
-        if self.arrays:
-            return self.arrays["features"]
-        return parquet.read_features(self.path)
+        return self.arrays["features"] if self.arrays else parquet.read_features(self.path)
 
     def tokens(self, row: int) -> NDArray[np.float32]:
         """The (T, D) patch features of one picture, also where pictures have different numbers of them."""
-        ends = self._ends
-        row = range(len(self))[row]
-        first, last = (row, row + 1) if ends is None else (int(ends[row - 1]) if row else 0, int(ends[row]))
-        one: NDArray[np.float32] = self.features[first:last]
-        return one[0] if ends is None else one
+        row, bounds = range(len(self))[row], self._bounds
+        one: NDArray[np.float32] = self.features[row if bounds is None else slice(*bounds[row : row + 2])]
+        return one
 
     @cached_property
-    def _ends(self) -> NDArray[np.int64] | None:
-        """Where the vectors of each picture end, if each has a number of its own."""
+    def _bounds(self) -> NDArray[np.int64] | None:
+        """(N + 1,) where the vectors of each picture begin, and those of the last end; None where all have as many."""
         counts = self.arrays.get("counts") if self.arrays else parquet.read_counts(self.path)
-        return None if counts is None else np.cumsum(counts)
+        return None if counts is None else np.concatenate([[0], np.cumsum(counts)])
 
     def blocks(self, rows: int) -> Iterator[tuple[int, NDArray[np.float32]]]:
         """(number of the first row, features (b, D)) of all rows, up to `rows` at a time."""
@@ -124,6 +119,47 @@ class FeatureFile:
             return
         for start in range(0, len(self), rows):
             yield start, self.features[start : start + rows]
+
+
+def check_output(path: Path) -> None:
+    """Raise what stands against writing features to `path`: ValueError for its suffix, ImportError for a library."""
+    if path.suffix.lower() not in FORMATS:
+        raise ValueError(f"{path} ends in {path.suffix!r}; expected one of {', '.join(FORMATS)}")
+    if path.suffix.lower() == ".parquet":
+        parquet.pyarrow()
+
+
+def write_features(
+    file: BinaryIO,
+    suffix: str,
+    arrays: Mapping[str, NDArray[Any]],
+    names: Sequence[str],
+    broken: Sequence[tuple[str, str]],
+    metadata: Mapping[str, str],
+) -> None:
+    """Write a file of features; mapped arrays are copied from where they lie, however large they are.
+
+    Args:
+        file: open for writing.
+        suffix: one of `FORMATS`, which says in which of them.
+        arrays: "features", and "counts" and "grid" where there are.
+        names: of the pictures, one for each row.
+        broken: (name, reason) of those that have none.
+        metadata: see `FeatureFile`; "format" is `FORMAT`.
+    """
+    if suffix == ".parquet":
+        parquet.write(file, arrays, names, broken, metadata)
+        return
+    encoded = [encode_name(name) for name in names]
+    ends = np.cumsum([len(name) for name in encoded], dtype=np.int64)
+    text, report = (np.frombuffer(data, np.uint8) for data in (b"".join(encoded), json.dumps(broken).encode()))
+    arrays = {**arrays, "name_ends": ends, "names": text, "broken": report}
+    if suffix == ".npz":
+        npz.write(file, arrays, metadata)
+        return
+    tensors = {name: (CODES[array.dtype.name], array.shape) for name, array in arrays.items()}
+    for name in write_header(file, tensors, metadata):
+        write_array(file, arrays[name])
 
 
 def open_features(path: str | os.PathLike[str]) -> FeatureFile:
@@ -155,6 +191,8 @@ def _arrays(path: Path) -> tuple[dict[str, str], dict[str, NDArray[Any]]]:
         try:
             return npz.read(path)
         except (zipfile.BadZipFile, OSError, ValueError, KeyError) as error:
+            if is_of_the_system(error):
+                raise
             raise CheckpointError(f"{path} is no file of features, or damaged ({error}); write it again") from error
     file = SafetensorsFile(path)
     return dict(file.metadata), {name: file.plain(name) for name in file.entries if name in ARRAYS}

@@ -9,9 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from aimv2_np.backends.arrays import namespace, widen
-from aimv2_np.errors import a_type
-from aimv2_np.models.aimv2 import Aimv2Model
-from aimv2_np.models.vision import Aimv2VisionModel
+from aimv2_np.models.aimv2 import Aimv2Model, vision_tower
 from aimv2_np.shapes import Array
 
 
@@ -27,45 +25,26 @@ class Kind:
     """
 
     what: str
-    needs: str | None
+    needs: str
     compute: Callable[[Any, Any], Array]
 
 
-def vision_of(model: Any) -> Aimv2VisionModel:
-    """The vision tower of a model; ValueError for a text tower."""
-    vision = model.vision_model if isinstance(model, Aimv2Model) else model
-    if not isinstance(vision, Aimv2VisionModel):
-        raise ValueError(
-            f"the model is {a_type(model)}, which sees no pictures; expected a checkpoint with a vision "
-            "tower, such as 'apple/aimv2-large-patch14-224'"
-        )
-    return vision
-
-
-def _tokens(model: Any, pixels: Any) -> Array:
-    return _encode(model, pixels).last_hidden_state
-
-
-def _cls(model: Any, pixels: Any) -> Array:
-    vision = vision_of(model)
-    assert vision.head is not None
-    tokens = _tokens(model, pixels)
-    if not isinstance(tokens, list):
-        return vision.head.gather(tokens)
-    return namespace(tokens[0]).concatenate([vision.head.gather(of_picture[None]) for of_picture in tokens])
-
-
-def _mean(model: Any, pixels: Any) -> Array:
-    tokens = _tokens(model, pixels)
-    if not isinstance(tokens, list):
-        return widen(tokens).mean(1)
-    return namespace(tokens[0]).stack([widen(of_picture).mean(0) for of_picture in tokens])
-
-
 def _encode(model: Any, pixels: Any) -> Any:
-    vision = vision_of(model)
+    vision = vision_tower(model)
     # Who embeds many pictures says once which of them the model was not trained for.
     return vision.encode_images(pixels, warn=False) if isinstance(pixels, list) else vision(pixels)
+
+
+def _of_each(gather: Callable[[Any, Array], Array]) -> Callable[[Any, Any], Array]:
+    """What `gather` makes of a model and tokens (B, N, D); of a list of (N, D), of each by itself: (B, D)."""
+
+    def compute(model: Any, pixels: Any) -> Array:
+        tokens = _encode(model, pixels).last_hidden_state
+        if not isinstance(tokens, list):
+            return gather(model, tokens)
+        return namespace(tokens[0]).concatenate([gather(model, of_picture[None]) for of_picture in tokens])
+
+    return compute
 
 
 KINDS = {
@@ -78,10 +57,14 @@ KINDS = {
     "cls": Kind(
         "what the pooling head's class token gathers from the patches, before the head's output projection",
         "head",
-        _cls,
+        _of_each(lambda model, tokens: vision_tower(model).head.gather(tokens)),  # type: ignore[union-attr]
     ),
-    "mean": Kind("the mean of the patches' vectors", None, _mean),
-    "tokens": Kind("one vector per patch, in rows from top left to bottom right", None, _tokens),
+    "mean": Kind("the mean of the patches' vectors", "", _of_each(lambda model, tokens: widen(tokens).mean(1))),
+    "tokens": Kind(
+        "one vector per patch, in rows from top left to bottom right",
+        "",
+        lambda model, pixels: _encode(model, pixels).last_hidden_state,
+    ),
 }
 
 
@@ -93,26 +76,22 @@ NEEDS = {
 }
 
 
-def _available(model: Any) -> list[str]:
-    """The kinds of features that a model has, the most useful first; ValueError for a text tower."""
-    missing = {"projection": not isinstance(model, Aimv2Model), "head": vision_of(model).head is None, None: False}
-    return [name for name, kind in KINDS.items() if not missing[kind.needs]]
-
-
-def default_kind(model: Any) -> str:
-    """Projected features of a two-tower model, pooled ones of a model with a head, else the mean of the patches."""
-    return _available(model)[0]
-
-
 def check_name(name: str) -> None:
     """ValueError unless there are features of that name."""
     if name not in KINDS:
         raise ValueError(f"features is {name!r:.80}; expected one of {', '.join(KINDS)}")
 
 
-def check_kind(name: str, model: Any) -> None:
-    """ValueError, with the reason, unless `model` has features of that kind."""
+def chosen_kind(name: str | None, model: Any) -> str:
+    """`name`, if the model has such features; for None projected ones, else pooled ones, else the mean of the patches.
+
+    Raises ValueError, with the reason, for features that the model does not have, and for a text tower.
+    """
+    missing = {"projection": not isinstance(model, Aimv2Model), "head": vision_tower(model).head is None, "": False}
+    available = [kind for kind in KINDS if not missing[KINDS[kind].needs]]
+    if name is None:
+        return available[0]
     check_name(name)
-    needs, available = KINDS[name].needs, _available(model)
-    if needs is not None and name not in available:
-        raise ValueError(f"{name!r} features {NEEDS[needs]}: choose one of {', '.join(available)}")
+    if name not in available:
+        raise ValueError(f"{name!r} features {NEEDS[KINDS[name].needs]}: choose one of {', '.join(available)}")
+    return name

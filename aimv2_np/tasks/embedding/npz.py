@@ -1,16 +1,15 @@
-"""NumPy's .npz: arrays as .npy files in a ZIP archive without compression, written in pieces and mapped when read."""
+"""NumPy's .npz: arrays as .npy files in a ZIP archive without compression; written aligned, and mapped when read."""
 
 import json
 import struct
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import BinaryIO, Final
 
 import numpy as np
 
 from aimv2_np.shapes import NDArray
-from aimv2_np.tasks.embedding.columns import Column
 
 ALIGNMENT: Final = 64  # bytes; that of .npy files, so that mapped numbers are used where they lie
 LOCAL: Final = struct.Struct("<26xHH")  # a ZIP file's local header up to the lengths of its name and its extra field
@@ -18,21 +17,15 @@ ZIP64: Final = 20  # bytes that zipfile adds to the extra field
 PADDING: Final = 0xD935  # the extra field by which Android's zipalign pads
 
 
-def write(file: BinaryIO, columns: Sequence[Column], metadata: Mapping[str, str]) -> None:
-    """Write columns and metadata; each column in pieces, however large it is."""
-    text = np.array(json.dumps(dict(metadata)))
+def write(file: BinaryIO, arrays: Mapping[str, NDArray], metadata: Mapping[str, str]) -> None:
+    """Write arrays and metadata as `numpy.savez` does, with every array's numbers at a multiple of `ALIGNMENT`."""
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
-        for column in [*columns, Column("metadata", text.dtype, (), lambda: iter([text]))]:
-            info = zipfile.ZipInfo(f"{column.name}.npy")
-            behind = file.tell() + LOCAL.size + len(info.filename) + ZIP64 + 4
-            padding = -behind % ALIGNMENT
+        for name, array in {**arrays, "metadata": np.array(json.dumps(dict(metadata)))}.items():
+            info = zipfile.ZipInfo(f"{name}.npy")
+            padding = -(file.tell() + LOCAL.size + len(info.filename) + ZIP64 + 4) % ALIGNMENT
             info.extra = struct.pack("<HH", PADDING, padding) + bytes(padding)
             with archive.open(info, "w", force_zip64=True) as member:
-                descr = np.lib.format.dtype_to_descr(column.dtype)
-                header = {"descr": descr, "fortran_order": False, "shape": column.shape}
-                np.lib.format.write_array_header_1_0(member, header)
-                for piece in column.pieces():
-                    member.write(np.ascontiguousarray(piece, column.dtype).tobytes())
+                np.lib.format.write_array(member, array, version=(1, 0), allow_pickle=False)
 
 
 def read(path: Path) -> tuple[dict[str, str], dict[str, NDArray]]:

@@ -8,8 +8,8 @@ from typing import Any, BinaryIO, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from aimv2_np.errors import CheckpointError
-from aimv2_np.tasks.embedding.columns import Column, regroup
+from aimv2_np.backends.parallel import pieces
+from aimv2_np.errors import CheckpointError, is_of_the_system
 
 KEY: Final = b"aimv2_np"
 GROUP_BYTES: Final = 2**26  # of features in a row group
@@ -28,37 +28,35 @@ def pyarrow() -> Any:
     return pyarrow
 
 
-def write(file: BinaryIO, columns: Sequence[Column], names: Sequence[str], metadata: Mapping[str, str]) -> None:
-    """Write a table, a row group at a time. `columns` are those of `feature_file` without the names."""
+def write(
+    file: BinaryIO,
+    arrays: Mapping[str, NDArray[Any]],
+    names: Sequence[str],
+    broken: Sequence[tuple[str, str]],
+    metadata: Mapping[str, str],
+) -> None:
+    """Write a table, a row group at a time; see `write_features`."""
     pa = pyarrow()
-    by_name = {column.name: column for column in columns}
-    features, grid = by_name["features"], by_name.get("grid")
-    counts = np.concatenate(list(by_name["counts"].pieces())) if "counts" in by_name else None
-    broken = b"".join(piece.tobytes() for piece in by_name["broken"].pieces()).decode()
-    facts = {KEY: json.dumps({**metadata, "broken_pictures": broken}).encode()}
+    features, grid, counts = arrays["features"], arrays.get("grid"), arrays.get("counts")
+    facts = {KEY: json.dumps({**metadata, "broken_pictures": json.dumps(broken)}).encode()}
     vector = pa.list_(pa.float32(), features.shape[-1])
-    kind = vector if len(features.shape) == 2 else pa.list_(vector, features.shape[1])
+    kind = vector if features.ndim == 2 else pa.list_(vector, features.shape[1])
     fields = [pa.field("name", pa.string()), pa.field("features", kind if counts is None else pa.list_(vector))]
-    fields += [pa.field("grid", pa.list_(pa.int32(), 2))] if grid else []
+    fields += [] if grid is None else [pa.field("grid", pa.list_(pa.int32(), 2))]
     schema = pa.schema(fields, metadata=facts)
-    row_bytes = max(1, features.nbytes // max(1, features.shape[0]))
-    rows = RAGGED if counts is not None else max(1, GROUP_BYTES // row_bytes)
-    groups = [(start, min(start + rows, len(names))) for start in range(0, len(names), rows)]
-    sizes = [b - a if counts is None else int(counts[a:b].sum()) for a, b in groups]
-    vectors = regroup(features.pieces(), sizes)
-    grids = regroup(grid.pieces(), [b - a for a, b in groups]) if grid else None
+    rows = RAGGED if counts is not None else max(1, GROUP_BYTES * len(features) // features.nbytes)
+    ends = None if counts is None else np.concatenate([[0], np.cumsum(counts)])
     with pa.parquet.ParquetWriter(file, schema, compression="none", use_dictionary=False) as writer:
-        for start, stop in groups:
-            block = next(vectors)
-            arrays = [pa.array([_text(name) for name in names[start:stop]], pa.string())]
-            lists = _lists(pa, block)
-            if counts is not None:
-                offsets = np.concatenate([[0], np.cumsum(counts[start:stop])]).astype(np.int32)
-                lists = pa.ListArray.from_arrays(pa.array(offsets), lists)
-            arrays.append(lists)
-            if grids:
-                arrays.append(_lists(pa, next(grids)))
-            writer.write_table(pa.Table.from_arrays(arrays, schema=schema))
+        for some in pieces(len(names), rows):
+            if ends is None:
+                lists = _lists(pa, features[some])
+            else:
+                offsets = ends[some.start : some.stop + 1]
+                block = _lists(pa, features[offsets[0] : offsets[-1]])
+                lists = pa.ListArray.from_arrays(pa.array((offsets - offsets[0]).astype(np.int32)), block)
+            columns = [pa.array([_text(name) for name in names[some]], pa.string()), lists]
+            columns += [] if grid is None else [_lists(pa, grid[some])]
+            writer.write_table(pa.Table.from_arrays(columns, schema=schema))
 
 
 def _text(name: str) -> str:
@@ -85,6 +83,8 @@ def read_facts(path: Path) -> tuple[list[str], dict[str, str], tuple[tuple[str, 
             return [], {}, ()
         names = file.read(columns=["name"]).column("name").to_pylist()
     except (pa.ArrowInvalid, OSError, ValueError, TypeError, AttributeError) as error:
+        if is_of_the_system(error):
+            raise
         raise CheckpointError(f"{path} is no Parquet file of features, or damaged ({error}); write it again") from error
     return names, {str(key): str(value) for key, value in facts.items()}, broken
 

@@ -4,8 +4,7 @@ import contextlib
 import json
 import os
 import sys
-import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -14,21 +13,19 @@ from typing import Any, Final, Unpack
 import numpy as np
 from numpy.typing import NDArray
 
+from aimv2_np.errors import is_of_the_system
 from aimv2_np.files.atomic import refuse_existing
 from aimv2_np.models.packing import warn_untrained
+from aimv2_np.processing.settings import as_count
 from aimv2_np.storage.digest import hash_weights
-from aimv2_np.tasks.embedding.assemble import assemble, check_output
 from aimv2_np.tasks.embedding.complaints import once_a_kind
 from aimv2_np.tasks.embedding.embedder import EmbedderOptions, ImageEmbedder
-from aimv2_np.tasks.embedding.feature_file import FORMAT, open_features
-from aimv2_np.tasks.embedding.kinds import vision_of
-from aimv2_np.tasks.embedding.pipeline import Prepared, prepared_batches
-from aimv2_np.tasks.embedding.shards import ShardStore, digest_states, parts_folder, remove_parts
+from aimv2_np.tasks.embedding.feature_file import FORMAT, check_output, open_features, write_features
+from aimv2_np.tasks.embedding.parts import Parts, digest_states, parts_folder, remove_parts
+from aimv2_np.tasks.embedding.pipeline import Batch, prepared_batches
 from aimv2_np.tasks.embedding.sources import Pictures, find_pictures
 
 SAVE_EVERY: Final = 4096  # pictures
-SAVE_SECONDS: Final = 20.0  # of work that may be lost, about
-SAVE_BYTES: Final = 2**26  # of features that are kept in memory
 
 
 @dataclass(frozen=True)
@@ -100,9 +97,8 @@ def embed(
     """
     output = Path(output)
     check_output(output)
-    for name, value in (("save_every", save_every), ("threads", threads)):
-        if value is not None and (not isinstance(value, int) or value < 1):
-            raise ValueError(f"{name} is {value!r:.80}; expected a whole number from 1 up")
+    for name, value in (("save_every", save_every), ("threads", 1 if threads is None else threads)):
+        as_count(value, name)
     if not output.parent.is_dir():
         raise FileNotFoundError(f"there is no folder {output.parent} to write {output.name} to; make it first")
     earlier = _earlier(output)
@@ -116,41 +112,43 @@ def embed(
         remove_parts(parts_folder(output))  # the process was killed between its last two steps
         return _result(output, embedder, pictures, len(pictures.names), open_features(output).broken)
     refuse_existing(output, overwrite)
-    store = ShardStore(output, run, len(pictures.names), states, restart=restart)
+    parts = Parts(output, run, len(pictures.names), states, restart=restart)
     try:
-        continued, tell = store.done, _refuse if strict else on_broken or _ignore
-        _compute(store, pictures, embedder, threads, save_every, progress or _ignore, tell)
-        broken = tuple((pictures.names[number], reason) for number, reason in store.broken.items())
+        continued = parts.done
+
+        def tell(name: str, reason: str) -> None:
+            if strict:
+                raise ValueError(f"{name}: {reason}")
+            if on_broken:
+                on_broken(name, reason)
+
+        _compute(parts, pictures, embedder, threads, save_every, progress or (lambda done, total: None), tell)
+        broken = tuple((pictures.names[number], reason) for number, reason in parts.broken.items())
         if len(broken) == len(pictures.names):
-            store.remove()
+            parts.remove()
             raise ValueError(
                 f"none of {len(broken)} pictures can be read, and nothing is written; the first, {broken[0][0]}: "
                 f"{broken[0][1]}"
             )
-        assemble(store, pictures.names, output, _metadata(embedder, complete, len(pictures.names), len(broken)))
+        sound = [name for number, name in enumerate(pictures.names) if number not in parts.broken]
+        metadata = _metadata(embedder, complete, len(pictures.names), len(broken))
+        with parts.assembled(output) as file:
+            write_features(file, output.suffix.lower(), parts.arrays(), sound, broken, metadata)
         refuse_existing(output, overwrite)
-        store.finish(output)
+        parts.finish(output)
     except BaseException as error:
         if not isinstance(error, ValueError):
-            error.add_note(store.kept)
+            error.add_note(parts.kept)
         raise
     finally:
-        store.close()
-        if store.done == 0:
-            remove_parts(store.folder)  # nothing to continue from
+        parts.close()
+        if parts.done == 0:
+            remove_parts(parts.folder)  # nothing to continue from
     return _result(output, embedder, pictures, continued, broken)
 
 
-def _ignore(*_: object) -> None:
-    pass
-
-
-def _refuse(name: str, reason: str) -> None:
-    raise ValueError(f"{name}: {reason}")
-
-
 def _compute(
-    store: ShardStore,
+    parts: Parts,
     pictures: Pictures,
     embedder: ImageEmbedder,
     threads: int | None,
@@ -158,77 +156,39 @@ def _compute(
     progress: Callable[[int, int], None],
     on_broken: Callable[[str, str], None],
 ) -> None:
-    pending = _Pending(store, embedder)
-    total = len(pictures.names)
-    progress(store.done, total)
-    batches = prepared_batches(pictures, store.done, embedder.batch_size, embedder, threads)
+    untrained = False  # whether a batch has been told of pictures that the model was not trained for: the first is
+    progress(parts.done, parts.total)
+    batches = prepared_batches(pictures, parts.done, embedder.batch_size, embedder, threads)
     try:
         with once_a_kind(), contextlib.closing(batches):
             for batch in batches:
                 for number, reason in batch.broken.items():
                     on_broken(pictures.names[number], reason)
-                pending.add(batch, pictures.names)
-                if pending.is_due(save_every):
-                    pending.save()
-                progress(batch.stop, total)
+                grids = [embedder.grid(pixels) for pixels in batch.pixels.values()]
+                parts.add(batch.stop, _features(embedder, batch, grids) if grids else {}, batch.broken)
+                if parts.is_due(save_every):
+                    parts.save()
+                if grids and not untrained:
+                    names = [pictures.names[number] for number in batch.pixels]
+                    counts = [rows * columns for rows, columns in grids]
+                    untrained = warn_untrained(counts, embedder.opened.vision.config, names)
+                progress(batch.stop, parts.total)
     except BaseException:  # Ctrl-C too: what is computed is not lost
         with contextlib.suppress(OSError, MemoryError):
-            pending.save()
+            parts.save()
         raise
-    pending.save()
+    parts.save()
 
 
-@dataclass
-class _Pending:
-    """Batches that are computed and not yet saved."""
-
-    store: ShardStore
-    embedder: ImageEmbedder
-    stop: int = 0
-    vectors: list[NDArray[np.float32]] = field(default_factory=list)
-    grids: list[NDArray[np.int32]] = field(default_factory=list)
-    broken: dict[int, str] = field(default_factory=dict)
-    untrained: bool = False
-    nbytes: int = 0
-    since: float = field(default_factory=time.monotonic)
-
-    def add(self, batch: Prepared, names: Sequence[str]) -> None:
-        """Compute the features of a batch. Of pictures that the model was not trained for one batch is told, the first.
-
-        `names` are those of all pictures of the run.
-        """
-        if batch.pixels:
-            opened = self.embedder.opened
-            vectors = self.embedder.compute(batch.pixels)
-            grids = [self.embedder.grid(pixels) for pixels in batch.pixels]
-            self.vectors += vectors
-            self.nbytes += sum(vector.nbytes for vector in vectors)
-            if opened.kind == "tokens":
-                self.grids += [np.array(grid, np.int32) for grid in grids]
-            if not self.untrained:
-                counts, config = [rows * columns for rows, columns in grids], vision_of(opened.model).config
-                self.untrained = warn_untrained(counts, config, [names[row] for row in batch.rows])
-        self.broken |= batch.broken
-        self.stop = batch.stop
-
-    def is_due(self, save_every: int) -> bool:
-        """Whether it is time to save."""
-        late = time.monotonic() - self.since > SAVE_SECONDS
-        return self.stop - self.store.done >= save_every or self.nbytes >= SAVE_BYTES or late
-
-    def save(self) -> None:
-        """Make a shard of what there is."""
-        if self.stop > self.store.done:
-            self.store.add(self.stop, self._arrays() if self.vectors else None, self.broken)
-        self.vectors, self.grids, self.broken, self.nbytes, self.since = [], [], {}, 0, time.monotonic()
-
-    def _arrays(self) -> dict[str, NDArray[Any]]:
-        opened = self.embedder.opened
-        arrays: dict[str, NDArray[Any]] = {"grid": np.stack(self.grids)} if self.grids else {}
-        if opened.kind == "tokens" and vision_of(opened.model).config.is_native:
-            counts = np.array([len(vector) for vector in self.vectors], np.int64)
-            return {"features": np.concatenate(self.vectors), "counts": counts, **arrays}
-        return {"features": np.stack(self.vectors), **arrays}
+def _features(embedder: ImageEmbedder, batch: Batch, grids: list[tuple[int, int]]) -> dict[str, NDArray[Any]]:
+    """The arrays of a file of features, of the sound pictures of a batch."""
+    vectors = embedder.compute(list(batch.pixels.values()))
+    if embedder.opened.kind != "tokens":
+        return {"features": np.stack(vectors)}
+    grid = np.array(grids, np.int32)
+    if not embedder.opened.vision.config.is_native:
+        return {"features": np.stack(vectors), "grid": grid}
+    return {"features": np.concatenate(vectors), "counts": grid.prod(axis=1, dtype=np.int64), "grid": grid}
 
 
 def _identity(embedder: ImageEmbedder, pictures: Pictures) -> dict[str, Any]:
@@ -256,7 +216,8 @@ def _metadata(embedder: ImageEmbedder, run: dict[str, Any], total: int, broken: 
         "features": run["features"],
         "normalized": json.dumps(embedder.normalize),
         "model": embedder.name,
-        **({"revision": embedder.hub_options["revision"]} if embedder.hub_options.get("revision") else {}),
+        **{name: embedder.options[name] for name in ("revision", "prefix") if embedder.options.get(name)},
+        **({} if embedder.options.get("final_norm", True) else {"final_norm": "false"}),
         "weights_hash": run["weights"],
         **({} if embedder.max_patches is None else {"max_patches": str(embedder.max_patches)}),
         **({"exif_transpose": "true"} if embedder.exif_transpose else {}),
@@ -273,7 +234,9 @@ def _earlier(output: Path) -> str | None:
     """The identity of the run that has written `output`; None where there is none, or no such file."""
     try:
         return open_features(output).metadata.get("run")
-    except (OSError, ValueError, ImportError):
+    except (OSError, ValueError, ImportError) as error:
+        if is_of_the_system(error):
+            raise
         return None
 
 

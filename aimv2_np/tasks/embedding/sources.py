@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from errno import EACCES
+from functools import cache, cached_property, partial
 from hashlib import sha256
 from itertools import islice
 from pathlib import Path, PurePosixPath
@@ -21,41 +22,45 @@ STDIN: Final = "-"
 MAX_LINE: Final = 2**16
 MISSING: Final = "missing"
 DUPLICATES: Final = "duplicates"
-Place = Member | str | None  # of a picture: in an archive; why it cannot be read; a file
+Place = Member | str | None  # see `Pictures`
 
 
 @dataclass(frozen=True)
 class Pictures:
-    """The pictures of a run, each under its name, in order; a name occurs once.
+    """The pictures of a run, in order.
 
     Attributes:
-        names: paths as they were given or found; of a picture in an archive "archive.tar/path/in/it".
-        members: name → its place in an archive, for those that lie in one.
+        places: name → place. The name is a path as it was given or found, of a picture in an archive
+            "archive.tar/path/in/it". The place is None for a file, a member of an archive, or for a folder or an
+            archive that was found and cannot be read the reason.
         duplicates: how many were named again and are left out.
-        unreadable: name → why; folders and archives that were found and cannot be read, among `names`.
         passed_over: suffix, or what else it is → how many files in folders, globs and archives are not taken.
     """
 
-    names: tuple[str, ...]
-    members: dict[str, Member]
-    duplicates: int
-    unreadable: dict[str, str] = field(default_factory=dict)
+    places: dict[str, Place]
+    duplicates: int = 0
     passed_over: dict[str, int] = field(default_factory=dict)
 
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """The name of each picture."""
+        return tuple(self.places)
+
     def digest(self) -> str:
-        """SHA-256 over names and places in archives: whether two runs are about the same pictures in the same order."""
+        """SHA-256 over names and places in archives: equal for the same pictures in the same order."""
         result = sha256()
-        for name in self.names:
-            member = self.members.get(name)
-            place = f"{member.offset} {member.size}" if member else ""
-            result.update(os.fsencode(name) + b"\0" + place.encode() + b"\0")
+        for name, place in self.places.items():
+            where = f"{place.offset} {place.size}" if isinstance(place, Member) else ""
+            result.update(os.fsencode(name) + b"\0" + where.encode() + b"\0")
         return result.hexdigest()
 
     def states(self) -> list[str]:
-        """Of each picture's file, or archive, the size and the time of modification: another one has other contents."""
-        archives = {member.archive for member in self.members.values()}
-        of_archive = {archive: _state(archive) for archive in archives}
-        return [of_archive[self.members[name].archive] if name in self.members else _state(name) for name in self.names]
+        """For each picture the size and the time of modification of its file, or archive, as one text.
+
+        Where that is the same, so are the contents, it is assumed.
+        """
+        state = cache(_state)  # of an archive asked for once
+        return [state(place.archive if isinstance(place, Member) else name) for name, place in self.places.items()]
 
 
 def find_pictures(paths: Iterable[str | os.PathLike[str]]) -> Pictures:
@@ -78,25 +83,23 @@ def find_pictures(paths: Iterable[str | os.PathLike[str]]) -> Pictures:
     if isinstance(paths, str | os.PathLike):
         raise TypeError(f"paths is {str(paths)!r:.80}; expected a list of paths")
     given = [os.path.expanduser(os.fspath(path)) for path in paths]  # noqa: PTH111 (Path.expanduser raises for "~nobody")
-    names: dict[str, Place] = {}
+    places: dict[str, Place] = {}
     passed: Counter[str] = Counter()
-    found = 0
     for path in given:
         for name, place in _expand(path, passed):
-            found += 1
-            names.setdefault(name, place)
-    duplicates = found - len(names) + passed.pop(DUPLICATES, 0)
-    unreadable = {name: place for name, place in names.items() if isinstance(place, str)}
+            passed[DUPLICATES] += name in places
+            places.setdefault(name, place)
+    duplicates = passed.pop(DUPLICATES, 0)
+    unreadable = {name: place for name, place in places.items() if isinstance(place, str)}
     over = dict(passed.most_common())
-    if len(unreadable) == len(names):
+    if len(unreadable) == len(places):
         raise ValueError(
             f"paths is {', '.join(given)[:200] or 'an empty list'}, where there are no pictures; expected files that "
             f"end in {', '.join(SUFFIXES)}"
             + (f"; {passed_over(over)}" if over else "")
             + "".join(f"; {name}: {reason}" for name, reason in islice(unreadable.items(), 3))
         )
-    members = {name: place for name, place in names.items() if isinstance(place, Member)}
-    return Pictures(tuple(names), members, duplicates, unreadable, over)
+    return Pictures(places, duplicates, over)
 
 
 def passed_over(counts: Mapping[str, int]) -> str:
@@ -107,8 +110,12 @@ def passed_over(counts: Mapping[str, int]) -> str:
 
 def is_picture(name: str) -> bool:
     """Whether a file of that name is taken from a folder or an archive."""
-    base = name.replace("\\", "/").rpartition("/")[2]
+    base = _base(name)
     return not base.startswith(".") and base.lower().endswith(SUFFIXES)
+
+
+def _base(name: str) -> str:
+    return name.replace("\\", "/").rpartition("/")[2]
 
 
 def _expand(path: str, passed: Counter[str]) -> Iterator[tuple[str, Place]]:
@@ -116,7 +123,7 @@ def _expand(path: str, passed: Counter[str]) -> Iterator[tuple[str, Place]]:
     if path == STDIN:
         if sys.stdin is None:
             raise ValueError("standard input is closed; expected a list of paths there, or other paths than '-'")
-        yield from ((name, None) for name in _lines(sys.stdin.buffer, "standard input"))
+        yield from _lines(sys.stdin.buffer, "standard input")
         return
     if _state(path) == MISSING:
         if not glob.has_magic(path):
@@ -135,7 +142,7 @@ def _expand(path: str, passed: Counter[str]) -> Iterator[tuple[str, Place]]:
         yield from _members(path, passed)
     elif path.lower().endswith(LISTS):
         with Path(path).open("rb") as file:
-            yield from ((name, None) for name in _lines(file, path))
+            yield from _lines(file, path)
     else:
         yield os.path.normpath(path), None
 
@@ -153,8 +160,7 @@ def _state(path: str) -> str:
 
 def _count(name: str, passed: Counter[str]) -> None:
     """Count a file that is not taken, unless it is hidden."""
-    base = name.replace("\\", "/").rpartition("/")[2]
-    if not base.startswith("."):
+    if not (base := _base(name)).startswith("."):
         passed[PurePosixPath(base).suffix.lower() or "no suffix"] += 1
 
 
@@ -216,15 +222,13 @@ def _reason(error: Exception) -> str:
     return f"cannot be read: {error.strerror or error}" if isinstance(error, OSError) else str(error)
 
 
-def _lines(file: BinaryIO, where: str) -> Iterator[str]:
+def _lines(file: BinaryIO, where: str) -> Iterator[tuple[str, None]]:
     """The paths in a text file, one a line, as bytes of the file system; blank lines and those after # mean nothing."""
-    number = 0
-    while line := file.readline(MAX_LINE):
-        number += 1
+    for number, line in enumerate(iter(partial(file.readline, MAX_LINE), b""), 1):
         if number == 1:
             line = line.removeprefix(b"\xef\xbb\xbf")
         if b"\0" in line or len(line) == MAX_LINE:
             raise ValueError(f"{where}, line {number}, is no path; expected a text file with one path per line")
         text = os.fsdecode(line).rstrip("\r\n")
         if text.strip() and not text.lstrip().startswith("#"):
-            yield os.path.normpath(text)
+            yield os.path.normpath(text), None

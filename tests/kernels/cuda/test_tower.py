@@ -94,7 +94,10 @@ def test_vectors_of_texts_are_one_graph(cupy, dtype, view):
     assert graphs == ONCE
 
 
-@pytest.mark.parametrize("changes", [{"use_head": False}, {"is_native": True}, {"qkv_bias": True, "mlp_bias": True}])
+@pytest.mark.parametrize("changes", [
+    {"use_head": False}, {"is_native": True}, {"qkv_bias": True, "mlp_bias": True}, {"final_norm": False},
+    {"final_norm": False, "use_head": False},
+])  # fmt: skip
 def test_other_vision_towers(cupy, changes):
     case = Case(cupy, "vision", **changes)
     with counted() as graphs:

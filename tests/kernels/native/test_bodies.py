@@ -53,7 +53,7 @@ def kernels(request):
 @contextmanager
 def threads(count):
     """Calls share out their work among `count` threads, however little it is."""
-    with patch.object(bodies, "WORTH_A_THREAD", 0), patch.object(parallel, "threads", lambda: count):
+    with patch.object(bodies, "WORTH_A_THREAD", 1), patch.object(parallel, "threads", lambda: count):
         yield
 
 
@@ -253,15 +253,14 @@ def test_a_signal_in_the_middle_of_a_call():
 
 
 def test_calls_at_once_share_the_cores(monkeypatch):
-    """The second call while the first one runs takes half of them."""
+    """The second call while the first one runs takes half of them; a small one takes as many as it can keep busy."""
     monkeypatch.setattr(parallel, "threads", lambda: 8)
-    with (
-        bodies._sharing.threads(bodies.WORTH_A_THREAD + 1) as first,
-        bodies._sharing.threads(bodies.WORTH_A_THREAD + 1) as second,
-    ):
+    threads, enough = bodies._sharing.threads, bodies.WORTH_A_THREAD
+    with threads(100 * enough) as first, threads(100 * enough) as second:
         assert (first, second) == (8, 4)
-    with bodies._sharing.threads(0) as few:
-        assert few == 1
+    for times, expected in ((0, 1), (1, 1), (3, 3), (20, 8)):
+        with threads(times * enough) as count:
+            assert count == expected
 
 
 def test_what_the_kernels_do_not_take_is_numpys():
@@ -277,3 +276,54 @@ def test_no_memory():
     """What the kernels cannot allocate is a MemoryError."""
     with pytest.raises(MemoryError, match="no memory"):
         bodies._run(lambda *_: -1, 0)
+
+
+def odd(x):
+    """The same numbers with two bytes between any two of them: strides that are no whole number of floats."""
+    record = np.zeros(x.shape, [("x", np.float32), ("gap", "u2")])
+    record["x"] = x
+    return record["x"]
+
+
+def test_strides_and_addresses_that_are_no_whole_numbers():
+    x, weight, bias = arrays(0, "float32", (5, 7), (3, 7), 3)
+    shifted = np.zeros(4 * weight.size + 1, np.uint8)[1:].view(np.float32).reshape(weight.shape)
+    shifted[...] = weight
+    for a, b, c in ((odd(x), weight, bias), (x, odd(weight), bias), (x, weight, odd(bias)), (x, shifted, bias)):
+        np.testing.assert_allclose(linear(a, b, c), x @ weight.T + bias, rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(
+            rms_norm(odd(x), np.ones(7, np.float32), 0.1), rms_norm(x, np.ones(7, np.float32), 0.1)
+        )
+    q, k, v = arrays(0, "float32", (1, 2, 3, 4), (1, 2, 5, 4), (1, 2, 5, 4))
+    np.testing.assert_allclose(attention(odd(q), k, odd(v), 0.5), attention(q, k, v, 0.5))
+
+
+WRONG = {
+    "inputs": lambda x: linear(x((2, 7)), x((3, 8))),
+    "bias": lambda x: linear(x((2, 7)), x((3, 7)), x((4,))),
+    "gain": lambda x: rms_norm(x((2, 7)), x((8,)), 1e-5),
+    "gate": lambda x: gated(x((2, 7)), x((2, 8)), "silu"),
+    "keys": lambda x: attention(x((1, 2, 3, 4)), x((1, 2, 5, 3)), x((1, 2, 5, 4)), 0.5),
+    "values": lambda x: attention(x((1, 2, 3, 4)), x((1, 2, 5, 4)), x((1, 2, 6, 4)), 0.5),
+    "heads": lambda x: attention(x((1, 2, 3, 4)), x((1, 3, 5, 4)), x((1, 3, 5, 4)), 0.5),
+    "mask": lambda x: attention(
+        x((1, 2, 3, 4)), x((1, 2, 5, 4)), x((1, 2, 5, 4)), 0.5, Mask(np.ones((1, 1, 3, 6), bool))
+    ),
+    "layers": lambda x: run_layers(x((1, 5, 13)), text_model().encoder.layers),
+}
+
+
+@pytest.mark.parametrize("call", WRONG.values(), ids=WRONG)
+def test_shapes_that_do_not_fit_are_numpys_to_complain_of(call):
+    """The kernels would read what is not theirs."""
+    with pytest.raises(
+        (ValueError, TypeError), match=r"shape|dimension|broadcast|matmul|size|Type-check"
+    ):  # or jaxtyping's
+        call(lambda shape: np.ones(shape, np.float32))
+
+
+def test_layers_with_a_weight_of_another_shape():
+    model = text_model()
+    model.encoder.layers[1].ffn.down_proj.weight = np.ones((12, 3), np.float32)
+    with pytest.raises(ValueError, match="matmul"):
+        run_layers(np.ones((1, 5, 12), np.float32), model.encoder.layers)

@@ -3,7 +3,7 @@ import pytest
 from aimv2_np.comparison.verify import verify_against_transformers, verify_embedded
 from aimv2_np.recording import Recording
 from tests.support.hub_server import redirect, serve
-from tests.support.two_towers import save_image_processor, save_two_towers, save_vision_tower
+from tests.support.two_towers import behind, save_image_processor, save_two_towers, save_vision_tower
 from tests.tools.record_embedded_golden import make
 
 
@@ -30,6 +30,18 @@ def test_live_against_transformers(tmp_path, kind):
     missing = {path.rpartition(".")[2] for path in result.comparison.missing}
     assert missing <= {"position_embedding"}  # native positions are a function there
     assert {"torch", "transformers"} <= set(result.there)
+
+
+@pytest.mark.parametrize(("kind", "prefixes"), [("both", ("student", "teacher")), ("vision", ("model.tower",))])
+def test_what_transformers_does_not_read_is_written_for_it(tmp_path, kind, prefixes):
+    save = save_two_towers if kind == "both" else save_vision_tower
+    folder = save(tmp_path / "model", image_size=16, patch_size=8)
+    (folder / "preprocessor_config.json").unlink()
+    save_square_processor(folder, native=False)
+    behind(folder, *prefixes)
+    result = verify_against_transformers(folder, prefix=prefixes[-1])
+    assert result.comparison.equal, result.comparison.explanation
+    assert len(result.comparison.differences) > 20
 
 
 def test_live_against_transformers_from_the_hub(tmp_path, monkeypatch):

@@ -12,7 +12,10 @@ from tests.support.strategies import Case, text_cases, two_tower_cases, vision_c
 DTYPES = st.sampled_from(["float32", "float16"])
 # What it takes to start an emulated kernel is no sign of a slow test.
 SETTINGS = settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow])
-pytestmark = pytest.mark.usefixtures("cupy")
+pytestmark = [
+    pytest.mark.usefixtures("cupy"),
+    pytest.mark.filterwarnings("ignore:input_ids have no end-of-text token"),
+]
 
 
 @SETTINGS

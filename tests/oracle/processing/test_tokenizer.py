@@ -39,7 +39,6 @@ def test_one_string(pair, text, specials):
     assert ours.encode(text, add_special_tokens=specials) == ids
     for skip in (False, True):
         assert ours.decode(ids, skip_special_tokens=skip) == theirs.decode(ids, skip_special_tokens=skip)
-    assert ours.tokenize(text) == theirs.tokenize(text)
     compared("texts", 0.0)
 
 

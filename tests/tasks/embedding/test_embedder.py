@@ -46,7 +46,7 @@ def expected(folder, pictures, kind):
 
 @pytest.mark.parametrize("kind", ["projected", "pooled", "cls", "mean", "tokens"])
 def test_every_kind_is_what_its_name_says(two_towers, pictures, kind):
-    batch = {"bytes": [as_bytes(it) for it in pictures], "label": np.arange(5)}
+    batch = {"bytes": [as_bytes(picture) for picture in pictures], "label": np.arange(5)}
     result = ImageEmbedder(two_towers, kind)(batch)
     wanted = expected(two_towers, pictures, kind)
     assert result["features"].dtype == np.float32
@@ -64,7 +64,7 @@ def test_every_kind_is_what_its_name_says(two_towers, pictures, kind):
 
 def test_cls_through_the_output_projection_is_pooled(two_towers, pictures):
     head = load(two_towers).vision_model.head
-    batch = {"pixels": [np.asarray(it) for it in pictures]}
+    batch = {"pixels": [np.asarray(picture) for picture in pictures]}
     cls, pooled = (ImageEmbedder(two_towers, kind)(batch)["features"] for kind in ("cls", "pooled"))
     np.testing.assert_allclose(cls @ head.output_proj.weight.T + head.output_proj.bias, pooled, **ULPS)
 
@@ -72,17 +72,17 @@ def test_cls_through_the_output_projection_is_pooled(two_towers, pictures):
 def test_every_column_of_pictures_gives_the_same(two_towers, pictures, tmp_path):
     embedder = ImageEmbedder(two_towers)
     paths = [tmp_path / f"{i}.png" for i in range(5)]
-    for it, path in zip(pictures, paths, strict=True):
-        it.save(path)
+    for picture, path in zip(pictures, paths, strict=True):
+        picture.save(path)
     wanted = embedder({"path": [str(path) for path in paths]})["features"]
     objects = np.empty(5, object)
-    objects[:] = [as_bytes(it) for it in pictures]
+    objects[:] = [as_bytes(picture) for picture in pictures]
     for column, values in {
         "path": paths,
         "bytes": objects,
-        "pixels": [np.asarray(it) for it in pictures],
+        "pixels": [np.asarray(picture) for picture in pictures],
         "image": pictures,
-        "pixel_values": [embedder.prepare(it) for it in pictures],
+        "pixel_values": [embedder.prepare(picture) for picture in pictures],
     }.items():
         np.testing.assert_array_equal(embedder({column: values})["features"], wanted)
     same_size = np.stack([np.asarray(photo(20, 30, seed=i)) for i in range(3)])  # Ray passes (B, H, W, 3)
@@ -106,7 +106,7 @@ def test_defaults_follow_the_model(tmp_path, two_towers):
         (save_vision_tower, "projected", "'projected' features need a two-tower model.*choose one of pooled, cls,"),
         (lambda f: save_vision_tower(f, use_head=False), "pooled", "from a pooling head.*does not have.*mean, tokens"),
         (lambda f: save_vision_tower(f, use_head=False), "cls", "trunk itself has no class token.*mean, tokens"),
-        (save_text_tower, None, "Aimv2TextModel, which sees no pictures"),
+        (save_text_tower, None, "Aimv2TextModel; expected one with a vision tower"),
     ],
 )
 def test_what_a_model_lacks_is_refused_with_the_reason(tmp_path, save, kind, message):
@@ -121,7 +121,7 @@ def test_native_models_take_pictures_of_all_sizes_at_once(tmp_path):
     sizes = [(16, 24), (24, 24), (16, 24), (40, 17)]
     pictures = [photo(h, w, seed=i) for i, (h, w) in enumerate(sizes)]
     result = ImageEmbedder(folder, "tokens")({"image": pictures})
-    assert [it.shape for it in result["features"]] == [(6, 16), (9, 16), (6, 16), (10, 16)]
+    assert [tokens.shape for tokens in result["features"]] == [(6, 16), (9, 16), (6, 16), (10, 16)]
     assert result["grid"].tolist() == [[2, 3], [3, 3], [2, 3], [5, 2]]
     for one, picture in zip(result["features"], pictures, strict=True):
         np.testing.assert_allclose(one, expected(folder, [picture], "tokens")[0], **ULPS)
@@ -149,7 +149,7 @@ def test_larger_pictures_are_scaled_down(tmp_path):
 
 def test_a_model_that_crops_takes_no_bound(two_towers):
     for errors in ("raise", "skip"):
-        with pytest.raises(ValueError, match=r"max_patches is 99, but .* crops all pictures to one size"):
+        with pytest.raises(ValueError, match=r"max_patches is 99; expected none, as these settings crop every image"):
             ImageEmbedder(two_towers, max_patches=99, errors=errors)({"image": [photo(20, 30)]})
     with pytest.raises(ValueError, match="max_patches is 0"):
         ImageEmbedder(two_towers, max_patches=0)

@@ -4,8 +4,8 @@ import pytest
 from aimv2_np import CheckpointError
 from aimv2_np.storage import save_safetensors
 from aimv2_np.tasks import embed, open_features
-from aimv2_np.tasks.embedding.columns import regroup
-from aimv2_np.tasks.embedding.feature_file import FORMAT, Names, encode_name
+from aimv2_np.tasks.embedding.feature_file import FORMAT, Names, check_output, encode_name, write_features
+from tests.support.descriptors import at_every_limit
 from tests.support.pictures import photo
 
 
@@ -103,10 +103,39 @@ def test_a_million_names():
     assert (names[0], names[987_654]) == ("photos/0000000.jpg", "photos/0987654.jpg")
 
 
-def test_regroup_keeps_rows_and_their_order():
-    pieces = [np.arange(i * 10, i * 10 + n) for i, n in enumerate((3, 1, 5, 2))]
-    whole = np.concatenate(pieces)
-    for sizes in ((11,), (1,) * 11, (4, 4, 3), (3, 1, 5, 2)):
-        grouped = list(regroup(pieces, sizes))
-        assert [len(piece) for piece in grouped] == list(sizes)
-        np.testing.assert_array_equal(np.concatenate(grouped), whole)
+NAMES, BROKEN = ["a.png", "ü.png", "d.png"], (("b.png", "cut short"),)
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".npz"])
+@pytest.mark.parametrize("counts", [None, [1, 0, 3]])
+def test_what_is_written_is_read(tmp_path, suffix, counts):
+    path, features = tmp_path / f"f{suffix}", np.arange(8, dtype=np.float32).reshape(4, 2)
+    written = {"features": features} if counts else {"features": features[:3]}
+    written |= {"counts": np.array(counts)} if counts else {}
+    with path.open("wb") as file:
+        write_features(file, suffix, written, NAMES, BROKEN, {"format": FORMAT, "features": "pooled"})
+    found = open_features(path)
+    np.testing.assert_array_equal(found.features, written["features"])
+    assert (list(found.names), found.broken, found.kind) == (NAMES, BROKEN, "pooled")
+    if counts:
+        np.testing.assert_array_equal(found.tokens(-1), features[1:])
+
+
+@pytest.mark.parametrize("name", ["features.txt", "features"])
+def test_a_suffix_that_says_no_format(tmp_path, name):
+    with pytest.raises(ValueError, match=r"expected one of \.safetensors, \.npz, \.parquet"):
+        check_output(tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["a.safetensors", "a.NPZ"])
+def test_formats_that_need_no_library(tmp_path, name):
+    check_output(tmp_path / name)
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".npz"])
+def test_too_many_open_files_are_no_fault_of_the_file(tmp_path, suffix):
+    photo(20, 20).save(tmp_path / "p.png")
+    path = tmp_path / f"f{suffix}"
+    embed([tmp_path / "p.png"], path)
+    assert at_every_limit(lambda: open_features(path)) >= 1
+    assert at_every_limit(lambda: embed([tmp_path / "p.png"], path)) >= 1  # "complete already"

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from aimv2_np.tasks.embedding.kinds import KINDS, check_kind, check_name, default_kind, vision_of
+from aimv2_np.tasks.embedding.kinds import KINDS, check_name, chosen_kind
 from tests.support.models import assert_close, both_model, pixels, text_model, vision_model
 
 
@@ -32,8 +32,8 @@ def test_pictures_of_many_sizes_one_by_one(name):
     ("model", "kind"), [(both_model(), "projected"), (vision_model(), "pooled"), (vision_model(use_head=False), "mean")]
 )
 def test_what_is_made_unasked_is_there(model, kind):
-    assert default_kind(model) == kind
-    check_kind(kind, model)
+    assert chosen_kind(None, model) == kind
+    assert chosen_kind(kind, model) == kind
 
 
 @pytest.mark.parametrize(
@@ -46,7 +46,7 @@ def test_what_is_made_unasked_is_there(model, kind):
 )  # fmt: skip
 def test_what_a_model_has_not(model, kind, message):
     with pytest.raises(ValueError, match=message):
-        check_kind(kind, model)
+        chosen_kind(kind, model)
 
 
 def test_names_are_checked_before_there_is_a_model():
@@ -54,9 +54,3 @@ def test_names_are_checked_before_there_is_a_model():
         check_name(name)
     with pytest.raises(ValueError, match="'x'"):
         check_name("x")
-
-
-def test_the_vision_tower_of_a_model():
-    model = both_model()
-    assert vision_of(model) is model.vision_model
-    assert vision_of(model.vision_model) is model.vision_model

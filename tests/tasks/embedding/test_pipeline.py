@@ -14,25 +14,25 @@ def embedder(two_towers):
 
 
 def listed(photos):
-    return Pictures([str(path) for path in sorted(photos.iterdir())], {}, 0)
+    return Pictures({str(path): None for path in sorted(photos.iterdir())})
 
 
 @pytest.mark.parametrize(("batch", "start"), [(7, 0), (40, 0), (64, 0), (5, 12)])
 def test_all_of_them_once_and_in_order(photos, embedder, batch, start):
     pictures = listed(photos)
     batches = list(prepared_batches(pictures, start, batch, embedder, threads=3))
-    assert [it.start for it in batches] == list(range(start, 40, batch))
-    assert [it.stop for it in batches] == [min(it.start + batch, 40) for it in batches]
-    for it in batches:
-        assert sorted([*it.rows, *it.broken]) == list(range(it.start, it.stop))
-    broken = {row for it in batches for row in it.broken}
+    starts = list(range(start, 40, batch))
+    assert [prepared.stop for prepared in batches] == [min(first + batch, 40) for first in starts]
+    for first, prepared in zip(starts, batches, strict=True):
+        assert sorted([*prepared.pixels, *prepared.broken]) == list(range(first, prepared.stop))
+    broken = {row for prepared in batches for row in prepared.broken}
     assert broken == {row for row in (7, 21) if row >= start}
 
 
 def test_the_pixels_are_those_that_the_embedder_prepares(photos, embedder):
     pictures = listed(photos)
     first = next(prepared_batches(pictures, 0, 4, embedder))
-    for row, pixels in zip(first.rows, first.pixels, strict=True):
+    for row, pixels in first.pixels.items():
         np.testing.assert_array_equal(pixels, embedder.prepare(pictures.names[row]))
 
 

@@ -96,8 +96,8 @@ def test_archives(here, archive):
     make_tar(archive, files)
     found = find_pictures([archive])
     assert found.names == (f"{archive}/x/2.png", f"{archive}/x/1.jpg")
-    read = CompressedArchives().read if found.members[found.names[0]].compressed else read_member
-    assert [read(found.members[name]) for name in found.names] == [b"two", b"first one"]
+    read = CompressedArchives().read if found.places[found.names[0]].compressed else read_member
+    assert [read(found.places[name]) for name in found.names] == [b"two", b"first one"]
     member = find_member(f"{archive}/x/1.jpg")
     assert member is not None
     assert read_any(member) == b"first one"
@@ -122,7 +122,7 @@ def test_damaged_archives(here):
     found = find_pictures(["a.tar"])
     Path("a.tar").write_bytes(whole[:3000])
     with pytest.raises(ValueError, match=r"ends within it, after 2,488 of 5,000 bytes"):
-        read_member(found.members["a.tar/1.png"])
+        read_member(found.places["a.tar/1.png"])
     Path("b.tar").write_bytes(b"no archive at all" * 100)
     with pytest.raises(ValueError, match=r"b.tar: it cannot be read to its end as a tar archive"):
         names("b.tar")
@@ -130,8 +130,8 @@ def test_damaged_archives(here):
     Path("c.tgz").write_bytes(Path("c.tgz").read_bytes()[:20000])
     found = find_pictures(["c.tgz", "photos/b.png"])
     assert found.names == ("c.tgz/1.png", "c.tgz/2.png", "c.tgz", "photos/b.png")
-    assert list(found.unreadable) == ["c.tgz"]
-    assert "damaged, fetch it again" in found.unreadable["c.tgz"]
+    assert [name for name, place in found.places.items() if isinstance(place, str)] == ["c.tgz"]
+    assert "damaged, fetch it again" in found.places["c.tgz"]
 
 
 def test_the_digest_tells_other_pictures_and_another_order(here):
@@ -184,11 +184,11 @@ def test_what_is_found_may_be_missing_and_what_is_given_may_not(here, monkeypatc
     monkeypatch.setattr(os, "access", lambda path, mode: not str(path).endswith("locked") and real(path, mode))
     found = find_pictures(["photos"])
     assert found.names == ("photos/a.JPG", "photos/b.png", "photos/locked", "photos/sub/c.webp")
-    assert found.unreadable == {"photos/locked": "the folder cannot be read: permission denied"}
+    assert found.places["photos/locked"] == "the folder cannot be read: permission denied"
     with pytest.raises(PermissionError, match="photos/locked"):
         names("photos/locked")
     found = find_pictures(["photos/*"])
-    assert found.unreadable == {"photos/locked": "cannot be read: Permission denied"}
+    assert found.places["photos/locked"] == "cannot be read: Permission denied"
 
 
 def test_an_error_of_the_system_is_no_missing_file(here, monkeypatch):

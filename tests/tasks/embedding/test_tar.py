@@ -31,7 +31,7 @@ def archive(tmp_path, request):
 
 
 def test_plain_files_only_in_their_order(archive):
-    assert [(it.name, it.size) for it in contents(str(archive)).members] == [
+    assert [(member.name, member.size) for member in contents(str(archive)).members] == [
         (name, len(data)) for name, data in FILES.items()
     ]
 
@@ -40,12 +40,12 @@ def test_their_bytes_in_order_and_alone(archive):
     found = contents(str(archive)).members
     reader = CompressedArchives()
     try:
-        assert [reader.read(it) for it in found] == list(FILES.values())
+        assert [reader.read(member) for member in found] == list(FILES.values())
     finally:
         reader.close()
-    assert [read_any(it) for it in reversed(found)] == list(FILES.values())[::-1]
+    assert [read_any(member) for member in reversed(found)] == list(FILES.values())[::-1]
     if not found[0].compressed:
-        assert [read_member(it) for it in reversed(found)] == list(FILES.values())[::-1]
+        assert [read_member(member) for member in reversed(found)] == list(FILES.values())[::-1]
 
 
 def test_a_name_that_leads_into_an_archive(archive):
@@ -85,7 +85,7 @@ def test_of_several_of_one_name_the_last_counts(tmp_path):
         link.type, link.linkname = tarfile.SYMTYPE, "b.png"
         tar.addfile(link)
     found = contents(str(path))
-    assert [(it.name, read_any(it)) for it in found.members] == [("b.png", b"b"), ("./a.png", b"newer")]
+    assert [(member.name, read_any(member)) for member in found.members] == [("b.png", b"b"), ("./a.png", b"newer")]
     assert (found.duplicates, found.others, found.problem) == (2, {"c.png": "links"}, "")
 
 
@@ -106,5 +106,5 @@ def test_where_an_archive_may_be_cut(tmp_path, suffix, kept):
     found = contents(str(path))
     assert "it cannot be read to its end as a tar archive" in found.problem
     whole = {"in the data": 2, "in a header": 1, "no end": 2, "a damaged header": 1}[kept]
-    assert [it.name for it in found.members] == ["1.png", "2.png"][:whole]
+    assert [member.name for member in found.members] == ["1.png", "2.png"][:whole]
     assert read_any(found.members[0]) == b"x" * 700
