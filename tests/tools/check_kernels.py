@@ -66,7 +66,10 @@ def missing(variant: Variant, compiler: Compiler) -> str | None:
     with tempfile.TemporaryDirectory() as folder:
         program, source = Path(folder, "empty"), Path(folder, "empty.c")
         source.write_text("int main(void) { return 0; }\n")
-        for command in ([*compiler.command, *variant.options, source, "-o", program], [*variant.emulator, program]):
+        for command in (
+            [*compiler.command, *variant.options, source, *LINK, "-o", program],
+            [*variant.emulator, program],
+        ):
             if subprocess.run(command, capture_output=True, check=False).returncode:
                 return "a system that runs even an empty program so"
     return None
