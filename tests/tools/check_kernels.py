@@ -56,19 +56,22 @@ EMULATED = [
 
 
 def missing(variant: Variant, compiler: Compiler) -> str | None:
-    """What a variant needs and is not here."""
+    """Why a variant cannot run here; None if it can."""
     if variant.emulator[:1] == ("qemu-x86_64",) and compiler.processor != "x86_64":
-        return "a compiler for x86-64"
+        return "this compiler is for another processor"
     compiler = variant.compiler or compiler
     for name in (compiler.command[0], *variant.emulator[:1]):
         if shutil.which(name) is None:
-            return name
+            return f"there is no {name}"
     with tempfile.TemporaryDirectory() as folder:
         program, source = Path(folder, "empty"), Path(folder, "empty.c")
         source.write_text("int main(void) { return 0; }\n")
-        for command in ([*compiler.command, *variant.options, source, "-o", program], [*variant.emulator, program]):
+        for command in (
+            [*compiler.command, *variant.options, source, *LINK, "-o", program],
+            [*variant.emulator, program],
+        ):
             if subprocess.run(command, capture_output=True, check=False).returncode:
-                return "a system that runs even an empty program so"
+                return "not even an empty program runs so"
     return None
 
 
@@ -102,8 +105,8 @@ def main() -> None:
         return
     failed = False
     for variant in SANITIZERS + EMULATED:
-        if lacks := missing(variant, compiler):
-            print(f"{variant.name}: skipped, as {lacks} is not here", flush=True)
+        if reason := missing(variant, compiler):
+            print(f"{variant.name}: skipped: {reason}", flush=True)
             continue
         try:
             print(f"{variant.name}: {check(variant, compiler)} passed", flush=True)

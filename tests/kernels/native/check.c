@@ -185,7 +185,8 @@ static void check_attention(long batch, long heads, long queries, long keys, lon
     double *wide[3] = {widened(data[0], count), widened(data[1], key_count), widened(data[2], key_count)};
     double *y = take(8 * width);
     for (long i = 0; i < count; i++) {
-        long b = i / (queries * row), n = i / row % queries, head = i % row / width, from = b * keys * row + head * width;
+        long b = i / (queries * row), n = i / row % queries, head = i % row / width;
+        long from = b * keys * row + head * width;
         if (i % width == 0) attended(wide[0] + i, wide[1] + from, wide[2] + from, row, width, 2, &s[b], n, y);
         near("attention", first[i], y[i % width], i);
     }
@@ -242,7 +243,8 @@ static void expected_layer(const struct tower *t, const struct layer *layer, dou
         }
     for (long r = 0; r < t->rows; r++) {
         normed(x + r * width, width, &layer->norm2, h);
-        for (long o = 0; o < inner; o++) y[o] = activated(SILU, product(h, &layer->gate, o)) * product(h, &layer->up, o);
+        for (long o = 0; o < inner; o++)
+            y[o] = activated(SILU, product(h, &layer->gate, o)) * product(h, &layer->up, o);
         for (long o = 0; o < width; o++) x[r * width + o] += product(y, &layer->down, o);
     }
     free(qkv);

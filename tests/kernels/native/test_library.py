@@ -24,13 +24,13 @@ def test_the_fastest_computes_unless_told_otherwise():
             assert kernels() is available()[name]
             assert describe()["used"] == name
             assert describe()["reason"].startswith(f"in C for {name}")
-    assert list(available())[-1] in ("plain", "neon")
+    assert not available() or list(available())[-1] in ("plain", "neon")
 
 
 def test_switched_off():
     result = said("0")
     assert "'used': None" in result.stdout
-    assert "AIMV2_NP_NATIVE is 0" in result.stdout
+    assert ("AIMV2_NP_NATIVE is 0" if available() else "by NumPy") in result.stdout
 
 
 def test_one_set_by_name():
