@@ -1,9 +1,9 @@
 """Features for detection, segmentation and retrieval: of one layer or several, of patches or of pictures.
 
-    state_i = what the first i blocks have made of the embeddings,    i as in `hidden_states`: 0 … L, or from the end
+    state_i = what the first i layers have made of the embeddings,    i as in `hidden_states`: 0 … L, or from the end
     tokens  = rms_norm(state_i),    mean = the tokens' mean,    head = head(tokens)
 
-The residual stream grows from block to block; the tower's last norm brings every layer to one scale, and makes layer -1
+The residual stream grows from layer to layer; the tower's last norm brings every layer to one scale, and makes layer -1
 what `last_hidden_state` is. `norm=False` leaves it out.
 """
 
@@ -87,7 +87,7 @@ def check_layers(layers: Sequence[int], count: int) -> tuple[int, ...]:
         if isinstance(layer, bool) or not isinstance(layer, int) or not -count - 1 <= layer <= count:
             raise ValueError(
                 f"layers holds {layer!r:.80}; expected whole numbers from {-count - 1} to {count}: "
-                f"0 are the embeddings, {count} or -1 the last block's output"
+                f"0 are the embeddings, {count} or -1 the last layer's output"
             )
     return tuple(layer % (count + 1) for layer in layers)
 

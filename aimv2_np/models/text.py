@@ -89,8 +89,8 @@ class Aimv2TextModel(PretrainedModel):
     ) -> Float[Array, "B D"]:
         """`pooler_output` alone, without the work that cannot change it; arguments and errors as for `forward`.
 
-        In a causal tower that is everything after the end of a text: texts of about one length go through the blocks
-        together, without the rest; and in the last block it is most of what comes before the end, too. While somebody
+        In a causal tower that is everything after the end of a text: texts of about one length go through the layers
+        together, without the rest; and in the last layer it is most of what comes before the end, too. While somebody
         traces, nothing is left out.
         """
         ids, view = self.check(input_ids, attention_mask, causal=causal)

@@ -99,8 +99,8 @@ class Aimv2VisionModel(PretrainedModel):
         interpolate_pos_encoding: bool = False,
         warn: bool = True,
     ) -> PackedOutput:
-        """Encode pictures of any mix of sizes, without padding: the patches of many go through the layers as one block
-        of rows, and each picture attends to itself. Each comes out as it would alone, to rounding.
+        """Encode pictures of any mix of sizes, without padding: the patches of many go through the layers as one
+        row, and each picture attends to itself. Each comes out as it would alone, to rounding.
 
         Args:
             images: B arrays (C, height, width), normalised floats, as `Aimv2ImageProcessor` makes them.
@@ -137,7 +137,7 @@ class Aimv2VisionModel(PretrainedModel):
 
         Args:
             pixel_values: as for `forward`; a list of pictures of any sizes goes through packed.
-            layers: numbers as in `hidden_states`: 0 are the embeddings, -1 is the last block's output.
+            layers: numbers as in `hidden_states`: 0 are the embeddings, -1 is the last layer's output.
             features: "tokens", one vector per patch; "mean", their mean; "head", the pooling head's vector, which was
                 trained for the last layer alone.
             norm: apply the tower's last norm to every layer; layer -1 is then `last_hidden_state`. Without it they are

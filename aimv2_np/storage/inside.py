@@ -2,7 +2,7 @@
 
 A vision-language model keeps it behind `visual_tokenizer.backbone.`, a training run behind `module.`, a fine-tune puts
 a `classifier` beside it. The place is found from the names: a tower is where the gain of its embeddings' norm (vision)
-or its token table (text) stands together with the first norm of its first block, under the names of any layout.
+or its token table (text) stands together with the first norm of its first layer, under the names of any layout.
 """
 
 import re
@@ -19,7 +19,7 @@ from aimv2_np.storage.layouts.table import TEXT, VISION, Layout
 # MLX's names are Apple's.
 LAYOUTS: tuple[Layout, ...] = (transformers.LAYOUT, apple.LAYOUT, flax.LAYOUT, timm.LAYOUT)
 SIGNS = {VISION: "embeddings.rms_norm.weight", TEXT: "embeddings.token_embedding.weight"}
-BLOCK = "encoder.layers.{i}.rms_norm1.weight"
+FIRST_NORM = "encoder.layers.{i}.rms_norm1.weight"
 # What torch.compile, FSDP and activation checkpointing put into names, anywhere.
 WRAPPERS = re.compile(r"(?<![^./])(_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.")
 # Transformers' Ovis2 has one name of its own.
@@ -53,10 +53,10 @@ def places(names: Iterable[str]) -> dict[str, Place]:
         for kind, rows in ((VISION, layout.vision), (TEXT, layout.text)):
             theirs = {row.ours: row.theirs for row in rows}
             if SIGNS[kind] in theirs:
-                sign, block = theirs[SIGNS[kind]], theirs[BLOCK].replace("{i}", "0")
+                sign, norm = theirs[SIGNS[kind]], theirs[FIRST_NORM].replace("{i}", "0")
                 starts = (name.removesuffix(sign) for name in sorted(names) if name.endswith(sign))
                 for start in starts:
-                    if start + block in names and start[-1:] in ("", ".", "/"):
+                    if start + norm in names and start[-1:] in ("", ".", "/"):
                         place = _place(start, kind, layout, names)
                         found.setdefault(place.prefix, place)
     return found

@@ -70,7 +70,7 @@ class Plans:
     def run(self, out: Array, q: Array, k: Array, v: Array, scale: float) -> bool:
         """Launch `out = softmax(scale · q kᵀ) v` on the current stream; False, and `out` left open, if it fails."""
         xp, arrays = namespace(q), (q, k, v, out)
-        key = (*((it.shape, it.strides) for it in arrays), q.dtype.name, scale, q.device.id)
+        key = (*((x.shape, x.strides) for x in arrays), q.dtype.name, scale, q.device.id)
         with self._lock:
             try:
                 import cudnn
@@ -81,7 +81,7 @@ class Plans:
                     return False
                 workspace = xp.empty(max(plan.workspace, 1), np.uint8)  # CuPy reuses it behind this on the same stream
                 cudnn.set_stream(handle=handle, stream=xp.cuda.get_current_stream().ptr)
-                pointers = {tensor: it.data.ptr for tensor, it in zip(plan.tensors, arrays, strict=True)}
+                pointers = {tensor: x.data.ptr for tensor, x in zip(plan.tensors, arrays, strict=True)}
                 plan.graph.execute(pointers, workspace.data.ptr, handle=handle)
             except MemoryError:  # for whoever frees memory and tries again
                 raise
@@ -133,7 +133,7 @@ def describe(cudnn: ModuleType, arrays: tuple[Array, ...], scale: float, handle:
     kind = {"float16": cudnn.data_type.HALF, "bfloat16": cudnn.data_type.BFLOAT16}[arrays[0].dtype.name]
     wide = cudnn.data_type.FLOAT
     graph = cudnn.pygraph(io_data_type=kind, intermediate_data_type=wide, compute_data_type=wide, handle=handle)
-    sizes = [(list(it.shape), [stride // it.itemsize for stride in it.strides]) for it in arrays]
+    sizes = [(list(x.shape), [stride // x.itemsize for stride in x.strides]) for x in arrays]
     q, k, v = (
         graph.tensor(name=name, dim=shape, stride=strides, data_type=kind)
         for name, (shape, strides) in zip("qkv", sizes[:3], strict=True)
@@ -150,7 +150,7 @@ def attend(
     """Whether cuDNN has computed `out = softmax(scale · q kᵀ) v`, for arrays that the kernel for tensor cores takes."""
     if not _wanted.get() or int(q.device.compute_capability) < SINCE or scale <= 0:
         return False
-    if not all(stride for it in (q, k, v) for stride, count in zip(it.strides, it.shape, strict=True) if count > 1):
+    if not all(stride for x in (q, k, v) for stride, count in zip(x.strides, x.shape, strict=True) if count > 1):
         return False  # numbers that several places share: cuDNN asks for strides that are not 0
     stream = namespace(q).cuda.get_current_stream()
     if stream.ptr and stream.is_capturing():

@@ -69,14 +69,14 @@ def matmul(a: Array, b: Array, out: Array, *, beta: int = 0) -> None:
     compute = _64F if a.dtype == np.float64 else _32F_FAST_TF32 if _tf32.get() and a.dtype == np.float32 else _32F
     factor = "float64" if compute == _64F else "float32"
     shape = (_TRANSPOSE if transposed else _NO_TRANSPOSE, _NO_TRANSPOSE, columns, rows, inner)
-    one, kept = (_FACTORS[it, factor].ctypes.data for it in (1, beta))
+    one, kept = (_FACTORS[number, factor].ctypes.data for number in (1, beta))
     b_lies = (b.data.ptr, _KINDS[b.dtype.name], ld_b)
     a_lies = (a.data.ptr, _KINDS[a.dtype.name], _leading(a, 1, inner))
     out_lies = (out.data.ptr, _KINDS[out.dtype.name], _leading(out, 1, columns))
     if batch == 1:  # which may share the sum out over the device, as a stack may not
         _call("gemmEx", namespace(a), *shape, one, *b_lies, *a_lies, kept, *out_lies, compute, _DEFAULT_ALGORITHM)
         return
-    b_step, a_step, out_step = (it.strides[0] // it.itemsize for it in (b, a, out))
+    b_step, a_step, out_step = (x.strides[0] // x.itemsize for x in (b, a, out))
     _call("gemmStridedBatchedEx", namespace(a), *shape, one, *b_lies, b_step, *a_lies, a_step, kept, *out_lies,
           out_step, batch, compute, _DEFAULT_ALGORITHM)  # fmt: skip
 
@@ -84,7 +84,7 @@ def matmul(a: Array, b: Array, out: Array, *, beta: int = 0) -> None:
 def multiply(x: Array, weight: Array, out: Array | None = None, *, add: bool = False) -> Array:
     """`x @ weight.T` of (R, I) and (O, I), in `out` (R, O) where it is given; with `add`, added to what is there."""
     xp = namespace(x)
-    x, weight = (it if _unit(it) else xp.ascontiguousarray(it) for it in (x, weight))
+    x, weight = (m if _unit(m) else xp.ascontiguousarray(m) for m in (x, weight))
     if out is None:
         out = xp.empty((len(x), len(weight)), x.dtype)
     matmul(x[None], weight.T[None], out[None], beta=int(add))

@@ -1,6 +1,6 @@
 """CUDA graphs: what a function launched once, launched again as a whole.
 
-Launching a kernel or a product takes the host some microseconds; a picture's 24 blocks are 192 of them. A graph is one.
+Launching a kernel or a product takes the host some microseconds; a picture's 24 layers are 192 of them. A graph is one.
 It computes where it was recorded: its inputs are copied to its own memory, its results from there. Few graphs are kept,
 and none longer than the module it belongs to. `GRAPHS.counts()` says how many there were, and how often they were used.
 """
@@ -26,7 +26,7 @@ from aimv2_np.shapes import Array
 from aimv2_np.tree.module import Module
 
 KEPT = 16  # graphs per module: of the kinds of input that came last
-TOKENS = 8192  # up to which launching the kernels of a block may take longer than running them: docs/gpu.md
+TOKENS = 8192  # up to which launching the kernels of a layer may take longer than running them: docs/gpu.md
 
 Arrays = tuple[Array | None, ...]
 
@@ -143,7 +143,7 @@ class Graphs:
         """The graph; or None, and why there is none."""
         pool = private_pool(namespace(inputs[0]))
         try:
-            graph = record(function, inputs, pool)
+            graph = capture(function, inputs, pool)
         except Exception as error:  # something in it waits for the device, or fails
             reason = f"{type(error).__name__}: {plain(' '.join(str(error).split()), 200)}"
             clear_frames(error.__traceback__)  # whose variables hold arrays of the pool
@@ -201,12 +201,12 @@ def _entry_of(modules: list[Module]) -> _Entry:
         items = list(holder.items() if isinstance(holder, dict) else enumerate(holder))
         sizes.append((holder, len(items)))
         contents += [(holder, key, value) for key, value in items]
-        holders += [vars(it) if isinstance(it, Module) else it for _, it in items if isinstance(it, Module | list)]
+        holders += [vars(x) if isinstance(x, Module) else x for _, x in items if isinstance(x, Module | list)]
     return _Entry([ref(module) for module in modules], sizes, contents)
 
 
 def _kind(function: Callable[..., Arrays], inputs: tuple[Any, ...]) -> tuple[Any, ...]:
-    shapes = tuple(None if it is None else (it.shape, it.dtype) for it in inputs)
+    shapes = tuple(None if x is None else (x.shape, x.dtype) for x in inputs)
     return function, shapes, inputs[0].device.id, uses_tf32()
 
 
@@ -229,7 +229,7 @@ def private_pool(xp: Any) -> Any:
     return pool
 
 
-def record(function: Callable[..., Arrays], inputs: Sequence[Array | None], pool: Any) -> Graph:
+def capture(function: Callable[..., Arrays], inputs: Sequence[Array | None], pool: Any) -> Graph:
     """What `function(*inputs)` launches, on copies of the inputs, recorded and not run, in memory of `pool`.
 
     Raises what `function` raises, and RuntimeError where cuBLAS cannot be recorded.
@@ -241,7 +241,7 @@ def record(function: Callable[..., Arrays], inputs: Sequence[Array | None], pool
     xp.cuda.device.get_cublas_handle()  # made here, not while recording
     stream = xp.cuda.Stream(non_blocking=True)
     with xp.cuda.using_allocator(pool.malloc), stream:
-        own = tuple(None if it is None else xp.empty(it.shape, it.dtype) for it in inputs)
+        own = tuple(None if x is None else xp.empty(x.shape, x.dtype) for x in inputs)
         stream.begin_capture()
         try:
             outputs = function(*own)

@@ -20,7 +20,7 @@ from aimv2_np.shapes import NDArray
 
 Shape = tuple[int, ...]
 
-# The number of a block, wherever a layout writes it: `blocks.3.`, `layers.3.`, `layers_3/`.
+# The number of a layer, wherever a layout writes it: `blocks.3.`, `layers.3.`, `layers_3/`.
 NUMBER = re.compile(r"(blocks\.|layers\.|layers_)([0-9]{1,6})(?=[./])")
 VISION, TEXT = "vision_model.", "text_model."
 
@@ -67,7 +67,7 @@ LEAD = Form(lead=True)
 
 @dataclass(frozen=True)
 class Row:
-    """Their name and ours, with {i} for the number of a block, and {qkv} for three of ours, stacked in that order."""
+    """Their name and ours, with {i} for the number of a layer, and {qkv} for three of ours, stacked in that order."""
 
     theirs: str
     ours: str
@@ -184,7 +184,7 @@ class Layout:
 
 
 def _numbered(name: str) -> tuple[str, str]:
-    """A name with {i} for the number of its block, and that number, or the name and nothing."""
+    """A name with {i} for the number of its layer, and that number, or the name and nothing."""
     number = NUMBER.search(name)
     return (f"{name[: number.start(2)]}{{i}}{name[number.end() :]}", number[2]) if number else (name, "")
 
