@@ -163,7 +163,7 @@ NUMBERS = [
     Fault(ONE, "total += sums[w] * expf(maxima[w] - highest)", "total += sums[w]", *one_query(256, 128)),
     Fault("softmax.cu", "scale * scores[j]", "scores[j]", *PRODUCTS),
     Fault("softmax.cu", "!mask[j]", "mask[j]", *PRODUCTS),
-    Fault("rms_norm.cu", "sum_of_block(sum) / size + eps", "sum_of_block(sum) / size - eps",
+    Fault("rms_norm.cu", "total / size + eps", "total / size - eps",
           test_rms_norm.test_small_numbers, {"dtype": "float32", "scale": 3e-3}),
     Fault("rms_norm.cu", "        store<WIDTH>(x + i, v);\n", "", *BIASES),
     Fault("gated.cu", "ACTIVATION::of(to_float(g.at[j])) * to_float(u.at[j])",

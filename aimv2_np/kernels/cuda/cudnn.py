@@ -10,8 +10,7 @@ Nothing here imports CuPy, and cuDNN only when it is asked for.
 
 import warnings
 from collections import OrderedDict
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from threading import Lock
 from types import ModuleType
@@ -20,6 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from aimv2_np.backends.arrays import namespace
+from aimv2_np.backends.context import having
 from aimv2_np.backends.parallel import when_forked
 from aimv2_np.errors import CudnnWarning
 from aimv2_np.shapes import Array, Float
@@ -31,19 +31,14 @@ INSTALL = "pip install 'aimv2-np[cudnn12]', or [cudnn13] for CUDA 13"
 _wanted: ContextVar[bool] = ContextVar("cudnn_attention", default=False)
 
 
-@contextmanager
-def cudnn_attention() -> Iterator[None]:
+def cudnn_attention() -> AbstractContextManager[None]:
     """Let cuDNN compute attention inside the `with` block (in this thread or task), where it can.
 
     It can for float16 and bfloat16 without a mask, heads of at most 128, on devices from sm_90, when
     nvidia-cudnn-frontend is installed (the extra `cudnn12` or `cudnn13`). What it cannot is computed as outside of the
     block; where cuDNN is missing or fails, a CudnnWarning says so once.
     """
-    token = _wanted.set(True)
-    try:
-        yield
-    finally:
-        _wanted.reset(token)
+    return having(_wanted, True)
 
 
 class Plan(NamedTuple):

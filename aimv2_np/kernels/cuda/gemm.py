@@ -5,14 +5,14 @@
 TF32, which rounds float32 factors to 10 bits of mantissa, is off unless `tf32()` says otherwise: float32 means float32.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
 
 from aimv2_np.backends.arrays import namespace
+from aimv2_np.backends.context import having
 from aimv2_np.kernels.cuda.cublas import call_captured
 from aimv2_np.shapes import Array
 
@@ -26,17 +26,12 @@ _FACTORS = {(b, t): np.array(b, t) for b in (0, 1) for t in ("float32", "float64
 _tf32: ContextVar[bool] = ContextVar("tf32", default=False)
 
 
-@contextmanager
-def tf32() -> Iterator[None]:
+def tf32() -> AbstractContextManager[None]:
     """Let float32 products round their factors to TF32 inside the `with` block (in this thread or task).
 
     On devices from sm_80 that is several times as fast, and about as exact as float16 with float32's range.
     """
-    token = _tf32.set(True)
-    try:
-        yield
-    finally:
-        _tf32.reset(token)
+    return having(_tf32, True)
 
 
 def uses_tf32() -> bool:

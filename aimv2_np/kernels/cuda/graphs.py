@@ -18,6 +18,7 @@ from typing import Any
 from weakref import WeakKeyDictionary, ref
 
 from aimv2_np.backends.arrays import namespace
+from aimv2_np.backends.context import having
 from aimv2_np.backends.parallel import when_forked
 from aimv2_np.errors import NoGraphWarning, plain
 from aimv2_np.kernels.cuda import cublas
@@ -115,17 +116,13 @@ class Graphs:
             inputs: arrays of which the first is on the device; None in the place of one that is not there.
         """
         stream = namespace(inputs[0]).cuda.get_current_stream()
-        if stream.ptr and stream.is_capturing():  # by the user, or by a recording around this one: none within another
-            return function(owner, *inputs)
-        if _to_be_recorded.get():  # a part of what will be recorded as a whole
+        capturing = stream.ptr and stream.is_capturing()  # the user, or a recording around this one: none in another
+        if capturing or _to_be_recorded.get():  # or a part of what will be recorded as a whole
             return function(owner, *inputs)
         entry = self._entry(function, owner, inputs)
         if entry is None:
-            token = _to_be_recorded.set(True)
-            try:
+            with having(_to_be_recorded, True):
                 return function(owner, *inputs)
-            finally:
-                _to_be_recorded.reset(token)
         if not entry.recordable:
             return function(owner, *inputs)
         if entry.graph is None:
