@@ -11,12 +11,12 @@ from aimv2_np.backends.arrays import (
     device_of,
     is_array,
     is_float,
-    largest,
     move,
     namespace,
     to_numpy,
     widen,
 )
+from aimv2_np.backends.dtypes import LARGEST
 from aimv2_np.config import Aimv2TextConfig, Aimv2VisionConfig
 from aimv2_np.errors import MissingEndWarning, a_type
 from aimv2_np.models.running import check
@@ -63,14 +63,14 @@ def check_pixel_values(
 def _check_values(pixels: Array, dtype: str) -> None:
     def problem() -> ValueError:
         size = abs(widen(pixels))
-        if not namespace(size).isfinite(size).all() or float(size.max()) > largest(dtype):
+        if not namespace(size).isfinite(size).all() or float(size.max()) > LARGEST[dtype]:
             return ValueError(f"pixel_values hold NaN or infinity (as {dtype}); expected finite numbers")
         return ValueError(
             f"pixel_values reach beyond ±{MAX_PIXEL:g}; expected normalised numbers, about -3 to 3, "
             "as Aimv2ImageProcessor makes them"
         )
 
-    check((abs(widen(pixels)) <= min(MAX_PIXEL, largest(dtype))).all(), problem)
+    check((abs(widen(pixels)) <= min(MAX_PIXEL, LARGEST[dtype])).all(), problem)
 
 
 def check_input_ids(input_ids: Any, config: Aimv2TextConfig, like: Array) -> Int[Array, "B T"]:

@@ -19,7 +19,7 @@ from aimv2_np.files.atomic import atomic_write, make_folder
 from aimv2_np.files.habits import familiar
 from aimv2_np.files.hub import HubOptions
 from aimv2_np.files.json import json_bytes
-from aimv2_np.models.loading import Place, Progress, fill
+from aimv2_np.models.loading import Progress, fill
 from aimv2_np.models.running import running
 from aimv2_np.shapes import Array
 from aimv2_np.tree.module import Module, Parameter
@@ -195,7 +195,7 @@ class PretrainedModel(Module):
             skeleton = cls.skeleton(config if final_norm else without_final_norm(config))
         warn_unknown(skeleton.config.all_extra(), source.folder)
         stored = storage.match({path: p.shape for path, p in skeleton.state_dict().items()}, source.tensors)
-        model = fill(skeleton, source.tensors, stored, Place(backend, dtype, device), progress)
+        model = fill(skeleton, source.tensors, stored, backend, dtype, device, progress)
         model.left_aside = source.left_aside(stored.values())
         return model
 

@@ -21,10 +21,10 @@ from aimv2_np.backends.arrays import (
     device_of,
     dtype_of,
     is_array,
-    largest,
     move,
     settle,
 )
+from aimv2_np.backends.dtypes import LARGEST
 from aimv2_np.backends.stacking import Stacker
 from aimv2_np.errors import Advising
 from aimv2_np.files.habits import dtype_name
@@ -181,7 +181,7 @@ class Module(Advising):
 def cast(path: str, array: Array, dtype: str) -> Array:
     """The array at `path` in another dtype; ValueError when that cannot hold its largest number."""
     size = float(abs(array).max()) if array.size else 0.0
-    if isfinite(size) and size > largest(dtype):
+    if isfinite(size) and size > LARGEST[dtype]:
         raise ValueError(f"{path} does not fit {dtype}: its largest value is {size:.3g}; keep {array.dtype}")
     with np.errstate(all="ignore"):  # small numbers may become denormal, or zero
         return array.astype(dtype_of(dtype))
