@@ -14,13 +14,13 @@ from aimv2_np.files.locate import CONFIG_FILES, resolve
 from aimv2_np.storage.checkpoint import INDEX, OTHERS, SINGLE, Checkpoint, Tensors, open_checkpoint, shard_names
 from aimv2_np.storage.dialects import from_timm, is_timm
 from aimv2_np.storage.infer import complete, told
-from aimv2_np.storage.inside import Inside, LeftAside, Place, choose
+from aimv2_np.storage.inside import LeftAside, Place, choose, inside
 from aimv2_np.storage.layouts import transformers
 from aimv2_np.storage.layouts.detect import detect
 from aimv2_np.storage.layouts.foreign import ADAPTER_FILES, ANYWHERE, TELLTALES, looks_like
 from aimv2_np.storage.layouts.table import Layout
 from aimv2_np.storage.sections import KINDS, is_wrapped, section
-from aimv2_np.storage.translated import Translated
+from aimv2_np.storage.translated import translated
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ def find_model(checkpoint: Checkpoint, prefix: str | None = None) -> tuple[Tenso
     Raises CheckpointError when the names are those of a model that is known and not AIMv2.
     """
     place = choose(checkpoint, prefix)
-    tensors = Inside(checkpoint, place) if place else checkpoint
+    tensors = inside(checkpoint, place) if place else checkpoint
     what = looks_like(checkpoint.shapes, ANYWHERE) or looks_like(tensors.shapes)
     if what:
         raise CheckpointError(
@@ -100,12 +100,12 @@ def find_model(checkpoint: Checkpoint, prefix: str | None = None) -> tuple[Tenso
     return tensors, place
 
 
-def source_of(values: dict[str, Any], checkpoint: Checkpoint, inside: Tensors, place: Place | None) -> Source:
+def source_of(values: dict[str, Any], checkpoint: Checkpoint, found: Tensors, place: Place | None) -> Source:
     """The source that a parsed config.json and what `find_model` found make; raises what `open_source` raises."""
     folder = checkpoint.folder
-    layout = detect(inside, _channels(values))
+    layout = detect(found, _channels(values))
     ours = layout is transformers.LAYOUT
-    tensors: Tensors = inside if ours else Translated(inside, layout)
+    tensors: Tensors = found if ours else translated(found, layout)
     with naming_file(folder):
         if place and (place.prefix or is_wrapped(values)):
             values = section(values, told(tensors.shapes))

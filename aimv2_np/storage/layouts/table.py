@@ -23,6 +23,8 @@ Shape = tuple[int, ...]
 # The number of a layer, wherever a layout writes it: `blocks.3.`, `layers.3.`, `layers_3/`.
 NUMBER = re.compile(r"(blocks\.|layers\.|layers_)([0-9]{1,6})(?=[./])")
 VISION, TEXT = "vision_model.", "text_model."
+# What every tower of either kind has, whatever its configuration.
+PATCHES, TOKENS = "embeddings.patch_embed.weight", "embeddings.token_embedding.weight"
 
 
 @dataclass(frozen=True)
@@ -89,9 +91,9 @@ class Part:
     """Which part of a stored tensor is one of ours: the name there, its form, and the how-manieth of `count` in it."""
 
     name: str
-    form: Form
-    index: int
-    count: int
+    form: Form = SAME
+    index: int = 0
+    count: int = 1
 
     def of(self, stored: NDArray) -> NDArray:
         """Our tensor in a stored one, as a view; ValueError when it cannot hold ours."""
@@ -155,7 +157,7 @@ class Layout:
         Their names come in the order in which ours are given.
         """
         names = list(ours)
-        rows = self._inverse(TEXT if "embeddings.token_embedding.weight" in names else VISION)
+        rows = self._inverse(TEXT if TOKENS in names else VISION)
         arranged: dict[str, tuple[Form, tuple[str, ...]]] = {}
         homeless = []
         for name in names:
@@ -196,9 +198,3 @@ def our_shape(part: Part, stored: Shape, where: str) -> Shape:
     except ValueError as error:
         raise CheckpointError(f"{where}: tensor {part.name!r:.200} has the shape {stored}; {error}") from None
     return ours
-
-
-def with_rows(rows: tuple[Row, ...], *changed: Row) -> tuple[Row, ...]:
-    """A table with some rows replaced by others of the same name of ours."""
-    new = {row.ours: row for row in changed}
-    return tuple(new.get(row.ours, row) for row in rows)

@@ -9,13 +9,10 @@ from collections.abc import Mapping
 from aimv2_np.errors import CheckpointError
 from aimv2_np.storage.checkpoint import Tensors, first_ten
 from aimv2_np.storage.layouts import apple
-from aimv2_np.storage.layouts.table import Layout, Row
+from aimv2_np.storage.layouts.table import PATCHES, TEXT, TOKENS, VISION, Layout, Row
 
-VISION_PREFIX, TEXT_PREFIX = "vision_model.", "text_model."
 # What a two-tower checkpoint consists of; the parts that a single tower leaves alone.
-PARTS = (VISION_PREFIX, TEXT_PREFIX, "visual_projection.", "text_projection.", "logit_scale")
-# A tensor that each kind of tower has, whatever its configuration.
-SIGNATURES = {"embeddings.patch_embed.weight": VISION_PREFIX, "embeddings.token_embedding.weight": TEXT_PREFIX}
+PARTS = (VISION, TEXT, "visual_projection.", "text_projection.", "logit_scale")
 FIRST_NORM, LAST_NORM = "encoder.layers.0.rms_norm1.weight", "rms_norm.weight"
 Shape = tuple[int, ...]
 
@@ -33,7 +30,7 @@ LAYOUT = Layout(
     vision=_same(apple.VISION),
     text=_same(apple.TEXT),
     both=_same(apple.BOTH),
-    prefixes={"": "", VISION_PREFIX: VISION_PREFIX, TEXT_PREFIX: TEXT_PREFIX},
+    prefixes={"": "", VISION: VISION, TEXT: TEXT},
 )
 
 
@@ -71,7 +68,7 @@ def match(expected: Mapping[str, Shape], checkpoint: Tensors) -> dict[str, str]:
 
 def _prefix(expected: Mapping[str, Shape], checkpoint: Tensors) -> str:
     """What stands in front of the model's names: a tower's prefix when it is taken out of two, else nothing."""
-    for signature, prefix in SIGNATURES.items():
+    for signature, prefix in ((PATCHES, VISION), (TOKENS, TEXT)):
         if signature in expected and prefix + signature in checkpoint.shapes:
             return prefix
     return ""
