@@ -23,11 +23,8 @@ LENGTHS = 8  # texts whose lengths are the same when rounded up to a multiple of
 
 
 @dataclass(init=False, repr=False, eq=False)
-class Aimv2TextModel(PretrainedModel):
+class Aimv2TextModel(PretrainedModel[Aimv2TextConfig, TextTower, BaseModelOutputWithPooling]):
     """AIMv2's text tower. Causal, as Apple trained it."""
-
-    config: Aimv2TextConfig
-    network: TextTower
 
     config_class = Aimv2TextConfig
     embeddings = Part[TextEmbeddings]()
@@ -46,8 +43,7 @@ class Aimv2TextModel(PretrainedModel):
         causal: bool = True,
         output_hidden_states: bool = False,
         output_attentions: bool = False,
-        return_dict: bool = True,
-    ) -> BaseModelOutputWithPooling | tuple[Any, ...]:
+    ) -> BaseModelOutputWithPooling:
         """Encode texts.
 
         Args:
@@ -58,7 +54,6 @@ class Aimv2TextModel(PretrainedModel):
                 what Transformers computes by default for texts of equal length (its sdpa attention drops a mask of
                 all ones together with causality).
             output_hidden_states, output_attentions: also return what lies between.
-            return_dict: False for a tuple.
 
         A MissingEndWarning names the rows of texts without an end-of-text token: what stands for them is another
         token's vector, often the first one's, which is the same for all texts.
@@ -72,8 +67,7 @@ class Aimv2TextModel(PretrainedModel):
         ) as collected:
             x, pooled = self.network(ids, view)
         check_finite(self, x)
-        output = BaseModelOutputWithPooling(x, pooled, **collected)
-        return output if return_dict else output.to_tuple()
+        return BaseModelOutputWithPooling(x, pooled, **collected)
 
     def check(self, input_ids: Any, attention_mask: Any, *, causal: bool) -> tuple[Int[Array, "B T"], View]:
         """The ids as an array of the model's own, and who sees whom; a ValueError says what is wrong with them."""

@@ -23,11 +23,8 @@ from aimv2_np.tree.recorder import recorded
 
 
 @dataclass(init=False, repr=False, eq=False)
-class Aimv2VisionModel(PretrainedModel):
+class Aimv2VisionModel(PretrainedModel[Aimv2VisionConfig, VisionTower, BaseModelOutputWithPooling | PackedOutput]):
     """AIMv2's vision tower."""
-
-    config: Aimv2VisionConfig
-    network: VisionTower
 
     config_class = Aimv2VisionConfig
     embeddings = Part[VisionEmbeddings]()
@@ -47,8 +44,7 @@ class Aimv2VisionModel(PretrainedModel):
         interpolate_pos_encoding: bool = False,
         output_hidden_states: bool = False,
         output_attentions: bool = False,
-        return_dict: bool = True,
-    ) -> BaseModelOutputWithPooling | PackedOutput | tuple[Any, ...]:
+    ) -> BaseModelOutputWithPooling | PackedOutput:
         """Encode pictures.
 
         Args:
@@ -59,7 +55,6 @@ class Aimv2VisionModel(PretrainedModel):
             interpolate_pos_encoding: stretch learned positions to another grid than they were trained for. Native
                 models take any grid anyway.
             output_hidden_states, output_attentions: also return what lies between.
-            return_dict: False for a tuple.
 
         Raises:
             ValueError: pictures of another rank, channel count, dtype or grid, or with NaN.
@@ -70,16 +65,14 @@ class Aimv2VisionModel(PretrainedModel):
                     "attention_mask, output_hidden_states and output_attentions are of pictures of one size, and "
                     "pixel_values holds several; pass them one at a time, or pad them to one size"
                 )
-            packed = self.encode_images(pixel_values, interpolate_pos_encoding=interpolate_pos_encoding)
-            return packed if return_dict else packed.to_tuple()
+            return self.encode_images(pixel_values, interpolate_pos_encoding=interpolate_pos_encoding)
         pixels, view = self.check(pixel_values, attention_mask, interpolate_pos_encoding)
         with collecting(
             self.network, len(self.encoder.layers), hidden_states=output_hidden_states, attentions=output_attentions
         ) as collected:
             x, pooled = self.network(pixels, view)
         check_finite(self, x, pooled)
-        output = BaseModelOutputWithPooling(x, pooled, **collected, grid=self.embeddings.grid_of(pixels))
-        return output if return_dict else output.to_tuple()
+        return BaseModelOutputWithPooling(x, pooled, **collected, grid=self.embeddings.grid_of(pixels))
 
     def check(
         self, pixel_values: Any, attention_mask: Any, interpolate: bool
