@@ -77,7 +77,10 @@ def open_source(folder: str | os.PathLike[str], prefix: str | None = None) -> So
     try:
         checkpoint = open_checkpoint(folder)
     except (FileNotFoundError, CheckpointError):
-        _refuse_adapters(folder)
+        for name in filter(lambda name: (folder / name).exists(), ADAPTER_FILES):
+            raise CheckpointError(
+                f"{folder} is no AIMv2: it looks like {next(iter(TELLTALES))} (it has {name})"
+            ) from None
         read_config(folder)  # a configuration that is missing or damaged says more than missing weights
         raise
     tensors, place = find_model(checkpoint, prefix)
@@ -132,12 +135,6 @@ def expected_config(
     with naming_file(path_or_hub_id):
         values = section(values) if is_wrapped(values) else values
         return config_from_dict(from_timm(values, by_name=True) if is_timm(values) else values)
-
-
-def _refuse_adapters(folder: Path) -> None:
-    for name in ADAPTER_FILES:
-        if (folder / name).exists():
-            raise CheckpointError(f"{folder} is no AIMv2: it looks like {next(iter(TELLTALES))} (it has {name})")
 
 
 def _channels(values: dict[str, Any]) -> int:

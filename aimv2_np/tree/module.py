@@ -84,11 +84,7 @@ class Module(Advising):
 
     def state_dict(self, prefix: str = "") -> dict[str, Array]:
         """Dotted path → array, for all arrays of the tree: the keys and values of its checkpoint. Nothing is copied."""
-        state: dict[str, Array] = {}
-        for name, node in self._nodes():
-            path = join(prefix, name)
-            state.update(node.state_dict(path) if isinstance(node, Module) else {path: node})
-        return state
+        return dict(self._arrays(prefix))
 
     def map(self, function: Callable[[str, Array], Array], prefix: str = "") -> Self:
         """A tree of the same modules and settings whose arrays are `function(path, array)`."""
@@ -146,14 +142,12 @@ class Module(Advising):
 
     def some_array(self) -> Array:
         """The first array of this tree, found without a walk through all of it."""
-        return next(self._arrays())
+        return next(self._arrays())[1]
 
-    def _arrays(self) -> Iterator[Array]:
-        for _, node in self._nodes():
-            if isinstance(node, Module):
-                yield from node._arrays()
-            else:
-                yield node
+    def _arrays(self, prefix: str = "") -> Iterator[tuple[str, Array]]:
+        for name, node in self._nodes():
+            path = join(prefix, name)
+            yield from node._arrays(path) if isinstance(node, Module) else ((path, node),)
 
     @property
     def backend(self) -> str:

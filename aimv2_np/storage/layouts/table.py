@@ -10,7 +10,7 @@ Backwards each of ours is a slice of a view, so nothing is copied unless the res
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -107,22 +107,22 @@ class Layout:
     Attributes:
         name: what the command line calls it.
         title: what messages call it.
-        file: the file of its weights.
-        metadata: what is written into its files.
         vision, text: rows inside a tower.
         both: rows beside the two towers, whole names.
         prefixes: what stands before the rows of a tower: ours ("" for a tower alone) → theirs.
+        file: the file of its weights.
+        metadata: what is written into its files.
         ignored: beginnings of names that are left alone, as they mean nothing to the network.
     """
 
     name: str
     title: str
-    file: str
-    metadata: Mapping[str, str]
     vision: tuple[Row, ...]
     text: tuple[Row, ...]
     both: tuple[Row, ...]
     prefixes: Mapping[str, str]
+    file: str = "model.safetensors"
+    metadata: Mapping[str, str] = field(default_factory=lambda: {"format": "pt"})
     ignored: tuple[str, ...] = ()
 
     @cached_property
