@@ -85,7 +85,7 @@ def warn_untrained(
     return True
 
 
-def count(tower: VisionTower, picture: Float[Array, "C height width"]) -> int:
+def count(tower: VisionTower, picture: Float[Array, "*batch C height width"]) -> int:
     """How many patches a picture has."""
     rows, columns = tower.embeddings.grid_of(picture)
     return rows * columns

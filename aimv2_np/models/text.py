@@ -72,7 +72,7 @@ class Aimv2TextModel(PretrainedModel[Aimv2TextConfig, TextTower, BaseModelOutput
     def check(self, input_ids: Any, attention_mask: Any, *, causal: bool) -> tuple[Int[Array, "B T"], View]:
         """The ids as an array of the model's own, and who sees whom; a ValueError says what is wrong with them."""
         ids = check_input_ids(input_ids, self.config, self.rms_norm.weight)
-        mask = check_attention_mask(attention_mask, ids)
+        mask = check_attention_mask(attention_mask, ids.shape, ids)
         check_ends(ids, mask, self.config)
         view = CAUSAL if causal else EVERYONE
         return ids, view if mask is None else view & Padded(mask)

@@ -6,8 +6,8 @@ from typing import Any
 
 from aimv2_np.config import Aimv2VisionConfig
 from aimv2_np.models import skeleton
-from aimv2_np.models.features import Features, extract_features
-from aimv2_np.models.inputs import check_patch_mask, check_pixel_values
+from aimv2_np.models.features import Features, check_features, check_layers, features_of_batch, features_of_list
+from aimv2_np.models.inputs import check_attention_mask, check_pixel_values
 from aimv2_np.models.outputs import BaseModelOutputWithPooling, PackedOutput
 from aimv2_np.models.packing import MAX_TOKENS, check_pictures, count, encode, is_pack, warn_untrained
 from aimv2_np.models.pretrained import Part, PretrainedModel, collecting
@@ -80,7 +80,8 @@ class Aimv2VisionModel(PretrainedModel[Aimv2VisionConfig, VisionTower, BaseModel
         """The pictures as an array of the model's own, and who sees whom; a ValueError says what is wrong with them."""
         like = self.embeddings.rms_norm.weight
         pixels = check_pixel_values(pixel_values, self.config, like, interpolate=interpolate)
-        mask = check_patch_mask(attention_mask, len(pixels), self.embeddings.grid_of(pixels), like)
+        shape = len(pixels), count(self.network, pixels)
+        mask = check_attention_mask(attention_mask, shape, like, "patch")
         return pixels, EVERYONE if mask is None else Padded(mask)
 
     @running
@@ -141,10 +142,17 @@ class Aimv2VisionModel(PretrainedModel[Aimv2VisionConfig, VisionTower, BaseModel
         Raises:
             ValueError: layers or features that there are not; and as `forward`.
         """
-        return extract_features(
-            self.network, self.config, pixel_values, layers, features, norm, attention_mask, interpolate_pos_encoding,
-            max_tokens,
-        )  # fmt: skip
+        wanted = check_layers(layers, len(self.encoder.layers))
+        check_features(features, self.network, norm)
+        if not isinstance(pixel_values, list | tuple):
+            pixels, view = self.check(pixel_values, attention_mask, interpolate_pos_encoding)
+            return features_of_batch(self.network, pixels, view, wanted, features, norm)
+        if attention_mask is not None:
+            raise ValueError("attention_mask belongs to a batch of one size, and pixel_values is a list of pictures")
+        like = self.embeddings.rms_norm.weight
+        pictures = check_pictures(pixel_values, self.config, like, interpolate=interpolate_pos_encoding)
+        warn_untrained([count(self.network, picture) for picture in pictures], self.config, stacklevel=4)
+        return features_of_list(self.network, pictures, wanted, features, norm, max_tokens)
 
     @running
     def extract_windows(
