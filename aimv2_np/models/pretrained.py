@@ -279,10 +279,11 @@ def initial(path: str, parameter: Parameter, seed: int) -> Array:
 
 
 @contextmanager
-def collecting(tower: Module, layers: int, *, hidden_states: bool, attentions: bool) -> Iterator[dict[str, Any]]:
+def collecting(tower: Any, hidden_states: bool, attentions: bool) -> Iterator[dict[str, Any]]:
     """Gather a tower's optional outputs while it runs: the fields `hidden_states` and `attentions`, if asked for."""
-    states = ["embeddings", *(f"encoder.layers.{i}" for i in range(layers))] if hidden_states else []
-    probs = [f"encoder.layers.{i}.attention.probs" for i in range(layers)] if attentions else []
+    layers = [f"encoder.layers.{i}" for i in range(len(tower.encoder.layers))]
+    states = ["embeddings", *layers] if hidden_states else []
+    probs = [f"{layer}.attention.probs" for layer in layers] if attentions else []
     collected: dict[str, Any] = {}
     if not states and not probs:
         yield collected

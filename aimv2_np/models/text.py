@@ -62,9 +62,7 @@ class Aimv2TextModel(PretrainedModel[Aimv2TextConfig, TextTower, BaseModelOutput
             ValueError: ids outside the vocabulary, too many of them, or a mask that does not fit.
         """
         ids, view = self.check(input_ids, attention_mask, causal=causal)
-        with collecting(
-            self.network, len(self.encoder.layers), hidden_states=output_hidden_states, attentions=output_attentions
-        ) as collected:
+        with collecting(self.network, output_hidden_states, output_attentions) as collected:
             x, pooled = self.network(ids, view)
         check_finite(self, x)
         return BaseModelOutputWithPooling(x, pooled, **collected)

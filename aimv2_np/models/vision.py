@@ -67,9 +67,7 @@ class Aimv2VisionModel(PretrainedModel[Aimv2VisionConfig, VisionTower, BaseModel
                 )
             return self.encode_images(pixel_values, interpolate_pos_encoding=interpolate_pos_encoding)
         pixels, view = self.check(pixel_values, attention_mask, interpolate_pos_encoding)
-        with collecting(
-            self.network, len(self.encoder.layers), hidden_states=output_hidden_states, attentions=output_attentions
-        ) as collected:
+        with collecting(self.network, output_hidden_states, output_attentions) as collected:
             x, pooled = self.network(pixels, view)
         check_finite(self, x, pooled)
         return BaseModelOutputWithPooling(x, pooled, **collected, grid=self.embeddings.grid_of(pixels))

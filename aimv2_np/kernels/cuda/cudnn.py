@@ -70,7 +70,9 @@ class Plans:
             try:
                 import cudnn
 
-                handle = self._handle(cudnn, q.device.id)
+                if q.device.id not in self._handles:
+                    self._handles[q.device.id] = cudnn.create_handle()  # for the current device, which is this
+                handle = self._handles[q.device.id]
                 plan = self._plan(cudnn, handle, key, arrays, scale)
                 if plan is None:
                     return False
@@ -88,11 +90,6 @@ class Plans:
                 self._say(f"it says: {error}")
                 return False
         return True
-
-    def _handle(self, cudnn: ModuleType, device: int) -> Any:
-        if device not in self._handles:
-            self._handles[device] = cudnn.create_handle()  # for the current device, which is this
-        return self._handles[device]
 
     def _plan(self, cudnn: ModuleType, handle: Any, key: Any, arrays: tuple[Array, ...], scale: float) -> Plan | None:
         if key in self._plans:
