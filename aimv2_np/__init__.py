@@ -1,4 +1,8 @@
-"""AIMv2, Apple's vision and vision-language encoders, in plain NumPy and CuPy."""
+"""AIMv2, Apple's vision and vision-language encoders, in plain NumPy and CuPy.
+
+What people import stands here; where it lives is in docs/design.md. At the top of the package there is nothing else but
+`errors` and the annotations of `shapes`, which every room may use.
+"""
 
 from importlib import import_module
 from importlib.util import find_spec

@@ -10,14 +10,14 @@ import pytest
 
 from tests.support.paths import ROOT
 
-# Rooms whose files are being moved; a module without a test file is allowed there. Empty the set when that is done.
-MOVING = {"kernels", "models"}
+# Folders whose files are being moved; a module without a test file is allowed there. Empty the set when that is done.
+MOVING = {"kernels/numpy"}
 
 PACKAGE = ROOT / "aimv2_np"
 MODULES = [path.relative_to(PACKAGE) for path in sorted(PACKAGE.rglob("*.py")) if not path.stem.startswith("__")]
 
 
-@pytest.mark.parametrize("module", [path for path in MODULES if path.parts[0] not in MOVING], ids=str)
+@pytest.mark.parametrize("module", [path for path in MODULES if path.parent.as_posix() not in MOVING], ids=str)
 def test_a_module_has_a_test_file(module):
     places = [ROOT / "tests" / module.parent, ROOT / "tests" / "oracle" / module.parent]
     twins = [

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from aimv2_np.backends import devices
-from aimv2_np.backends.dtypes import BACKENDS, LARGEST
+from aimv2_np.backends.dtypes import BACKENDS
 from aimv2_np.shapes import Array
 
 HALF_BYTES = 2  # of float16 and of bfloat16, the floats whose sums are taken in float32
@@ -62,11 +62,6 @@ def dtype_of(name: str) -> np.dtype[Any]:
     if name == "bfloat16":
         import ml_dtypes  # noqa: F401  # NumPy knows the name from then on
     return np.dtype(name)
-
-
-def largest(dtype: str) -> float:
-    """The largest finite number of a floating-point dtype."""
-    return LARGEST[dtype]
 
 
 # What devices are called elsewhere, and dtypes where a backend is expected → the end of the message.

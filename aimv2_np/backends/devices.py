@@ -195,20 +195,14 @@ def _is_ours(cupy: ModuleType, error: BaseException) -> bool:
 def _full(cupy: ModuleType, device: int, error: BaseException) -> str:
     found = re.search(r"allocating ([\d,]+) bytes", str(error))
     wanted = f"{gigabytes(int(found[1].replace(',', '')))} more were needed" if found else "a library needed more"
-    return (
-        f"device {device} is out of memory: {wanted}, and {_available(cupy, device)}; pass fewer or smaller pictures "
-        "at a time, or use dtype='bfloat16' or 'float16'. The model can be used as before"
-    )
-
-
-def _available(cupy: ModuleType, device: int) -> str:
     free, total = free_memory(device)
     pool = cupy.get_default_memory_pool()
     limit = pool.get_limit()
     limited = f", of {gigabytes(limit)} that CuPy's pool may take" if limit else ""
     return (
-        f"{gigabytes(free)} of {gigabytes(total)} are free beside the {gigabytes(pool.used_bytes())} that this "
-        f"process's arrays take{limited}"
+        f"device {device} is out of memory: {wanted}, and {gigabytes(free)} of {gigabytes(total)} are free beside the "
+        f"{gigabytes(pool.used_bytes())} that this process's arrays take{limited}; pass fewer or smaller pictures "
+        "at a time, or use dtype='bfloat16' or 'float16'. The model can be used as before"
     )
 
 

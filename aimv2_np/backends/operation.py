@@ -8,12 +8,13 @@ call, whatever the thread, to time it.
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from functools import update_wrapper
 from typing import Any, Generic, ParamSpec, TypeVar
 
 from aimv2_np.backends.arithmetic import inside, own_arithmetic
+from aimv2_np.backends.context import having
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -109,27 +110,14 @@ def provide(library: str, register: Callable[[type], object]) -> None:
     _providers[library] = register
 
 
-@contextmanager
-def _in_mode(mode: int) -> Iterator[None]:
-    token = _mode.set(max(mode, _mode.get()))
-    try:
-        yield
-    finally:
-        _mode.reset(token)
-
-
-@contextmanager
-def textbook() -> Iterator[None]:
+def textbook() -> AbstractContextManager[None]:
     """Run every operation's own body, the equation as written, inside the `with` block (in this thread or task)."""
-    with _in_mode(_ALL_AS_WRITTEN):
-        yield
+    return having(_mode, _ALL_AS_WRITTEN)
 
 
-@contextmanager
-def looking_inside() -> Iterator[None]:
+def looking_inside() -> AbstractContextManager[None]:
     """Run composite operations as written inside the block (in this thread or task), so that all modules are called."""
-    with _in_mode(_COMPOSITES_AS_WRITTEN):
-        yield
+    return having(_mode, max(_COMPOSITES_AS_WRITTEN, _mode.get()))
 
 
 @contextmanager

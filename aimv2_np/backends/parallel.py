@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from aimv2_np.backends.arithmetic import own_arithmetic
+from aimv2_np.backends.context import having
 
 QUOTA = Path("/sys/fs/cgroup/cpu.max")  # of processor time: "microseconds period", or "max period"
 
@@ -121,15 +122,6 @@ def one_blas_thread() -> Iterator[None]:
             _set(lib, count)
 
 
-@contextmanager
-def _inside_a_job() -> Iterator[None]:
-    token = _in_job.set(True)
-    try:
-        yield
-    finally:
-        _in_job.reset(token)
-
-
 def cores() -> int:
     """How many slices to work on at once: the threads that BLAS is allowed, at most one per core of this process.
 
@@ -168,7 +160,7 @@ def run(jobs: Sequence[Callable[[], object]], workers: int) -> None:
 
     def work() -> None:
         try:
-            with own_arithmetic(), one_blas_thread(), _inside_a_job():
+            with own_arithmetic(), one_blas_thread(), having(_in_job, True):
                 while not problems:
                     with lock:
                         job = next(waiting, None)

@@ -6,6 +6,7 @@ they have anyway, so that nothing is held twice.
 """
 
 from collections.abc import Mapping, Sequence
+from itertools import accumulate
 
 from aimv2_np.backends.arrays import backend_of, namespace
 from aimv2_np.shapes import Array
@@ -28,22 +29,15 @@ class Stacker:
 
     def __init__(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
         self._place: dict[str, tuple[tuple[str, ...], slice]] = {}  # path -> its group's paths, its rows among theirs
-        self._rows: dict[tuple[str, ...], int] = {}
         self._stacks: dict[tuple[str, ...], Array] = {}
-        self._missing: dict[tuple[str, ...], int] = {}
         for names in _groups:
             for path in shapes:
                 prefix = path.removesuffix(names[0])
                 group = tuple(prefix + name for name in names)
                 if path == group[0] and prefix[-1:] in ("", ".") and all(other in shapes for other in group):
-                    self._add(group, [shapes[other][0] for other in group])
-
-    def _add(self, paths: tuple[str, ...], rows: list[int]) -> None:
-        start = 0
-        for path, count in zip(paths, rows, strict=True):
-            self._place[path] = paths, slice(start, start + count)
-            start += count
-        self._rows[paths], self._missing[paths] = start, len(paths)
+                    ends = list(accumulate(shapes[other][0] for other in group))
+                    rows = map(slice, [0, *ends], ends)
+                    self._place.update({other: (group, own) for other, own in zip(group, rows, strict=True)})
 
     def __call__(self, path: str, array: Array) -> Array:
         """`array`, or where it is to be stacked, a view of the stack that it has been copied to."""
@@ -51,13 +45,10 @@ class Stacker:
             return array
         group, rows = self._place[path]
         if group not in self._stacks:
-            shape = (self._rows[group], *array.shape[1:])
+            shape = (self._place[group[-1]][1].stop, *array.shape[1:])
             self._stacks[group] = namespace(array).empty(shape, array.dtype)
         view = self._stacks[group][rows]
         view[...] = array
-        self._missing[group] -= 1
-        if not self._missing[group]:
-            del self._stacks[group]  # the views alone keep it from now on
         return view
 
 

@@ -1,4 +1,4 @@
-"""What a field of a configuration may hold: each function declares a dataclass field with its default and its check.
+"""What a field of a configuration may hold: checks, and dataclass fields with a default and a check.
 
 A check takes the value that was given and returns the value that is kept, or raises ValueError with what was expected;
 the name of the field is put in front by `check_fields`.
@@ -52,39 +52,32 @@ def number(default: float, low: float = -math.inf, high: float = math.inf) -> An
 
 def boolean(default: bool) -> Any:
     """True or False; 0 and 1 are refused."""
-
-    def check(value: object) -> bool:
-        if not isinstance(value, bool):
-            raise ValueError(mismatch(value, "true or false"))
-        return value
-
-    return checked(default, check)
+    return checked(default, truth)
 
 
-def pair(default: int) -> Any:
+def truth(value: object) -> bool:
+    """`value`; ValueError unless it is True or False."""
+    if not isinstance(value, bool):
+        raise ValueError(mismatch(value, "true or false"))
+    return value
+
+
+def pixels(value: object) -> int | tuple[int, int]:
     """A size in pixels: one number, or (height, width), which is kept as a tuple unless it is a square."""
-
-    def check(value: object) -> int | tuple[int, int]:
-        if not isinstance(value, list | tuple):
-            return whole(value)
-        if len(value) != 2:
-            raise ValueError(mismatch(value, "one size in pixels or two, (height, width)"))
-        height, width = (whole(item) for item in value)
-        # Transformers accepts a list here and then fails on it, so a square is written as the number that it can read.
-        return height if height == width else (height, width)
-
-    return checked(default, check)
+    if not isinstance(value, list | tuple):
+        return whole(value)
+    if len(value) != 2:
+        raise ValueError(mismatch(value, "one size in pixels or two, (height, width)"))
+    height, width = (whole(item) for item in value)
+    # Transformers accepts a list here and then fails on it, so a square is written as the number that it can read.
+    return height if height == width else (height, width)
 
 
-def activation(default: str) -> Any:
+def activation(value: object) -> str:
     """The name of one of Transformers' fixed activations."""
-
-    def check(value: object) -> str:
-        if not isinstance(value, str) or value not in ACTIVATIONS:
-            raise ValueError(mismatch(value, "one of " + ", ".join(ACTIVATIONS)))
-        return value
-
-    return checked(default, check)
+    if not isinstance(value, str) or value not in ACTIVATIONS:
+        raise ValueError(mismatch(value, "one of " + ", ".join(ACTIVATIONS)))
+    return value
 
 
 def whole(value: object, low: int = 1, high: int = MAX_SIZE) -> int:

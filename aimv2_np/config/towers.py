@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 from aimv2_np.config.base import Config, check_mapping
-from aimv2_np.config.fields import MAX_LAYERS, MAX_SIZE, activation, boolean, integer, number, pair
+from aimv2_np.config.fields import MAX_LAYERS, MAX_SIZE, activation, boolean, checked, integer, number, pixels
 from aimv2_np.errors import mismatch
 
 # Below this, eps rounds to zero in float32 and a row of zeros has no root-mean-square to be divided by.
@@ -87,9 +87,9 @@ class Aimv2VisionConfig(TowerConfig):
     num_hidden_layers: int = integer(24, high=MAX_LAYERS)
     num_attention_heads: int = integer(8)
     num_channels: int = integer(3)
-    image_size: int | tuple[int, int] = pair(224)
-    patch_size: int | tuple[int, int] = pair(14)
-    hidden_act: str = activation("silu")
+    image_size: int | tuple[int, int] = checked(224, pixels)
+    patch_size: int | tuple[int, int] = checked(14, pixels)
+    hidden_act: str = checked("silu", activation)
     attention_dropout: float = number(0.0, 0.0, 1.0)
     rms_norm_eps: float = number(1e-5, MIN_EPS, 1.0)
     qkv_bias: bool = boolean(False)
@@ -153,7 +153,7 @@ class Aimv2TextConfig(TowerConfig):
     num_hidden_layers: int = integer(12, high=MAX_LAYERS)
     num_attention_heads: int = integer(6)
     max_position_embeddings: int = integer(77, high=MAX_SIZE)
-    hidden_act: str = activation("silu")
+    hidden_act: str = checked("silu", activation)
     attention_dropout: float = number(0.0, 0.0, 1.0)
     eos_token_id: int = integer(49407, low=0, high=MAX_VOCAB - 1)
     rms_norm_eps: float = number(1e-5, MIN_EPS, 1.0)

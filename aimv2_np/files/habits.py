@@ -29,7 +29,7 @@ def familiar(options: dict[str, Any]) -> dict[str, Any]:
         options["dtype"] = dtype_name(options["dtype"])
     for name in [name for name in KEYWORDS if name in options]:
         value, (harmless, advice) = options.pop(name), KEYWORDS[name]
-        if harmless is not None and not any(value is it or value == it for it in harmless):
+        if harmless is not None and not any(value is each or value == each for each in harmless):
             raise TypeError(f"{name} is {value!r:.60}, an option of Transformers'; {advice}")
     return options
 

@@ -60,12 +60,13 @@ class HubOptions(TypedDict, total=False):
     local_files_only: bool
 
 
-OF_MODELS = ("prefix", "final_norm")  # options that models have beside those of the hub
+OF_MODELS = ("prefix", "final_norm")  # which model it is, beside the hub's options
+OF_COMPUTING = ("backend", "dtype", "device", "progress")  # and how it is to compute
 
 
 def fetching(options: Mapping[str, Any]) -> dict[str, Any]:
     """A model's options without those that mean nothing to the processors in the same folder."""
-    return {name: value for name, value in options.items() if name not in OF_MODELS}
+    return {name: value for name, value in options.items() if name not in OF_MODELS + OF_COMPUTING}
 
 
 def download(name: str, files: Sequence[str], **options: Unpack[HubOptions]) -> Path:

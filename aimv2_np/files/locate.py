@@ -88,7 +88,8 @@ def check_link(path: Path, folder: Path) -> None:
         return
     repository = home.parent.parent
     in_hub_cache = home.parent.name == "snapshots" and repository.name.startswith("models--")
-    if in_hub_cache and (target.parent == repository / "blobs" or _in_shared_store(target, repository.parent)):
+    shared = SHARED_BLOB.fullmatch(target.name) and target.parent == repository.parent / "blobs" / target.name[:2]
+    if in_hub_cache and (shared or target.parent == repository / "blobs"):
         return
     raise CheckpointError(
         f"{path} is a link that leads out of its folder, to {target}; expected a file of the checkpoint itself: "
@@ -104,8 +105,3 @@ def read_json_in(folder: Path, name: str, limit: int = MAX_JSON_BYTES) -> dict[s
     path = folder / name
     check_link(path, folder)
     return read_json(path, limit) if path.exists() else None
-
-
-def _in_shared_store(target: Path, cache: Path) -> bool:
-    digits = target.name
-    return bool(SHARED_BLOB.fullmatch(digits)) and target.parent == cache / "blobs" / digits[:2]

@@ -19,14 +19,14 @@ def layer_at(
     layer: EncoderLayer, x: Float[Array, "B N D"], positions: Int[Array, "B"], view: View
 ) -> Float[Array, "B D"]:
     """`layer(x, view)` at one position of each sequence; the other tokens are keys and values only."""
-    xp, (batch, tokens, _), block = namespace(x), x.shape, layer.attention
+    xp, (batch, tokens, _), a = namespace(x), x.shape, layer.attention
     rows = xp.arange(batch)
     allowed = view.allowed(xp, tokens, tokens)
     if allowed is not None:
         allowed = xp.broadcast_to(allowed, (batch, 1, tokens, tokens))[rows, :, positions][:, :, None]  # (B, 1, 1, N)
     h = layer.rms_norm1(x)
-    projected = block.q_proj(h[rows, positions][:, None]), block.k_proj(h), block.v_proj(h)
-    q, k, v = (split_heads(y, block.heads) for y in projected)
+    projected = a.q_proj(h[rows, positions][:, None]), a.k_proj(h), a.v_proj(h)
+    q, k, v = (split_heads(y, a.heads) for y in projected)
     seen = attention(q, k, v, q.shape[-1] ** -0.5, view.pooled() if allowed is None else Mask(allowed))
-    x = x[rows, positions][:, None] + block.out_proj(merge_heads(seen))  # (B, 1, D)
+    x = x[rows, positions][:, None] + a.out_proj(merge_heads(seen))  # (B, 1, D)
     return (x + layer.ffn(layer.rms_norm2(x)))[:, 0]

@@ -21,11 +21,8 @@ from aimv2_np.tree.recorder import recorded
 
 
 @dataclass(init=False, repr=False, eq=False)
-class Aimv2Model(PretrainedModel):
+class Aimv2Model(PretrainedModel[Aimv2Config, Aimv2, Aimv2Output]):
     """AIMv2's vision and text towers with a projection each and a temperature."""
-
-    config: Aimv2Config
-    network: Aimv2
 
     config_class = Aimv2Config
     vision_model = TowerPart(Aimv2VisionModel, "vision_config")
@@ -50,8 +47,7 @@ class Aimv2Model(PretrainedModel):
         causal: bool = True,
         output_hidden_states: bool = False,
         output_attentions: bool = False,
-        return_dict: bool = True,
-    ) -> Aimv2Output | tuple[Any, ...]:
+    ) -> Aimv2Output:
         """Compare every picture with every text. With only one of the two given, only its tower runs.
 
         Args:
@@ -60,7 +56,6 @@ class Aimv2Model(PretrainedModel):
             pixel_attention_mask: `attention_mask` of the pictures.
             return_loss: also the contrastive loss, for which text i belongs to picture i.
             output_hidden_states, output_attentions: of both towers.
-            return_dict: False for nested tuples.
 
         Raises:
             ValueError: neither input is given, one does not fit, or a loss is asked for unequal numbers of both.
@@ -71,21 +66,27 @@ class Aimv2Model(PretrainedModel):
             raise ValueError("attention_mask was given without input_ids, which it belongs to; pass both or neither")
         if pixel_values is None and pixel_attention_mask is not None:
             raise ValueError("pixel_attention_mask was given without pixel_values; pass both or neither")
-        extras = {"output_hidden_states": output_hidden_states, "output_attentions": output_attentions}
         vision = text = None
         if pixel_values is not None:
             vision = self.vision_model(
                 pixel_values,
                 attention_mask=pixel_attention_mask,
                 interpolate_pos_encoding=interpolate_pos_encoding,
-                **extras,
+                output_hidden_states=output_hidden_states,
+                output_attentions=output_attentions,
             )
         if input_ids is not None:
-            text = self.text_model(input_ids, attention_mask, causal=causal, **extras)
+            text = self.text_model(
+                input_ids,
+                attention_mask,
+                causal=causal,
+                output_hidden_states=output_hidden_states,
+                output_attentions=output_attentions,
+            )
         output = self._compare(text, vision)
         if return_loss:
             output.loss = self._loss(output.logits_per_text)
-        return output if return_dict else output.to_tuple()
+        return output
 
     def _compare(
         self, text: BaseModelOutputWithPooling | None, vision: BaseModelOutputWithPooling | PackedOutput | None

@@ -3,39 +3,33 @@
 from os import PathLike
 from typing import Any
 
-from aimv2_np.backends.arrays import check_backend
 from aimv2_np.config import Aimv2Config, Aimv2TextConfig, Aimv2VisionConfig, kind_of
 from aimv2_np.config.base import naming_file
-from aimv2_np.files.habits import familiar
 from aimv2_np.models.aimv2 import Aimv2Model
-from aimv2_np.models.pretrained import PretrainedModel, origin_of
+from aimv2_np.models.pretrained import AnyModel, load_as
 from aimv2_np.models.text import Aimv2TextModel
 from aimv2_np.models.vision import Aimv2VisionModel
-from aimv2_np.storage import fetch, open_source
+from aimv2_np.storage import Source
 
-MODELS: dict[type, type[PretrainedModel]] = {
+MODELS: dict[type, type[AnyModel]] = {
     Aimv2Config: Aimv2Model,
     Aimv2VisionConfig: Aimv2VisionModel,
     Aimv2TextConfig: Aimv2TextModel,
 }
-PLACE = ("backend", "dtype", "device", "progress", "final_norm")  # what `from_source` takes
 
 
 def load(path_or_hub_id: str | PathLike[str], **options: Any) -> Any:
     """The model in a folder or of a hub id: two towers, vision alone or text alone, as its `config.json` says.
 
+    Returns an Aimv2Model, an Aimv2VisionModel or an Aimv2TextModel: which one is known when the file has been read, so
+    for a type checker it is Any; `Aimv2Model.from_pretrained` and the others' have the type that they are called on.
+
     An AIMv2 inside a larger checkpoint is found wherever it is (docs/layouts.md). Takes the options of
     `Aimv2Model.from_pretrained` and raises what it raises.
     """
-    options = familiar(options)
-    place = {name: options.pop(name) for name in PLACE if name in options}
-    check_backend(place.get("backend", "numpy"), place.get("dtype"), place.get("device"))
-    prefix = options.pop("prefix", None)
-    source = open_source(fetch(path_or_hub_id, **options), prefix)
+    return load_as(_class_of, path_or_hub_id, **options)
+
+
+def _class_of(source: Source) -> type[AnyModel]:
     with naming_file(source.folder):
-        kind = kind_of(source.values)
-    model = MODELS[kind].from_source(source, **place)
-    model.origin = origin_of(
-        path_or_hub_id, revision=options.get("revision"), prefix=prefix, final_norm=place.get("final_norm", True)
-    )
-    return model
+        return MODELS[kind_of(source.values)]

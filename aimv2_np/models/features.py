@@ -1,9 +1,9 @@
 """Features for detection, segmentation and retrieval: of one layer or several, of patches or of pictures.
 
-    state_i = what the first i blocks have made of the embeddings,    i as in `hidden_states`: 0 … L, or from the end
+    state_i = what the first i layers have made of the embeddings,    i as in `hidden_states`: 0 … L, or from the end
     tokens  = rms_norm(state_i),    mean = the tokens' mean,    head = head(tokens)
 
-The residual stream grows from block to block; the tower's last norm brings every layer to one scale, and makes layer -1
+The residual stream grows from layer to layer; the tower's last norm brings every layer to one scale, and makes layer -1
 what `last_hidden_state` is. `norm=False` leaves it out.
 """
 
@@ -12,13 +12,11 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from aimv2_np.backends.arrays import namespace, widen
-from aimv2_np.config import Aimv2VisionConfig
-from aimv2_np.models.inputs import check_patch_mask, check_pixel_values
 from aimv2_np.models.outputs import feature_map
-from aimv2_np.models.packing import check_pictures, count, embed, packs, warn_untrained
+from aimv2_np.models.packing import count, embed, packs
 from aimv2_np.models.running import check_finite
 from aimv2_np.network.encoder import run_layers
-from aimv2_np.network.view import EVERYONE, Packed, Padded, View
+from aimv2_np.network.view import Packed, View
 from aimv2_np.network.vision import VisionTower
 from aimv2_np.shapes import Array, Float
 
@@ -50,33 +48,19 @@ class Features:
         return tuple(feature_map(each, self.grid) for each in self.values)
 
 
-def extract_features(
+def features_of_batch(
     tower: VisionTower,
-    config: Aimv2VisionConfig,
-    pixel_values: Any,
-    layers: Sequence[int],
+    pixels: Float[Array, "B C height width"],
+    view: View,
+    wanted: tuple[int, ...],
     features: str,
     norm: bool,
-    attention_mask: Any,
-    interpolate: bool,
-    max_tokens: int | None,
 ) -> Features:
-    """See `Aimv2VisionModel.extract_features`."""
-    wanted = check_layers(layers, len(tower.encoder.layers))
-    check_features(features, tower, norm)
-    like = tower.embeddings.rms_norm.weight
-    if isinstance(pixel_values, list | tuple):
-        if attention_mask is not None:
-            raise ValueError("attention_mask belongs to a batch of one size, and pixel_values is a list of pictures")
-        pictures = check_pictures(pixel_values, config, like, interpolate=interpolate)
-        warn_untrained([count(tower, picture) for picture in pictures], config, stacklevel=5)
-        return _of_a_list(tower, pictures, wanted, features, norm, max_tokens)
-    pixels = check_pixel_values(pixel_values, config, like, interpolate=interpolate)
-    grid = tower.embeddings.grid_of(pixels)
-    mask = check_patch_mask(attention_mask, len(pixels), grid, like)
-    view = EVERYONE if mask is None else Padded(mask)
+    """Features of pictures of one size, which have been checked."""
     states = _states(tower, tower.embeddings(pixels), wanted, norm, view)
-    return Features(tuple(_pooled(tower, states[i], features, view) for i in wanted), wanted, grid)
+    return Features(
+        tuple(_pooled(tower, states[i], features, view) for i in wanted), wanted, tower.embeddings.grid_of(pixels)
+    )
 
 
 def check_layers(layers: Sequence[int], count: int) -> tuple[int, ...]:
@@ -87,7 +71,7 @@ def check_layers(layers: Sequence[int], count: int) -> tuple[int, ...]:
         if isinstance(layer, bool) or not isinstance(layer, int) or not -count - 1 <= layer <= count:
             raise ValueError(
                 f"layers holds {layer!r:.80}; expected whole numbers from {-count - 1} to {count}: "
-                f"0 are the embeddings, {count} or -1 the last block's output"
+                f"0 are the embeddings, {count} or -1 the last layer's output"
             )
     return tuple(layer % (count + 1) for layer in layers)
 
@@ -134,7 +118,7 @@ def _mean(x: Float[Array, "*batch N D"], padding: Array | None) -> Float[Array, 
     return (namespace(x).where(kept, widen(x), 0).sum(axis=1) / kept.sum(axis=1)).astype(x.dtype, copy=False)
 
 
-def _of_a_list(
+def features_of_list(
     tower: VisionTower,
     pictures: list[Float[Array, "C _ _"]],
     wanted: tuple[int, ...],

@@ -11,12 +11,12 @@ from aimv2_np.backends.arrays import (
     device_of,
     is_array,
     is_float,
-    largest,
     move,
     namespace,
     to_numpy,
     widen,
 )
+from aimv2_np.backends.dtypes import LARGEST
 from aimv2_np.config import Aimv2TextConfig, Aimv2VisionConfig
 from aimv2_np.errors import MissingEndWarning, a_type
 from aimv2_np.models.running import check
@@ -63,14 +63,14 @@ def check_pixel_values(
 def _check_values(pixels: Array, dtype: str) -> None:
     def problem() -> ValueError:
         size = abs(widen(pixels))
-        if not namespace(size).isfinite(size).all() or float(size.max()) > largest(dtype):
+        if not namespace(size).isfinite(size).all() or float(size.max()) > LARGEST[dtype]:
             return ValueError(f"pixel_values hold NaN or infinity (as {dtype}); expected finite numbers")
         return ValueError(
             f"pixel_values reach beyond ±{MAX_PIXEL:g}; expected normalised numbers, about -3 to 3, "
             "as Aimv2ImageProcessor makes them"
         )
 
-    check((abs(widen(pixels)) <= min(MAX_PIXEL, largest(dtype))).all(), problem)
+    check((abs(widen(pixels)) <= min(MAX_PIXEL, LARGEST[dtype])).all(), problem)
 
 
 def check_input_ids(input_ids: Any, config: Aimv2TextConfig, like: Array) -> Int[Array, "B T"]:
@@ -96,18 +96,32 @@ def check_input_ids(input_ids: Any, config: Aimv2TextConfig, like: Array) -> Int
     return move(ids.astype(np.int64, copy=False), backend_of(like), device_of(like))
 
 
-def check_attention_mask(attention_mask: Any, input_ids: Int[Array, "B T"]) -> Int[Array, "B T"] | None:
-    """`attention_mask` as an integer array beside `input_ids`, or a ValueError; None stays None."""
+def check_attention_mask(
+    attention_mask: Any, shape: tuple[int, int], like: Array, what: str = "token"
+) -> Int[Array, "B N"] | None:
+    """`attention_mask` as an integer array beside `like`, or a ValueError; None stays None.
+
+    Args:
+        attention_mask: 1 for a token or a patch, 0 for padding.
+        shape: that it has to have, (B, N).
+        like: an array of the model's library and device.
+        what: the mask is of: "token" or "patch", of which every picture has to have one.
+    """
     if attention_mask is None:
         return None
-    mask = _beside(input_ids, _as_array(attention_mask, "attention_mask"))
-    if mask.shape != input_ids.shape:
-        raise ValueError(f"attention_mask has shape {mask.shape}; expected that of input_ids, {input_ids.shape}")
+    mask = _beside(like, _as_array(attention_mask, "attention_mask"))
+    if mask.shape != shape:
+        raise ValueError(f"attention_mask has shape {mask.shape}; expected {shape}: one number for each {what}")
     check(
         ((mask == 0) | (mask == 1)).all(),
-        lambda: ValueError("attention_mask holds values other than 0 and 1; expected 1 for a token, 0 for padding"),
+        lambda: ValueError(f"attention_mask holds values other than 0 and 1; expected 1 for a {what}, 0 for padding"),
     )
-    return move(mask.astype(np.int64), backend_of(input_ids), device_of(input_ids))
+    if what == "patch":
+        check(
+            mask.any(axis=1).all(),
+            lambda: ValueError("attention_mask hides all patches of a picture; expected at least one 1 in every row"),
+        )
+    return move(mask.astype(np.int64), backend_of(like), device_of(like))
 
 
 def check_ends(ids: Int[Array, "B T"], mask: Int[Array, "B T"] | None, config: Aimv2TextConfig) -> None:
@@ -133,27 +147,6 @@ def check_ends(ids: Int[Array, "B T"], mask: Int[Array, "B T"] | None, config: A
 def _beside(like: Array, array: Array) -> Array:
     """An array of a GPU where `like` is; one of the host as it is."""
     return array if backend_of(array) == "numpy" else move(array, backend_of(like), device_of(like))
-
-
-def check_patch_mask(attention_mask: Any, batch: int, grid: tuple[int, int], like: Array) -> Int[Array, "B N"] | None:
-    """`attention_mask` of pictures as an integer array in the library of `like`, or a ValueError; None stays None."""
-    if attention_mask is None:
-        return None
-    mask, shape = _as_array(attention_mask, "attention_mask"), (batch, grid[0] * grid[1])
-    if mask.shape != shape:
-        raise ValueError(
-            f"attention_mask has shape {mask.shape}; expected {shape}: one number for each of {grid[0]}x{grid[1]} "
-            f"patches of {batch} pictures, row by row"
-        )
-    check(
-        ((mask == 0) | (mask == 1)).all(),
-        lambda: ValueError("attention_mask holds values other than 0 and 1; expected 1 for a patch, 0 for padding"),
-    )
-    check(
-        mask.any(axis=1).all(),
-        lambda: ValueError("attention_mask hides all patches of a picture; expected at least one 1 in every row"),
-    )
-    return move(mask.astype(np.int64), backend_of(like))
 
 
 def _as_array(value: Any, name: str) -> Array:

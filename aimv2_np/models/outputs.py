@@ -50,7 +50,7 @@ class BaseModelOutputWithPooling(ModelOutput):
         last_hidden_state: (B, N, D), after the final norm.
         pooler_output: (B, D); vision: the pooling head's vector, None without a head; text: the state at the first
             end-of-text token.
-        hidden_states: on request, L + 1 arrays (B, N, D): the embeddings, then each block's output, before the final
+        hidden_states: on request, L + 1 arrays (B, N, D): the embeddings, then each layer's output, before the final
             norm.
         attentions: on request, L arrays (B, H, N, N): the softmax's probabilities.
         grid: of pictures, rows and columns of patches; N is their product.

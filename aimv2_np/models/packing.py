@@ -22,9 +22,9 @@ _NAMED: Final = 5  # pictures in a warning
 
 def is_pack(pixel_values: Any) -> bool:
     """Whether it is a list of pictures (C, h, w) of which one is larger than another, and so cannot be one array."""
-    if not isinstance(pixel_values, list | tuple) or not all(is_array(it) and it.ndim == 3 for it in pixel_values):
+    if not isinstance(pixel_values, list | tuple) or not all(is_array(x) and x.ndim == 3 for x in pixel_values):
         return False
-    return len({it.shape for it in pixel_values}) > 1
+    return len({x.shape for x in pixel_values}) > 1
 
 
 def check_pictures(
@@ -85,7 +85,7 @@ def warn_untrained(
     return True
 
 
-def count(tower: VisionTower, picture: Float[Array, "C height width"]) -> int:
+def count(tower: VisionTower, picture: Float[Array, "*batch C height width"]) -> int:
     """How many patches a picture has."""
     rows, columns = tower.embeddings.grid_of(picture)
     return rows * columns

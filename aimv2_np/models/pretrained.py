@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from os import PathLike, fspath
-from typing import Any, ClassVar, Generic, Self, TypeVar, Unpack
+from typing import Any, ClassVar, Generic, Literal, Self, TypeVar, Unpack, overload
 from zlib import crc32
 
 import numpy as np
@@ -19,14 +19,19 @@ from aimv2_np.files.atomic import atomic_write, make_folder
 from aimv2_np.files.habits import familiar
 from aimv2_np.files.hub import HubOptions
 from aimv2_np.files.json import json_bytes
-from aimv2_np.models.loading import Place, Progress, fill
+from aimv2_np.models.loading import Progress, fill
+from aimv2_np.models.outputs import ModelOutput
 from aimv2_np.models.running import running
 from aimv2_np.shapes import Array
 from aimv2_np.tree.module import Module, Parameter
 from aimv2_np.tree.trace import trace
 
 T = TypeVar("T")
-M = TypeVar("M", bound="PretrainedModel")
+AnyConfig = Aimv2Config | Aimv2VisionConfig | Aimv2TextConfig
+Config = TypeVar("Config", Aimv2Config, Aimv2VisionConfig, Aimv2TextConfig)
+Network = TypeVar("Network", bound=Module)
+Output = TypeVar("Output", bound=ModelOutput)
+M = TypeVar("M", bound="AnyModel")
 
 
 class Part(Generic[T]):
@@ -35,10 +40,10 @@ class Part(Generic[T]):
     def __set_name__(self, owner: type, name: str) -> None:
         self.name = name
 
-    def __get__(self, model: "PretrainedModel", owner: type) -> T:
+    def __get__(self, model: "AnyModel", owner: type) -> T:
         return getattr(model.network, self.name)  # type: ignore[no-any-return]
 
-    def __set__(self, model: "PretrainedModel", value: T) -> None:
+    def __set__(self, model: "AnyModel", value: T) -> None:
         setattr(model.network, self.name, value)
 
 
@@ -56,19 +61,19 @@ class TowerPart(Generic[M]):
     def __set_name__(self, owner: type, name: str) -> None:
         self.name = name
 
-    def __get__(self, model: "PretrainedModel", owner: type) -> M:
+    def __get__(self, model: "AnyModel", owner: type) -> M:
         network, known = getattr(model.network, self.name), vars(model).get(self.name)
         if known is None or known.network is not network:
             known = vars(model)[self.name] = self.kind.around(getattr(model.config, self.config), network)
         return known
 
-    def __set__(self, model: "PretrainedModel", tower: M) -> None:
+    def __set__(self, model: "AnyModel", tower: M) -> None:
         setattr(model.network, self.name, tower.network)
         vars(model)[self.name] = tower
 
 
 @dataclass(init=False, repr=False, eq=False)
-class PretrainedModel(Module):
+class PretrainedModel(Module, Generic[Config, Network, Output]):
     """A network with its configuration. Calling it checks the input, runs the network, and looks at what comes out.
 
     The paths of its modules and arrays are those of the network, which are the checkpoint's.
@@ -80,14 +85,15 @@ class PretrainedModel(Module):
             projections use the `initializer_range` of their tower. An array depends on the seed and its own path only.
     """
 
-    config: Any
-    network: Any
-    origin: tuple[Any, ...] | None  # where it was loaded from: see `origin_of`
+    config: Config
+    network: Network
+    # (folder or id, revision), and what else it was told of which model it is; None for one that was not loaded.
+    origin: tuple[Any, ...] | None
     left_aside: storage.LeftAside  # what its checkpoint holds beside it, by name; empty for a model of another origin
-    config_class: ClassVar[type[Aimv2Config] | type[Aimv2VisionConfig] | type[Aimv2TextConfig]]
+    config_class: ClassVar[type[Any]]  # of the configuration
     transparent = "network"
 
-    def __init__(self, config: Any = None, seed: int = 0) -> None:
+    def __init__(self, config: Config | None = None, seed: int = 0) -> None:
         config = self.config_class() if config is None else config
         if not isinstance(config, self.config_class):
             raise TypeError(
@@ -97,7 +103,7 @@ class PretrainedModel(Module):
         vars(self).update(vars(filled))
 
     @classmethod
-    def around(cls, config: Any, network: Any) -> Self:
+    def around(cls, config: Config, network: Network) -> Self:
         """The model with this configuration and network; arrays are shared."""
         model = cls.__new__(cls)
         model.config, model.network, model.origin = config, network, None
@@ -105,30 +111,45 @@ class PretrainedModel(Module):
         return model
 
     @classmethod
-    def skeleton(cls, config: Any) -> Self:
+    def skeleton(cls, config: Config) -> Self:
         """The model that `config` describes, with a Parameter in the place of every array."""
         return cls.around(config, cls._skeleton(config))
 
     def map(self, function: Callable[[str, Array], Array], prefix: str = "") -> Self:
         """This model with other arrays: `function(path, array)` in the place of each."""
-        model = self.around(self.config, self.network.map(function, prefix))
-        model.origin = self.origin
-        return model
+        return self._with(self.network.map(function, prefix))
 
     def __copy__(self) -> Self:
         """A model with a network of its own whose parts are shared."""
-        model = self.around(self.config, copy.copy(self.network))
+        return self._with(copy.copy(self.network))
+
+    def _with(self, network: Network) -> Self:
+        model = self.around(self.config, network)
         model.origin = self.origin
         return model
 
     @classmethod
-    def _skeleton(cls, config: Any) -> Module:
+    def _skeleton(cls, config: Config) -> Network:
         raise NotImplementedError
 
+    def forward(self, *args: Any, **kwargs: Any) -> Output:
+        """Check the input, run the network, look at what comes out."""
+        raise NotImplementedError
+
+    @overload
+    def __call__(self, /, *args: Any, return_dict: Literal[True] = True, **kwargs: Any) -> Output: ...
+
+    @overload
+    def __call__(self, /, *args: Any, return_dict: Literal[False], **kwargs: Any) -> tuple[Any, ...]: ...
+
     @running
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Run `forward` where the model is. Whoever traces sees the network's modules."""
-        return self.forward(*args, **kwargs)
+    def __call__(self, /, *args: Any, return_dict: bool = True, **kwargs: Any) -> Output | tuple[Any, ...]:
+        """Run `forward`, whose arguments it takes, where the model is. Whoever traces sees the network's modules.
+
+        `return_dict=False` gives the values of the output, and of outputs in it, as (nested) tuples.
+        """
+        output = self.forward(*args, **kwargs)
+        return output if return_dict else output.to_tuple()
 
     @classmethod
     def from_pretrained(
@@ -168,13 +189,10 @@ class PretrainedModel(Module):
             OSError: a download failed: huggingface_hub's own types where it has one (`GatedRepoError`,
                 `RevisionNotFoundError`, ...), ConnectionError where the connection broke; each says what to do.
         """
-        options = familiar({"dtype": dtype, **hub})
-        dtype = options.pop("dtype")
-        check_backend(backend, dtype, device)
-        folder = storage.fetch(path_or_hub_id, **options)
-        model = cls.from_source(storage.open_source(folder, prefix), backend, dtype, device, progress, final_norm)
-        model.origin = origin_of(path_or_hub_id, revision=hub.get("revision"), prefix=prefix, final_norm=final_norm)
-        return model
+        return load_as(
+            lambda _: cls, path_or_hub_id, backend=backend, dtype=dtype, device=device, progress=progress,
+            prefix=prefix, final_norm=final_norm, **hub,
+        )  # fmt: skip
 
     @classmethod
     def from_source(
@@ -195,7 +213,7 @@ class PretrainedModel(Module):
             skeleton = cls.skeleton(config if final_norm else without_final_norm(config))
         warn_unknown(skeleton.config.all_extra(), source.folder)
         stored = storage.match({path: p.shape for path, p in skeleton.state_dict().items()}, source.tensors)
-        model = fill(skeleton, source.tensors, stored, Place(backend, dtype, device), progress)
+        model = fill(skeleton, source.tensors, stored, backend, dtype, device, progress)
         model.left_aside = source.left_aside(stored.values())
         return model
 
@@ -219,21 +237,37 @@ class PretrainedModel(Module):
             storage.save_checkpoint(folder, self.state_dict(), max_shard_size, overwrite)
 
 
-def origin_of(
-    path_or_hub_id: str | PathLike[str], *, revision: str | None = None, prefix: str | None = None,
-    final_norm: bool = True,
-) -> tuple[Any, ...]:  # fmt: skip
-    """(folder or id, revision), and what else `load` was told of which model it is, where it was told anything."""
-    which: dict[str, Any] = {} if prefix is None else {"prefix": prefix}
-    which |= {} if final_norm else {"final_norm": False}
-    return (fspath(path_or_hub_id), revision, *([which] if which else []))
+AnyModel = PretrainedModel[Any, Any, Any]
 
 
-def without_final_norm(config: Any) -> Any:
+def without_final_norm(config: AnyConfig) -> Any:
     """The configuration of a vision tower, but without its last norm; ValueError for any other."""
     if not isinstance(config, Aimv2VisionConfig):
         raise ValueError("final_norm is False, which is for a vision tower alone; use Aimv2VisionModel")
     return replace(config, final_norm=False)
+
+
+def load_as(
+    choose: Callable[[storage.Source], type[M]],
+    path_or_hub_id: str | PathLike[str],
+    *,
+    backend: str = "numpy",
+    dtype: str = "float32",
+    device: int | None = None,
+    progress: Progress | None = None,
+    prefix: str | None = None,
+    final_norm: bool = True,
+    **hub: Unpack[HubOptions],
+) -> M:
+    """The model in a folder, or of a hub id, of the class that is chosen for it; see `from_pretrained`."""
+    options = familiar({"dtype": dtype, **hub})
+    dtype = options.pop("dtype")
+    check_backend(backend, dtype, device)
+    source = storage.open_source(storage.fetch(path_or_hub_id, **options), prefix)
+    model = choose(source).from_source(source, backend, dtype, device, progress, final_norm)
+    which = ({} if prefix is None else {"prefix": prefix}) | ({} if final_norm else {"final_norm": False})
+    model.origin = (fspath(path_or_hub_id), options.get("revision"), *([which] if which else []))
+    return model
 
 
 def initial(path: str, parameter: Parameter, seed: int) -> Array:
@@ -245,10 +279,11 @@ def initial(path: str, parameter: Parameter, seed: int) -> Array:
 
 
 @contextmanager
-def collecting(tower: Module, layers: int, *, hidden_states: bool, attentions: bool) -> Iterator[dict[str, Any]]:
+def collecting(tower: Any, hidden_states: bool, attentions: bool) -> Iterator[dict[str, Any]]:
     """Gather a tower's optional outputs while it runs: the fields `hidden_states` and `attentions`, if asked for."""
-    states = ["embeddings", *(f"encoder.layers.{i}" for i in range(layers))] if hidden_states else []
-    probs = [f"encoder.layers.{i}.attention.probs" for i in range(layers)] if attentions else []
+    layers = [f"encoder.layers.{i}" for i in range(len(tower.encoder.layers))]
+    states = ["embeddings", *layers] if hidden_states else []
+    probs = [f"{layer}.attention.probs" for layer in layers] if attentions else []
     collected: dict[str, Any] = {}
     if not states and not probs:
         yield collected

@@ -11,6 +11,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 
 from aimv2_np.backends.arithmetic import own_arithmetic
 from aimv2_np.backends.arrays import backend_of, beside, is_array, namespace
+from aimv2_np.backends.context import having
 from aimv2_np.network.rms_norm import RMSNorm
 from aimv2_np.shapes import Array
 from aimv2_np.tree.module import Module
@@ -62,13 +63,12 @@ def running(method: Callable[Concatenate[M, P], R]) -> Callable[Concatenate[M, P
             if _call.get() is not None:  # of another model, which will see to the checks
                 return method(self, *args, **kwargs)
             call = _Call(self, partial(method, self, *args, **kwargs))
-            token = _call.set(call)
-            try:
-                result = method(self, *args, **kwargs)
-                said = call.look()
-            finally:
-                call.checks.clear()  # an error's traceback holds this frame, and the device is to have its memory back
-                _call.reset(token)
+            with having(_call, call):
+                try:
+                    result = method(self, *args, **kwargs)
+                    said = call.look()
+                finally:
+                    call.checks.clear()  # an error's traceback holds this frame: the device is to have its memory back
         for warning in said:
             warnings.warn(warning, stacklevel=2)
         return result
@@ -148,9 +148,8 @@ def _place() -> str:
             raise _FoundError(path)
 
     again, call.again = call.again, None
-    token = RECORDERS.set(())  # whoever records has it already
-    try:
-        with trace(call.model, inner=False, store=look):
+    try:  # whoever records has it already
+        with having(RECORDERS, ()), trace(call.model, inner=False, store=look):
             again()
     except _FoundError as found:
         path = str(found)
@@ -158,8 +157,6 @@ def _place() -> str:
         return f", first in {path}" + (", where the squares of what it is given are summed" if norm else "")
     except ValueError:  # what has brought us here
         pass
-    finally:
-        RECORDERS.reset(token)
     return ""
 
 

@@ -23,11 +23,8 @@ LENGTHS = 8  # texts whose lengths are the same when rounded up to a multiple of
 
 
 @dataclass(init=False, repr=False, eq=False)
-class Aimv2TextModel(PretrainedModel):
+class Aimv2TextModel(PretrainedModel[Aimv2TextConfig, TextTower, BaseModelOutputWithPooling]):
     """AIMv2's text tower. Causal, as Apple trained it."""
-
-    config: Aimv2TextConfig
-    network: TextTower
 
     config_class = Aimv2TextConfig
     embeddings = Part[TextEmbeddings]()
@@ -46,8 +43,7 @@ class Aimv2TextModel(PretrainedModel):
         causal: bool = True,
         output_hidden_states: bool = False,
         output_attentions: bool = False,
-        return_dict: bool = True,
-    ) -> BaseModelOutputWithPooling | tuple[Any, ...]:
+    ) -> BaseModelOutputWithPooling:
         """Encode texts.
 
         Args:
@@ -58,7 +54,6 @@ class Aimv2TextModel(PretrainedModel):
                 what Transformers computes by default for texts of equal length (its sdpa attention drops a mask of
                 all ones together with causality).
             output_hidden_states, output_attentions: also return what lies between.
-            return_dict: False for a tuple.
 
         A MissingEndWarning names the rows of texts without an end-of-text token: what stands for them is another
         token's vector, often the first one's, which is the same for all texts.
@@ -67,18 +62,15 @@ class Aimv2TextModel(PretrainedModel):
             ValueError: ids outside the vocabulary, too many of them, or a mask that does not fit.
         """
         ids, view = self.check(input_ids, attention_mask, causal=causal)
-        with collecting(
-            self.network, len(self.encoder.layers), hidden_states=output_hidden_states, attentions=output_attentions
-        ) as collected:
+        with collecting(self.network, output_hidden_states, output_attentions) as collected:
             x, pooled = self.network(ids, view)
         check_finite(self, x)
-        output = BaseModelOutputWithPooling(x, pooled, **collected)
-        return output if return_dict else output.to_tuple()
+        return BaseModelOutputWithPooling(x, pooled, **collected)
 
     def check(self, input_ids: Any, attention_mask: Any, *, causal: bool) -> tuple[Int[Array, "B T"], View]:
         """The ids as an array of the model's own, and who sees whom; a ValueError says what is wrong with them."""
         ids = check_input_ids(input_ids, self.config, self.rms_norm.weight)
-        mask = check_attention_mask(attention_mask, ids)
+        mask = check_attention_mask(attention_mask, ids.shape, ids)
         check_ends(ids, mask, self.config)
         view = CAUSAL if causal else EVERYONE
         return ids, view if mask is None else view & Padded(mask)
@@ -89,8 +81,8 @@ class Aimv2TextModel(PretrainedModel):
     ) -> Float[Array, "B D"]:
         """`pooler_output` alone, without the work that cannot change it; arguments and errors as for `forward`.
 
-        In a causal tower that is everything after the end of a text: texts of about one length go through the blocks
-        together, without the rest; and in the last block it is most of what comes before the end, too. While somebody
+        In a causal tower that is everything after the end of a text: texts of about one length go through the layers
+        together, without the rest; and in the last layer it is most of what comes before the end, too. While somebody
         traces, nothing is left out.
         """
         ids, view = self.check(input_ids, attention_mask, causal=causal)

@@ -6,8 +6,8 @@ from typing import Any
 
 from aimv2_np.config import Aimv2VisionConfig
 from aimv2_np.models import skeleton
-from aimv2_np.models.features import Features, extract_features
-from aimv2_np.models.inputs import check_patch_mask, check_pixel_values
+from aimv2_np.models.features import Features, check_features, check_layers, features_of_batch, features_of_list
+from aimv2_np.models.inputs import check_attention_mask, check_pixel_values
 from aimv2_np.models.outputs import BaseModelOutputWithPooling, PackedOutput
 from aimv2_np.models.packing import MAX_TOKENS, check_pictures, count, encode, is_pack, warn_untrained
 from aimv2_np.models.pretrained import Part, PretrainedModel, collecting
@@ -23,11 +23,8 @@ from aimv2_np.tree.recorder import recorded
 
 
 @dataclass(init=False, repr=False, eq=False)
-class Aimv2VisionModel(PretrainedModel):
+class Aimv2VisionModel(PretrainedModel[Aimv2VisionConfig, VisionTower, BaseModelOutputWithPooling | PackedOutput]):
     """AIMv2's vision tower."""
-
-    config: Aimv2VisionConfig
-    network: VisionTower
 
     config_class = Aimv2VisionConfig
     embeddings = Part[VisionEmbeddings]()
@@ -47,8 +44,7 @@ class Aimv2VisionModel(PretrainedModel):
         interpolate_pos_encoding: bool = False,
         output_hidden_states: bool = False,
         output_attentions: bool = False,
-        return_dict: bool = True,
-    ) -> BaseModelOutputWithPooling | PackedOutput | tuple[Any, ...]:
+    ) -> BaseModelOutputWithPooling | PackedOutput:
         """Encode pictures.
 
         Args:
@@ -59,7 +55,6 @@ class Aimv2VisionModel(PretrainedModel):
             interpolate_pos_encoding: stretch learned positions to another grid than they were trained for. Native
                 models take any grid anyway.
             output_hidden_states, output_attentions: also return what lies between.
-            return_dict: False for a tuple.
 
         Raises:
             ValueError: pictures of another rank, channel count, dtype or grid, or with NaN.
@@ -70,16 +65,12 @@ class Aimv2VisionModel(PretrainedModel):
                     "attention_mask, output_hidden_states and output_attentions are of pictures of one size, and "
                     "pixel_values holds several; pass them one at a time, or pad them to one size"
                 )
-            packed = self.encode_images(pixel_values, interpolate_pos_encoding=interpolate_pos_encoding)
-            return packed if return_dict else packed.to_tuple()
+            return self.encode_images(pixel_values, interpolate_pos_encoding=interpolate_pos_encoding)
         pixels, view = self.check(pixel_values, attention_mask, interpolate_pos_encoding)
-        with collecting(
-            self.network, len(self.encoder.layers), hidden_states=output_hidden_states, attentions=output_attentions
-        ) as collected:
+        with collecting(self.network, output_hidden_states, output_attentions) as collected:
             x, pooled = self.network(pixels, view)
         check_finite(self, x, pooled)
-        output = BaseModelOutputWithPooling(x, pooled, **collected, grid=self.embeddings.grid_of(pixels))
-        return output if return_dict else output.to_tuple()
+        return BaseModelOutputWithPooling(x, pooled, **collected, grid=self.embeddings.grid_of(pixels))
 
     def check(
         self, pixel_values: Any, attention_mask: Any, interpolate: bool
@@ -87,7 +78,8 @@ class Aimv2VisionModel(PretrainedModel):
         """The pictures as an array of the model's own, and who sees whom; a ValueError says what is wrong with them."""
         like = self.embeddings.rms_norm.weight
         pixels = check_pixel_values(pixel_values, self.config, like, interpolate=interpolate)
-        mask = check_patch_mask(attention_mask, len(pixels), self.embeddings.grid_of(pixels), like)
+        shape = len(pixels), count(self.network, pixels)
+        mask = check_attention_mask(attention_mask, shape, like, "patch")
         return pixels, EVERYONE if mask is None else Padded(mask)
 
     @running
@@ -99,8 +91,8 @@ class Aimv2VisionModel(PretrainedModel):
         interpolate_pos_encoding: bool = False,
         warn: bool = True,
     ) -> PackedOutput:
-        """Encode pictures of any mix of sizes, without padding: the patches of many go through the layers as one block
-        of rows, and each picture attends to itself. Each comes out as it would alone, to rounding.
+        """Encode pictures of any mix of sizes, without padding: the patches of many go through the layers as one
+        row, and each picture attends to itself. Each comes out as it would alone, to rounding.
 
         Args:
             images: B arrays (C, height, width), normalised floats, as `Aimv2ImageProcessor` makes them.
@@ -137,7 +129,7 @@ class Aimv2VisionModel(PretrainedModel):
 
         Args:
             pixel_values: as for `forward`; a list of pictures of any sizes goes through packed.
-            layers: numbers as in `hidden_states`: 0 are the embeddings, -1 is the last block's output.
+            layers: numbers as in `hidden_states`: 0 are the embeddings, -1 is the last layer's output.
             features: "tokens", one vector per patch; "mean", their mean; "head", the pooling head's vector, which was
                 trained for the last layer alone.
             norm: apply the tower's last norm to every layer; layer -1 is then `last_hidden_state`. Without it they are
@@ -148,10 +140,17 @@ class Aimv2VisionModel(PretrainedModel):
         Raises:
             ValueError: layers or features that there are not; and as `forward`.
         """
-        return extract_features(
-            self.network, self.config, pixel_values, layers, features, norm, attention_mask, interpolate_pos_encoding,
-            max_tokens,
-        )  # fmt: skip
+        wanted = check_layers(layers, len(self.encoder.layers))
+        check_features(features, self.network, norm)
+        if not isinstance(pixel_values, list | tuple):
+            pixels, view = self.check(pixel_values, attention_mask, interpolate_pos_encoding)
+            return features_of_batch(self.network, pixels, view, wanted, features, norm)
+        if attention_mask is not None:
+            raise ValueError("attention_mask belongs to a batch of one size, and pixel_values is a list of pictures")
+        like = self.embeddings.rms_norm.weight
+        pictures = check_pictures(pixel_values, self.config, like, interpolate=interpolate_pos_encoding)
+        warn_untrained([count(self.network, picture) for picture in pictures], self.config, stacklevel=4)
+        return features_of_list(self.network, pictures, wanted, features, norm, max_tokens)
 
     @running
     def extract_windows(

@@ -10,9 +10,10 @@ from typing import Any
 
 from aimv2_np.backends.arrays import namespace, widen
 from aimv2_np.config import Aimv2VisionConfig
-from aimv2_np.models.features import Features, check_layers, extract_features
+from aimv2_np.models.features import Features, check_layers, features_of_batch
 from aimv2_np.models.inputs import check_pixel_values
 from aimv2_np.models.packing import packs
+from aimv2_np.network.view import EVERYONE
 from aimv2_np.network.vision import VisionTower
 from aimv2_np.shapes import Array, Float
 
@@ -46,9 +47,7 @@ def extract_windows(
     for pack in packs([batch * size[0] * size[1]] * len(corners), max_tokens):
         some = corners[pack]
         cut = [pixels[:, :, r * ph : (r + size[0]) * ph, c * pw : (c + size[1]) * pw] for r, c in some]
-        found = extract_features(
-            tower, config, xp.concatenate(cut), wanted, "tokens", norm, None, interpolate=True, max_tokens=None
-        )
+        found = features_of_batch(tower, xp.concatenate(cut), EVERYONE, wanted, "tokens", norm)
         for total, values in zip(sums, found.values, strict=True):
             for i, (r, c) in enumerate(some):
                 part = values[i * batch : (i + 1) * batch].reshape(batch, *size, width)

@@ -1,6 +1,6 @@
 """Pictures and texts as the arguments of a model, whichever towers it has."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from os import PathLike
 from typing import Any
 
@@ -16,18 +16,14 @@ def load_with_inputs(
     images: Sequence[Any] = (),
     texts: Sequence[str] = (),
     *,
-    backend: str = "numpy",
-    dtype: str = "float32",
     max_patches: int | None = None,
     exif_transpose: bool = False,
-    device: int | None = None,
-    progress: Callable[[int, int], None] | None = None,
     **options: Any,
 ) -> tuple[Any, dict[str, Any]]:
     """A model and its arguments: pixel_values (B, C, H, W); input_ids and attention_mask (T, tokens), padded.
 
     Pictures of several sizes, which a native model takes, are a list of (C, h, w); those of more than `max_patches`
-    patches are scaled down. `exif_transpose` turns files upright.
+    patches are scaled down. `exif_transpose` turns files upright; `options` are those of `load`.
 
     Raises:
         ValueError: neither images nor texts, or some for a tower that the checkpoint does not have.
@@ -35,7 +31,7 @@ def load_with_inputs(
     """
     if not images and not texts:
         raise ValueError("images and texts are empty; expected at least one picture or text")
-    model = load(path_or_hub_id, backend=backend, dtype=dtype, device=device, progress=progress, **options)
+    model = load(path_or_hub_id, **options)
     if images and isinstance(model, Aimv2TextModel):
         raise ValueError(f"images is given, but {path_or_hub_id} has a text tower only; pass texts alone")
     if texts and isinstance(model, Aimv2VisionModel):

@@ -14,15 +14,7 @@ def parse_slice(text: str) -> tuple[int | slice, ...]:
     matches = [_PART.fullmatch(part) for part in parts]
     if len(parts) > MAX_PARTS or any(m is None or (m[1] is None and m[2] is None) or m[4] == "0" for m in matches):
         raise ValueError(f"{text!r:.80} is no slice; expected indices and ranges such as '0, :16' or ':, ::4'")
-    return tuple(_index(match) for match in matches if match)
-
-
-def _index(match: re.Match[str]) -> int | slice:
-    start, stop, step = (None if match[group] is None else int(match[group]) for group in (1, 3, 4))
-    if match[2] is None:
-        assert start is not None
-        return start
-    return slice(start, stop, step)
+    return tuple(slice(*(m[i] and int(m[i]) for i in (1, 3, 4))) if m[2] else int(m[1]) for m in matches if m)
 
 
 def parse_slices(texts: Iterable[str]) -> dict[str, str]:

@@ -14,7 +14,6 @@ from typing import Any, Self, TypedDict
 
 import numpy as np
 
-from aimv2_np.backends.dtypes import CODES
 from aimv2_np.files.atomic import naming, refuse_existing
 from aimv2_np.recording.recording import ACTIVATIONS, FORMAT, INPUTS, as_numpy
 from aimv2_np.recording.slices import parse_slice
@@ -22,7 +21,7 @@ from aimv2_np.recording.statistics import FIRST, Statistics, summarize
 from aimv2_np.shapes import NDArray
 from aimv2_np.storage import save_safetensors
 from aimv2_np.storage.formats.lazy import Lazy
-from aimv2_np.storage.formats.safetensors_writer import write_array
+from aimv2_np.storage.formats.safetensors_writer import lazy, write_array
 
 SMALL_INPUT = 2**14  # bytes: a recording of statistics holds inputs up to this size only
 
@@ -143,18 +142,17 @@ class RecordingWriter:
         return values
 
     def _append(self, name: str, values: NDArray) -> None:
-        if values.dtype.name not in CODES:
-            raise ValueError(f"{name} has the dtype {values.dtype}; expected one of {', '.join(CODES)}")
+        tensor = lazy(name, values)
         offset = self._data.seek(0, os.SEEK_END)
         with naming(self.path):
-            write_array(self._data, values)
+            write_array(self._data, tensor)
         dtype, shape, size = values.dtype.newbyteorder("<"), values.shape, values.nbytes
 
         def read() -> NDArray:
             self._data.seek(offset)
             return np.frombuffer(self._data.read(size), dtype).reshape(shape)
 
-        self._tensors[name] = Lazy(CODES[values.dtype.name], shape, read)
+        self._tensors[name] = Lazy(tensor.stored_as, shape, read)
 
     def _finish(self) -> None:
         if not self._order:

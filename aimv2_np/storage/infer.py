@@ -6,14 +6,14 @@ from typing import Any
 
 from aimv2_np.config import Aimv2Config, Aimv2TextConfig, Aimv2VisionConfig
 from aimv2_np.errors import CheckpointError
+from aimv2_np.storage.layouts.table import PATCHES, TEXT, TOKENS, VISION
 from aimv2_np.storage.released import SIZES, known_heads
 
 Shape = tuple[int, ...]
 Shapes = Mapping[str, Shape]
 
-PATCHES, TOKENS = "embeddings.patch_embed.weight", "embeddings.token_embedding.weight"
 POSITIONS = "embeddings.position_embedding.weight"
-KEYS = {"vision_model.": Aimv2VisionConfig.key, "text_model.": Aimv2TextConfig.key}
+KEYS = {VISION: Aimv2VisionConfig.key, TEXT: Aimv2TextConfig.key}
 
 
 def complete(values: Mapping[str, Any], shapes: Shapes, *, default_heads: bool) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 A vision-language model keeps it behind `visual_tokenizer.backbone.`, a training run behind `module.`, a fine-tune puts
 a `classifier` beside it. The place is found from the names: a tower is where the gain of its embeddings' norm (vision)
-or its token table (text) stands together with the first norm of its first block, under the names of any layout.
+or its token table (text) stands together with the first norm of its first layer, under the names of any layout.
 """
 
 import re
@@ -14,12 +14,13 @@ from aimv2_np.errors import CheckpointError, plain
 from aimv2_np.shapes import NDArray
 from aimv2_np.storage.checkpoint import Checkpoint, Tensors, first_ten
 from aimv2_np.storage.layouts import apple, flax, timm, transformers
-from aimv2_np.storage.layouts.table import TEXT, VISION, Layout
+from aimv2_np.storage.layouts.table import TEXT, TOKENS, VISION, Layout, Part
+from aimv2_np.storage.translated import Renamed
 
 # MLX's names are Apple's.
 LAYOUTS: tuple[Layout, ...] = (transformers.LAYOUT, apple.LAYOUT, flax.LAYOUT, timm.LAYOUT)
-SIGNS = {VISION: "embeddings.rms_norm.weight", TEXT: "embeddings.token_embedding.weight"}
-BLOCK = "encoder.layers.{i}.rms_norm1.weight"
+SIGNS = {VISION: "embeddings.rms_norm.weight", TEXT: TOKENS}
+FIRST_NORM = "encoder.layers.{i}.rms_norm1.weight"
 # What torch.compile, FSDP and activation checkpointing put into names, anywhere.
 WRAPPERS = re.compile(r"(?<![^./])(_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.")
 # Transformers' Ovis2 has one name of its own.
@@ -53,10 +54,10 @@ def places(names: Iterable[str]) -> dict[str, Place]:
         for kind, rows in ((VISION, layout.vision), (TEXT, layout.text)):
             theirs = {row.ours: row.theirs for row in rows}
             if SIGNS[kind] in theirs:
-                sign, block = theirs[SIGNS[kind]], theirs[BLOCK].replace("{i}", "0")
+                sign, norm = theirs[SIGNS[kind]], theirs[FIRST_NORM].replace("{i}", "0")
                 starts = (name.removesuffix(sign) for name in sorted(names) if name.endswith(sign))
                 for start in starts:
-                    if start + block in names and start[-1:] in ("", ".", "/"):
+                    if start + norm in names and start[-1:] in ("", ".", "/"):
                         place = _place(start, kind, layout, names)
                         found.setdefault(place.prefix, place)
     return found
@@ -100,45 +101,23 @@ def choose(checkpoint: Tensors, prefix: str | None) -> Place | None:
     return next(iter(found.values()), None)
 
 
-class Inside(Tensors):
+def inside(checkpoint: Tensors, place: Place) -> Tensors:
     """The tensors of an AIMv2 in a larger checkpoint, under the names that its layout has for them.
 
     What does not begin with the prefix, and the head of a fine-tune, is left aside. Raises CheckpointError when two
     tensors come to have one name.
     """
-
-    def __init__(self, checkpoint: Tensors, place: Place) -> None:
-        self.folder, self.metadata, self.shapes, self.dtypes = checkpoint.folder, checkpoint.metadata, {}, {}
-        self._checkpoint = checkpoint
-        self._stored: dict[str, str] = {}
-        for stored in checkpoint.shapes:
-            name = WRAPPERS.sub("", stored)
-            if not name.startswith(place.prefix) or name.startswith(place.others):
-                continue
-            name = place.lead + name.removeprefix(place.prefix)
-            if HEADS.match(name.removeprefix(place.lead)):
-                continue
-            for theirs, ours in RENAMED.items():
-                name = ours + name.removeprefix(theirs) if name.startswith(theirs) else name
-            if name in self._stored:
-                raise CheckpointError(f"{self.folder} holds {plain(name)} twice, once as {plain(stored)}; keep one")
-            self._stored[name] = stored
-            self.shapes[name], self.dtypes[name] = checkpoint.shapes[stored], checkpoint.dtypes[stored]
-
-    def __repr__(self) -> str:
-        return f"Inside({self._checkpoint!r}: {first_ten(list(self.shapes))})"
-
-    def stored(self, name: str) -> NDArray:
-        return self._checkpoint.stored(self._stored[name])
-
-    def label(self, name: str) -> str:
-        return self._checkpoint.label(self._stored[name])
-
-    def origin(self, name: str) -> str:
-        return self._checkpoint.origin(self._stored[name])
-
-    def release(self) -> None:
-        self._checkpoint.release()
+    result = Renamed(checkpoint)
+    for stored in checkpoint.shapes:
+        name = WRAPPERS.sub("", stored)
+        rest = name.removeprefix(place.prefix)
+        if not name.startswith(place.prefix) or name.startswith(place.others) or HEADS.match(rest):
+            continue
+        name = place.lead + rest
+        for theirs, ours in RENAMED.items():
+            name = ours + name.removeprefix(theirs) if name.startswith(theirs) else name
+        result.put(name, Part(stored))
+    return result
 
 
 class LeftAside(Mapping[str, NDArray]):

@@ -107,14 +107,13 @@ def write_layout(
         refuse_existing(path, overwrite)
     if layout.file == SINGLE:
         save_checkpoint(folder, state, SHARD_SIZES.get(layout.name, ONE_FILE), overwrite)
-        stale = [path for path in old if path.name in OTHERS]
+        old = [path for path in old if path.name in OTHERS]
     elif layout is flax.LAYOUT:
         save_messagepack(folder / layout.file, state, overwrite)
-        stale = [path for path in old if path.name != layout.file]
     else:
         save_safetensors(folder / layout.file, state, layout.metadata, overwrite)
-        stale = [path for path in old if path.name != layout.file]
     # A reader takes model.safetensors where there is one: the new checkpoint is the one that is read from here on.
-    for path in stale:
-        path.unlink(missing_ok=True)
+    for path in old:
+        if path.name != layout.file:
+            path.unlink(missing_ok=True)
     write_json(folder / CONFIG_FILE, config, overwrite)

@@ -1,6 +1,7 @@
 """The sixteen released checkpoints of AIMv2, and the sizes that they come in."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from aimv2_np.config import Aimv2Config, Aimv2TextConfig, Aimv2VisionConfig
 
@@ -9,8 +10,7 @@ LICENCE = "apple-amlr"
 HEAD_DIM = 128
 
 
-@dataclass(frozen=True)
-class Size:
+class Size(NamedTuple):
     """The widths of a tower. The heads are always 128 wide."""
 
     hidden: int
@@ -114,5 +114,4 @@ RELEASED: tuple[Released, ...] = (
 
 def known_heads(sizes: tuple[object, ...]) -> int | None:
     """The heads of a tower of one of the released sizes (hidden, intermediate, layers); None for any other."""
-    known = {(size.hidden, size.intermediate, size.layers): size.heads for size in SIZES.values()}
-    return next((heads for size, heads in known.items() if size == sizes), None)
+    return next((size.heads for size in SIZES.values() if size == sizes), None)

@@ -7,15 +7,14 @@ checkpoint into the new one.
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from aimv2_np.files.atomic import make_folder, refuse_existing
 from aimv2_np.files.json import write_json
-from aimv2_np.shapes import Array
 from aimv2_np.storage.checkpoint import INDEX, SINGLE
 from aimv2_np.storage.formats.lazy import Lazy
-from aimv2_np.storage.formats.safetensors_writer import State, nbytes, save_safetensors
+from aimv2_np.storage.formats.safetensors_writer import State, lazy, save_safetensors
 
 UNITS = {"KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}  # decimal, as in Transformers
 SHARD = re.compile(r"model(-v\d+)?-\d{5}-of-\d{5}\.safetensors")
@@ -32,7 +31,8 @@ def save_checkpoint(
     """
     if not state:
         raise ValueError("state is empty; expected the arrays of a model")
-    shards = _split(state, _bytes(max_shard_size))
+    tensors = {name: lazy(name, array) for name, array in state.items()}
+    shards = _split(tensors, _bytes(max_shard_size))
     folder = make_folder(folder)
     old = sorted(path for path in folder.iterdir() if path.name in (SINGLE, INDEX) or SHARD.fullmatch(path.name))
     for path in old:
@@ -41,7 +41,7 @@ def save_checkpoint(
     for name, shard in zip(names, shards, strict=True):
         save_safetensors(folder / name, shard, overwrite=True)
     if len(shards) > 1:
-        total = sum(map(nbytes, state.values()))
+        total = sum(tensor.nbytes for tensor in tensors.values())
         weight_map = {tensor: name for name, shard in zip(names, shards, strict=True) for tensor in sorted(shard)}
         write_json(folder / INDEX, {"metadata": {"total_size": total}, "weight_map": weight_map}, overwrite=True)
         names.append(INDEX)
@@ -66,16 +66,16 @@ def _free_names(folder: Path, count: int) -> list[str]:
         version += 1
 
 
-def _split(state: State, limit: int) -> Sequence[State]:
+def _split(tensors: Mapping[str, Lazy], limit: int) -> Sequence[State]:
     """The arrays in order, a new shard begun whenever the next array would exceed the limit."""
-    shards: list[dict[str, Array | Lazy]] = [{}]
+    shards: list[dict[str, Lazy]] = [{}]
     size = 0
-    for name, array in state.items():
-        if shards[-1] and size + nbytes(array) > limit:
+    for name, tensor in tensors.items():
+        if shards[-1] and size + tensor.nbytes > limit:
             shards.append({})
             size = 0
-        shards[-1][name] = array
-        size += nbytes(array)
+        shards[-1][name] = tensor
+        size += tensor.nbytes
     return shards
 
 

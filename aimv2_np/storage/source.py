@@ -14,13 +14,13 @@ from aimv2_np.files.locate import CONFIG_FILES, resolve
 from aimv2_np.storage.checkpoint import INDEX, OTHERS, SINGLE, Checkpoint, Tensors, open_checkpoint, shard_names
 from aimv2_np.storage.dialects import from_timm, is_timm
 from aimv2_np.storage.infer import complete, told
-from aimv2_np.storage.inside import Inside, LeftAside, Place, choose
+from aimv2_np.storage.inside import LeftAside, Place, choose, inside
 from aimv2_np.storage.layouts import transformers
 from aimv2_np.storage.layouts.detect import detect
 from aimv2_np.storage.layouts.foreign import ADAPTER_FILES, ANYWHERE, TELLTALES, looks_like
 from aimv2_np.storage.layouts.table import Layout
 from aimv2_np.storage.sections import KINDS, is_wrapped, section
-from aimv2_np.storage.translated import Translated
+from aimv2_np.storage.translated import translated
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,10 @@ def open_source(folder: str | os.PathLike[str], prefix: str | None = None) -> So
     try:
         checkpoint = open_checkpoint(folder)
     except (FileNotFoundError, CheckpointError):
-        _refuse_adapters(folder)
+        for name in filter(lambda name: (folder / name).exists(), ADAPTER_FILES):
+            raise CheckpointError(
+                f"{folder} is no AIMv2: it looks like {next(iter(TELLTALES))} (it has {name})"
+            ) from None
         read_config(folder)  # a configuration that is missing or damaged says more than missing weights
         raise
     tensors, place = find_model(checkpoint, prefix)
@@ -90,7 +93,7 @@ def find_model(checkpoint: Checkpoint, prefix: str | None = None) -> tuple[Tenso
     Raises CheckpointError when the names are those of a model that is known and not AIMv2.
     """
     place = choose(checkpoint, prefix)
-    tensors = Inside(checkpoint, place) if place else checkpoint
+    tensors = inside(checkpoint, place) if place else checkpoint
     what = looks_like(checkpoint.shapes, ANYWHERE) or looks_like(tensors.shapes)
     if what:
         raise CheckpointError(
@@ -100,12 +103,12 @@ def find_model(checkpoint: Checkpoint, prefix: str | None = None) -> tuple[Tenso
     return tensors, place
 
 
-def source_of(values: dict[str, Any], checkpoint: Checkpoint, inside: Tensors, place: Place | None) -> Source:
+def source_of(values: dict[str, Any], checkpoint: Checkpoint, found: Tensors, place: Place | None) -> Source:
     """The source that a parsed config.json and what `find_model` found make; raises what `open_source` raises."""
     folder = checkpoint.folder
-    layout = detect(inside, _channels(values))
+    layout = detect(found, _channels(values))
     ours = layout is transformers.LAYOUT
-    tensors: Tensors = inside if ours else Translated(inside, layout)
+    tensors: Tensors = found if ours else translated(found, layout)
     with naming_file(folder):
         if place and (place.prefix or is_wrapped(values)):
             values = section(values, told(tensors.shapes))
@@ -132,12 +135,6 @@ def expected_config(
     with naming_file(path_or_hub_id):
         values = section(values) if is_wrapped(values) else values
         return config_from_dict(from_timm(values, by_name=True) if is_timm(values) else values)
-
-
-def _refuse_adapters(folder: Path) -> None:
-    for name in ADAPTER_FILES:
-        if (folder / name).exists():
-            raise CheckpointError(f"{folder} is no AIMv2: it looks like {next(iter(TELLTALES))} (it has {name})")
 
 
 def _channels(values: dict[str, Any]) -> int:

@@ -21,10 +21,10 @@ from aimv2_np.backends.arrays import (
     device_of,
     dtype_of,
     is_array,
-    largest,
     move,
     settle,
 )
+from aimv2_np.backends.dtypes import LARGEST
 from aimv2_np.backends.stacking import Stacker
 from aimv2_np.errors import Advising
 from aimv2_np.files.habits import dtype_name
@@ -84,11 +84,7 @@ class Module(Advising):
 
     def state_dict(self, prefix: str = "") -> dict[str, Array]:
         """Dotted path → array, for all arrays of the tree: the keys and values of its checkpoint. Nothing is copied."""
-        state: dict[str, Array] = {}
-        for name, node in self._nodes():
-            path = join(prefix, name)
-            state.update(node.state_dict(path) if isinstance(node, Module) else {path: node})
-        return state
+        return dict(self._arrays(prefix))
 
     def map(self, function: Callable[[str, Array], Array], prefix: str = "") -> Self:
         """A tree of the same modules and settings whose arrays are `function(path, array)`."""
@@ -146,14 +142,12 @@ class Module(Advising):
 
     def some_array(self) -> Array:
         """The first array of this tree, found without a walk through all of it."""
-        return next(self._arrays())
+        return next(self._arrays())[1]
 
-    def _arrays(self) -> Iterator[Array]:
-        for _, node in self._nodes():
-            if isinstance(node, Module):
-                yield from node._arrays()
-            else:
-                yield node
+    def _arrays(self, prefix: str = "") -> Iterator[tuple[str, Array]]:
+        for name, node in self._nodes():
+            path = join(prefix, name)
+            yield from node._arrays(path) if isinstance(node, Module) else ((path, node),)
 
     @property
     def backend(self) -> str:
@@ -181,7 +175,7 @@ class Module(Advising):
 def cast(path: str, array: Array, dtype: str) -> Array:
     """The array at `path` in another dtype; ValueError when that cannot hold its largest number."""
     size = float(abs(array).max()) if array.size else 0.0
-    if isfinite(size) and size > largest(dtype):
+    if isfinite(size) and size > LARGEST[dtype]:
         raise ValueError(f"{path} does not fit {dtype}: its largest value is {size:.3g}; keep {array.dtype}")
     with np.errstate(all="ignore"):  # small numbers may become denormal, or zero
         return array.astype(dtype_of(dtype))

@@ -4,14 +4,15 @@ A recorder knows paths by the identity of what is called, and nothing about modu
 kept, and a module's call goes straight through.
 """
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any
 
 from aimv2_np.backends.arrays import is_array
+from aimv2_np.backends.context import having
 from aimv2_np.shapes import Array
 
 
@@ -69,14 +70,9 @@ def observe(name: str, value: Array) -> None:
             recorder.keep(join(recorder.running[-1], name), value)
 
 
-@contextmanager
-def numbered(i: int) -> Iterator[None]:
+def numbered(i: int) -> AbstractContextManager[None]:
     """What is recorded inside the block belongs to image i of a pack: `embeddings` becomes `embeddings.0`, …"""
-    token = _number.set(f".{i}")
-    try:
-        yield
-    finally:
-        _number.reset(token)
+    return having(_number, f".{i}")
 
 
 def recorded(module: object, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:

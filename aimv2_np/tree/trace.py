@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
 
+from aimv2_np.backends.context import having
 from aimv2_np.backends.operation import looking_inside, textbook
 from aimv2_np.shapes import Array
 from aimv2_np.tree.module import Module
@@ -50,12 +51,8 @@ def trace(
     paths = {id(module): path for path, module in model.named_modules()}
     recorder = Recorder(paths, patterns, store or activations.__setitem__)
     whole = inner and any(recorder.wants(join(path, name)) for path in paths.values() for name in IN_TEXTBOOK_ONLY)
-    token = RECORDERS.set((*RECORDERS.get(), recorder))
-    try:
-        with textbook() if whole else looking_inside():
-            yield activations
-    finally:
-        RECORDERS.reset(token)
+    with having(RECORDERS, (*RECORDERS.get(), recorder)), textbook() if whole else looking_inside():
+        yield activations
     if recorder.offered and not recorder.stored:
         close = get_close_matches(patterns[0] if patterns else "", sorted(recorder.offered), n=3, cutoff=0)
         raise ValueError(f"include={include!r} matches no activation; there are {', '.join(close)}, …")

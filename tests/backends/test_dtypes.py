@@ -6,14 +6,14 @@ import pytest
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
-from aimv2_np.backends.arrays import dtype_of, largest
-from aimv2_np.backends.dtypes import BACKENDS, BITS, CODES, EPS, FLOATS, HELD, NAMES, TINY
+from aimv2_np.backends.arrays import dtype_of
+from aimv2_np.backends.dtypes import BACKENDS, BITS, CODES, EPS, FLOATS, HELD, LARGEST, NAMES, TINY
 
 
 @pytest.mark.parametrize("name", FLOATS)
 def test_precisions_are_those_of_the_libraries(name):
     known = ml_dtypes.finfo(dtype_of(name))
-    assert (EPS[name], TINY[name], largest(name)) == (known.eps, known.smallest_normal, known.max)
+    assert (EPS[name], TINY[name], LARGEST[name]) == (known.eps, known.smallest_normal, known.max)
 
 
 @pytest.mark.parametrize("name", CODES)

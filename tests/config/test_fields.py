@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aimv2_np.config.fields import MAX_SIZE, activation, boolean, integer, number, pair
+from aimv2_np.config.fields import MAX_SIZE, activation, boolean, checked, integer, number, pixels
 from aimv2_np.errors import mismatch
 from aimv2_np.network.activations import ACTIVATIONS
 
@@ -32,7 +32,7 @@ def test_integers_within_limits_are_kept_and_numpy_ones_made_plain(value):
 @pytest.mark.parametrize("value", [0, -1, MAX_SIZE + 1, 10**4000, True, 8.0, "8", None, [8], np.bool_(True), math.nan])
 def test_what_is_no_size_is_refused(value):
     refuses(integer(1), value)
-    refuses(pair(1), value)
+    refuses(checked(1, pixels), value)
 
 
 @given(value=st.floats(0, 1))
@@ -54,18 +54,18 @@ def test_only_true_and_false_are_booleans(value):
 
 
 def test_pairs_are_height_and_width_and_squares_one_number():
-    assert check(pair(1), [28, 56]) == (28, 56)
-    assert check(pair(1), (28, 28)) == 28
-    assert check(pair(1), 28) == 28
+    assert check(checked(1, pixels), [28, 56]) == (28, 56)
+    assert check(checked(1, pixels), (28, 28)) == 28
+    assert check(checked(1, pixels), 28) == 28
     for value in ([], [1], [1, 2, 3], [0, 2], [2, True], [[1], 2], {1: 2}):
-        refuses(pair(1), value)
+        refuses(checked(1, pixels), value)
 
 
 def test_every_fixed_activation_of_transformers_is_known():
     assert len(ACTIVATIONS) == len(set(ACTIVATIONS)) == 21
-    assert all(check(activation("silu"), name) == name for name in ACTIVATIONS)
+    assert all(check(checked("silu", activation), name) == name for name in ACTIVATIONS)
     for value in ("prelu", "xielu", "SiLU", "", None, ["silu"]):
-        refuses(activation("silu"), value)
+        refuses(checked("silu", activation), value)
 
 
 def test_messages_do_not_grow_with_the_value():

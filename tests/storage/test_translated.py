@@ -6,7 +6,7 @@ from safetensors.numpy import load_file
 
 from aimv2_np.errors import CheckpointError
 from aimv2_np.storage import LAYOUTS, open_checkpoint, open_source, save_safetensors
-from aimv2_np.storage.translated import Translated
+from aimv2_np.storage.translated import translated
 from tests.support.layouts import ALL, NETWORKS, folder_of
 from tests.support.paths import FIXTURES
 
@@ -80,18 +80,18 @@ def save(tmp_path, **state):
 def test_a_stack_that_is_none(tmp_path):
     checkpoint = save(tmp_path, trunk__blocks__0__attn__qkv__weight=np.zeros((4, 2), "f4"))
     with pytest.raises(CheckpointError, match=r"qkv\.weight' has the shape \(4, 2\); expected 3 tensors stacked"):
-        Translated(checkpoint, LAYOUTS["apple"])
+        translated(checkpoint, LAYOUTS["apple"])
 
 
 def test_two_layouts_mixed(tmp_path):
     norm = {"trunk__post_trunk_norm__weight": np.zeros(2, "f4"), "rms_norm__weight": np.zeros(2, "f4")}
     with pytest.raises(CheckpointError, match=r"holds rms_norm\.weight twice"):
-        Translated(save(tmp_path, **norm), LAYOUTS["apple"])
+        translated(save(tmp_path, **norm), LAYOUTS["apple"])
 
 
 def test_unknown_names_stay(tmp_path):
     checkpoint = save(tmp_path, decoder__weight=np.full(2, 7, "f4"), trunk__post_trunk_norm__weight=np.zeros(2, "f4"))
-    tensors = Translated(checkpoint, LAYOUTS["apple"])
+    tensors = translated(checkpoint, LAYOUTS["apple"])
     assert tensors.shapes == {"decoder.weight": (2,), "rms_norm.weight": (2,)}
     np.testing.assert_array_equal(tensors.read("decoder.weight"), [7, 7])
     np.testing.assert_array_equal(tensors.stored("decoder.weight"), [7, 7])

@@ -8,7 +8,7 @@ ROOT is another checkout, to compare with: the package is imported from there. W
     forward     of a vision tower with 4 layers, every operation as written (`textbook()`): the files whose code runs,
                 the functions, and the moves from file to file in the order of calls
     frames      of a call `q_proj(x)` on the fast path, from the module's `__call__` to the function of the package that
-                asks NumPy for the product, both counted, and the product as one more
+                asks NumPy, or our C kernels, for the product, both counted, and the product as one more
 """
 
 import ast
@@ -18,6 +18,8 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any
@@ -55,7 +57,7 @@ def machinery(text: str) -> set[int]:
     found = {i for i, line in enumerate(text.splitlines(), 1) if MACHINERY.search(line)}
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.FunctionDef | ast.ClassDef) and MACHINERY_NAMES.fullmatch(node.name):
-            first = min([node.lineno, *(it.lineno for it in node.decorator_list)])
+            first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
             found |= set(range(first, node.end_lineno + 1))
     return found
 
@@ -91,8 +93,13 @@ def moves(calls: list[tuple[str, str]]) -> int:
 
 @contextmanager
 def watching_products(see: Callable[[FrameType], None]) -> Iterator[None]:
-    """Show `see` the frame of each function that asks for a product: NumPy, by name or by `@`, or the kernels in C."""
+    """Show `see` the frame of each function that asks NumPy or our C kernels for a matrix product, by name or `@`."""
     originals = {name: getattr(np, name) for name in PRODUCTS}
+    kernels = None
+    if find_spec("aimv2_np.kernels.native"):  # older checkouts have none
+        kernels = import_module("aimv2_np.kernels.native.library").Kernels
+        in_c = kernels.linear
+        kernels.linear = property(lambda self: stand_in(in_c.__get__(self)))
     operators: dict[CodeType, set[int]] = {}
 
     def stand_in(original: Callable[..., Any]) -> Callable[..., Any]:
@@ -107,19 +114,12 @@ def watching_products(see: Callable[[FrameType], None]) -> Iterator[None]:
         if frame.f_code not in operators:
             found = dis.get_instructions(frame.f_code)
             operators[frame.f_code] = {
-                it.offset for it in found if it.opname == "BINARY_OP" and it.argrepr in ("@", "@=")
+                step.offset for step in found if step.opname == "BINARY_OP" and step.argrepr in ("@", "@=")
             }
         if event == "opcode" and frame.f_lasti in operators[frame.f_code]:
             see(frame)
         return step
 
-    def run(function: Callable[..., Any], *rest: Any) -> Any:
-        return run_native(stand_in(function), *rest)
-
-    bodies: Any = sys.modules.get("aimv2_np.kernels.native.bodies")  # older houses have none
-    run_native = bodies and bodies._run
-    if bodies:
-        bodies._run = run
     for name, original in originals.items():
         setattr(np, name, stand_in(original))
     sys.settrace(step)
@@ -127,10 +127,10 @@ def watching_products(see: Callable[[FrameType], None]) -> Iterator[None]:
         yield
     finally:
         sys.settrace(None)
-        if bodies:
-            bodies._run = run_native
         for name, original in originals.items():
             setattr(np, name, original)
+        if kernels is not None:
+            kernels.linear = in_c
 
 
 def frames_to_product(package: Path, module: Callable[..., Any], x: Any) -> list[str]:
@@ -150,7 +150,7 @@ def frames_to_product(package: Path, module: Callable[..., Any], x: Any) -> list
         module(x)
     if not stacks:
         raise LookupError(
-            f"{type(module).__name__} asks for no product; expected one of {', '.join(PRODUCTS)}, @ or the kernels in C"
+            f"{type(module).__name__} asks NumPy for no product; expected one of {', '.join(PRODUCTS)} or @"
         )
     return stacks[-1]
 

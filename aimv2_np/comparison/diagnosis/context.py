@@ -9,7 +9,7 @@ from typing import Any
 from aimv2_np.comparison.comparison import Comparison
 from aimv2_np.comparison.diagnosis.weights import find_model
 from aimv2_np.comparison.naming import TOWERS
-from aimv2_np.models.pretrained import PretrainedModel
+from aimv2_np.models.pretrained import AnyModel
 from aimv2_np.recording.recording import Recording
 from aimv2_np.shapes import NDArray
 
@@ -34,7 +34,7 @@ class Context:
     names: Mapping[str, str]
     result: Comparison
     judge: Callable[[str, NDArray], tuple[float, bool]]
-    given: PretrainedModel | None = None
+    given: AnyModel | None = None
 
     @cached_property
     def good(self) -> set[str]:

@@ -12,7 +12,7 @@ from aimv2_np.data import tiny_model_path
 from aimv2_np.files.hub import OF_MODELS
 from aimv2_np.models.aimv2 import Aimv2Model
 from aimv2_np.models.auto import MODELS, load
-from aimv2_np.models.pretrained import PretrainedModel
+from aimv2_np.models.pretrained import AnyModel
 from aimv2_np.recording.recording import Recording
 from aimv2_np.storage.digest import hash_weights
 
@@ -20,7 +20,7 @@ from aimv2_np.storage.digest import hash_weights
 FEW, SEEDS = 2_000_000, range(4)
 
 
-def find_model(recording: Recording) -> PretrainedModel | None:
+def find_model(recording: Recording) -> AnyModel | None:
     """The recording's model from the folder or id it was loaded from, the embedded one, or a new one; or None."""
     wanted, computed = recording.metadata.get("weights_hash"), recording.metadata.get("dtype", "float32")
     dtype = "float32" if computed == "bfloat16" else computed  # which NumPy lacks
@@ -36,7 +36,7 @@ def find_model(recording: Recording) -> PretrainedModel | None:
     return None
 
 
-def _origin(recording: Recording, dtype: str) -> Iterator[PretrainedModel]:
+def _origin(recording: Recording, dtype: str) -> Iterator[AnyModel]:
     place, revision, *which = json.loads(recording.metadata.get("model", '["", null]'))
     if isinstance(place, str) and place:
         # A recording that somebody sent makes nothing be fetched.
@@ -45,12 +45,12 @@ def _origin(recording: Recording, dtype: str) -> Iterator[PretrainedModel]:
         yield load(place, dtype=dtype, **hub, **chosen)
 
 
-def _embedded(_: Recording, dtype: str) -> Iterator[PretrainedModel]:
+def _embedded(_: Recording, dtype: str) -> Iterator[AnyModel]:
     model = Aimv2Model.from_pretrained(tiny_model_path(), dtype=dtype)
     yield from (model, model.vision_model, model.text_model)
 
 
-def _new(recording: Recording, dtype: str) -> Iterator[PretrainedModel]:
+def _new(recording: Recording, dtype: str) -> Iterator[AnyModel]:
     """A model as it is made of a configuration alone."""
     if recording.config is not None:
         config = kind_of(recording.config).from_dict(recording.config)

@@ -145,7 +145,7 @@ def _tensor_cores(*arrays: Array) -> bool:
 def _aligned(array: Array) -> bool:
     steps = [stride for stride, count in zip(array.strides, array.shape, strict=True) if count > 1][:-1]
     row = array.shape[3] * array.itemsize
-    return not any(it % VECTOR_BYTES for it in (array.data.ptr, row, *steps)) and array.strides[3] == array.itemsize
+    return not any(n % VECTOR_BYTES for n in (array.data.ptr, row, *steps)) and array.strides[3] == array.itemsize
 
 
 def _on_tensor_cores(p: Problem, rows: int) -> None:
@@ -155,7 +155,7 @@ def _on_tensor_cores(p: Problem, rows: int) -> None:
 
 def _in_tiles(p: Problem) -> None:
     dim = next(dim for dim in (32, 64, 128) if p.q.shape[3] <= dim)
-    vector = VECTOR_BYTES // p.q.itemsize if all(_aligned(it) for it in (p.q, p.k, p.v)) else 1
+    vector = VECTOR_BYTES // p.q.itemsize if all(map(_aligned, (p.q, p.k, p.v))) else 1
     floats = (ROWS + TILE_KEYS) * (dim + PAD) + ROWS * (TILE_KEYS + PAD)
     _tiled("attention_tiles", [element(p.q), dim, vector], p, ROWS, 128, 4 * floats)
 
@@ -164,17 +164,17 @@ def _tiled(kernel: str, template: list[object], p: Problem, rows: int, block: in
     """A kernel with a block per sequence, head and `rows` queries."""
     _, heads, queries, size = p.q.shape
     tiles = -(-p.queries // rows)
-    numbers = [np.int32(it) for it in (queries, p.k.shape[2], tiles, heads, size)]
-    strides = [np.int64(it) for it in (*_strides(p.q, p.k, p.v, p.out), *_mask_strides(p.mask))]
+    numbers = [*map(np.int32, (queries, p.k.shape[2], tiles, heads, size))]
+    strides = [*map(np.int64, (*_strides(p.q, p.k, p.v, p.out), *_mask_strides(p.mask)))]
     args = [p.out, p.q, p.k, p.v, p.mask, p.starts, *numbers, *strides, np.float32(p.scale)]
     launch(kernel, template, [tiles * p.sequences * heads], block, args, shared=shared)
 
 
 def _one_query(out: Array, q: Array, k: Array, v: Array, scale: float, starts: Array | None) -> None:
     batch, heads, _, size = q.shape
-    vector = 4 if all(_fours(it) for it in (q, k, v)) else 1
-    numbers = [np.int32(it) for it in (k.shape[2], heads, size)]
-    strides = [np.int64(it) for it in _strides(q, k, v, out)]
+    vector = 4 if all(map(_fours, (q, k, v))) else 1
+    numbers = [*map(np.int32, (k.shape[2], heads, size))]
+    strides = [*map(np.int64, _strides(q, k, v, out))]
     launch("attention_one_query", [element(q), vector], [batch * heads], 256,
            [out, q, k, v, starts, *numbers, *strides, np.float32(scale)])  # fmt: skip
 
@@ -182,7 +182,7 @@ def _one_query(out: Array, q: Array, k: Array, v: Array, scale: float, starts: A
 def _fours(array: Array) -> bool:
     """Whether four neighbours may be read at once: rows begin at multiples of four elements."""
     step = 4 * array.itemsize
-    return array.shape[3] % 4 == 0 and not any(it % step for it in (array.data.ptr, *array.strides[:3]))
+    return array.shape[3] % 4 == 0 and not any(n % step for n in (array.data.ptr, *array.strides[:3]))
 
 
 def _by_products(out: Array, q: Array, k: Array, v: Array, scale: float, mask: Array | None) -> None:
@@ -209,8 +209,8 @@ def _softmax(scores: Float[Array, "B H N M"], scale: float, mask: Array | None, 
     _, heads, queries, keys = scores.shape
     rows = scores.size // keys
     launch("softmax", [element(probs)], [-(-rows // 4)], 128,
-           [probs, scores, mask, *(np.int32(it) for it in (rows, heads, queries, keys)),
-            *(np.int64(it) for it in _mask_strides(mask)), np.float32(scale)])  # fmt: skip
+           [probs, scores, mask, *map(np.int32, (rows, heads, queries, keys)),
+            *map(np.int64, _mask_strides(mask)), np.float32(scale)])  # fmt: skip
     return probs
 
 
@@ -218,8 +218,8 @@ def _products(a: Array, b: Array, out: Array) -> None:
     """`out = a @ b` for (B, H, …): one call of cuBLAS where the stack has one stride, else one per picture or head."""
     if len(a) == 1:
         matmul(a[0], b[0], out[0])
-    elif all(it.strides[0] == it.shape[1] * it.strides[1] for it in (a, b, out)):
-        matmul(*(it.reshape(-1, *it.shape[2:]) for it in (a, b, out)))
+    elif all(x.strides[0] == x.shape[1] * x.strides[1] for x in (a, b, out)):
+        matmul(*(x.reshape(-1, *x.shape[2:]) for x in (a, b, out)))
     elif len(a) < a.shape[1]:
         for i in range(len(a)):
             matmul(a[i], b[i], out[i])
@@ -233,7 +233,7 @@ def _starts(xp: ModuleType, lengths: tuple[int, ...]) -> Array:
     return _uploaded_starts(xp, lengths, xp.cuda.Device().id, xp.cuda.get_current_stream().ptr)
 
 
-@lru_cache(64)  # copied to the device for the first block of a pack, not for the others
+@lru_cache(64)  # copied to the device for the first layer of a pack, not for the others
 def _uploaded_starts(xp: ModuleType, lengths: tuple[int, ...], device: int, stream: int) -> Array:
     """For one stream: on another the copy may not have arrived yet."""
     ends = np.cumsum((0, *lengths), dtype=np.int32)

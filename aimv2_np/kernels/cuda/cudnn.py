@@ -10,8 +10,7 @@ Nothing here imports CuPy, and cuDNN only when it is asked for.
 
 import warnings
 from collections import OrderedDict
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from threading import Lock
 from types import ModuleType
@@ -20,6 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from aimv2_np.backends.arrays import namespace
+from aimv2_np.backends.context import having
 from aimv2_np.backends.parallel import when_forked
 from aimv2_np.errors import CudnnWarning
 from aimv2_np.shapes import Array, Float
@@ -31,19 +31,14 @@ INSTALL = "pip install 'aimv2-np[cudnn12]', or [cudnn13] for CUDA 13"
 _wanted: ContextVar[bool] = ContextVar("cudnn_attention", default=False)
 
 
-@contextmanager
-def cudnn_attention() -> Iterator[None]:
+def cudnn_attention() -> AbstractContextManager[None]:
     """Let cuDNN compute attention inside the `with` block (in this thread or task), where it can.
 
     It can for float16 and bfloat16 without a mask, heads of at most 128, on devices from sm_90, when
     nvidia-cudnn-frontend is installed (the extra `cudnn12` or `cudnn13`). What it cannot is computed as outside of the
     block; where cuDNN is missing or fails, a CudnnWarning says so once.
     """
-    token = _wanted.set(True)
-    try:
-        yield
-    finally:
-        _wanted.reset(token)
+    return having(_wanted, True)
 
 
 class Plan(NamedTuple):
@@ -70,18 +65,20 @@ class Plans:
     def run(self, out: Array, q: Array, k: Array, v: Array, scale: float) -> bool:
         """Launch `out = softmax(scale · q kᵀ) v` on the current stream; False, and `out` left open, if it fails."""
         xp, arrays = namespace(q), (q, k, v, out)
-        key = (*((it.shape, it.strides) for it in arrays), q.dtype.name, scale, q.device.id)
+        key = (*((x.shape, x.strides) for x in arrays), q.dtype.name, scale, q.device.id)
         with self._lock:
             try:
                 import cudnn
 
-                handle = self._handle(cudnn, q.device.id)
+                if q.device.id not in self._handles:
+                    self._handles[q.device.id] = cudnn.create_handle()  # for the current device, which is this
+                handle = self._handles[q.device.id]
                 plan = self._plan(cudnn, handle, key, arrays, scale)
                 if plan is None:
                     return False
                 workspace = xp.empty(max(plan.workspace, 1), np.uint8)  # CuPy reuses it behind this on the same stream
                 cudnn.set_stream(handle=handle, stream=xp.cuda.get_current_stream().ptr)
-                pointers = {tensor: it.data.ptr for tensor, it in zip(plan.tensors, arrays, strict=True)}
+                pointers = {tensor: x.data.ptr for tensor, x in zip(plan.tensors, arrays, strict=True)}
                 plan.graph.execute(pointers, workspace.data.ptr, handle=handle)
             except MemoryError:  # for whoever frees memory and tries again
                 raise
@@ -93,11 +90,6 @@ class Plans:
                 self._say(f"it says: {error}")
                 return False
         return True
-
-    def _handle(self, cudnn: ModuleType, device: int) -> Any:
-        if device not in self._handles:
-            self._handles[device] = cudnn.create_handle()  # for the current device, which is this
-        return self._handles[device]
 
     def _plan(self, cudnn: ModuleType, handle: Any, key: Any, arrays: tuple[Array, ...], scale: float) -> Plan | None:
         if key in self._plans:
@@ -133,7 +125,7 @@ def describe(cudnn: ModuleType, arrays: tuple[Array, ...], scale: float, handle:
     kind = {"float16": cudnn.data_type.HALF, "bfloat16": cudnn.data_type.BFLOAT16}[arrays[0].dtype.name]
     wide = cudnn.data_type.FLOAT
     graph = cudnn.pygraph(io_data_type=kind, intermediate_data_type=wide, compute_data_type=wide, handle=handle)
-    sizes = [(list(it.shape), [stride // it.itemsize for stride in it.strides]) for it in arrays]
+    sizes = [(list(x.shape), [stride // x.itemsize for stride in x.strides]) for x in arrays]
     q, k, v = (
         graph.tensor(name=name, dim=shape, stride=strides, data_type=kind)
         for name, (shape, strides) in zip("qkv", sizes[:3], strict=True)
@@ -150,7 +142,7 @@ def attend(
     """Whether cuDNN has computed `out = softmax(scale · q kᵀ) v`, for arrays that the kernel for tensor cores takes."""
     if not _wanted.get() or int(q.device.compute_capability) < SINCE or scale <= 0:
         return False
-    if not all(stride for it in (q, k, v) for stride, count in zip(it.strides, it.shape, strict=True) if count > 1):
+    if not all(stride for x in (q, k, v) for stride, count in zip(x.strides, x.shape, strict=True) if count > 1):
         return False  # numbers that several places share: cuDNN asks for strides that are not 0
     stream = namespace(q).cuda.get_current_stream()
     if stream.ptr and stream.is_capturing():

@@ -1,4 +1,4 @@
-"""The blocks on the device: seven launches each, on one residual stream that products add to where it lies.
+"""The layers of a tower on the device: seven launches each, on one residual stream that products add to where it lies.
 
     h ← rms_norm1(x)          q, k, v ← h [W_q; W_k; W_v]ᵀ      a ← attention(q, k, v)      x ← a W_oᵀ + x
     h ← rms_norm2(x)          g, u ← h [W_gate; W_up]ᵀ          a ← act(g) · u              x ← a W_downᵀ + x
@@ -35,11 +35,11 @@ def run_layers_on_device(
     if not layers or not x.size or not _computed_here(x, layers):
         return run_layers.textbook(x, layers, view)
     if isinstance(view, Packed):  # each pack has lengths of its own: a graph would hardly be used again
-        return run_blocks(layers, _own(x), view)
+        return launch_layers(layers, x, view)
     allowed = view.allowed(namespace(x), x.shape[1], x.shape[1])  # once for all layers
     if x.shape[0] * x.shape[1] > TOKENS:
-        return run_blocks(layers, _own(x), _masked(allowed))
-    (result,) = GRAPHS.run(_run_blocks, layers, (x, allowed))
+        return launch_layers(layers, x, _masked(allowed))
+    (result,) = GRAPHS.run(_recorded, layers, (x, allowed))
     return result
 
 
@@ -61,9 +61,9 @@ class Maps:
 
 @dataclass
 class Prepared:
-    """What the host would otherwise find out about a block in every pass: 24 times the same."""
+    """What the host would otherwise find out about a layer in every pass: 24 times the same."""
 
-    arrays: list[Array | None]  # of the block, when this was found out
+    arrays: list[Array | None]  # of the layer, when this was found out
     computed: bool  # by the kernels: all of one type that they are written for
     attention: Maps  # q, k, v
     ffn: Maps  # gate, up
@@ -73,7 +73,7 @@ _PREPARED: WeakKeyDictionary[EncoderLayer, Prepared] = WeakKeyDictionary()
 
 
 def prepare(layer: EncoderLayer) -> Prepared:
-    """Found out once for each block, and again when one of its arrays has been replaced."""
+    """Found out once for each layer, and again when one of its arrays has been replaced."""
     arrays, known = weights(layer), _PREPARED.get(layer)
     if known is not None and all(a is b for a, b in zip(arrays, known.arrays, strict=True)):
         return known
@@ -84,14 +84,15 @@ def prepare(layer: EncoderLayer) -> Prepared:
 
 
 def weights(layer: EncoderLayer) -> list[Array | None]:
-    """What a block computes with, in a fixed order; None for a bias that it does not have."""
+    """What a layer computes with, in a fixed order; None for a bias that it does not have."""
     linears = (*_projections(layer), layer.attention.out_proj, layer.ffn.down_proj)
     arrays = [layer.rms_norm1.weight, layer.rms_norm2.weight]
-    return arrays + [it.weight for it in linears] + [it.bias for it in linears]
+    return arrays + [linear.weight for linear in linears] + [linear.bias for linear in linears]
 
 
-def run_blocks(layers: list[EncoderLayer], x: Float[Array, "B N D"], view: View) -> Float[Array, "B N D"]:
-    """The blocks, adding to `x` in place. Launches kernels and products, and nothing that waits for the device."""
+def launch_layers(layers: list[EncoderLayer], x: Float[Array, "B N D"], view: View) -> Float[Array, "B N D"]:
+    """The layers, on a copy of `x` that they add to. Launches kernels and products, and nothing that waits for them."""
+    x = x.copy(order="C")  # without gaps
     owed = None  # the bias of the latest product that added to x
     for layer in layers:
         maps = prepare(layer)
@@ -105,17 +106,12 @@ def run_blocks(layers: list[EncoderLayer], x: Float[Array, "B N D"], view: View)
     return x
 
 
-def _run_blocks(layers: list[EncoderLayer], x: Array, allowed: Array | None) -> tuple[Array]:
-    return (run_blocks(layers, _own(x), _masked(allowed)),)
+def _recorded(layers: list[EncoderLayer], x: Array, allowed: Array | None) -> tuple[Array]:
+    return (launch_layers(layers, x, _masked(allowed)),)
 
 
 def _masked(allowed: Array | None) -> View:
     return EVERYONE if allowed is None else Mask(allowed)
-
-
-def _own(x: Array) -> Array:
-    """A copy without gaps, to add to."""
-    return x.copy(order="C")
 
 
 def _computed_here(x: Array, layers: list[EncoderLayer]) -> bool:
@@ -140,18 +136,18 @@ def _add_product(x: Float[Array, "B N D"], y: Float[Array, "B N I"], linear: Lin
 
 def _attend(project: Maps, heads: int, h: Float[Array, "B N D"], view: View) -> Float[Array, "B N D"]:
     batch, tokens, size = h.shape
-    q, k, v = (it.reshape(batch, tokens, heads, -1).swapaxes(1, 2) for it in project(h))
+    q, k, v = (y.reshape(batch, tokens, heads, -1).swapaxes(1, 2) for y in project(h))
     out = attend(q, k, v, q.shape[-1] ** -0.5, view)  # (B, H, N, d) in the memory order (B, N, H, d)
     return out.swapaxes(1, 2).reshape(batch, tokens, size)
 
 
 def _maps(linears: list[Linear]) -> Maps:
     """One product, if weights and biases are stacked."""
-    weight = stacked([it.weight for it in linears])
-    biases = [it.bias for it in linears if it.bias is not None]
+    weight = stacked([linear.weight for linear in linears])
+    biases = [linear.bias for linear in linears if linear.bias is not None]
     bias = stacked(biases) if biases else None
     if weight is None or len(biases) not in (0, len(linears)) or (biases and bias is None):
-        return Maps([(it.weight, it.bias) for it in linears], [])
+        return Maps([(linear.weight, linear.bias) for linear in linears], [])
     ends = [0]
     for linear in linears:
         ends.append(ends[-1] + len(linear.weight))

@@ -19,10 +19,10 @@ def gated_pass(gate: Array, up: Array, hidden_act: str) -> Array:
     xp = namespace(gate)
     size = gate.shape[-1]
     y = xp.empty(gate.shape, gate.dtype)
-    gate, up = (_rows(it) for it in (gate, up))
+    gate, up = (_rows(x) for x in (gate, up))
     vector = width(size, gate, up, y)
     launch("gated", [element(gate), vector, ACTIVATIONS[hidden_act]], [len(gate)], threads(size // vector),
-           [y, gate, up, np.int32(size), *(np.int64(it.strides[0] // it.itemsize) for it in (gate, up))])  # fmt: skip
+           [y, gate, up, np.int32(size), *(np.int64(x.strides[0] // x.itemsize) for x in (gate, up))])  # fmt: skip
     return y
 
 

@@ -5,14 +5,14 @@
 TF32, which rounds float32 factors to 10 bits of mantissa, is off unless `tf32()` says otherwise: float32 means float32.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
 
 from aimv2_np.backends.arrays import namespace
+from aimv2_np.backends.context import having
 from aimv2_np.kernels.cuda.cublas import call_captured
 from aimv2_np.shapes import Array
 
@@ -26,17 +26,12 @@ _FACTORS = {(b, t): np.array(b, t) for b in (0, 1) for t in ("float32", "float64
 _tf32: ContextVar[bool] = ContextVar("tf32", default=False)
 
 
-@contextmanager
-def tf32() -> Iterator[None]:
+def tf32() -> AbstractContextManager[None]:
     """Let float32 products round their factors to TF32 inside the `with` block (in this thread or task).
 
     On devices from sm_80 that is several times as fast, and about as exact as float16 with float32's range.
     """
-    token = _tf32.set(True)
-    try:
-        yield
-    finally:
-        _tf32.reset(token)
+    return having(_tf32, True)
 
 
 def uses_tf32() -> bool:
@@ -69,14 +64,14 @@ def matmul(a: Array, b: Array, out: Array, *, beta: int = 0) -> None:
     compute = _64F if a.dtype == np.float64 else _32F_FAST_TF32 if _tf32.get() and a.dtype == np.float32 else _32F
     factor = "float64" if compute == _64F else "float32"
     shape = (_TRANSPOSE if transposed else _NO_TRANSPOSE, _NO_TRANSPOSE, columns, rows, inner)
-    one, kept = (_FACTORS[it, factor].ctypes.data for it in (1, beta))
+    one, kept = (_FACTORS[number, factor].ctypes.data for number in (1, beta))
     b_lies = (b.data.ptr, _KINDS[b.dtype.name], ld_b)
     a_lies = (a.data.ptr, _KINDS[a.dtype.name], _leading(a, 1, inner))
     out_lies = (out.data.ptr, _KINDS[out.dtype.name], _leading(out, 1, columns))
     if batch == 1:  # which may share the sum out over the device, as a stack may not
         _call("gemmEx", namespace(a), *shape, one, *b_lies, *a_lies, kept, *out_lies, compute, _DEFAULT_ALGORITHM)
         return
-    b_step, a_step, out_step = (it.strides[0] // it.itemsize for it in (b, a, out))
+    b_step, a_step, out_step = (x.strides[0] // x.itemsize for x in (b, a, out))
     _call("gemmStridedBatchedEx", namespace(a), *shape, one, *b_lies, b_step, *a_lies, a_step, kept, *out_lies,
           out_step, batch, compute, _DEFAULT_ALGORITHM)  # fmt: skip
 
@@ -84,7 +79,7 @@ def matmul(a: Array, b: Array, out: Array, *, beta: int = 0) -> None:
 def multiply(x: Array, weight: Array, out: Array | None = None, *, add: bool = False) -> Array:
     """`x @ weight.T` of (R, I) and (O, I), in `out` (R, O) where it is given; with `add`, added to what is there."""
     xp = namespace(x)
-    x, weight = (it if _unit(it) else xp.ascontiguousarray(it) for it in (x, weight))
+    x, weight = (m if _unit(m) else xp.ascontiguousarray(m) for m in (x, weight))
     if out is None:
         out = xp.empty((len(x), len(weight)), x.dtype)
     matmul(x[None], weight.T[None], out[None], beta=int(add))

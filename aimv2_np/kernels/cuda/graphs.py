@@ -1,6 +1,6 @@
 """CUDA graphs: what a function launched once, launched again as a whole.
 
-Launching a kernel or a product takes the host some microseconds; a picture's 24 blocks are 192 of them. A graph is one.
+Launching a kernel or a product takes the host some microseconds; a picture's 24 layers are 192 of them. A graph is one.
 It computes where it was recorded: its inputs are copied to its own memory, its results from there. Few graphs are kept,
 and none longer than the module it belongs to. `GRAPHS.counts()` says how many there were, and how often they were used.
 """
@@ -18,6 +18,7 @@ from typing import Any
 from weakref import WeakKeyDictionary, ref
 
 from aimv2_np.backends.arrays import namespace
+from aimv2_np.backends.context import having
 from aimv2_np.backends.parallel import when_forked
 from aimv2_np.errors import NoGraphWarning, plain
 from aimv2_np.kernels.cuda import cublas
@@ -26,7 +27,7 @@ from aimv2_np.shapes import Array
 from aimv2_np.tree.module import Module
 
 KEPT = 16  # graphs per module: of the kinds of input that came last
-TOKENS = 8192  # up to which launching the kernels of a block may take longer than running them: docs/gpu.md
+TOKENS = 8192  # up to which launching the kernels of a layer may take longer than running them: docs/gpu.md
 
 Arrays = tuple[Array | None, ...]
 
@@ -115,17 +116,13 @@ class Graphs:
             inputs: arrays of which the first is on the device; None in the place of one that is not there.
         """
         stream = namespace(inputs[0]).cuda.get_current_stream()
-        if stream.ptr and stream.is_capturing():  # by the user, or by a recording around this one: none within another
-            return function(owner, *inputs)
-        if _to_be_recorded.get():  # a part of what will be recorded as a whole
+        capturing = stream.ptr and stream.is_capturing()  # the user, or a recording around this one: none in another
+        if capturing or _to_be_recorded.get():  # or a part of what will be recorded as a whole
             return function(owner, *inputs)
         entry = self._entry(function, owner, inputs)
         if entry is None:
-            token = _to_be_recorded.set(True)
-            try:
+            with having(_to_be_recorded, True):
                 return function(owner, *inputs)
-            finally:
-                _to_be_recorded.reset(token)
         if not entry.recordable:
             return function(owner, *inputs)
         if entry.graph is None:
@@ -143,7 +140,7 @@ class Graphs:
         """The graph; or None, and why there is none."""
         pool = private_pool(namespace(inputs[0]))
         try:
-            graph = record(function, inputs, pool)
+            graph = capture(function, inputs, pool)
         except Exception as error:  # something in it waits for the device, or fails
             reason = f"{type(error).__name__}: {plain(' '.join(str(error).split()), 200)}"
             clear_frames(error.__traceback__)  # whose variables hold arrays of the pool
@@ -201,12 +198,12 @@ def _entry_of(modules: list[Module]) -> _Entry:
         items = list(holder.items() if isinstance(holder, dict) else enumerate(holder))
         sizes.append((holder, len(items)))
         contents += [(holder, key, value) for key, value in items]
-        holders += [vars(it) if isinstance(it, Module) else it for _, it in items if isinstance(it, Module | list)]
+        holders += [vars(x) if isinstance(x, Module) else x for _, x in items if isinstance(x, Module | list)]
     return _Entry([ref(module) for module in modules], sizes, contents)
 
 
 def _kind(function: Callable[..., Arrays], inputs: tuple[Any, ...]) -> tuple[Any, ...]:
-    shapes = tuple(None if it is None else (it.shape, it.dtype) for it in inputs)
+    shapes = tuple(None if x is None else (x.shape, x.dtype) for x in inputs)
     return function, shapes, inputs[0].device.id, uses_tf32()
 
 
@@ -229,7 +226,7 @@ def private_pool(xp: Any) -> Any:
     return pool
 
 
-def record(function: Callable[..., Arrays], inputs: Sequence[Array | None], pool: Any) -> Graph:
+def capture(function: Callable[..., Arrays], inputs: Sequence[Array | None], pool: Any) -> Graph:
     """What `function(*inputs)` launches, on copies of the inputs, recorded and not run, in memory of `pool`.
 
     Raises what `function` raises, and RuntimeError where cuBLAS cannot be recorded.
@@ -241,7 +238,7 @@ def record(function: Callable[..., Arrays], inputs: Sequence[Array | None], pool
     xp.cuda.device.get_cublas_handle()  # made here, not while recording
     stream = xp.cuda.Stream(non_blocking=True)
     with xp.cuda.using_allocator(pool.malloc), stream:
-        own = tuple(None if it is None else xp.empty(it.shape, it.dtype) for it in inputs)
+        own = tuple(None if x is None else xp.empty(x.shape, x.dtype) for x in inputs)
         stream.begin_capture()
         try:
             outputs = function(*own)

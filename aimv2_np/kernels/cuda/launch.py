@@ -60,7 +60,7 @@ def width(size: int, *arrays: Array) -> int:
     whole = size % step == 0
     for array in arrays:
         starts = (array.data.ptr, *(stride for stride in array.strides[:-1] if stride))
-        whole = whole and array.strides[-1] == array.itemsize and not any(it % VECTOR_BYTES for it in starts)
+        whole = whole and array.strides[-1] == array.itemsize and not any(start % VECTOR_BYTES for start in starts)
     return step if whole else 1
 
 
@@ -100,6 +100,6 @@ def launch(
         return
     first = args[0]
     xp = namespace(first)
-    names = ", ".join(str(it).lower() if isinstance(it, bool) else str(it) for it in template)
+    names = ", ".join(str(item).lower() if isinstance(item, bool) else str(item) for item in template)
     run = _kernel(xp, first.device.id, file, f"{file}<{names}>", shared)
     run(tuple(grid), (block,), tuple(args), shared_mem=shared)

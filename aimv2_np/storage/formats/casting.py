@@ -4,13 +4,14 @@ bfloat16 is the upper half of a float32: the same sign and exponent, 7 of the 23
 bits up by 16 gives the float32 of exactly that value, and NumPy needs no bfloat16 of its own.
 """
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
 
 from aimv2_np.backends.dtypes import BACKENDS, FLOATS, LARGEST, NAMES
 from aimv2_np.errors import CheckpointError
-from aimv2_np.shapes import NDArray
+from aimv2_np.shapes import Array, NDArray
 
 PIECE = 2**16  # elements: a piece and its conversion stay within a core's own cache
 
@@ -54,7 +55,22 @@ def pieces(stored: NDArray, code: str) -> Iterator[tuple[slice, NDArray]]:
     for start in range(0, stored.size, PIECE):
         place = slice(start, min(start + PIECE, stored.size))
         piece = stored[place]
-        yield place, (piece.astype(np.uint32) << np.uint32(16)).view(np.float32) if code == "BF16" else piece
+        yield place, widen_bits(piece) if code == "BF16" else piece
+
+
+def widen_bits(bits: Array) -> Array:
+    """The bits of bfloat16 numbers, uint16, as float32; of NumPy or CuPy."""
+    return (bits.astype(np.uint32) << np.uint32(16)).view(np.float32)
+
+
+def misfit(what: str, largest: float, target: str) -> CheckpointError:
+    """What to raise for numbers, of which `largest` is the largest in size, that `target` ("float16") cannot hold."""
+    if not math.isfinite(largest):
+        return CheckpointError(f"{what} holds numbers that are not finite (inf or NaN); fetch it again")
+    wider = "float64" if target in ("float32", "float64") else "float32"
+    return CheckpointError(
+        f"{what} holds {largest:g}, more than {target} can ({LARGEST[target]:g}); load it as {wider}"
+    )
 
 
 def convert(stored: NDArray, code: str, target: str, what: str) -> NDArray:
@@ -67,12 +83,7 @@ def convert(stored: NDArray, code: str, target: str, what: str) -> NDArray:
         with np.errstate(over="ignore", under="ignore", invalid="ignore"):  # the check below says more than a warning
             result[place] = piece
         if not np.isfinite(result[place]).all():
-            if not np.isfinite(piece).all():
-                raise CheckpointError(f"{what} holds numbers that are not finite (inf or NaN); fetch it again")
-            raise CheckpointError(
-                f"{what} holds {float(np.abs(piece).max()):g}, more than {target} can ({LARGEST[target]:g}); load it "
-                f"as {'float32' if target == 'float16' else 'float64'}"
-            )
+            raise misfit(what, float(np.abs(piece).max()), target)
     return result
 
 
@@ -89,5 +100,5 @@ def to_bfloat16(stored: NDArray, code: str, what: str) -> NDArray:
         # Half of what is cut off, less one where the last bit that stays is even: then a tie is not carried over.
         result[place] = (bits + np.uint32(0x7FFF) + (bits >> np.uint32(16) & np.uint32(1))) >> np.uint32(16)
         if ((result[place] & 0x7FFF) >= 0x7F80).any():  # rounded up to infinity
-            raise CheckpointError(f"{what} holds {np.abs(piece).max():g}, more than bfloat16 can; choose float32")
+            raise misfit(what, float(np.abs(piece).max()), "bfloat16")
     return result

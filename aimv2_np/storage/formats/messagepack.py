@@ -17,7 +17,7 @@ from aimv2_np.storage.formats.mapped import MappedFile
 
 ARRAYS = (1, 3)
 CHUNKED = "__msgpack_chunked_array__"
-# A block of a tower takes about a hundred; few enough to walk through in half a second.
+# A layer of a tower takes about a hundred; few enough to walk through in half a second.
 MAX_ITEMS = 2**17
 MAX_DEPTH = 32
 MAX_NAME = 400  # bytes of a name, letters of a path

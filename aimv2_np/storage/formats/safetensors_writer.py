@@ -32,37 +32,31 @@ def save_safetensors(
     """
     if not all(isinstance(item, str) for pair in metadata.items() for item in pair):
         raise ValueError(f"metadata is {metadata!r:.200}; expected strings only, which is all that the format holds")
-    tensors = {name: (_code(name, state[name]), state[name].shape) for name in sorted(state, key=str)}
+    tensors = {name: lazy(name, state[name]) for name in sorted(state, key=str)}
     with atomic_write(path, overwrite) as file:
-        for name in write_header(file, tensors, metadata):
-            write_array(file, state[name])
+        for name in write_header(file, {name: (x.stored_as, x.shape) for name, x in tensors.items()}, metadata):
+            write_array(file, tensors[name])
 
 
-def nbytes(array: Array | Lazy) -> int:
-    """Bytes that an array takes in a file."""
-    return array.nbytes if isinstance(array, Lazy) else int(array.size) * int(array.dtype.itemsize)
-
-
-def write_array(file: BinaryIO, array: Array | Lazy) -> None:
+def write_array(file: BinaryIO, array: Lazy) -> None:
     """Write the elements of `array`, row-major and little-endian, and nothing else."""
-    if not isinstance(array, Lazy):
-        values = to_host(array)
-        values = values.view(np.uint16) if values.dtype.name == "bfloat16" else values
-        array = Lazy(CODES[values.dtype.name], values.shape, lambda: values)
     if array.nbytes:  # an empty array has no buffer to write
         file.write(array.raw().data)
 
 
-def _code(name: str, array: Array | Lazy) -> str:
-    """The format's code of an array's dtype; ValueError when the format cannot hold the array under that name."""
+def lazy(name: str, array: Array | Lazy) -> Lazy:
+    """`array`, brought to host memory when it is written; ValueError when the format cannot hold it under that name."""
     if not isinstance(name, str) or not name or name == METADATA:
         raise ValueError(f"the name of a tensor is {name!r}; expected a text, and not {METADATA}")
     try:
         name.encode()
     except UnicodeEncodeError:
         raise ValueError(f"the name of a tensor is {name!r}; expected a text that has a form in UTF-8") from None
-    if not isinstance(array, Lazy) and array.dtype.name not in CODES:
-        raise ValueError(f"{name} has the dtype {array.dtype}; expected one of {', '.join(CODES)}")
     if len(array.shape) > MAX_DIMENSIONS:
         raise ValueError(f"{name} has {len(array.shape)} dimensions; expected at most {MAX_DIMENSIONS}")
-    return array.stored_as if isinstance(array, Lazy) else CODES[array.dtype.name]
+    if isinstance(array, Lazy):
+        return array
+    if (dtype := array.dtype.name) not in CODES:
+        raise ValueError(f"{name} has the dtype {array.dtype}; expected one of {', '.join(CODES)}")
+    bits = np.uint16 if dtype == "bfloat16" else array.dtype
+    return Lazy(CODES[dtype], array.shape, lambda: to_host(array).view(bits))

@@ -3,10 +3,9 @@
 from aimv2_np.errors import CheckpointError
 from aimv2_np.storage.checkpoint import Tensors
 from aimv2_np.storage.layouts import apple, flax, mlx, timm, transformers
-from aimv2_np.storage.layouts.table import VISION, Layout
+from aimv2_np.storage.layouts.table import PATCHES, VISION, Layout
 
 LAYOUTS: dict[str, Layout] = {module.LAYOUT.name: module.LAYOUT for module in (transformers, apple, mlx, flax, timm)}
-PATCHES = "embeddings.patch_embed.weight"
 
 
 def detect(checkpoint: Tensors, channels: int = 3) -> Layout:

@@ -10,7 +10,7 @@ Backwards each of ours is a slice of a view, so nothing is copied unless the res
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -20,9 +20,11 @@ from aimv2_np.shapes import NDArray
 
 Shape = tuple[int, ...]
 
-# The number of a block, wherever a layout writes it: `blocks.3.`, `layers.3.`, `layers_3/`.
+# The number of a layer, wherever a layout writes it: `blocks.3.`, `layers.3.`, `layers_3/`.
 NUMBER = re.compile(r"(blocks\.|layers\.|layers_)([0-9]{1,6})(?=[./])")
 VISION, TEXT = "vision_model.", "text_model."
+# What every tower of either kind has, whatever its configuration.
+PATCHES, TOKENS = "embeddings.patch_embed.weight", "embeddings.token_embedding.weight"
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ LEAD = Form(lead=True)
 
 @dataclass(frozen=True)
 class Row:
-    """Their name and ours, with {i} for the number of a block, and {qkv} for three of ours, stacked in that order."""
+    """Their name and ours, with {i} for the number of a layer, and {qkv} for three of ours, stacked in that order."""
 
     theirs: str
     ours: str
@@ -89,9 +91,9 @@ class Part:
     """Which part of a stored tensor is one of ours: the name there, its form, and the how-manieth of `count` in it."""
 
     name: str
-    form: Form
-    index: int
-    count: int
+    form: Form = SAME
+    index: int = 0
+    count: int = 1
 
     def of(self, stored: NDArray) -> NDArray:
         """Our tensor in a stored one, as a view; ValueError when it cannot hold ours."""
@@ -105,22 +107,22 @@ class Layout:
     Attributes:
         name: what the command line calls it.
         title: what messages call it.
-        file: the file of its weights.
-        metadata: what is written into its files.
         vision, text: rows inside a tower.
         both: rows beside the two towers, whole names.
         prefixes: what stands before the rows of a tower: ours ("" for a tower alone) → theirs.
+        file: the file of its weights.
+        metadata: what is written into its files.
         ignored: beginnings of names that are left alone, as they mean nothing to the network.
     """
 
     name: str
     title: str
-    file: str
-    metadata: Mapping[str, str]
     vision: tuple[Row, ...]
     text: tuple[Row, ...]
     both: tuple[Row, ...]
     prefixes: Mapping[str, str]
+    file: str = "model.safetensors"
+    metadata: Mapping[str, str] = field(default_factory=lambda: {"format": "pt"})
     ignored: tuple[str, ...] = ()
 
     @cached_property
@@ -155,7 +157,7 @@ class Layout:
         Their names come in the order in which ours are given.
         """
         names = list(ours)
-        rows = self._inverse(TEXT if "embeddings.token_embedding.weight" in names else VISION)
+        rows = self._inverse(TEXT if TOKENS in names else VISION)
         arranged: dict[str, tuple[Form, tuple[str, ...]]] = {}
         homeless = []
         for name in names:
@@ -184,7 +186,7 @@ class Layout:
 
 
 def _numbered(name: str) -> tuple[str, str]:
-    """A name with {i} for the number of its block, and that number, or the name and nothing."""
+    """A name with {i} for the number of its layer, and that number, or the name and nothing."""
     number = NUMBER.search(name)
     return (f"{name[: number.start(2)]}{{i}}{name[number.end() :]}", number[2]) if number else (name, "")
 
@@ -196,9 +198,3 @@ def our_shape(part: Part, stored: Shape, where: str) -> Shape:
     except ValueError as error:
         raise CheckpointError(f"{where}: tensor {part.name!r:.200} has the shape {stored}; {error}") from None
     return ours
-
-
-def with_rows(rows: tuple[Row, ...], *changed: Row) -> tuple[Row, ...]:
-    """A table with some rows replaced by others of the same name of ours."""
-    new = {row.ours: row for row in changed}
-    return tuple(new.get(row.ours, row) for row in rows)

@@ -30,7 +30,7 @@ from aimv2_np.backends.dtypes import CODES
 from aimv2_np.errors import CheckpointError, is_of_the_system
 from aimv2_np.storage import SafetensorsFile
 from aimv2_np.storage.formats.header import write_header
-from aimv2_np.storage.formats.safetensors_writer import write_array
+from aimv2_np.storage.formats.safetensors_writer import lazy, write_array
 from aimv2_np.tasks.embedding import npz, parquet
 
 FORMAT: Final = "aimv2_np.features/1"
@@ -159,7 +159,7 @@ def write_features(
         return
     tensors = {name: (CODES[array.dtype.name], array.shape) for name, array in arrays.items()}
     for name in write_header(file, tensors, metadata):
-        write_array(file, arrays[name])
+        write_array(file, lazy(name, arrays[name]))
 
 
 def open_features(path: str | os.PathLike[str]) -> FeatureFile:

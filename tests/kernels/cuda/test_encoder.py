@@ -158,15 +158,15 @@ def test_watched_blocks_call_their_operations(cupy):
 
 @pytest.fixture
 def recordings(monkeypatch):
-    """The inputs' shapes of each recording made."""
+    """The inputs' shapes of each graph captured."""
     made = []
-    record = graphs.record
+    capture = graphs.capture
 
     def noted(function, inputs, pool):
         made.append(inputs[0].shape)
-        return record(function, inputs, pool)
+        return capture(function, inputs, pool)
 
-    monkeypatch.setattr(graphs, "record", noted)
+    monkeypatch.setattr(graphs, "capture", noted)
     return made
 
 

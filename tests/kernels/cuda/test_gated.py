@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aimv2_np.kernels.cuda import gated as module
-from aimv2_np.kernels.cuda.launch import source, threads
+from aimv2_np.kernels.cuda.launch import source
 from aimv2_np.network.activations import ACTIVATIONS
 from aimv2_np.network.swiglu import gated
 from tests.kernels.cuda.arrays import (
@@ -78,14 +78,3 @@ def test_rows_far_apart(tmp_path):
     emulator.launch(emulator.build(source("gated"), "gated<__half, 8, Silu>"), [2], [32], arguments, 0)
     expected = gated.textbook(exact(gate[:, :size]), exact(up[:, :size]), "silu")
     assert_within(y, expected, eps("float16") * (1 + np.abs(expected)))
-
-
-@pytest.mark.parametrize("pieces", [1, 32, 33, 256, 257, 352, 512, 588, 10000])
-def test_threads_of_a_block(pieces):
-    """Whole warps, at most 256 threads, as few turns as that allows, and no warp without work."""
-    count = threads(pieces)
-    turns = -(-pieces // count)
-    assert count % 32 == 0
-    assert count <= 256
-    assert turns == -(-pieces // 256)
-    assert (count - 32) * turns < pieces

@@ -11,7 +11,7 @@ from aimv2_np.bench.backends import try_graphs
 from aimv2_np.errors import NoGraphWarning
 from aimv2_np.kernels.cuda import cublas
 from aimv2_np.kernels.cuda.gemm import matmul
-from aimv2_np.kernels.cuda.graphs import Graphs, private_pool, record
+from aimv2_np.kernels.cuda.graphs import Graphs, capture, private_pool
 from aimv2_np.network.linear import Linear
 from tests.kernels.cuda.arrays import DTYPES, assert_within, eps, exact, normal
 
@@ -29,7 +29,7 @@ def test_products_are_recorded(cupy, dtype, batch):
         matmul(a, b, out)
         return (out,)
 
-    graph = record(multiply, given, private_pool(cupy))
+    graph = capture(multiply, given, private_pool(cupy))
     for factor in (1, 2):
         (result,) = graph.run((cupy.asarray((factor * a).astype(kind)), given[1]))
         limit = 16 * (2.0**-52 if dtype == "float64" else eps(dtype))
