@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from aimv2_np.backends.parallel import blas_libraries
+
 VARIABLE = "OPENBLAS_CORETYPE"
 # OpenBLAS's names, of kernels that differ on processors that NumPy still runs on. A processor that lacks the
 # instructions of one of them ends the process that tries it, which is found out in a process of its own.
@@ -25,15 +27,10 @@ def describe_blas() -> dict[str, Any]:
         was built with), "forced" (OPENBLAS_CORETYPE, if it is set), and "note": what cannot be controlled from here, or
         None.
     """
-    from threadpoolctl import threadpool_info
-
     config: Any = np.show_config(mode="dicts") or {}
     built_with = config.get("Build Dependencies", {}).get("blas", {})
     built = str(built_with.get("name", "")) or None
-    libraries = [library for library in threadpool_info() if library.get("user_api") == "blas"]
-    # PyPI's NumPy brings its own, in numpy.libs; others in the process are not its business.
-    libraries.sort(key=lambda library: "numpy" not in (library.get("filepath") or ""))
-    ours = libraries[0] if libraries else {}
+    ours: dict[str, Any] = next((library.info() for library in blas_libraries()), {})
     name = ours.get("internal_api") or next((name for name in NAMES if name in (built or "").lower()), None)
     return {
         "library": name,

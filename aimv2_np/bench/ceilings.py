@@ -8,12 +8,12 @@ reach.
 
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
+from threadpoolctl import ThreadpoolController
 
+from aimv2_np.backends.parallel import parts
 from aimv2_np.bench.flops import Product
 from aimv2_np.bench.timing import stopwatch
 
@@ -39,10 +39,10 @@ class Shape:
 def shapes(products: Iterable[Product]) -> dict[Shape, int]:
     """The shapes of the products with weights, and how many operations of the model are in each."""
     found: dict[Shape, int] = {}
-    for it in products:
-        if not it.per_head:
-            shape = Shape(it.m, it.k, it.n)
-            found[shape] = found.get(shape, 0) + it.flops
+    for product in products:
+        if not product.per_head:
+            shape = Shape(product.m, product.k, product.n)
+            found[shape] = found.get(shape, 0) + product.flops
     return found
 
 
@@ -60,23 +60,27 @@ class Multiplier:
         self._x = rng.standard_normal((shape.m, shape.k), dtype=np.float32)
         self._weight = rng.standard_normal((shape.n, shape.k), dtype=np.float32)
         self._out = np.empty((shape.m, shape.n), np.float32)
-        self._blas = _limits()
+        self._blas = ThreadpoolController()
         self._pool = ThreadPoolExecutor(threads)
         self.repeats = 1
         self.ways: dict[str, Callable[[], None]] = {"library": self._whole}
         if threads > 1 and min(shape.m, shape.n) >= threads:
             self.ways["pieces"] = self._pieces
         self.rate()  # what happens only once
-        self.repeats = max(1, round(MIN_SECONDS / (shape.flops / self.rate())))
+        self.repeats = max(1, round(MIN_SECONDS / self.seconds()))
 
     def rate(self) -> float:
         """Floating-point operations per second now, in the faster way."""
         return max(self._rate_of(way) for way in self.ways.values())
 
+    def seconds(self) -> float:
+        """Of one product now, in the faster way."""
+        return self.shape.flops / self.rate()
+
     def _rate_of(self, way: Callable[[], None]) -> float:
         # Set once per timing and not per product: asking a library takes as long as a small product.
         limit = self.threads if way == self._whole else 1
-        with self._blas(limit):
+        with self._blas.limit(limits=limit, user_api="blas"):
             seconds = stopwatch(lambda: _repeat(way, self.repeats))
         return self.repeats * self.shape.flops / seconds
 
@@ -84,31 +88,28 @@ class Multiplier:
         np.matmul(self._x, self._weight.T, out=self._out)
 
     def _pieces(self) -> None:
-        by_rows = self.shape.m > self.shape.n
-        size = self.shape.m if by_rows else self.shape.n
-        edges = [size * i // self.threads for i in range(self.threads + 1)]
+        def rows(part: slice) -> None:
+            np.matmul(self._x[part], self._weight.T, out=self._out[part])
 
-        def piece(start: int, stop: int) -> None:
-            if by_rows:
-                np.matmul(self._x[start:stop], self._weight.T, out=self._out[start:stop])
-            else:
-                np.matmul(self._x, self._weight[start:stop].T, out=self._out[:, start:stop])
+        def columns(part: slice) -> None:
+            np.matmul(self._x, self._weight[part].T, out=self._out[:, part])
 
-        list(self._pool.map(piece, edges[:-1], edges[1:]))
+        m, n = self.shape.m, self.shape.n
+        list(self._pool.map(rows if m > n else columns, parts(max(m, n), self.threads)))
 
 
 def copy_bandwidth(threads: int, size: int = COPY_BYTES) -> float:
     """Bytes per second that copying moves, read and written ones together: `size` bytes, all `threads` at once."""
     source, target = np.ones(size // 4, np.float32), np.empty(size // 4, np.float32)
-    edges = [len(source) * i // threads for i in range(threads + 1)]
+    pieces = parts(len(source), threads)
 
-    def copy(start: int, stop: int) -> None:
-        np.copyto(target[start:stop], source[start:stop])
+    def copy(part: slice) -> None:
+        np.copyto(target[part], source[part])
 
     with ThreadPoolExecutor(threads) as pool:
 
         def once() -> None:
-            list(pool.map(copy, edges[:-1], edges[1:]))
+            list(pool.map(copy, pieces))
 
         once()
         return 2 * source.nbytes / min(stopwatch(once) for _ in range(CORNERS))
@@ -122,11 +123,3 @@ def combined_rate(flops: dict[Shape, int], rates: dict[Shape, float]) -> float:
 def _repeat(way: Callable[[], None], times: int) -> None:
     for _ in range(times):
         way()
-
-
-def _limits() -> Callable[[int], AbstractContextManager[Any]]:
-    """A function whose block runs the matrix library on so many threads."""
-    from threadpoolctl import ThreadpoolController
-
-    controller = ThreadpoolController()
-    return lambda threads: controller.limit(limits=threads, user_api="blas")

@@ -1,7 +1,6 @@
 """From nothing to the first feature, as a program does it: `python -m aimv2_np.bench.cold FOLDER [PICTURE [WHICH]]`.
 
-Without a picture ("") the text tower gets some tokens. WHICH, in JSON, is what else `load` is told.
-Says when it is done, then how much memory it took.
+WHICH, in JSON, is what else `load` is told. Says when it is done, then how much memory it took.
 """
 
 import json
@@ -21,13 +20,13 @@ from aimv2_np.processing import Aimv2ImageProcessor
 TOKENS = 16
 
 
-def measure(folder: str, picture: str = "", **place: Any) -> None:
-    """Load the model (`place`: options of it), prepare its input and run it; then tell.
+def measure(folder: str, picture: str = "", **which: Any) -> None:
+    """Load the model (`which`: options of `load`), prepare its input and run it; then tell.
 
     The input is the file `picture`; without one ("") some tokens for a text tower, a grey picture for another model.
     """
     marks = [time.perf_counter()]
-    model = load(folder, **place)
+    model = load(folder, **which)
     marks.append(time.perf_counter())
     if picture:
         inputs = Aimv2ImageProcessor.from_pretrained(folder)(picture)["pixel_values"]

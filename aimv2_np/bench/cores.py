@@ -5,23 +5,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from aimv2_np.backends.parallel import usable_cores
+
 VARIABLES = (
     "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS", "OMP_NUM_THREADS",
 )  # fmt: skip
 TOPOLOGY = Path("/sys/devices/system/cpu")
 
 
-def available() -> int:
-    """How many cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 def check_threads(threads: int) -> None:
     """ValueError unless this process may use so many cores."""
-    if not 1 <= threads <= available():
-        raise ValueError(f"threads is {threads}; expected 1 to {available()}, the cores that this process may use")
+    if not 1 <= threads <= usable_cores():
+        raise ValueError(f"threads is {threads}; expected 1 to {usable_cores()}, the cores that this process may use")
 
 
 def variables(threads: int) -> dict[str, str]:

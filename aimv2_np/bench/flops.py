@@ -1,10 +1,10 @@
 """The arithmetic of a forward pass, by formula: which matrix products it consists of.
 
-    block:       4 · (R, D)·(D, D)    q, k, v, out          3 · (R, D)·(D, F)    gate, up, down        R = B·N rows
+    layer:       4 · (R, D)·(D, D)    q, k, v, out          3 · (R, D)·(D, F)    gate, up, down        R = B·N rows
                  B·H · (N, d)·(d, N)  scores                B·H · (N, N)·(N, d)  the values' sums      d = D / H
     picture:     (R, C·P·P)·(C·P·P, D)                      the patches
     head:        2 · (R, D)·(D, D), B·H · (1, d)·(d, N), B·H · (1, N)·(N, d), (B, D)·(D, D)
-    two towers:  (B, D)·(D, E)                              the projection of the tower; of texts the last block is
+    two towers:  (B, D)·(D, E)                              the projection of the tower; of texts the last layer is
                  2 · (R, D)·(D, D)    k, v                  2 · (B, D)·(D, D), 3 · (B, D)·(D, F)    the rest, of ends
                  B·H · (1, d)·(d, N)  scores                B·H · (1, N)·(N, d)
 
@@ -67,7 +67,7 @@ def picture_products(
     tokens = (height // ph) * (width // pw)
     rows = batch * tokens
     found = [Product("patch_embed", rows, vision.num_channels * ph * pw, size)]
-    found += _blocks(vision, batch, tokens, vision.num_hidden_layers)
+    found += _layers(vision, batch, tokens, vision.num_hidden_layers)
     if vision.use_head:
         found += [*_one_query("head.", vision, batch, tokens), Product("head.output_proj", batch, size, size)]
     if isinstance(config, Aimv2Config):
@@ -85,15 +85,15 @@ def text_products(config: Aimv2TextConfig | Aimv2Config, batch: int, tokens: int
     """
     text = config.text_config if isinstance(config, Aimv2Config) else config
     if not isinstance(config, Aimv2Config):
-        return tuple(_blocks(text, batch, tokens, text.num_hidden_layers))
+        return tuple(_layers(text, batch, tokens, text.num_hidden_layers))
     return (
-        *_blocks(text, batch, tokens, text.num_hidden_layers - 1),
-        *_block_of_ends(text, batch, tokens),
+        *_layers(text, batch, tokens, text.num_hidden_layers - 1),
+        *_layer_of_ends(text, batch, tokens),
         Product("text_projection", batch, text.hidden_size, config.projection_dim),
     )
 
 
-def _blocks(config: Aimv2VisionConfig | Aimv2TextConfig, batch: int, tokens: int, layers: int) -> list[Product]:
+def _layers(config: Aimv2VisionConfig | Aimv2TextConfig, batch: int, tokens: int, layers: int) -> list[Product]:
     rows, size, inner = batch * tokens, config.hidden_size, config.intermediate_size
     heads, d = config.num_attention_heads, config.head_dim
     return [
@@ -105,8 +105,8 @@ def _blocks(config: Aimv2VisionConfig | Aimv2TextConfig, batch: int, tokens: int
     ]
 
 
-def _block_of_ends(config: Aimv2TextConfig, batch: int, tokens: int) -> list[Product]:
-    """A block that computes one token of each text, to which the others are keys and values."""
+def _layer_of_ends(config: Aimv2TextConfig, batch: int, tokens: int) -> list[Product]:
+    """A layer that computes one token of each text, to which the others are keys and values."""
     size, inner = config.hidden_size, config.intermediate_size
     return [
         *_one_query("last ", config, batch, tokens),

@@ -1,12 +1,6 @@
-"""A model on a GPU, by the device's own clock: how fast, how much of what its matrix products allow, how much memory.
+"""A model on a GPU, by the device's own clock: how fast, what share of its matrix products' rate, how much memory."""
 
-`python -m aimv2_np.bench.gpu` is the process in which one case is measured; `benchmark_gpu` starts such processes.
-"""
-
-import json
-import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
 from functools import cache, partial
 from itertools import cycle
 from math import ceil, prod
@@ -16,21 +10,11 @@ from typing import Any
 import numpy as np
 
 from aimv2_np.backends import devices
-from aimv2_np.backends.arrays import dtype_of, is_float, move
-from aimv2_np.bench import cores
-from aimv2_np.bench.backends import describe_backends
-from aimv2_np.bench.ceilings import Shape, combined_rate, shapes
-from aimv2_np.bench.flops import products, total_flops
-from aimv2_np.bench.machine import PACKAGES, describe_machine, describe_versions
-from aimv2_np.bench.models import Specimen, draw_picture, specimen, vision_of, warm_up
-from aimv2_np.bench.run import Plan, inputs_of, label, summarise_cold, time_cold
-from aimv2_np.bench.talk import Worker, module_command, serve
-from aimv2_np.bench.timing import in_turns
-from aimv2_np.bench.worker import Subject
+from aimv2_np.backends.arrays import dtype_of
+from aimv2_np.bench.ceilings import Shape
+from aimv2_np.bench.subject import Subject
+from aimv2_np.shapes import NDArray
 
-SCHEMA = 1
-WORKER, COLD = "aimv2_np.bench.gpu", "aimv2_np.bench.gpu_cold"
-LIBRARIES = (*PACKAGES, "cupy-cuda12x", "cupy-cuda13x", "ml_dtypes")
 WARM_UP = 3  # passes: kernels are compiled in the first, graphs recorded in the second
 COPY_BYTES = 1 << 30  # beyond every cache
 CACHE_BYTES = 256 << 20  # more than any device's cache holds
@@ -40,68 +24,15 @@ BUSY_BYTES = 64 << 20  # copying them takes the device longer than queueing the 
 STRETCH = (1 << 20) - 3  # random numbers before they come again; odd, so that rows of a matrix differ
 
 
-def benchmark_gpu(plan: Plan, where: dict[str, Any], tell: Callable[[str], None] = lambda _: None) -> dict[str, Any]:
-    """Measure what `plan` says (threads, profile and processes mean nothing here), as it goes into JSON.
-
-    Args:
-        plan: what to measure.
-        where: "dtype" and "device" of `from_pretrained`.
-        tell: is told what is being done.
-
-    Raises what `benchmark` raises, and ImportError or RuntimeError where there is no GPU.
-    """
-    plan.check()
-    devices.find_cupy(where["dtype"])
-    devices.check_device(where["device"])
-    found = describe_backends()["cupy"]
-    result: dict[str, Any] = {
-        "schema": SCHEMA, "date": time.strftime("%Y-%m-%d"), "machine": describe_machine(),
-        "device": found["devices"][where["device"] or 0], "driver": found["driver"], "runtime": found["runtime"],
-        "versions": describe_versions(LIBRARIES), "dtype": where["dtype"], "models": [],
-    }  # fmt: skip
-    for name in plan.models:
-        tell(f"preparing {name}")
-        with specimen(name, plan.layers, **plan.which) as it:
-            result["models"].append(_measure_model(it, plan, where, tell))
-    return result
-
-
-def _measure_model(it: Specimen, plan: Plan, where: dict[str, Any], tell: Callable[[str], None]) -> dict[str, Any]:
-    warm_up(it)
-    cases = []
-    for given in inputs_of(it.name, it.config, plan):
-        for batch in plan.batches:
-            tell(f"{it.name}: {label(given)}, batch {batch}, {where['dtype']}")
-            arguments = {"folder": str(it.folder), "given": given, "batch": batch, "seconds": plan.seconds, **where}
-            arguments["which"] = it.which
-            with Worker(module_command(WORKER), {}) as worker:
-                cases.append({"input": given, "batch": batch, **worker.ask("measure", **arguments)})
-    return {
-        "name": it.name, "random": it.random, "layers": plan.layers, "parameters": it.parameters, "cases": cases,
-        "cold": _cold(it, plan, where, tell),
-    }  # fmt: skip
-
-
-def _cold(it: Specimen, plan: Plan, where: dict[str, Any], tell: Callable[[str], None]) -> dict[str, Any] | None:
-    if plan.cold < 1 or (vision := vision_of(it.config)) is None:
-        return None
-    tell(f"{it.name}: from a cold process to the first feature")
-    picture = it.folder / "bench-picture.png" if it.random else None
-    if picture is not None:
-        draw_picture(picture, vision)
-    arguments = [str(it.folder), where["dtype"], str(where["device"] or 0), str(picture or ""), json.dumps(it.which)]
-    command = module_command(COLD, *arguments)
-    return summarise_cold([time_cold(command, cores.available()) for _ in range(plan.cold)])
-
-
 def measure(
     folder: str,
     given: dict[str, Any],
     batch: int,
     seconds: float,
+    *,
     dtype: str,
     device: int | None,
-    which: dict[str, Any] | None = None,
+    **which: Any,
 ) -> dict[str, Any]:
     """Speed and memory of a model on one input that lies on the device, and the rates that the device reaches."""
     from aimv2_np.kernels.cuda.graphs import GRAPHS
@@ -109,37 +40,18 @@ def measure(
     cupy = devices.find_cupy(dtype)
     with devices.on_device(devices.current() if device is None else device):
         before = _taken(cupy)
-        subject = GpuSubject(folder, given, batch, dtype, device, **which or {})
+        subject = Subject(folder, given, batch, dtype=dtype, device=device, **which)
         loaded = _taken(cupy)
         for _ in range(WARM_UP):
             subject.run()
         peak = _taken(cupy)
-        multiplied = products(subject.model.config, given, batch)
-        by_shape = shapes(multiplied)
-        clocks = {"model": stopwatch(cupy, subject.run)}
-        clocks |= {str(shape): product(cupy, shape, dtype) for shape in by_shape}
-        times = in_turns(clocks, seconds)
-        rate = combined_rate(by_shape, {shape: shape.flops / times[str(shape)].median for shape in by_shape})
-        bandwidth = copy_bandwidth(cupy)
-    median, done = times["model"].median, total_flops(multiplied)
-    return {
-        "seconds": times["model"].to_dict(), "per_second": batch / median, "flops": done,
-        "tflops": done / median / 1e12, "gemm_tflops": rate / 1e12, "gemm_fraction": done / median / rate,
-        "gemm_shapes": [{**asdict(it), "tflops": it.flops / times[str(it)].median / 1e12} for it in by_shape],
-        "graphs": GRAPHS.counts(), "copy_gb_per_second": bandwidth / 1e9, "loading_seconds": subject.loading,
-        "memory": {"weights": loaded - before, "peak": peak - before},
-    }  # fmt: skip
-
-
-class GpuSubject(Subject):
-    """A model and an input, both on the device."""
-
-    def __init__(
-        self, folder: str, given: dict[str, Any], batch: int, dtype: str, device: int | None, **which: Any
-    ) -> None:
-        super().__init__(folder, given, batch, backend="cupy", dtype=dtype, device=device, **which)
-        inputs = move(self._inputs, "cupy", device)
-        self._inputs = inputs.astype(dtype_of(dtype)) if is_float(inputs) else inputs
+        found, _, _ = subject.speed(
+            stopwatch(cupy, subject.run), lambda shape: product(cupy, shape, dtype), seconds, "gemm", "tflops"
+        )
+        return found | {
+            "graphs": GRAPHS.counts(), "copy_gb_per_second": copy_bandwidth(cupy) / 1e9,
+            "loading_seconds": subject.loading, "memory": {"weights": loaded - before, "peak": peak - before},
+        }  # fmt: skip
 
 
 def stopwatch(cupy: Any, function: Callable[[], object]) -> Callable[[], float]:
@@ -190,7 +102,7 @@ def random_array(cupy: Any, shape: tuple[int, ...], dtype: np.dtype[Any], seed: 
 
     Zeros and ones would be multiplied faster, as they take less power.
     """
-    host = _random_bytes() if dtype == np.uint8 else _random_numbers()
+    host = _stretch(dtype == np.uint8)
     stretch = cupy.asarray(np.roll(host, 997 * seed)).astype(dtype)  # another stretch takes the host ten times as long
     array = cupy.empty(prod(shape), dtype=dtype)
     for start in range(0, len(array), STRETCH):
@@ -200,13 +112,9 @@ def random_array(cupy: Any, shape: tuple[int, ...], dtype: np.dtype[Any], seed: 
 
 
 @cache
-def _random_bytes() -> np.ndarray[Any, np.dtype[np.uint8]]:
-    return np.random.default_rng(0).integers(0, 256, STRETCH, np.uint8)
-
-
-@cache
-def _random_numbers() -> np.ndarray[Any, np.dtype[np.float32]]:
-    return np.random.default_rng(0).standard_normal(STRETCH, dtype=np.float32)
+def _stretch(of_bytes: bool) -> NDArray:
+    rng = np.random.default_rng(0)
+    return rng.integers(0, 256, STRETCH, np.uint8) if of_bytes else rng.standard_normal(STRETCH, dtype=np.float32)
 
 
 def steady(cupy: Any, calls: Sequence[Callable[[], object]]) -> Callable[[], float]:
@@ -247,7 +155,3 @@ def _taken(cupy: Any) -> int:
     cupy.cuda.get_current_stream().synchronize()
     free, total = cupy.cuda.runtime.memGetInfo()
     return int(total - free)
-
-
-if __name__ == "__main__":
-    serve({"measure": measure})

@@ -7,9 +7,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from aimv2_np.bench import cores
+from aimv2_np.backends.parallel import usable_cores
 
 PACKAGES = ("aimv2-np", "numpy", "pillow", "safetensors", "tokenizers", "threadpoolctl")
+GPU_PACKAGES = ("cupy-cuda12x", "cupy-cuda13x", "ml_dtypes")
 
 
 def describe_machine() -> dict[str, Any]:
@@ -17,7 +18,7 @@ def describe_machine() -> dict[str, Any]:
     return {
         "processor": _processor(),
         "architecture": platform.machine(),
-        "cores": cores.available(),
+        "cores": usable_cores(),
         "memory": _memory(),
         "system": platform.system(),
         "load": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from aimv2_np.config import Aimv2Config, Aimv2TextConfig, Aimv2VisionConfig, config_from_dict
+from aimv2_np.config import Aimv2Config, Aimv2TextConfig, Aimv2VisionConfig, AnyConfig, config_from_dict
 from aimv2_np.config.base import naming_file
 from aimv2_np.data import tiny_model_path
 from aimv2_np.files.locate import HUB_ID
@@ -28,8 +28,6 @@ from aimv2_np.storage.formats.lazy import Lazy
 from aimv2_np.storage.released import RELEASED
 from aimv2_np.storage.source import open_source
 from aimv2_np.tree.module import Parameter
-
-AnyConfig = Aimv2Config | Aimv2VisionConfig | Aimv2TextConfig
 
 TINY = "tiny"
 PEAKED = "-peaked"  # behind the name of an architecture
@@ -100,12 +98,12 @@ def specimen(
     Args:
         name: "tiny", the embedded model; one of `ARCHITECTURES`, with random weights in a temporary folder, `PEAKED`
             behind it or not; else a folder or a hub id.
-        layers: of an architecture only so many blocks (per tower).
+        layers: of an architecture only so many layers (per tower).
         prefix: of a checkpoint the model whose names begin with it.
         final_norm: whether the vision tower ends with its norm.
 
     Raises:
-        ValueError: `layers` for a checkpoint, which has the blocks it has; `prefix` for an architecture; a name that
+        ValueError: `layers` for a checkpoint, which has the layers it has; `prefix` for an architecture; a name that
             means nothing.
         OSError: no room for the weights.
         FileNotFoundError, CheckpointError, …: what `from_pretrained` raises.
@@ -139,14 +137,14 @@ def _configuration(name: str, layers: int | None, prefix: str | None) -> AnyConf
             "behind it such as trained ones are), a folder, or a hub id"
         )
     if layers is not None:
-        raise ValueError(f"layers is {layers}, but {name} is a checkpoint: it has the blocks it has. Drop --layers")
+        raise ValueError(f"layers is {layers}, but {name} is a checkpoint: it has the layers it has. Drop --layers")
     source = open_source(tiny_model_path() if name == TINY else fetch(name), prefix)
     with naming_file(source.folder):
         return config_from_dict(source.values)
 
 
 def shortened(config: AnyConfig, layers: int | None) -> AnyConfig:
-    """The configuration with only so many blocks in each tower."""
+    """The configuration with only so many layers in each tower."""
     if layers is None:
         return config
     if isinstance(config, Aimv2Config):

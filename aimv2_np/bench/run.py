@@ -10,13 +10,17 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+from aimv2_np.backends import devices
+from aimv2_np.backends.parallel import usable_cores
 from aimv2_np.bench import cores, models
+from aimv2_np.bench.backends import describe_backends
 from aimv2_np.bench.blas import describe_blas
 from aimv2_np.bench.ceilings import Shape, shapes
 from aimv2_np.bench.flops import products
-from aimv2_np.bench.machine import describe_machine, describe_versions
+from aimv2_np.bench.machine import GPU_PACKAGES, PACKAGES, describe_machine, describe_versions
 from aimv2_np.bench.talk import Worker, module_command
 from aimv2_np.bench.timing import Times
+from aimv2_np.config import AnyConfig
 
 SCHEMA = 1
 WORTH_TRYING = 0.01  # share of the operations: smaller products decide nothing
@@ -37,11 +41,9 @@ class Plan:
         profile: whether to time every operation.
         cold: how many fresh processes to time from their start to the first feature.
         processes: so many processes at once on one checkpoint, to see what memory they share.
-        layers: only so many blocks of a random model.
+        layers: only so many layers of a random model.
         prefix, final_norm: as for `models.specimen`, of every model.
-
-    Raises:
-        ValueError: from `check`: what makes no sense, by name.
+        backend, dtype, device: as for `from_pretrained`. With "cupy" threads, profile and processes mean nothing.
     """
 
     models: Sequence[str]
@@ -56,14 +58,22 @@ class Plan:
     layers: int | None = None
     prefix: str | None = None
     final_norm: bool = True
+    backend: str = "numpy"
+    dtype: str = "float32"
+    device: int | None = None
 
     @property
     def which(self) -> dict[str, Any]:
         """Which model of each checkpoint: `prefix` and `final_norm` of `load`."""
         return {"prefix": self.prefix, "final_norm": self.final_norm}
 
+    @property
+    def place(self) -> dict[str, Any]:
+        """Where it computes and in what: `backend`, `dtype` and `device` of `load`."""
+        return {"backend": self.backend, "dtype": self.dtype, "device": self.device}
+
     def check(self) -> None:
-        """Before anything is written or downloaded."""
+        """ValueError for what makes no sense, before anything is written or downloaded."""
         for threads in self.threads:
             cores.check_threads(threads)
         if self.sizes and self.text_tokens:
@@ -85,19 +95,30 @@ def benchmark(plan: Plan, tell: Callable[[str], None] = lambda _: None) -> dict[
 
     Raises:
         ValueError: a plan that makes no sense, or a model that lacks the tower that is to be measured.
+        ImportError, RuntimeError: there is no GPU, or not that one.
         RuntimeError: a measuring process failed; with what it said.
         and what opening a checkpoint raises.
     """
     plan.check()
+    on_gpu = plan.backend == "cupy"
     result: dict[str, Any] = {
         "schema": SCHEMA, "date": time.strftime("%Y-%m-%d"), "machine": describe_machine(),
-        "versions": describe_versions(), "blas": describe_blas(), "models": [],
+        "versions": describe_versions((*PACKAGES, *(GPU_PACKAGES if on_gpu else ()))),
+        **(_device(plan) if on_gpu else {"blas": describe_blas()}), "models": [],
     }  # fmt: skip
     for name in plan.models:
         tell(f"preparing {name}")
         with models.specimen(name, plan.layers, **plan.which) as measured:
             result["models"].append(_measure_model(measured, plan, tell))
     return result
+
+
+def _device(plan: Plan) -> dict[str, Any]:
+    devices.find_cupy(plan.dtype)
+    devices.check_device(plan.device)
+    found = describe_backends()["cupy"]
+    device = found["devices"][plan.device or 0]
+    return {"device": device, "driver": found["driver"], "runtime": found["runtime"], "dtype": plan.dtype}
 
 
 def products_of(plan: Plan) -> tuple[list[Shape], int]:
@@ -111,27 +132,25 @@ def products_of(plan: Plan) -> tuple[list[Shape], int]:
     given = inputs_of(name, config, plan)[0]
     found = shapes(products(config, given, batch))
     few = [shape for shape, count in found.items() if count > WORTH_TRYING * sum(found.values())]
-    return few, (plan.threads or [cores.available()])[0]
+    return few, (plan.threads or [usable_cores()])[0]
 
 
 def _measure_model(measured: models.Specimen, plan: Plan, tell: Callable[[str], None]) -> dict[str, Any]:
-    name, folder = measured.name, str(measured.folder)
+    name = measured.name
     inputs = inputs_of(name, measured.config, plan)
     models.warm_up(measured)
-    threads = list(plan.threads) or [cores.available()]
+    threads = list(plan.threads) or [usable_cores()]
+    model = {"folder": str(measured.folder), "which": measured.which | plan.place}
     cases = []
     for given, batch, count in product(inputs, plan.batches, threads):
-        tell(f"{name}: {label(given)}, batch {batch}, {count} threads")
-        arguments = {"folder": folder, "given": given, "batch": batch, "which": measured.which}
-        found = measure_case(arguments, count, plan.seconds, plan.profile)
+        tell(f"{name}: {label(given)}, batch {batch}, {plan.dtype}, {count} threads")
+        found = measure_case(model | {"given": given, "batch": batch}, count, plan.seconds, plan.profile)
         cases.append({"input": given, "batch": batch, "threads": count} | found)
     sharing = None
     if plan.processes:
         tell(f"{name}: {plan.processes} processes on one checkpoint")
         commands = [module_command(WORKER)] * plan.processes
-        sharing = share(
-            commands, {"folder": folder, "given": inputs[0], "batch": 1, "which": measured.which}, max(threads)
-        )
+        sharing = share(commands, model | {"given": inputs[0], "batch": 1}, max(threads))
     return {
         "name": name, "random": measured.random, "layers": plan.layers, "parameters": measured.parameters,
         "weight_bytes": sum(path.stat().st_size for path in measured.files), "cases": cases,
@@ -139,7 +158,7 @@ def _measure_model(measured: models.Specimen, plan: Plan, tell: Callable[[str], 
     }  # fmt: skip
 
 
-def inputs_of(name: str, config: models.AnyConfig, plan: Plan) -> list[dict[str, Any]]:
+def inputs_of(name: str, config: AnyConfig, plan: Plan) -> list[dict[str, Any]]:
     """What the plan wants measured of a model."""
     vision, text = models.vision_of(config), models.text_of(config)
     if vision is None or plan.text_tokens:
@@ -182,7 +201,7 @@ def _cold(measured: models.Specimen, plan: Plan, threads: int, tell: Callable[[s
         if (vision := models.vision_of(measured.config)) is not None:
             picture = str(Path(folder) / models.PICTURE)
             models.draw_picture(Path(picture), vision)
-        arguments = [str(measured.folder), picture, json.dumps(measured.which)]
+        arguments = [str(measured.folder), picture, json.dumps(measured.which | plan.place)]
         runs = [time_cold(module_command(COLD, *arguments), threads) for _ in range(plan.cold)]
     return summarise_cold(runs) | {"threads": threads}
 

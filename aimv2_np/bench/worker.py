@@ -1,63 +1,20 @@
 """The process in which one model is measured: `python -m aimv2_np.bench.worker` answers the requests of `talk`."""
 
-import time
 from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
 from typing import Any
 
-import numpy as np
-
+from aimv2_np.bench import gpu
 from aimv2_np.bench.blas import describe_blas
-from aimv2_np.bench.ceilings import Multiplier, Shape, combined_rate, copy_bandwidth, shapes
-from aimv2_np.bench.flops import products, total_flops
+from aimv2_np.bench.ceilings import Multiplier, Shape, copy_bandwidth
 from aimv2_np.bench.memory import read_memory, reset_peak
 from aimv2_np.bench.profile import profiling
+from aimv2_np.bench.subject import Subject
 from aimv2_np.bench.talk import serve
-from aimv2_np.bench.timing import in_turns, stopwatch
-from aimv2_np.config import Aimv2Config
-from aimv2_np.models.auto import load
+from aimv2_np.bench.timing import stopwatch
 
 PROFILED = 3  # passes
-
-
-class Subject:
-    """A model and an input for it.
-
-    Args:
-        folder: the checkpoint.
-        given: {"kind": "pictures", "height", "width"} or {"kind": "texts", "tokens"}.
-        batch: how many of them.
-        where: options of `load`: backend, dtype, device, prefix, final_norm.
-    """
-
-    def __init__(self, folder: str, given: dict[str, Any], batch: int, **where: Any) -> None:
-        began = time.perf_counter()
-        self.model = load(folder, **where)
-        self.loading = time.perf_counter() - began
-        self.given, self.batch = given, batch
-        self._inputs, self._options = self._make_inputs()
-
-    def _make_inputs(self) -> tuple[np.ndarray[Any, Any], dict[str, Any]]:
-        rng, config = np.random.default_rng(0), self.model.config
-        if self.given["kind"] == "texts":
-            text = config.text_config if isinstance(config, Aimv2Config) else config
-            ids = rng.integers(0, text.vocab_size, (self.batch, self.given["tokens"]))
-            ids[:, -1] = text.eos_token_id
-            return ids, {}
-        vision = config.vision_config if isinstance(config, Aimv2Config) else config
-        height, width = self.given["height"], self.given["width"]
-        pixels = rng.standard_normal((self.batch, vision.num_channels, height, width), dtype=np.float32)
-        ph, pw = vision.patch_shape
-        return pixels, {"interpolate_pos_encoding": (height // ph, width // pw) != vision.grid}
-
-    def run(self) -> None:
-        """One forward pass."""
-        model: Any = self.model
-        if isinstance(model.config, Aimv2Config):
-            texts = self.given["kind"] == "texts"
-            model = self.model.get_text_features if texts else self.model.get_image_features
-        model(self._inputs, **self._options)
 
 
 def measure(
@@ -71,33 +28,24 @@ def measure(
 ) -> dict[str, Any]:
     """Speed and memory of a model on one input, and the rate of the matrix library for the same shapes.
 
-    `which` is that of `Specimen`; `threads` cores are expected to be all that this process has.
+    `which` are options of `load`; `threads` cores are expected to be all that this process has. On a GPU what
+    `gpu.measure` returns.
     """
+    which = which or {}
+    if which.get("backend") == "cupy":
+        return gpu.measure(folder, given, batch, seconds, **which)
     before = read_memory()
-    subject = Subject(folder, given, batch, **which or {})
+    subject = Subject(folder, given, batch, **which)
     loaded = read_memory()
     first = stopwatch(subject.run)
     memory = _memory(subject, before.anonymous, loaded.anonymous)
-    multiplied = products(subject.model.config, given, batch)
-    by_shape = shapes(multiplied)
-    contestants = {"model": partial(stopwatch, subject.run)}
-    contestants |= {str(shape): partial(_product, Multiplier(shape, threads)) for shape in by_shape}
-    times = in_turns(contestants, seconds)
-    rates = {shape: shape.flops / times[str(shape)].median for shape in by_shape}
-    rate = combined_rate(by_shape, rates)
-    median, done = times["model"].median, total_flops(multiplied)
-    return {
-        "seconds": times["model"].to_dict(), "per_second": batch / median, "flops": done, "gflops": done / median / 1e9,
-        "sgemm_gflops": rate / 1e9, "sgemm_fraction": done / median / rate,
-        "sgemm_shapes": [{**asdict(shape), "gflops": of_shape / 1e9} for shape, of_shape in rates.items()],
+    found, rates, rate = subject.speed(
+        partial(stopwatch, subject.run), lambda shape: Multiplier(shape, threads).seconds, seconds, "sgemm", "gflops"
+    )
+    return found | {
         "loading_seconds": subject.loading, "first_seconds": first, "memory": memory,
         "profile": _profile(subject, rates, rate, threads) if profile else None,
     }  # fmt: skip
-
-
-def _product(multiplier: Multiplier) -> float:
-    """Seconds of one product now."""
-    return multiplier.shape.flops / multiplier.rate()
 
 
 def _memory(subject: Subject, started: int | None, loaded: int | None) -> dict[str, int | None]:
@@ -155,7 +103,7 @@ def prepare_products(sizes: list[list[int]], threads: int) -> dict[str, Any]:
 
 def multiply() -> float:
     """Seconds of one product of each size that was prepared, at the rate of now."""
-    return sum(map(_product, _multipliers))
+    return sum(multiplier.seconds() for multiplier in _multipliers)
 
 
 def memory() -> dict[str, int | None]:

@@ -1,13 +1,13 @@
 """`aimv2-np bench`: how fast, how large, and what holds it back."""
 
 import re
-from functools import partial
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from aimv2_np.cli import output
-from aimv2_np.cli.bench_gpu import tell_gpu
+from aimv2_np.cli.backends import graphs_line
 from aimv2_np.cli.options import Several, debug_option, final_norm_option, place_options, prefix_option
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def _sizes(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) 
 )
 @click.option("--threads", metavar="N...", type=whole, multiple=True, help="Cores to use.  [default: all]")
 @click.option("--text-tokens", metavar="N...", type=whole, multiple=True, help="Measure texts of N tokens instead.")
-@click.option("--layers", metavar="N", type=whole, help="Only N blocks of a random model: a quick look.")
+@click.option("--layers", metavar="N", type=whole, help="Only N layers of a random model: a quick look.")
 @click.option("--seconds", metavar="S", type=click.FloatRange(0), default=5.0, show_default=True, help="Per line.")
 @click.option("--profile", is_flag=True, help="Where the time goes, operation by operation.")
 @click.option("--cold", metavar="N", type=click.IntRange(0), default=3, show_default=True, help="Fresh processes.")
@@ -75,48 +75,57 @@ def bench_command(models: tuple[str, ...], blas: bool, where: dict[str, Any], as
     from aimv2_np.bench.kernels import compare_kernels
     from aimv2_np.bench.run import Plan, benchmark, products_of
 
-    on_gpu = where.pop("backend") == "cupy"
-    plan = Plan(models or (DEFAULT[:1] if blas or on_gpu else DEFAULT), **options)
-    telling = partial(output.waiting, "measuring")
-    if on_gpu:
-        if plan.threads or plan.profile or plan.processes or blas:
-            raise click.UsageError(
-                "--threads, --profile, --processes and --blas are about the CPU; drop --backend cupy"
-            )
-        tell_gpu(plan, where, as_json, telling)
-        return
-    if where["dtype"] != "float32":
+    on_gpu = where["backend"] == "cupy"
+    plan = Plan(models or (DEFAULT[:1] if blas or on_gpu else DEFAULT), **where, **options)
+    if on_gpu and (plan.threads or plan.profile or plan.processes or blas):
+        raise click.UsageError("--threads, --profile, --processes and --blas are about the CPU; drop --backend cupy")
+    if not on_gpu and plan.dtype != "float32":
         raise click.UsageError("on the CPU float32 is measured; drop --dtype, or add --backend cupy")
     if blas and (plan.profile or plan.processes or len(plan.models) > 1):
         raise click.UsageError("--blas compares kernels for one model and nothing else; drop the other options")
-    with telling() as tell:
+    with output.waiting("measuring") as tell:
         result = compare_kernels(*products_of(plan), plan.seconds, tell) if blas else benchmark(plan, tell)
     if as_json:
         output.print_json(result)
     else:
-        (_print_kernels if blas else _print)(output.console(), result)
+        (_print_kernels if blas else print_result)(output.console(), result)
 
 
-def _print(screen: "Console", result: dict[str, Any]) -> None:
-    machine, versions = result["machine"], result["versions"]
-    memory = f", {output.bytes_of(machine['memory'])}" if machine["memory"] else ""
-    cores = output.plural(machine["cores"], "core")
-    libraries = f"{_library(result['blas'])}, NumPy {versions['numpy']}, Python {versions['python']}"
-    screen.print(f"{machine['processor']}, {cores}{memory}; {libraries}")
-    if (load := machine["load"]) and load > BUSY:
-        output.note(f"the load average was {load:.1f} at the start: others use this machine, and numbers vary")
-    if result["blas"]["note"]:
-        output.note(result["blas"]["note"])
+def print_result(screen: "Console", result: dict[str, Any]) -> None:
+    """The machine or the GPU in a line, then of every model its cases, their profiles, and its processes."""
+    on_gpu = "device" in result
+    screen.print(output.printable(_device(result) if on_gpu else _machine(result)))
+    if not on_gpu:
+        if (load := result["machine"]["load"]) and load > BUSY:
+            output.note(f"the load average was {load:.1f} at the start: others use this machine, and numbers vary")
+        if result["blas"]["note"]:
+            output.note(result["blas"]["note"])
     for model in result["models"]:
         weights = "random weights" if model["random"] else output.bytes_of(model["weight_bytes"])
         screen.print()
         screen.print(f"{output.printable(model['name'])}, {model['parameters']:,} parameters, {weights}", style="bold")
-        screen.print(_cases(model["cases"]))
+        screen.print(_cases(model["cases"], GPU_COLUMNS if on_gpu else COLUMNS))
         for case in model["cases"]:
-            if case["profile"]:
+            if on_gpu and case["graphs"]["failed"]:
+                screen.print(f"batch {case['batch']}: {output.printable(graphs_line(case['graphs']))}")
+            elif not on_gpu and case["profile"]:
                 screen.print()
                 screen.print(_profile(case))
         _print_processes(screen, model)
+
+
+def _machine(result: dict[str, Any]) -> str:
+    machine, versions = result["machine"], result["versions"]
+    memory = f", {output.bytes_of(machine['memory'])}" if machine["memory"] else ""
+    libraries = f"{_library(result['blas'])}, NumPy {versions['numpy']}, Python {versions['python']}"
+    return f"{machine['processor']}, {output.plural(machine['cores'], 'core')}{memory}; {libraries}"
+
+
+def _device(result: dict[str, Any]) -> str:
+    device, versions = result["device"], result["versions"]
+    cupy = " ".join(["CuPy", *(version for name, version in versions.items() if name.startswith("cupy"))])
+    where = f"{device['name']}, {output.bytes_of(device['memory'])}"
+    return f"{where}; {cupy} for CUDA {result['runtime']}; {result['dtype']}"
 
 
 def _library(blas: dict[str, Any]) -> str:
@@ -125,17 +134,38 @@ def _library(blas: dict[str, Any]) -> str:
     return title(blas) + (f" ({blas['kernel']} kernels)" if blas["kernel"] else "")
 
 
-def _cases(cases: list[dict[str, Any]]) -> "Table":
+Columns = Mapping[str, Callable[[dict[str, Any]], str]]  # title → what is written there of a case
+COLUMNS: Columns = {
+    "batch": lambda case: str(case["batch"]),
+    "threads": lambda case: str(case["threads"]),
+    "seconds": lambda case: f"{case['seconds']['median']:.4g}",
+    "per s": lambda case: f"{case['per_second']:.3g}",
+    "GFLOP/s": lambda case: f"{case['gflops']:.1f}",
+    "of sgemm": lambda case: output.percent(case["sgemm_fraction"]),
+    "working": lambda case: _bytes(case["memory"]["working"]),
+    "own": lambda case: _bytes(case["memory"]["anonymous"]),
+}
+GPU_COLUMNS: Columns = {
+    "batch": lambda case: str(case["batch"]),
+    "ms": lambda case: f"{1e3 * case['seconds']['median']:.3g}",
+    "per s": lambda case: f"{case['per_second']:.3g}",
+    "TFLOP/s": lambda case: f"{case['tflops']:.1f}",
+    "of GEMM": lambda case: output.percent(case["gemm_fraction"]),
+    "copy GB/s": lambda case: f"{case['copy_gb_per_second']:.0f}",
+    "weights": lambda case: output.bytes_of(case["memory"]["weights"]),
+    "peak": lambda case: output.bytes_of(case["memory"]["peak"]),
+    "graphs": lambda case: f"{case['graphs']['recorded']}, replayed {case['graphs']['replayed']:,} ×",
+}
+
+
+def _cases(cases: list[dict[str, Any]], columns: Columns) -> "Table":
     from aimv2_np.bench.run import label
 
-    table = output.figures("input", "batch", "threads", "seconds", "per s", "GFLOP/s", "of sgemm", "working", "own")
+    table = output.figures("input", *columns)
+    for column in table.columns:  # in a narrow terminal numbers and their units are parted, not the input
+        column.no_wrap = column is table.columns[0]
     for case in cases:
-        memory = case["memory"]
-        table.add_row(
-            label(case["input"]), str(case["batch"]), str(case["threads"]), f"{case['seconds']['median']:.4g}",
-            f"{case['per_second']:.3g}", f"{case['gflops']:.1f}", output.percent(case["sgemm_fraction"]),
-            _bytes(memory["working"]), _bytes(memory["anonymous"]),
-        )  # fmt: skip
+        table.add_row(label(case["input"]), *(text(case) for text in columns.values()))
     return table
 
 

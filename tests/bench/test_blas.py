@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -8,6 +10,12 @@ MKL = {
     "user_api": "blas", "internal_api": "mkl", "filepath": "/env/lib/libmkl_rt.so", "version": "2025.0",
     "num_threads": 8, "threading_layer": "intel",
 }  # fmt: skip
+
+
+def libraries(monkeypatch, *infos):
+    monkeypatch.setattr(
+        blas, "blas_libraries", lambda: [SimpleNamespace(info=lambda info=info: info) for info in infos]
+    )
 
 
 def built_with(monkeypatch, name):
@@ -24,7 +32,7 @@ def test_this_one():
 
 
 def test_mkl(monkeypatch):
-    monkeypatch.setattr("threadpoolctl.threadpool_info", lambda: [MKL])
+    libraries(monkeypatch, MKL)
     built_with(monkeypatch, "mkl-sdl")
     found = describe_blas()
     assert (found["library"], found["kernel"], found["threads"]) == ("mkl", None, 8)
@@ -34,7 +42,7 @@ def test_mkl(monkeypatch):
 
 def test_blis_names_its_kernel(monkeypatch):
     blis = {"user_api": "blas", "internal_api": "blis", "filepath": "libblis.so", "architecture": "zen3"}
-    monkeypatch.setattr("threadpoolctl.threadpool_info", lambda: [blis])
+    libraries(monkeypatch, blis)
     found = describe_blas()
     assert (found["library"], found["kernel"]) == ("blis", "zen3")
     assert "BLIS" in found["note"]
@@ -45,18 +53,12 @@ def test_blis_names_its_kernel(monkeypatch):
     [("accelerate", "accelerate", "NumPy uses Accelerate"), ("unheard-of", None, "could not be identified")],
 )
 def test_libraries_that_are_out_of_reach(monkeypatch, name, library, words):
-    monkeypatch.setattr("threadpoolctl.threadpool_info", list)
+    libraries(monkeypatch)
     built_with(monkeypatch, name)
     found = describe_blas()
     assert found["library"] == library
     assert words in found["note"]
     assert "nor can its number of threads be set here" in found["note"]
-
-
-def test_numpy_goes_before_other_users_of_a_library(monkeypatch):
-    numpys = {**MKL, "internal_api": "openblas", "filepath": "/env/numpy.libs/libscipy_openblas.so"}
-    monkeypatch.setattr("threadpoolctl.threadpool_info", lambda: [MKL, numpys])
-    assert describe_blas()["library"] == "openblas"
 
 
 def test_what_the_user_has_forced_is_told(monkeypatch):

@@ -2,6 +2,7 @@ import os
 
 import pytest
 
+from aimv2_np.backends.parallel import usable_cores
 from aimv2_np.bench import cores
 
 AFFINITY = pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="this system binds no process to cores")
@@ -12,7 +13,7 @@ def test_processes_get_so_many_cores_and_this_one_keeps_its_own():
     before = os.sched_getaffinity(0)
     with cores.on_cores(1):
         assert len(os.sched_getaffinity(0)) == 1
-        assert cores.available() == 1
+        assert usable_cores() == 1
     assert os.sched_getaffinity(0) == before
     with pytest.raises(RuntimeError, match="inside"), cores.on_cores(1):
         raise RuntimeError("inside")
@@ -23,7 +24,7 @@ def test_without_affinity_nothing_is_bound(monkeypatch):
     monkeypatch.delattr(os, "sched_getaffinity", raising=False)
     monkeypatch.delattr(os, "sched_setaffinity", raising=False)
     with cores.on_cores(1):
-        assert cores.available() == os.cpu_count()
+        assert usable_cores() == os.cpu_count()
 
 
 @pytest.mark.parametrize("threads", [0, -1, 10**6])

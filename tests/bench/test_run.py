@@ -2,7 +2,7 @@ import sys
 
 import pytest
 
-from aimv2_np.bench import cores
+from aimv2_np.backends.parallel import usable_cores
 from aimv2_np.bench.flops import products, total_flops
 from aimv2_np.bench.models import write_random
 from aimv2_np.bench.run import SCHEMA, Plan, benchmark, label, products_of, summarise_cold
@@ -149,7 +149,7 @@ def test_kernels_are_compared_at_the_shapes_that_matter():
     assert {(it.m, it.k, it.n) for it in shapes} == {(256, 1024, 1024), (256, 1024, 2816), (256, 2816, 1024)}
     assert threads == 1
     assert {it.m for it in products_of(Plan(["large-224-lit"], batches=[4], text_tokens=[16]))[0]} == {64}
-    assert products_of(Plan(["large-224"]))[1] == cores.available()
+    assert products_of(Plan(["large-224"]))[1] == usable_cores()
 
 
 def test_a_checkpoint_that_is_broken_is_told_in_one_sentence(tmp_path):

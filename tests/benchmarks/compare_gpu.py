@@ -25,7 +25,7 @@ import numpy as np
 
 from aimv2_np.backends import devices
 from aimv2_np.backends.dtypes import BACKENDS, EPS
-from aimv2_np.bench import cores
+from aimv2_np.backends.parallel import usable_cores
 from aimv2_np.bench.backends import describe_backends
 from aimv2_np.bench.ceilings import combined_rate, shapes
 from aimv2_np.bench.flops import products, total_flops
@@ -191,7 +191,7 @@ def compare_cold(folder: Path, config: Any, args: argparse.Namespace, tell: Call
             tell(f"cold start of {name}")
             try:
                 line = command(name, folder, COLD[1], folder / "picture.png", vision.image_shape[0])
-                runs[name].append(time_cold(line, cores.available()))
+                runs[name].append(time_cold(line, usable_cores()))
             except RuntimeError as error:
                 failed[name] = {"failed": _said(error)}
     return {name: failed.get(name) or summarise_cold(found) for name, found in runs.items()}

@@ -17,7 +17,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from aimv2_np.bench import cores
+from aimv2_np.backends.parallel import usable_cores
 from aimv2_np.bench.ceilings import Shape
 from aimv2_np.bench.kernels import compare_kernels
 from aimv2_np.bench.machine import PACKAGES, describe_machine, describe_versions
@@ -81,7 +81,7 @@ def parse(arguments: Sequence[str] | None = None) -> tuple[argparse.Namespace, l
     parser.add_argument("--render", action="store_true", help="measure nothing; from docs/performance.json")
     parser.add_argument("--cases", nargs="+", metavar="GLOB", default=["*"], help="by name: '*224 px*'")
     parser.add_argument("--peers", nargs="+", metavar="NAME", choices=PEERS, default=list(PEERS))
-    parser.add_argument("--threads", type=int, default=cores.available())
+    parser.add_argument("--threads", type=int, default=usable_cores())
     parser.add_argument("--seconds", type=float, default=60.0, help="for each case (at least three rounds)")
     parser.add_argument("--cold", type=int, default=5, help="fresh processes of each peer")
     parser.add_argument("--processes", type=int, default=4, help="at once on one checkpoint")
@@ -90,8 +90,8 @@ def parse(arguments: Sequence[str] | None = None) -> tuple[argparse.Namespace, l
     cases = [case for case in CASES if any(fnmatchcase(case.name, glob) for glob in args.cases)]
     if not cases:
         parser.error(f"no case matches {' '.join(args.cases)}; there are: {'; '.join(case.name for case in CASES)}")
-    if not 1 <= args.threads <= cores.available():
-        parser.error(f"--threads is {args.threads}; expected 1 to {cores.available()}")
+    if not 1 <= args.threads <= usable_cores():
+        parser.error(f"--threads is {args.threads}; expected 1 to {usable_cores()}")
     for name in ("cold", "processes"):
         if getattr(args, name) < 1:
             parser.error(f"--{name} is {getattr(args, name)}; expected at least 1")

@@ -12,10 +12,11 @@ import numpy as np
 
 from aimv2_np import Aimv2TextConfig
 from aimv2_np.bench import cores
-from aimv2_np.bench.models import PEAKED, AnyConfig, configuration, draw_picture, shortened, vision_of, write_random
+from aimv2_np.bench.models import PEAKED, configuration, draw_picture, shortened, vision_of, write_random
 from aimv2_np.bench.run import share, summarise_cold, time_cold
 from aimv2_np.bench.talk import Worker
 from aimv2_np.bench.timing import in_turns
+from aimv2_np.config import AnyConfig
 from tests.benchmarks.graphs import export
 from tests.benchmarks.peer import OURS, POOLED, STATES
 

@@ -5,6 +5,8 @@ from click.testing import CliRunner, Result
 
 from aimv2_np.bench import kernels
 from aimv2_np.cli.app import app
+from aimv2_np.cli.bench import print_result
+from aimv2_np.cli.output import console
 
 QUICK = ("--seconds", "0", "--cold", "0")
 
@@ -118,3 +120,52 @@ def test_kernels_of_this_machine():
     value = json.loads(result.stdout)
     assert value["kernels"]
     assert sum(it["core_type"] is None for it in value["kernels"]) == 1
+
+
+GPU_CASE = {
+    "input": {"kind": "pictures", "height": 224, "width": 224}, "batch": 8, "seconds": {"median": 0.0123},
+    "per_second": 650.4, "tflops": 12.34, "gemm_fraction": 0.5, "copy_gb_per_second": 1234.0,
+    "memory": {"weights": 10**9, "peak": 2 * 10**9},
+    "graphs": {"recorded": 1, "replayed": 40, "failed": 0, "reasons": []},
+}  # fmt: skip
+GPU_COLD = {"stages": {"load": 0.5, "run": 0.25}, "seconds": {"median": 1.5}, "memory": {"peak": None}}
+ON_A_GPU = {
+    "device": {"name": "A GPU", "memory": 80 * 10**9}, "versions": {"cupy-cuda12x": "14.0"}, "runtime": "12.9",
+    "dtype": "bfloat16",
+    "models": [{
+        "name": "large-224", "random": True, "parameters": 309197824, "cases": [GPU_CASE], "cold": GPU_COLD,
+        "sharing": None,
+    }],
+}  # fmt: skip
+
+
+def printed(result):
+    screen = console()
+    with screen.capture() as captured:
+        print_result(screen, result)
+    return captured.get()
+
+
+def test_the_device_the_model_its_cases_and_its_cold_start():
+    text = printed(ON_A_GPU)
+    assert "A GPU" in text
+    assert "CuPy 14.0 for CUDA 12.9; bfloat16" in text
+    assert "large-224, 309,197,824 parameters, random weights" in text
+    (row,) = (line for line in text.splitlines() if "224x224" in line)
+    assert {"8", "12.3", "650"} <= set(row.split())
+    assert "first feature 1.50 s after the start (load 0.50 s, run 0.25 s)" in " ".join(text.split())
+
+
+def test_without_a_cold_start():
+    model = {**ON_A_GPU["models"][0], "cold": None, "random": False, "weight_bytes": 618_000_000}
+    text = printed({**ON_A_GPU, "models": [model]})
+    assert "first feature" not in text
+    assert "309,197,824 parameters, 618 MB" in text
+
+
+def test_recordings_that_failed():
+    case = {**GPU_CASE, "graphs": {"recorded": 0, "replayed": 0, "failed": 2, "reasons": ["something in it waits"]}}
+    text = printed({**ON_A_GPU, "models": [{**ON_A_GPU["models"][0], "cases": [case]}]})
+    assert "batch 8: 0 CUDA graphs recorded, replayed 0 times; 2 recordings failed: something in it waits" in " ".join(
+        text.split()
+    )
