@@ -99,11 +99,10 @@ def naming(what: str) -> Iterator[None]:
         yield
     except ValueError as error:
         raise ValueError(f"{what}: {error}") from error
-    checks[before:] = [(holds, _named(what, problem)) for holds, problem in checks[before:]]
-
-
-def _named(what: str, problem: Callable[[], Exception]) -> Callable[[], ValueError]:
-    return lambda: ValueError(f"{what}: {problem()}")
+    checks[before:] = [
+        (holds, lambda problem=problem: ValueError(f"{what}: {problem()}"))  # type: ignore[misc]
+        for holds, problem in checks[before:]
+    ]
 
 
 def check_finite(model: Module, output: Array, *more: Array | None) -> Array:
