@@ -9,6 +9,8 @@ import pytest
 from tests.support.comparison import Meaning, assert_below, errors, expected_paths, our_activations, widest_sum
 from tests.test_goldens import EPS, GOLDENS, load
 
+pytestmark = pytest.mark.filterwarnings("ignore:input_ids have no end-of-text token")  # as in tests/test_goldens.py
+
 
 @pytest.mark.parametrize("as_written", [False, True], ids=["fast", "as written"])
 @pytest.mark.parametrize("path", GOLDENS, ids=lambda path: path.stem)
