@@ -41,17 +41,8 @@ def _library() -> Any:
         return None
 
 
-def flushes_denormals() -> bool:
-    """Whether denormals count as zero while a model runs on this machine."""
-    return _library() is not None
-
-
-for _kind in (
-    np.float16,
-    np.float32,
-    np.float64,
-):  # NumPy looks for the smallest number once, and warns of finding zero
-    np.finfo(_kind)
+for _kind in (np.float16, np.float32, np.float64):
+    np.finfo(_kind)  # NumPy looks for the smallest number once, and warns of finding zero
 
 _thread = threading.local()
 

@@ -98,7 +98,9 @@ class Config(Advising):
         """What `config.json` holds beside weights of a dtype ("float32", ...) for a class ("Aimv2Model", ...)."""
         values = self.to_dict()
         if dtype is not None:
-            _set_dtype(values, dtype)
+            for part in (values, *(values[key] for key in ("vision_config", "text_config") if key in values)):
+                part.pop("torch_dtype", None)
+                part["dtype"] = dtype
         if architecture is not None:
             values["architectures"] = [architecture]
         return values
@@ -156,9 +158,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Config):
         return value.to_dict()
     return list(value) if isinstance(value, tuple) else value
-
-
-def _set_dtype(values: dict[str, Any], dtype: str) -> None:
-    for part in (values, *(values[key] for key in ("vision_config", "text_config") if key in values)):
-        part.pop("torch_dtype", None)
-        part["dtype"] = dtype

@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
+from math import prod
 from typing import Any, Final
 
 from aimv2_np.backends.arrays import is_array, namespace
@@ -87,8 +88,7 @@ def warn_untrained(
 
 def count(tower: VisionTower, picture: Float[Array, "*batch C height width"]) -> int:
     """How many patches a picture has."""
-    rows, columns = tower.embeddings.grid_of(picture)
-    return rows * columns
+    return prod(tower.embeddings.grid_of(picture))
 
 
 def embed(tower: VisionTower, pictures: Sequence[Float[Array, "C _ _"]]) -> tuple[Float[Array, "1 T D"], Packed]:

@@ -63,12 +63,12 @@ def running(method: Callable[Concatenate[M, P], R]) -> Callable[Concatenate[M, P
             if _call.get() is not None:  # of another model, which will see to the checks
                 return method(self, *args, **kwargs)
             call = _Call(self, partial(method, self, *args, **kwargs))
-            with having(_call, call):
-                try:
+            try:
+                with having(_call, call):
                     result = method(self, *args, **kwargs)
                     said = call.look()
-                finally:
-                    call.checks.clear()  # an error's traceback holds this frame: the device is to have its memory back
+            finally:
+                call.checks.clear()  # whose arrays an error's traceback would keep
         for warning in said:
             warnings.warn(warning, stacklevel=2)
         return result

@@ -6,6 +6,7 @@ Windows begin at multiples of the stride, and at the far edge, so that every pat
 picture, the result is the plain one.
 """
 
+from itertools import product
 from typing import Any
 
 from aimv2_np.backends.arrays import namespace, widen
@@ -15,7 +16,6 @@ from aimv2_np.models.inputs import check_pixel_values
 from aimv2_np.models.packing import packs
 from aimv2_np.network.view import EVERYONE
 from aimv2_np.network.vision import VisionTower
-from aimv2_np.shapes import Array, Float
 
 
 def extract_windows(
@@ -40,7 +40,8 @@ def extract_windows(
         raise ValueError(
             f"stride is {stride!r}, more than the window's {size[0]}x{size[1]} patches, and would skip some"
         )
-    corners = [(r, c) for r in _starts(grid[0], size[0], step[0]) for c in _starts(grid[1], size[1], step[1])]
+    ends = (grid[0] - size[0], grid[1] - size[1])  # where the last windows begin
+    corners = list(product(*([*range(0, end, by), end] for end, by in zip(ends, step, strict=True))))
     xp, batch, width = namespace(like), len(pixels), like.shape[0]
     sums = [xp.zeros((batch, *grid, width), widen(like[:0]).dtype) for _ in wanted]
     seen = xp.zeros((*grid, 1), widen(like[:0]).dtype)
@@ -54,11 +55,8 @@ def extract_windows(
                 total[:, r : r + size[0], c : c + size[1]] += part
         for r, c in some:
             seen[r : r + size[0], c : c + size[1]] += 1
-    return Features(tuple(_tokens(total / seen, like) for total in sums), wanted, grid)
-
-
-def _tokens(cube: Float[Array, "B r c D"], like: Array) -> Float[Array, "B N D"]:
-    return cube.reshape(cube.shape[0], -1, cube.shape[3]).astype(like.dtype, copy=False)
+    means = ((total / seen).reshape(batch, -1, width) for total in sums)
+    return Features(tuple(mean.astype(like.dtype, copy=False) for mean in means), wanted, grid)
 
 
 def _window(window: int | tuple[int, int] | None, grid: tuple[int, int], config: Aimv2VisionConfig) -> tuple[int, int]:
@@ -85,9 +83,3 @@ def _pair(value: Any, name: str) -> tuple[int, int]:
     ):
         raise ValueError(f"{name} is {value!r:.80}; expected a number of patches from 1 up, or (rows, columns)")
     return pair[0], pair[1]
-
-
-def _starts(total: int, size: int, step: int) -> list[int]:
-    """Where windows begin along one axis."""
-    last = total - size
-    return [*range(0, last, step), last]

@@ -74,14 +74,13 @@ def write_transformers(config: AnyConfig, dtype: str, architecture: str) -> dict
 def write_apple(config: AnyConfig, dtype: str, _: str) -> dict[str, Any]:
     """Apple's config.json, whose `model_type` is "aimv2" for a single tower too."""
     head = {"architectures": ["AIMv2Model"], "model_type": "aimv2"}
-    tail = {**_extra(config), "torch_dtype": dtype}
+    tail = {**_without_stale(config.extra), "torch_dtype": dtype}
     if not isinstance(config, Aimv2Config):
         return {**head, **_apple_tower(config), **tail}
     values = config.to_dict()
     beside = {key: values[key] for key in ("projection_dim", "logit_scale_init_value", "max_logit_scale")}
-    towers = {
-        tower.key: {**_apple_tower(tower), **_extra(tower)} for tower in (config.vision_config, config.text_config)
-    }
+    both = (config.vision_config, config.text_config)
+    towers = {tower.key: {**_apple_tower(tower), **_without_stale(tower.extra)} for tower in both}
     return {**head, **beside, **tail, **towers}
 
 
@@ -115,10 +114,6 @@ def _apple_tower(config: Aimv2VisionConfig | Aimv2TextConfig) -> dict[str, Any]:
     ours = {key: values[key] for key in APPLE if key in values}
     constants = {key: values[key] for key in CONSTANTS if values[key] != defaults[key]}
     return {**ours, **constants, "projection_dropout": 0.0, "use_bias": config.mlp_bias}
-
-
-def _extra(config: AnyConfig) -> dict[str, Any]:
-    return _without_stale(dict(config.extra))
 
 
 def _without_stale(values: dict[str, Any]) -> dict[str, Any]:

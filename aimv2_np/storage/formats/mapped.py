@@ -54,12 +54,9 @@ class MappedFile:
         return f"{self.path}: tensor {quoted(name)}"
 
     def read(self, name: str, dtype: str = "float32") -> NDArray:
-        """Tensor `name` as a read-only array of `dtype`: "float32", "float64" or "float16".
-
-        Stored in that dtype, and aligned, it is a view of the mapped file, no byte of which has been read yet, so
-        nothing is known about its values. Otherwise it is converted, and CheckpointError is raised for values that are
-        not finite, or are too large for `dtype`; so it is for a tensor that holds no floating-point numbers. KeyError
-        for a name that is not in the file.
+        """Tensor `name` as a read-only array of `dtype`, as `casting.as_dtype` makes it of what is stored; what that
+        raises, and KeyError for a name that is not in the file. A view is of no byte that has been read yet: nothing is
+        known about its values.
         """
         return as_dtype(self.stored(name), self.entries[name].dtype, dtype, self.label(name))
 

@@ -48,7 +48,8 @@ def hook(tmp_path, monkeypatch):
     spec.loader.exec_module(module)
     root = tmp_path / "source"
     (root / FOLDER).mkdir(parents=True)
-    shutil.copy(SOURCES / "build.py", root / FOLDER)
+    for name in ("build.py", "kernels.h"):
+        shutil.copy(SOURCES / name, root / FOLDER)
     (root / FOLDER / LIBRARY).write_text("of before")
     hook = module.KernelsHook(root=str(root), app=Application())
     yield hook
