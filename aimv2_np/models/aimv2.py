@@ -9,7 +9,7 @@ from aimv2_np.errors import a_type
 from aimv2_np.models import skeleton
 from aimv2_np.models.outputs import Aimv2Output, BaseModelOutputWithPooling, PackedOutput
 from aimv2_np.models.packing import MAX_TOKENS
-from aimv2_np.models.pretrained import Part, PretrainedModel, TowerPart
+from aimv2_np.models.pretrained import NetworkPart, PretrainedModel, TowerPart
 from aimv2_np.models.running import check_finite, running
 from aimv2_np.models.text import Aimv2TextModel
 from aimv2_np.models.vision import Aimv2VisionModel
@@ -27,9 +27,9 @@ class Aimv2Model(PretrainedModel[Aimv2Config, Aimv2, Aimv2Output]):
     config_class = Aimv2Config
     vision_model = TowerPart(Aimv2VisionModel, "vision_config")
     text_model = TowerPart(Aimv2TextModel, "text_config")
-    visual_projection = Part[Linear]()
-    text_projection = Part[Linear]()
-    logit_scale = Part[Float[Array, ""]]()
+    visual_projection = NetworkPart[Linear]()
+    text_projection = NetworkPart[Linear]()
+    logit_scale = NetworkPart[Float[Array, ""]]()
 
     @classmethod
     def _skeleton(cls, config: Aimv2Config) -> Aimv2:

@@ -37,7 +37,7 @@ class ModelOutput(Mapping[str, Any]):
     __hash__ = object.__hash__
 
 
-def beside() -> Any:
+def attribute_only() -> Any:
     """A field that is an attribute, and no part of keys, positions and tuples."""
     return field(default=None, kw_only=True, metadata={"beside": True})
 
@@ -60,7 +60,7 @@ class BaseModelOutputWithPooling(ModelOutput):
     pooler_output: Array | None = None
     hidden_states: tuple[Array, ...] | None = None
     attentions: tuple[Array, ...] | None = None
-    grid: tuple[int, int] | None = beside()
+    grid: tuple[int, int] | None = attribute_only()
 
     def to_feature_map(self) -> Array:
         """`last_hidden_state` as (B, D, rows, columns), the shape of a convolution's output; a view.
@@ -84,7 +84,7 @@ class PackedOutput(ModelOutput):
 
     last_hidden_state: list[Array]
     pooler_output: Array | None = None
-    grid: tuple[tuple[int, int], ...] = beside()
+    grid: tuple[tuple[int, int], ...] = attribute_only()
 
     def to_feature_map(self) -> list[Array]:
         """`last_hidden_state` as arrays (D, rows, columns); views."""

@@ -34,7 +34,7 @@ Output = TypeVar("Output", bound=ModelOutput)
 M = TypeVar("M", bound="AnyModel")
 
 
-class Part(Generic[T]):
+class NetworkPart(Generic[T]):
     """An attribute of a model that is the attribute of that name of its network."""
 
     def __set_name__(self, owner: type, name: str) -> None:

@@ -10,7 +10,7 @@ from aimv2_np.config import Aimv2TextConfig
 from aimv2_np.models import skeleton
 from aimv2_np.models.inputs import check_attention_mask, check_ends, check_input_ids
 from aimv2_np.models.outputs import BaseModelOutputWithPooling
-from aimv2_np.models.pretrained import Part, PretrainedModel, collecting
+from aimv2_np.models.pretrained import NetworkPart, PretrainedModel, collecting
 from aimv2_np.models.running import check_finite, running
 from aimv2_np.network.encoder import Encoder
 from aimv2_np.network.rms_norm import RMSNorm
@@ -27,9 +27,9 @@ class Aimv2TextModel(PretrainedModel[Aimv2TextConfig, TextTower, BaseModelOutput
     """AIMv2's text tower. Causal, as Apple trained it."""
 
     config_class = Aimv2TextConfig
-    embeddings = Part[TextEmbeddings]()
-    encoder = Part[Encoder]()
-    rms_norm = Part[RMSNorm]()
+    embeddings = NetworkPart[TextEmbeddings]()
+    encoder = NetworkPart[Encoder]()
+    rms_norm = NetworkPart[RMSNorm]()
 
     @classmethod
     def _skeleton(cls, config: Aimv2TextConfig) -> TextTower:

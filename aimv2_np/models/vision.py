@@ -10,7 +10,7 @@ from aimv2_np.models.features import Features, check_features, check_layers, fea
 from aimv2_np.models.inputs import check_attention_mask, check_pixel_values
 from aimv2_np.models.outputs import BaseModelOutputWithPooling, PackedOutput
 from aimv2_np.models.packing import MAX_TOKENS, check_pictures, count, encode, is_pack, warn_untrained
-from aimv2_np.models.pretrained import Part, PretrainedModel, collecting
+from aimv2_np.models.pretrained import NetworkPart, PretrainedModel, collecting
 from aimv2_np.models.running import check_finite, running
 from aimv2_np.models.windows import extract_windows
 from aimv2_np.network.encoder import Encoder
@@ -27,10 +27,10 @@ class Aimv2VisionModel(PretrainedModel[Aimv2VisionConfig, VisionTower, BaseModel
     """AIMv2's vision tower."""
 
     config_class = Aimv2VisionConfig
-    embeddings = Part[VisionEmbeddings]()
-    encoder = Part[Encoder]()
-    rms_norm = Part[RMSNorm | Identity]()
-    head = Part[AttentionPoolingHead | None]()
+    embeddings = NetworkPart[VisionEmbeddings]()
+    encoder = NetworkPart[Encoder]()
+    rms_norm = NetworkPart[RMSNorm | Identity]()
+    head = NetworkPart[AttentionPoolingHead | None]()
 
     @classmethod
     def _skeleton(cls, config: Aimv2VisionConfig) -> VisionTower:

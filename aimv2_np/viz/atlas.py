@@ -29,7 +29,7 @@ class Plan(NamedTuple):
     kept: int
 
 
-class Packed(NamedTuple):
+class Kept(NamedTuple):
     """One map: of each row the places (N, kept) of its highest numbers, or (0,) when all are kept in their order; the
     highest (N,) of them; and all of them (N, kept) as multiples of 1/255 of it.
     """
@@ -70,7 +70,7 @@ class Atlas:
         self.plan: Plan | None = None
         self.rollout = Rollout()
         self.names: list[tuple[int, int]] = []  # (layer, head), in the order in which maps are stored
-        self.packed: list[Packed] = []
+        self.packed: list[Kept] = []
 
     def add(self, layer: int, q: Float[Array, "1 H N d"], k: Float[Array, "1 H N d"]) -> None:
         """Take the attention of one layer, one head at a time."""
@@ -97,7 +97,7 @@ class Atlas:
         self.packed.append(pack(weights, self.plan.kept))
 
 
-def pack(weights: NDArray[Any], kept: int) -> Packed:
+def pack(weights: NDArray[Any], kept: int) -> Kept:
     """The `kept` highest numbers of each row of weights (N, N)."""
     tops = weights.max(axis=1).astype(np.float32)
     if kept == weights.shape[1]:
@@ -109,7 +109,7 @@ def pack(weights: NDArray[Any], kept: int) -> Packed:
         places = np.take_along_axis(highest, order, axis=1).astype(_places(weights.shape[1]))
         chosen = np.take_along_axis(chosen, order, axis=1)
     scale = np.where(tops > 0, tops, 1)[:, None]
-    return Packed(places, tops, np.rint(chosen / scale * 255).astype(np.uint8))
+    return Kept(places, tops, np.rint(chosen / scale * 255).astype(np.uint8))
 
 
 def _most(tokens: int, maps: int, budget: int) -> int:

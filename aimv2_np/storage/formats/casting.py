@@ -50,7 +50,7 @@ def recast(stored: NDArray, code: str, target: str, what: str) -> NDArray:
     return cast.reshape(stored.shape)
 
 
-def pieces(stored: NDArray, code: str) -> Iterator[tuple[slice, NDArray]]:
+def bounded_pieces(stored: NDArray, code: str) -> Iterator[tuple[slice, NDArray]]:
     """A flat stored array in bounded pieces, each with its place; bfloat16 as float32, the others as they are."""
     for start in range(0, stored.size, PIECE):
         place = slice(start, min(start + PIECE, stored.size))
@@ -79,7 +79,7 @@ def convert(stored: NDArray, code: str, target: str, what: str) -> NDArray:
     Raises CheckpointError, beginning with `what`, for a number that is not finite or that `target` cannot hold.
     """
     result = np.empty(stored.size, np.dtype(target))
-    for place, piece in pieces(stored, code):
+    for place, piece in bounded_pieces(stored, code):
         with np.errstate(over="ignore", under="ignore", invalid="ignore"):  # the check below says more than a warning
             result[place] = piece
         if not np.isfinite(result[place]).all():
@@ -95,7 +95,7 @@ def to_bfloat16(stored: NDArray, code: str, what: str) -> NDArray:
     """
     single = convert(stored, code, "float32", what)
     result = np.empty(single.size, np.uint16)
-    for place, piece in pieces(single, "F32"):
+    for place, piece in bounded_pieces(single, "F32"):
         bits = piece.view(np.uint32)
         # Half of what is cut off, less one where the last bit that stays is even: then a tie is not carried over.
         result[place] = (bits + np.uint32(0x7FFF) + (bits >> np.uint32(16) & np.uint32(1))) >> np.uint32(16)
