@@ -44,21 +44,23 @@ def _library() -> Any:
 for _kind in (np.float16, np.float32, np.float64):
     np.finfo(_kind)  # NumPy looks for the smallest number once, and warns of finding zero
 
-_thread = threading.local()
+
+class _ThisThread(threading.local):
+    """Of each thread: whether it is in a block of `own_arithmetic`."""
+
+    inside = False
 
 
-def inside() -> bool:
-    """Whether this thread is in a block of `own_arithmetic`."""
-    return getattr(_thread, "inside", False)
+this_thread = _ThisThread()
 
 
 @contextmanager
 def own_arithmetic() -> Iterator[None]:
     """Compute as described above in the `with` block, in this thread; then as before."""
-    if inside():
+    if this_thread.inside:
         yield
         return
-    _thread.inside = True
+    this_thread.inside = True
     before = _flush()
     try:
         with np.errstate(all="ignore"):
@@ -66,7 +68,7 @@ def own_arithmetic() -> Iterator[None]:
     finally:
         if before is not None:
             _library().fesetenv(ctypes.byref(before))
-        _thread.inside = False
+        this_thread.inside = False
 
 
 def _flush() -> _Environment | None:

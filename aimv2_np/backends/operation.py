@@ -13,7 +13,7 @@ from contextvars import ContextVar
 from functools import update_wrapper
 from typing import Any, Generic, ParamSpec, TypeVar
 
-from aimv2_np.backends.arithmetic import inside, own_arithmetic
+from aimv2_np.backends.arithmetic import own_arithmetic, this_thread
 from aimv2_np.backends.context import having
 
 P = ParamSpec("P")
@@ -72,7 +72,7 @@ class Operation(Generic[P, R]):
         body: Callable[..., Any] = self.textbook
         if args and mode != _ALL_AS_WRITTEN and not (mode == _COMPOSITES_AS_WRITTEN and self.composite):
             body = self._fastest(args[0])
-        with _NOTHING if inside() else own_arithmetic():
+        with _NOTHING if this_thread.inside else own_arithmetic():
             if _watcher is not None:
                 return _watcher(self, body, args, kwargs)  # type: ignore[no-any-return]
             return body(*args, **kwargs)  # type: ignore[no-any-return]
