@@ -51,6 +51,10 @@ class _Sharing:
     """How many calls are running in this process, so that each takes its part of the cores."""
 
     def __init__(self) -> None:
+        self.forget()
+
+    def forget(self) -> None:
+        """Begin anew, as a process does that was forked: the calls are its parent's."""
         self.lock, self.calls = Lock(), 0
 
     @contextmanager
@@ -67,7 +71,7 @@ class _Sharing:
 
 
 _sharing = _Sharing()
-parallel.when_forked(lambda: _sharing.__init__())  # type: ignore[misc]
+parallel.when_forked(_sharing.forget)
 
 
 def _run(function: Callable[..., int], multiplications: int, *arguments: Any) -> None:
@@ -157,6 +161,8 @@ def attention_tiles(
 @_serves(run_layers, hides=True)
 def run_layers_at_once(c: Kernels, x: NDArray, layers: list[EncoderLayer], view: View = EVERYONE) -> NDArray | None:
     """All layers in one call, whose threads meet after every step: layers.c."""
+    if isinstance(view, Packed) and view.queries is not None:  # others than the keys: no rows of x
+        return None
     batch, tokens, width = x.shape
     table, (sequences, mask) = _layers(layers, width), _sequences(view, batch, tokens, tokens)
     if table is None or sequences is None or not x.size:

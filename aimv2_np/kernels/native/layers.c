@@ -29,14 +29,18 @@ struct job {
     long count;
     /* between the steps, (rows, ...) */
     float *normed, *qkv, *inner;
-    struct product_scratch *products;     /* of each thread */
-    struct attention_scratch *attentions; /* of each thread */
+    float *scratch; /* of all threads: of each, what products need and what attention needs */
+    long product, attention;
 };
 
 static void layer_steps(const struct job *job, const struct layer *layer, struct team *team, int member) {
     long rows = job->rows, width = job->width, inner = layer->gate.outputs;
     long stride = width + APART, qkv_stride = 3 * width + APART, inner_stride = inner + APART;
-    struct product_scratch *scratch = &job->products[member];
+    float *own = job->scratch + member * (job->product + job->attention);
+    struct product_scratch scratch;
+    struct attention_scratch tiles;
+    product_place(&scratch, own);
+    attention_place(&tiles, own + job->product, width / job->heads);
     rms_norm_rows(job->x, rows, width, width, &layer->norm1, job->normed, stride, team);
     team_meet(team);
     struct product qkv[3];
@@ -44,7 +48,7 @@ static void layer_steps(const struct job *job, const struct layer *layer, struct
     for (int i = 0; i < 3; i++)
         qkv[i] = (struct product){.x = job->normed, .x_stride = stride, .rows = rows, .w = of[i], .ending = PUT,
                                   .y = job->qkv + i * width, .y_stride = qkv_stride};
-    products(qkv, 3, 0, team, scratch);
+    products(qkv, 3, 0, team, &scratch);
     team_meet(team);
     long d = width / job->heads;
     struct attention attention = {.heads = job->heads, .width = d, .scale = 1 / __builtin_sqrtf((float)d),
@@ -52,11 +56,11 @@ static void layer_steps(const struct job *job, const struct layer *layer, struct
                                   .out = {.data = job->normed, .head = d, .row = stride}};
     struct heads *from[3] = {&attention.q, &attention.k, &attention.v};
     for (int i = 0; i < 3; i++) *from[i] = (struct heads){.data = job->qkv + i * width, .head = d, .row = qkv_stride};
-    attention_tasks(&attention, team, &job->attentions[member]);
+    attention_tasks(&attention, team, &tiles);
     team_meet(team);
     struct product out = {.x = job->normed, .x_stride = stride, .rows = rows, .w = &layer->out, .ending = ADD,
                           .y = job->x, .y_stride = width};
-    products(&out, 1, 0, team, scratch);
+    products(&out, 1, 0, team, &scratch);
     team_meet(team);
     rms_norm_rows(job->x, rows, width, width, &layer->norm2, job->normed, stride, team);
     team_meet(team);
@@ -66,11 +70,11 @@ static void layer_steps(const struct job *job, const struct layer *layer, struct
     gated[1].w = &layer->up;
     gated[1].ending = GATE;
     gated[1].activation = job->activation;
-    products(gated, 2, 1, team, scratch);
+    products(gated, 2, 1, team, &scratch);
     team_meet(team);
     struct product down = {.x = job->inner, .x_stride = inner_stride, .rows = rows, .w = &layer->down, .ending = ADD,
                            .y = job->x, .y_stride = width};
-    products(&down, 1, 0, team, scratch);
+    products(&down, 1, 0, team, &scratch);
     team_meet(team);
 }
 
@@ -96,18 +100,15 @@ static int layers_memory(struct job *job, long rows, int threads, float **memory
         if (job->layers[i].gate.outputs > inner) inner = job->layers[i].gate.outputs;
     size_t normed = (size_t)rows * (size_t)(width + APART), qkv = (size_t)rows * (size_t)(3 * width + APART);
     size_t hidden = (size_t)rows * (size_t)(inner + APART);
-    size_t product = (size_t)product_floats(rows, inner > width ? inner : width), attention = (size_t)attention_floats(d);
-    float *at = *memory = pages(4 * (normed + qkv + hidden + (size_t)threads * (product + attention)));
-    job->attentions = calloc((size_t)threads, sizeof *job->attentions);
-    job->products = calloc((size_t)threads, sizeof *job->products);
-    if (!at || !job->attentions || !job->products) return -1;
-    job->normed = at, at += normed;
-    job->qkv = at, at += qkv;
-    job->inner = at, at += hidden;
-    for (int i = 0; i < threads; i++, at += product + attention) {
-        product_place(&job->products[i], at);
-        attention_place(&job->attentions[i], at + product, d);
-    }
+    job->product = product_floats(rows, inner > width ? inner : width);
+    job->attention = attention_floats(d);
+    size_t scratch = (size_t)threads * (size_t)(job->product + job->attention);
+    *memory = pages(4 * (normed + qkv + hidden + scratch));
+    if (!*memory) return -1;
+    job->normed = *memory;
+    job->qkv = job->normed + normed;
+    job->inner = job->qkv + qkv;
+    job->scratch = job->inner + hidden;
     return 0;
 }
 
@@ -137,8 +138,6 @@ static int run_layers(float *x, long rows, long width, const struct layer *layer
         team_run(layers_work, &job, threads);
     }
     free(memory);
-    free(job.products);
-    free(job.attentions);
     free(own);
     return failed ? -1 : 0;
 }

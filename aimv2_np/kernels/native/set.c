@@ -3,60 +3,55 @@
 
 struct work {
     const struct product *product;
-    struct product_scratch *products;
     const struct attention *attention;
-    struct attention_scratch *attentions;
+    float *memory; /* of all threads, `each` for one */
+    long each;
     const struct norm *norm;
     const float *x, *more;
     float *y;
     long rows, width, x_stride, y_stride, activation;
 };
 
+/* Run with `each` floats of memory for every thread; -1 where there are not that many. */
+static int run_with_memory(team_work *run, struct work *work, long each, int threads) {
+    if (threads < 1) threads = 1;
+    work->each = each;
+    work->memory = pages(4 * (size_t)threads * (size_t)each);
+    if (!work->memory) return -1;
+    team_run(run, work, threads);
+    free(work->memory);
+    return 0;
+}
+
 static void linear_work(void *about, struct team *team, int member) {
     const struct work *work = about;
-    products(work->product, 1, 0, team, &work->products[member]);
+    struct product_scratch scratch;
+    product_place(&scratch, work->memory + member * work->each);
+    products(work->product, 1, 0, team, &scratch);
 }
 
 static int run_linear(const float *x, long rows, long x_stride, const struct matrix *w, float *y, long y_stride,
                       int threads) {
-    if (threads < 1) threads = 1;
     struct product product = {.x = x, .rows = rows, .x_stride = x_stride, .w = w, .y = y, .y_stride = y_stride};
-    struct product_scratch *scratch = calloc((size_t)threads, sizeof *scratch);
-    float *memory = pages(4 * (size_t)threads * (size_t)product_floats(rows, w->inputs));
-    int failed = !scratch || !memory;
-    if (!failed) {
-        for (int i = 0; i < threads; i++) product_place(&scratch[i], memory + i * product_floats(rows, w->inputs));
-        struct work work = {.product = &product, .products = scratch};
-        team_run(linear_work, &work, threads);
-    }
-    free(memory);
-    free(scratch);
-    return failed ? -1 : 0;
+    struct work work = {.product = &product};
+    return run_with_memory(linear_work, &work, product_floats(rows, w->inputs), threads);
 }
 
 static void attention_work(void *about, struct team *team, int member) {
     const struct work *work = about;
-    attention_tasks(work->attention, team, &work->attentions[member]);
+    struct attention_scratch scratch;
+    attention_place(&scratch, work->memory + member * work->each, work->attention->width);
+    attention_tasks(work->attention, team, &scratch);
 }
 
 static int run_attention(const struct heads *q, const struct heads *k, const struct heads *v, long heads, long width,
                          double scale, const struct sequence *sequences, long count, const struct heads *out,
                          int threads) {
-    if (threads < 1) threads = 1;
     if (count < 1) return 0;
     struct attention attention = {.q = *q, .k = *k, .v = *v, .out = *out, .heads = heads, .width = width,
                                   .scale = (float)scale, .sequences = sequences, .count = count};
-    struct attention_scratch *scratch = calloc((size_t)threads, sizeof *scratch);
-    float *memory = pages(4 * (size_t)threads * (size_t)attention_floats(width));
-    int failed = !scratch || !memory;
-    if (!failed) {
-        for (int i = 0; i < threads; i++) attention_place(&scratch[i], memory + i * attention_floats(width), width);
-        struct work work = {.attention = &attention, .attentions = scratch};
-        team_run(attention_work, &work, threads);
-    }
-    free(memory);
-    free(scratch);
-    return failed ? -1 : 0;
+    struct work work = {.attention = &attention};
+    return run_with_memory(attention_work, &work, attention_floats(width), threads);
 }
 
 static void norm_work(void *about, struct team *team, int member) {

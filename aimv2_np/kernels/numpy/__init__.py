@@ -1,1 +1,4 @@
-"""NumPy bodies of the network's operations: fewer passes over memory, and all cores."""
+"""The network's operations in few passes of NumPy, for what the kernels in C do not take or where there are none.
+
+What computes float32 fast belongs to kernels/native, what a GPU computes to kernels/cuda.
+"""
