@@ -5,8 +5,7 @@ from typing import Any
 
 import click
 
-from aimv2_np.cli import output
-from aimv2_np.cli.options import Several, check_free, debug_option, loading_options, or_embedded, orient_option
+from aimv2_np.cli import options, output
 
 SUFFIXES = (".png", ".html", ".htm")
 
@@ -21,7 +20,7 @@ def _patch(_: click.Context, __: click.Parameter, value: str | None) -> tuple[in
     return row, column
 
 
-@click.command("explain", cls=Several)
+@click.command("explain", cls=options.Several)
 @click.argument("image", metavar="IMAGE")
 @click.option(
     "--output", "-o", "path", metavar="FILE", required=True, help=".png: one sheet; .html: a page to explore."
@@ -32,9 +31,9 @@ def _patch(_: click.Context, __: click.Parameter, value: str | None) -> tuple[in
 @click.option("--head", type=int, help="Which attention head, from 0.  [default: the mean of all]")
 @click.option("--model", metavar="FOLDER|ID", help="A checkpoint with a vision tower.  [default: the embedded model]")
 @click.option("--force", is_flag=True, help="Overwrite a file that is there.")
-@orient_option
-@loading_options
-@debug_option
+@options.orient
+@options.loading
+@options.debug
 def explain_command(
     image: str,
     path: str,
@@ -56,8 +55,8 @@ def explain_command(
     place = Path(path)
     if place.suffix.lower() not in SUFFIXES:
         raise ValueError(f"{path} ends in none of {', '.join(SUFFIXES)}; name a .png for a sheet, a .html for a page")
-    check_free(path, force)
-    name, folder = or_embedded(model)
+    options.check_free(path, force)
+    name, folder = options.or_embedded(model)
     with output.progress(f"loading {name}", loads=folder) as progress:
         network, processor = _load(folder, bool(arguments["captions"]), **where, progress=progress)
     processor = processor.upright(exif_transpose)

@@ -5,34 +5,24 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from aimv2_np.cli import output
-from aimv2_np.cli.options import (
-    DIFFERENT,
-    SAME,
-    Several,
-    comparing,
-    debug_option,
-    orient_option,
-    place_options,
-    prefix_option,
-)
+from aimv2_np.cli import options, output
 
 if TYPE_CHECKING:
     from aimv2_np.comparison.published import PublishedResult
     from aimv2_np.comparison.verify import Verified
 
 
-@click.command("verify", cls=Several)
+@click.command("verify", cls=options.Several)
 @click.option("--model", metavar="FOLDER|ID", help="A released checkpoint.  [default: the embedded tiny model]")
 @click.option("--image", "--images", "images", metavar="FILE...", multiple=True, help="With --model: pictures.")
 @click.option("--texts", metavar="TEXT...", multiple=True, help="With --against: texts.")
 @click.option("--as", "name", metavar="ID", help="The hub ID of what is in the folder.")
 @click.option("--against", type=click.Choice(["transformers"]), help="Run the other side here, module by module.")
-@prefix_option
-@orient_option
-@place_options
+@options.prefix
+@options.orient
+@options.place
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@debug_option
+@options.debug
 @click.pass_context
 def verify_command(
     ctx: click.Context,
@@ -67,7 +57,7 @@ def verify_command(
         raise click.UsageError("--model needs the one --image of the published numbers; or pass --against transformers")
     if model is None and prefix is not None:
         raise click.UsageError("--prefix is about a --model; pass one")
-    comparing(ctx)
+    options.comparing(ctx)
     from aimv2_np.comparison.published import verify_published
     from aimv2_np.comparison.verify import verify_against_transformers, verify_embedded
 
@@ -77,7 +67,7 @@ def verify_command(
                 model, images[0], name=name, prefix=prefix, exif_transpose=exif_transpose, **where
             )
         _tell_published(published, as_json)
-        ctx.exit(SAME if published.equal else DIFFERENT)
+        ctx.exit(options.SAME if published.equal else options.DIFFERENT)
     with output.waiting("verifying", loads=model):
         live = (
             verify_against_transformers(model, images, texts, prefix=prefix, exif_transpose=exif_transpose, **where)
@@ -85,7 +75,7 @@ def verify_command(
             else verify_embedded(**where)
         )
     _tell(live, model or "the embedded model", as_json)
-    ctx.exit(SAME if live.comparison.equal else DIFFERENT)
+    ctx.exit(options.SAME if live.comparison.equal else options.DIFFERENT)
 
 
 def _tell(result: "Verified", what: str, as_json: bool) -> None:
