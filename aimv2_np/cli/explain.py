@@ -51,6 +51,7 @@ def explain_command(
     """
     from aimv2_np.files.atomic import atomic_write
     from aimv2_np.viz import draw_explanation, explanation_page, save_png
+    from aimv2_np.viz.towers import load_explained
 
     place = Path(path)
     if place.suffix.lower() not in SUFFIXES:
@@ -58,7 +59,7 @@ def explain_command(
     options.check_free(path, force)
     name, folder = options.or_embedded(model)
     with output.progress(f"loading {name}", loads=folder) as progress:
-        network, processor = _load(folder, bool(arguments["captions"]), **where, progress=progress)
+        network, processor = load_explained(folder, captions=bool(arguments["captions"]), **where, progress=progress)
     processor = processor.upright(exif_transpose)
     with output.waiting("looking"):
         if place.suffix.lower() == ".png":
@@ -69,17 +70,3 @@ def explain_command(
             with atomic_write(place, force) as file:
                 file.write(page.encode())
     click.echo(output.printable(f"{path}: {output.bytes_of(place.stat().st_size)}"))
-
-
-def _load(folder: str | Path, captions: bool, *, progress: Any, **where: Any) -> tuple[Any, Any]:
-    from aimv2_np import Aimv2Processor, load
-    from aimv2_np.files.hub import fetching
-    from aimv2_np.storage import expected_config
-    from aimv2_np.viz.towers import check_kind
-
-    which = {name: where[name] for name in ("revision", "prefix")}
-    if config := expected_config(folder, **which):
-        check_kind(config, folder, captions=captions)  # before weights are fetched
-    network = load(folder, progress=progress, **where)
-    check_kind(network.config, folder, captions=captions)
-    return network, Aimv2Processor.from_pretrained(folder, **fetching(which))
