@@ -90,11 +90,7 @@ def _print(images: tuple[str, ...], result: "Classification", top: int | None, r
         table.add_column(width=BAR, no_wrap=True, style="green")
         table.add_column(justify="right", no_wrap=True)
         for i, (label, share) in enumerate(pairs):
-            line = (
-                "  " + output.printable(label),
-                output.bar(share, BAR, screen.encoding),
-                output.percent(share),
-            )
+            line = f"  {output.printable(label)}", output.bar(share, BAR, screen.encoding), output.percent(share)
             table.add_row(*line, style="bold" if i == 0 else None)
         screen.print(output.printable(image), style="cyan", soft_wrap=True)
         screen.print(table)

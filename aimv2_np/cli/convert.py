@@ -24,14 +24,7 @@ from aimv2_np.cli import options, output
 @click.option("--force", "--overwrite", "overwrite", is_flag=True, help="Replace a checkpoint that is in TARGET.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @options.debug
-def convert_command(
-    source: str,
-    target: str,
-    layout: str,
-    overwrite: bool,
-    as_json: bool,
-    **settings: Any,
-) -> None:
+def convert_command(source: str, target: str, layout: str, overwrite: bool, as_json: bool, **settings: Any) -> None:
     """Write a checkpoint into the folder TARGET in another layout.
 
     The layout that it has now is told from its tensors. Tensors are converted one at a time, so a checkpoint may be

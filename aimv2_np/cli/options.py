@@ -75,11 +75,9 @@ def loading(command: Callable[..., R]) -> Callable[..., R]:
     """`place` of commands that load a model: `where` has `revision`, `prefix` and `final_norm` too."""
 
     @wraps(command)
-    def located(
-        *args: Any, where: dict[str, Any], revision: str | None, prefix: str | None, final_norm: bool, **others: Any
-    ) -> R:
-        which = {"revision": revision, "prefix": prefix, "final_norm": final_norm}
-        return command(*args, where={**where, **which}, **others)
+    def located(*args: Any, where: dict[str, Any], **others: Any) -> R:
+        which = {name: others.pop(name) for name in ("revision", "prefix", "final_norm")}
+        return command(*args, where=where | which, **others)
 
     return place(revision(prefix(final_norm(located))))
 

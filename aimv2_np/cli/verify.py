@@ -1,6 +1,7 @@
 """`aimv2-np verify`: does it compute the right thing here?"""
 
 import platform
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -86,14 +87,13 @@ def _tell(result: "Verified", what: str, as_json: bool) -> None:
         return
     screen = output.console()
     worst = comparison.worst[0] if comparison.worst else None
+    what = output.printable(what)
     if comparison.equal:
         activations = sum(not difference.path.startswith("inputs/") for difference in comparison.differences)
         number = output.plural(activations, "activation")
-        screen.print(f"OK: {output.printable(what)} computes what Transformers computes, {number}", style="bold green")
+        screen.print(f"OK: {what} computes what Transformers computes, {number}", style="bold green")
     else:
-        screen.print(
-            f"DIFFERENT: {output.printable(what)} does not compute what Transformers computes", style="bold red"
-        )
+        screen.print(f"DIFFERENT: {what} does not compute what Transformers computes", style="bold red")
         screen.print(output.printable(comparison.explanation), soft_wrap=True)
     facts = output.facts()
     if worst is not None:
@@ -106,14 +106,11 @@ def _tell(result: "Verified", what: str, as_json: bool) -> None:
 
 def _tell_published(result: "PublishedResult", as_json: bool) -> None:
     if as_json:
-        attempts = [
-            {name: getattr(attempt, name) for name in ("attention", "equal", "max_abs", "found")}
-            for attempt in result.attempts
-        ]
-        facts = {"equal": result.equal, "model": result.name, "output": result.expected.output}
-        output.print_json(
-            facts | {"expected": result.expected.corner, "attempts": attempts, "explanation": result.explanation}
-        )
+        output.print_json({
+            "equal": result.equal, "model": result.name, "output": result.expected.output,
+            "expected": result.expected.corner, "explanation": result.explanation,
+            "attempts": [asdict(attempt) | {"equal": attempt.equal} for attempt in result.attempts],
+        })  # fmt: skip
         return
     color = "bold green" if result.equal else "bold red"
     output.console().print(output.printable(result.explanation), style=color, soft_wrap=True)
