@@ -1,4 +1,4 @@
-"""`aimv2-np info --backends`: a line for Python, NumPy and CuPy, and one for each device."""
+"""`aimv2-np info --backends`: a line for Python, NumPy, the kernels in C and CuPy, and one for each device."""
 
 import json
 
@@ -16,7 +16,7 @@ def told(*options):
 
 def test_a_line_for_each(cupy):
     lines = [line.split()[0] for line in told().splitlines() if line.strip()]
-    assert lines[:3] == ["python", "numpy", "cupy"]
+    assert lines[:4] == ["python", "numpy", "float32", "cupy"]
     assert lines.count("device") == cupy.cuda.runtime.getDeviceCount()
     assert np.__version__ in told()
     assert "compute capability" in told()
@@ -24,5 +24,5 @@ def test_a_line_for_each(cupy):
 
 def test_as_json(cupy):
     found = json.loads(told("--json"))
-    assert set(found) == {"python", "numpy", "cupy"}
+    assert set(found) == {"python", "numpy", "native", "cupy"}
     assert found["cupy"]["version"] == cupy.__version__
