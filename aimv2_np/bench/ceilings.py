@@ -9,6 +9,7 @@ reach.
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from timeit import timeit
 
 import numpy as np
 from threadpoolctl import ThreadpoolController
@@ -81,7 +82,7 @@ class Multiplier:
         # Set once per timing and not per product: asking a library takes as long as a small product.
         limit = self.threads if way == self._whole else 1
         with self._blas.limit(limits=limit, user_api="blas"):
-            seconds = stopwatch(lambda: _repeat(way, self.repeats))
+            seconds = timeit(way, number=self.repeats)
         return self.repeats * self.shape.flops / seconds
 
     def _whole(self) -> None:
@@ -118,8 +119,3 @@ def copy_bandwidth(threads: int, size: int = COPY_BYTES) -> float:
 def combined_rate(flops: dict[Shape, int], rates: dict[Shape, float]) -> float:
     """Operations per second of all shapes together: all operations by the time that each takes at its own rate."""
     return sum(flops.values()) / sum(count / rates[shape] for shape, count in flops.items())
-
-
-def _repeat(way: Callable[[], None], times: int) -> None:
-    for _ in range(times):
-        way()

@@ -4,6 +4,7 @@ import platform
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import partial
+from statistics import median
 from typing import Any
 
 from aimv2_np.bench import cores
@@ -62,7 +63,7 @@ def compare_kernels(
         times = in_turns({name: partial(worker.ask, "multiply") for name, (_, worker) in workers.items()}, seconds)
     work = sum(shape.flops for shape in products)
     kernels: list[dict[str, Any]] = [
-        {"kernel": name, "core_type": core_type, "gflops": work / times[name].median / 1e9}
+        {"kernel": name, "core_type": core_type, "gflops": work / median(times[name]) / 1e9}
         for name, (core_type, _) in workers.items()
     ]
     kernels.sort(key=lambda kernel: -kernel["gflops"])

@@ -77,30 +77,26 @@ class Specimen:
 
 def vision_of(config: AnyConfig) -> Aimv2VisionConfig | None:
     """The configuration of the vision tower, if there is one."""
-    if isinstance(config, Aimv2Config):
-        return config.vision_config
-    return config if isinstance(config, Aimv2VisionConfig) else None
+    tower = getattr(config, "vision_config", config)
+    return tower if isinstance(tower, Aimv2VisionConfig) else None
 
 
 def text_of(config: AnyConfig) -> Aimv2TextConfig | None:
     """The configuration of the text tower, if there is one."""
-    if isinstance(config, Aimv2Config):
-        return config.text_config
-    return config if isinstance(config, Aimv2TextConfig) else None
+    tower = getattr(config, "text_config", config)
+    return tower if isinstance(tower, Aimv2TextConfig) else None
 
 
 @contextmanager
-def specimen(
-    name: str, layers: int | None = None, *, prefix: str | None = None, final_norm: bool = True
-) -> Iterator[Specimen]:
-    """The checkpoint that `name` means, for the length of the block.
+def specimen(name: str, layers: int | None = None, **which: Any) -> Iterator[Specimen]:
+    """The checkpoint that `name` means, for the length of the `with` block.
 
     Args:
         name: "tiny", the embedded model; one of `ARCHITECTURES`, with random weights in a temporary folder, `PEAKED`
             behind it or not; else a folder or a hub id.
         layers: of an architecture only so many layers (per tower).
-        prefix: of a checkpoint the model whose names begin with it.
-        final_norm: whether the vision tower ends with its norm.
+        which: `prefix`, of a checkpoint the model whose names begin with it; `final_norm`, whether the vision tower
+            ends with its norm.
 
     Raises:
         ValueError: `layers` for a checkpoint, which has the layers it has; `prefix` for an architecture; a name that
@@ -108,39 +104,36 @@ def specimen(
         OSError: no room for the weights.
         FileNotFoundError, CheckpointError, …: what `from_pretrained` raises.
     """
-    config = configuration(name, layers, prefix=prefix, final_norm=final_norm)
+    config = configuration(name, layers, **which)
     if name.removesuffix(PEAKED) in ARCHITECTURES:
         with tempfile.TemporaryDirectory(prefix="aimv2-np-bench-") as folder:
             write_random(Path(folder), config, peak=name.endswith(PEAKED))
             yield Specimen(name, Path(folder), config, random=True)
-        return
-    place = tiny_model_path() if name == TINY else fetch(name, extra=("preprocessor_config.json",))
-    yield Specimen(name, place, config, False, {"prefix": prefix, "final_norm": final_norm})
+    else:
+        place = tiny_model_path() if name == TINY else fetch(name, extra=("preprocessor_config.json",))
+        yield Specimen(name, place, config, False, which)
 
 
 def configuration(
     name: str, layers: int | None = None, *, prefix: str | None = None, final_norm: bool = True
 ) -> AnyConfig:
     """The configuration of the checkpoint that `name` means; arguments and errors as for `specimen`."""
-    config = _configuration(name, layers, prefix)
-    return config if final_norm else without_final_norm(config)
-
-
-def _configuration(name: str, layers: int | None, prefix: str | None) -> AnyConfig:
     if (architecture := ARCHITECTURES.get(name.removesuffix(PEAKED))) is not None:
         if prefix is not None:
             raise ValueError(f"prefix is {prefix!r:.80}, but {name} has random weights of its own; drop --prefix")
-        return shortened(architecture.config(), layers)
-    if name != TINY and not Path(name).is_dir() and not HUB_ID.fullmatch(name):
+        config = shortened(architecture.config(), layers)
+    elif name != TINY and not Path(name).is_dir() and not HUB_ID.fullmatch(name):
         raise ValueError(
             f"model is {name!r}; expected {TINY}, one of {', '.join(ARCHITECTURES)} (random weights; with {PEAKED} "
             "behind it such as trained ones are), a folder, or a hub id"
         )
-    if layers is not None:
+    elif layers is not None:
         raise ValueError(f"layers is {layers}, but {name} is a checkpoint: it has the layers it has. Drop --layers")
-    source = open_source(tiny_model_path() if name == TINY else fetch(name), prefix)
-    with naming_file(source.folder):
-        return config_from_dict(source.values)
+    else:
+        source = open_source(tiny_model_path() if name == TINY else fetch(name), prefix)
+        with naming_file(source.folder):
+            config = config_from_dict(source.values)
+    return config if final_norm else without_final_norm(config)
 
 
 def shortened(config: AnyConfig, layers: int | None) -> AnyConfig:

@@ -19,7 +19,7 @@ from aimv2_np.bench.ceilings import Shape, shapes
 from aimv2_np.bench.flops import products
 from aimv2_np.bench.machine import GPU_PACKAGES, PACKAGES, describe_machine, describe_versions
 from aimv2_np.bench.talk import Worker, module_command
-from aimv2_np.bench.timing import Times
+from aimv2_np.bench.timing import summary
 from aimv2_np.config import AnyConfig
 
 SCHEMA = 1
@@ -221,7 +221,7 @@ def summarise_cold(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
     middle = sorted(runs, key=lambda run: run["seconds"])[len(runs) // 2]
     start = middle["seconds"] - sum(middle["stages"].values())
     return {
-        "seconds": Times(tuple(run["seconds"] for run in runs)).to_dict(),
+        "seconds": summary([run["seconds"] for run in runs]),
         "stages": {"start": start, **middle["stages"]},
         "memory": middle["memory"],
     }

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from dataclasses import asdict
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy as np
 from aimv2_np.backends.arrays import dtype_of, is_float, move
 from aimv2_np.bench.ceilings import Shape, combined_rate, shapes
 from aimv2_np.bench.flops import products, total_flops
-from aimv2_np.bench.timing import in_turns
+from aimv2_np.bench.timing import in_turns, summary
 from aimv2_np.models.auto import load
 from aimv2_np.shapes import Array
 
@@ -77,11 +78,12 @@ class Subject:
         multiplied = products(self.model.config, self.given, self.batch)
         by_shape, scale = shapes(multiplied), UNITS[unit]
         times = in_turns({"model": clock} | {str(shape): product(shape) for shape in by_shape}, seconds)
-        rates = {shape: shape.flops / times[str(shape)].median for shape in by_shape}
-        rate, median, done = combined_rate(by_shape, rates), times["model"].median, total_flops(multiplied)
+        rates = {shape: shape.flops / median(times[str(shape)]) for shape in by_shape}
+        rate, done, passing = combined_rate(by_shape, rates), total_flops(multiplied), median(times["model"])
         found = {
-            "seconds": times["model"].to_dict(), "per_second": self.batch / median, "flops": done,
-            unit: done / median / scale, f"{library}_{unit}": rate / scale, f"{library}_fraction": done / median / rate,
+            "seconds": summary(times["model"]), "per_second": self.batch / passing, "flops": done,
+            unit: done / passing / scale, f"{library}_{unit}": rate / scale,
+            f"{library}_fraction": done / passing / rate,
             f"{library}_shapes": [{**asdict(shape), unit: of_shape / scale} for shape, of_shape in rates.items()],
         }  # fmt: skip
         return found, rates, rate

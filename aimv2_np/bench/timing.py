@@ -2,42 +2,20 @@
 
 import statistics
 import time
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 MIN_ROUNDS = 3
 
 
-@dataclass(frozen=True)
-class Times:
-    """Seconds of each round."""
+def summary(seconds: Sequence[float]) -> dict[str, Any]:
+    """Seconds of several rounds in brief, for JSON.
 
-    seconds: tuple[float, ...]
-
-    @property
-    def median(self) -> float:
-        """The middle one."""
-        return statistics.median(self.seconds)
-
-    @property
-    def best(self) -> float:
-        """The shortest."""
-        return min(self.seconds)
-
-    @property
-    def spread(self) -> float:
-        """How far apart the middle half of them lies, as a share of the median."""
-        if len(self.seconds) < 2:
-            return 0.0
-        low, _, high = statistics.quantiles(self.seconds, n=4, method="inclusive")
-        return (high - low) / self.median
-
-    def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        return {
-            "median": self.median, "best": self.best, "spread": self.spread, "rounds": len(self.seconds),
-        }  # fmt: skip
+    "median", "best" and "rounds"; "spread" is how far apart the middle half of them lies, as a share of the median.
+    """
+    median = statistics.median(seconds)
+    low, _, high = statistics.quantiles(seconds, n=4, method="inclusive") if len(seconds) > 1 else (0.0, 0.0, 0.0)
+    return {"median": median, "best": min(seconds), "spread": (high - low) / median, "rounds": len(seconds)}
 
 
 def stopwatch(function: Callable[[], object]) -> float:
@@ -49,8 +27,8 @@ def stopwatch(function: Callable[[], object]) -> float:
 
 def in_turns(
     contestants: Mapping[str, Callable[[], float]], seconds: float, rounds: int = MIN_ROUNDS
-) -> dict[str, Times]:
-    """Let each contestant run once a round, for at least `rounds` rounds and until `seconds` have passed.
+) -> dict[str, list[float]]:
+    """The seconds of each contestant, which run once a round for at least `rounds` rounds, until `seconds` have passed.
 
     Args:
         contestants: by name, functions that do their work once and return how many seconds it took them. Each has run
@@ -65,7 +43,7 @@ def in_turns(
         for name in turned(contestants, done):
             found[name].append(contestants[name]())
         done += 1
-    return {name: Times(tuple(times)) for name, times in found.items()}
+    return found
 
 
 def turned(names: Iterable[str], by: int) -> list[str]:

@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 import click
 
 import aimv2_np
+from aimv2_np.cli import options
 from aimv2_np.cli.bench import bench_command
 from aimv2_np.cli.classify import classify_command
 from aimv2_np.cli.compare import compare_command
@@ -19,7 +20,6 @@ from aimv2_np.cli.explain import explain_command
 from aimv2_np.cli.info import info_command
 from aimv2_np.cli.knn import knn_command
 from aimv2_np.cli.models import models_command
-from aimv2_np.cli.options import debug_option
 from aimv2_np.cli.output import discard, one_line, say
 from aimv2_np.cli.record import record_command
 from aimv2_np.cli.search import search_command
@@ -82,7 +82,7 @@ def _open_standard_streams() -> None:
 
 
 @click.group(cls=App, context_settings={"help_option_names": ["-h", "--help"]})
-@debug_option
+@options.debug
 @click.version_option(aimv2_np.__version__, prog_name="aimv2-np", message="%(prog)s %(version)s")
 def app() -> None:
     """AIMv2, Apple's vision and vision-language encoders, in NumPy.

@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from aimv2_np.cli import output
+from aimv2_np.cli import options, output
 from aimv2_np.cli.backends import graphs_line
-from aimv2_np.cli.options import Several, debug_option, final_norm_option, place_options, prefix_option
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -31,7 +30,7 @@ def _sizes(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) 
     return tuple((int(match[1]), int(match[2] or match[1])) for match in found if match)
 
 
-@click.command("bench", cls=Several)
+@click.command("bench", cls=options.Several)
 @click.argument("models", metavar="[MODEL...]", nargs=-1)
 @click.option("--size", "sizes", metavar="PIXELS...", callback=_sizes, multiple=True, help="336, or 224x448.")
 @click.option(
@@ -51,12 +50,12 @@ def _sizes(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) 
 @click.option("--cold", metavar="N", type=click.IntRange(0), default=3, show_default=True, help="Fresh processes.")
 @click.option("--processes", metavar="N", type=click.IntRange(2), help="Memory of N processes on one checkpoint.")
 @click.option("--blas", is_flag=True, help="Only compare OpenBLAS's kernels on this processor.")
-@prefix_option
-@final_norm_option
-@place_options
+@options.prefix
+@options.final_norm
+@options.place
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@debug_option
-def bench_command(models: tuple[str, ...], blas: bool, where: dict[str, Any], as_json: bool, **options: Any) -> None:
+@options.debug
+def bench_command(models: tuple[str, ...], blas: bool, where: dict[str, Any], as_json: bool, **settings: Any) -> None:
     """Measure speed and memory, each model in fresh processes.
 
     A MODEL is an architecture (large-224, 1B-448, large-native, large-224-lit; with random weights, which are written
@@ -76,7 +75,7 @@ def bench_command(models: tuple[str, ...], blas: bool, where: dict[str, Any], as
     from aimv2_np.bench.run import Plan, benchmark, products_of
 
     on_gpu = where["backend"] == "cupy"
-    plan = Plan(models or (DEFAULT[:1] if blas or on_gpu else DEFAULT), **where, **options)
+    plan = Plan(models or (DEFAULT[:1] if blas or on_gpu else DEFAULT), **where, **settings)
     if on_gpu and (plan.threads or plan.profile or plan.processes or blas):
         raise click.UsageError("--threads, --profile, --processes and --blas are about the CPU; drop --backend cupy")
     if not on_gpu and plan.dtype != "float32":

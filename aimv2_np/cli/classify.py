@@ -5,16 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from aimv2_np.cli import output
-from aimv2_np.cli.options import (
-    debug_option,
-    max_patches_option,
-    or_embedded,
-    orient_option,
-    place_options,
-    prefix_option,
-    revision_option,
-)
+from aimv2_np.cli import options, output
 
 if TYPE_CHECKING:
     from aimv2_np.tasks import Classification
@@ -32,13 +23,13 @@ BAR, SHOWN = 24, 10  # width of a bar; most labels per picture in the table
     help='Text around each label: "a photo of a {}"; repeat to take the mean of several.  [default: {}]',
 )  # fmt: skip
 @click.option("--top", type=click.IntRange(1), metavar="K", help="Only the K most probable labels of each picture.")
-@max_patches_option
-@orient_option
-@place_options
-@revision_option
-@prefix_option
+@options.max_patches
+@options.orient
+@options.place
+@options.revision
+@options.prefix
 @click.option("--json", "as_json", is_flag=True, help="Print JSON: a list of {image, probabilities: {label: p}, top}.")
-@debug_option
+@options.debug
 def classify_command(
     images: tuple[str, ...],
     labels: tuple[str, ...],
@@ -62,7 +53,7 @@ def classify_command(
     chosen = check_templates(templates=templates or ("{}",))
     for template in chosen:
         make_prompts(wanted, template)  # complains before anything is loaded or fetched
-    name, place = or_embedded(model)
+    name, place = options.or_embedded(model)
     began = time.perf_counter()
     with output.progress(f"loading {name}", loads=place) as progress:
         network, processor = load_classifier(place, **where, **which, progress=progress)
@@ -99,11 +90,7 @@ def _print(images: tuple[str, ...], result: "Classification", top: int | None, r
         table.add_column(width=BAR, no_wrap=True, style="green")
         table.add_column(justify="right", no_wrap=True)
         for i, (label, share) in enumerate(pairs):
-            line = (
-                "  " + output.printable(label),
-                output.bar(share, BAR, screen.encoding),
-                output.percent(share),
-            )
+            line = f"  {output.printable(label)}", output.bar(share, BAR, screen.encoding), output.percent(share)
             table.add_row(*line, style="bold" if i == 0 else None)
         screen.print(output.printable(image), style="cyan", soft_wrap=True)
         screen.print(table)

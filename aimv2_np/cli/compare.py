@@ -5,14 +5,13 @@ from typing import TYPE_CHECKING
 import click
 
 from aimv2_np.backends.dtypes import FLOATS
-from aimv2_np.cli import output
-from aimv2_np.cli.options import DIFFERENT, SAME, check_free, comparing, debug_option, final_norm_option, prefix_option
+from aimv2_np.cli import options, output
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from aimv2_np.comparison import Comparison, Difference, Tolerances
+    from aimv2_np.comparison import Comparison, Difference
 
 LISTED = 5  # names of missing or extra activations that are shown
 WIDE = 100  # characters, from which on the table has all its columns
@@ -22,8 +21,8 @@ WIDE = 100  # characters, from which on the table has all its columns
 @click.argument("reference", metavar="REFERENCE")
 @click.argument("other", metavar="OTHER")
 @click.option("--model", metavar="FOLDER|ID", help="The reference's model: more causes can be tested with its weights.")
-@prefix_option
-@final_norm_option
+@options.prefix
+@options.final_norm
 @click.option("--map", "mapping", metavar="THEIRS=OURS", multiple=True, help="Their name is ours; * is any text.")
 @click.option(
     "--rtol", metavar="X|GLOB=X", multiple=True, help="Relative error that is rounding, for all or for some modules."
@@ -36,7 +35,7 @@ WIDE = 100  # characters, from which on the table has all its columns
 @click.option("--json", "as_json", is_flag=True, help="Print JSON: equal, first, worst, diagnosis, explanation, ...")
 @click.option("--html", metavar="FILE", help="Also write a page with a chart of the errors.")
 @click.option("--force", is_flag=True, help="Overwrite the page if it is there.")
-@debug_option
+@options.debug
 @click.pass_context
 def compare_command(
     ctx: click.Context,
@@ -63,15 +62,18 @@ def compare_command(
         --map "blocks.*.mlp=encoder.layers.*.ffn" --html report.html
     """
     from aimv2_np import load
-    from aimv2_np.comparison import compare
+    from aimv2_np.comparison import Tolerances, compare
     from aimv2_np.comparison.html import page
     from aimv2_np.files.atomic import atomic_write
 
-    comparing(ctx)
+    options.comparing(ctx)
     if model is None and (prefix is not None or not final_norm):
         raise click.UsageError("--prefix and --no-final-norm are about a --model; pass one")
-    tolerances = _tolerances(rtol, dtype)
-    check_free(html, force)
+    try:
+        tolerances = Tolerances.parse(rtol, dtype)
+    except ValueError as error:
+        raise click.UsageError(f"--rtol: {error}") from None
+    options.check_free(html, force)
     with output.waiting("comparing", loads=model):
         network = load(model, prefix=prefix, final_norm=final_norm) if model else None
         result = compare(reference, other, tolerances=tolerances, mapping=mapping, model=network)
@@ -84,29 +86,13 @@ def compare_command(
         _print(output.console(), result)
         if html:
             click.echo(f"\nchart: {output.printable(html)}")
-    ctx.exit(SAME if result.equal else DIFFERENT)
-
-
-def _tolerances(rtol: tuple[str, ...], dtype: str | None) -> "Tolerances":
-    from aimv2_np.comparison import Tolerances
-
-    everywhere, rules = None, {}
-    for text in rtol:
-        glob, _, number = text.rpartition("=")
-        try:
-            value = float(number)
-        except ValueError:
-            wanted = "NUMBER or GLOB=NUMBER, such as '*.ffn=1e-4'"
-            raise click.UsageError(f"--rtol is {text!r}; expected {wanted}") from None
-        if glob:
-            rules[glob] = value
-        else:
-            everywhere = value
-    return Tolerances(everywhere, rules, dtype)
+    ctx.exit(options.SAME if result.equal else options.DIFFERENT)
 
 
 def _print(screen: "Console", result: "Comparison") -> None:
     from rich.text import Text
+
+    from aimv2_np.comparison.report import unmatched
 
     verdict = ("the same", "green") if result.equal else ("different", "red")
     compared = output.plural(len(result.differences), "activation")
@@ -121,12 +107,8 @@ def _print(screen: "Console", result: "Comparison") -> None:
     screen.print(_worst(result, wide=screen.width >= WIDE))
     screen.print()
     screen.print(output.printable(result.explanation))
-    for what, names in (("missing in the other", result.missing), ("not in the reference", result.extra)):
-        if names:
-            shown = ", ".join(names[:LISTED]) + (", ..." if len(names) > LISTED else "")
-            screen.print(output.printable(f"{what} ({len(names)}): {shown}"), style="dim")
-    for note in result.notes:
-        screen.print(f"note: {note}", style="dim")
+    for remark in (*unmatched(result, LISTED), *(f"note: {note}" for note in result.notes)):
+        screen.print(output.printable(remark), style="dim")
 
 
 def _facts(first: "Difference") -> "Table":

@@ -4,8 +4,7 @@ from typing import Any
 
 import click
 
-from aimv2_np.cli import output
-from aimv2_np.cli.options import debug_option, final_norm_option, prefix_option, revision_option
+from aimv2_np.cli import options, output
 
 
 @click.command("convert")
@@ -19,20 +18,13 @@ from aimv2_np.cli.options import debug_option, final_norm_option, prefix_option,
     "--dtype", type=click.Choice(["same", "float32", "float16", "bfloat16"]), default="same", show_default=True,
     help="What to store; same: every tensor keeps its bytes.",
 )  # fmt: skip
-@revision_option
-@prefix_option
-@final_norm_option
+@options.revision
+@options.prefix
+@options.final_norm
 @click.option("--force", "--overwrite", "overwrite", is_flag=True, help="Replace a checkpoint that is in TARGET.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@debug_option
-def convert_command(
-    source: str,
-    target: str,
-    layout: str,
-    overwrite: bool,
-    as_json: bool,
-    **options: Any,
-) -> None:
+@options.debug
+def convert_command(source: str, target: str, layout: str, overwrite: bool, as_json: bool, **settings: Any) -> None:
     """Write a checkpoint into the folder TARGET in another layout.
 
     The layout that it has now is told from its tensors. Tensors are converted one at a time, so a checkpoint may be
@@ -41,7 +33,7 @@ def convert_command(
     from aimv2_np.tasks import convert
 
     with output.waiting(f"converting {source}", loads=source):
-        done = convert(source, target, layout, overwrite=overwrite, **options)
+        done = convert(source, target, layout, overwrite=overwrite, **settings)
     if as_json:
         output.print_json({
             "source": str(done.source), "folder": str(done.folder), "before": done.before, "after": done.after,

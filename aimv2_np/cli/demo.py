@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from aimv2_np.cli import output
-from aimv2_np.cli.options import debug_option, orient_option, place_options
+from aimv2_np.cli import options, output
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -26,9 +25,9 @@ OTHER_SEEDS = range(1, 4)  # of the sample pictures whose captions are the wrong
 @click.argument("images", metavar="[IMAGE...]", nargs=-1)
 @click.option("--output", "path", metavar="FILE", help=f"Where the attention picture goes.  [default: {PICTURE}]")
 @click.option("--force", is_flag=True, help="Overwrite a file that is no picture of this demo.")
-@orient_option
-@place_options
-@debug_option
+@options.orient
+@options.place
+@options.debug
 def demo_command(
     images: tuple[str, ...], path: str | None, force: bool, exif_transpose: bool, where: dict[str, Any]
 ) -> None:

@@ -5,15 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from aimv2_np.cli import output
-from aimv2_np.cli.options import (
-    advising_force,
-    debug_option,
-    loading_options,
-    max_patches_option,
-    or_embedded,
-    orient_option,
-)
+from aimv2_np.cli import options, output
 
 if TYPE_CHECKING:
     from aimv2_np.tasks import Embedding
@@ -36,18 +28,18 @@ SHOWN = 10  # broken pictures that are named as they are met
 @click.option("--force", "overwrite", is_flag=True, help="Overwrite a file that is there.")
 @click.option("--restart", is_flag=True, help="Begin anew, whatever an interrupted run has left.")
 @click.option("--batch-size", type=click.IntRange(1), default=16, show_default=True, help="Pictures at a time.")
-@max_patches_option
-@orient_option
+@options.max_patches
+@options.orient
 @click.option("--threads", type=click.IntRange(1), help="Threads that decode.  [default: one per core]")
 @click.option(
     "--save-every", type=click.IntRange(1), default=4096, show_default=True,
     help="Save after so many pictures; after 20 seconds anyway.",
 )  # fmt: skip
-@loading_options
+@options.loading
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@debug_option
+@options.debug
 def embed_command(
-    paths: tuple[str, ...], path: str, model: str | None, where: dict[str, Any], as_json: bool, **options: Any
+    paths: tuple[str, ...], path: str, model: str | None, where: dict[str, Any], as_json: bool, **settings: Any
 ) -> None:
     """Compute features of all pictures that PATHs name, into one FILE.
 
@@ -63,7 +55,7 @@ def embed_command(
     """
     from aimv2_np.tasks import embed
 
-    or_embedded(model)  # for its note
+    options.or_embedded(model)  # for its note
     broken = 0
 
     def tell(name: str, reason: str) -> None:
@@ -73,8 +65,8 @@ def embed_command(
             output.left_out(name, reason)
 
     began = time.perf_counter()
-    with output.progress("embedding") as advance, advising_force(path):
-        done = embed(paths, path, model=model, **where, progress=advance, on_broken=tell, **options)
+    with output.progress("embedding") as advance, options.advising_force(path):
+        done = embed(paths, path, model=model, **where, progress=advance, on_broken=tell, **settings)
     if broken > SHOWN:
         output.say(f"left out: {broken - SHOWN} more (--json names all)")
     seconds = time.perf_counter() - began

@@ -5,8 +5,7 @@ from typing import Any
 
 import click
 
-from aimv2_np.cli import output
-from aimv2_np.cli.options import Several, check_free, debug_option, loading_options, or_embedded, orient_option
+from aimv2_np.cli import options, output
 
 SUFFIXES = (".png", ".html", ".htm")
 
@@ -21,7 +20,7 @@ def _patch(_: click.Context, __: click.Parameter, value: str | None) -> tuple[in
     return row, column
 
 
-@click.command("explain", cls=Several)
+@click.command("explain", cls=options.Several)
 @click.argument("image", metavar="IMAGE")
 @click.option(
     "--output", "-o", "path", metavar="FILE", required=True, help=".png: one sheet; .html: a page to explore."
@@ -32,9 +31,9 @@ def _patch(_: click.Context, __: click.Parameter, value: str | None) -> tuple[in
 @click.option("--head", type=int, help="Which attention head, from 0.  [default: the mean of all]")
 @click.option("--model", metavar="FOLDER|ID", help="A checkpoint with a vision tower.  [default: the embedded model]")
 @click.option("--force", is_flag=True, help="Overwrite a file that is there.")
-@orient_option
-@loading_options
-@debug_option
+@options.orient
+@options.loading
+@options.debug
 def explain_command(
     image: str,
     path: str,
@@ -52,14 +51,15 @@ def explain_command(
     """
     from aimv2_np.files.atomic import atomic_write
     from aimv2_np.viz import draw_explanation, explanation_page, save_png
+    from aimv2_np.viz.towers import load_explained
 
     place = Path(path)
     if place.suffix.lower() not in SUFFIXES:
         raise ValueError(f"{path} ends in none of {', '.join(SUFFIXES)}; name a .png for a sheet, a .html for a page")
-    check_free(path, force)
-    name, folder = or_embedded(model)
+    options.check_free(path, force)
+    name, folder = options.or_embedded(model)
     with output.progress(f"loading {name}", loads=folder) as progress:
-        network, processor = _load(folder, bool(arguments["captions"]), **where, progress=progress)
+        network, processor = load_explained(folder, captions=bool(arguments["captions"]), **where, progress=progress)
     processor = processor.upright(exif_transpose)
     with output.waiting("looking"):
         if place.suffix.lower() == ".png":
@@ -70,17 +70,3 @@ def explain_command(
             with atomic_write(place, force) as file:
                 file.write(page.encode())
     click.echo(output.printable(f"{path}: {output.bytes_of(place.stat().st_size)}"))
-
-
-def _load(folder: str | Path, captions: bool, *, progress: Any, **where: Any) -> tuple[Any, Any]:
-    from aimv2_np import Aimv2Processor, load
-    from aimv2_np.files.hub import fetching
-    from aimv2_np.storage import expected_config
-    from aimv2_np.viz.towers import check_kind
-
-    which = {name: where[name] for name in ("revision", "prefix")}
-    if config := expected_config(folder, **which):
-        check_kind(config, folder, captions=captions)  # before weights are fetched
-    network = load(folder, progress=progress, **where)
-    check_kind(network.config, folder, captions=captions)
-    return network, Aimv2Processor.from_pretrained(folder, **fetching(which))

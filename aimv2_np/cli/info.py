@@ -4,9 +4,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from aimv2_np.cli import output
+from aimv2_np.cli import options, output
 from aimv2_np.cli.backends import tell_backends
-from aimv2_np.cli.options import debug_option, prefix_option, revision_option
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -25,12 +24,12 @@ KEYS = (
 
 @click.command("info")
 @click.argument("model", metavar="[FOLDER|ID]", required=False)
-@revision_option
-@prefix_option
+@options.revision
+@options.prefix
 @click.option("--tree", is_flag=True, help="Show every tensor.")
 @click.option("--backends", is_flag=True, help="Tell what can compute on this machine instead.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@debug_option
+@options.debug
 @click.pass_context
 def info_command(
     ctx: click.Context, /, model: str | None, tree: bool, backends: bool, as_json: bool, **which: Any
@@ -48,79 +47,84 @@ def info_command(
     from aimv2_np.data import tiny_model_path
     from aimv2_np.tasks import describe
 
-    description = describe(model if model else tiny_model_path(), **which)
+    checkpoint = describe(model if model else tiny_model_path(), **which)
     name = model or tiny_model_path().name
     if as_json:
-        output.print_json(_as_json(name, description, tree))
+        output.print_json(_as_json(name, checkpoint, tree))
     else:
         screen = output.console()
-        _print(screen, name, description)
+        _print(screen, name, checkpoint)
         if tree:
             screen.print()
-            screen.print(_tree(name, description))
-    if description.problem:
-        output.say(f"error: {output.one_line(description.problem)}")
+            screen.print(_tree(name, checkpoint))
+    if checkpoint.problem:
+        output.say(f"error: {output.one_line(checkpoint.problem)}")
         ctx.exit(1)
 
 
-def _as_json(name: str, it: "Description", tree: bool) -> dict[str, Any]:
-    mapped, private = it.memory
+def _as_json(name: str, checkpoint: "Description", tree: bool) -> dict[str, Any]:
+    mapped, private = checkpoint.memory
     value: dict[str, Any] = {
         "name": name,
-        "folder": str(it.folder),
-        "model": it.model,
-        "config": it.config.to_dict(),
-        "parameters": it.parameters,
-        "modules": [{"path": p.path, "count": p.count, "parameters": p.parameters} for p in it.parts],
-        "positions": it.positions,
-        "layout": None if it.problem else it.layout,
-        "files": it.files,
-        "dtypes": it.dtypes,
+        "folder": str(checkpoint.folder),
+        "model": checkpoint.model,
+        "config": checkpoint.config.to_dict(),
+        "parameters": checkpoint.parameters,
+        "modules": [{"path": p.path, "count": p.count, "parameters": p.parameters} for p in checkpoint.parts],
+        "positions": checkpoint.positions,
+        "layout": None if checkpoint.problem else checkpoint.layout,
+        "files": checkpoint.files,
+        "dtypes": checkpoint.dtypes,
         "memory": {"mapped": mapped, "private": private},
-        "unaligned": it.unaligned,
-        "left_aside": it.left_aside,
-        "problem": it.problem,
+        "unaligned": checkpoint.unaligned,
+        "left_aside": checkpoint.left_aside,
+        "problem": checkpoint.problem,
     }
     if tree:
-        value["tensors"] = {name: {"shape": shape, "dtype": dtype} for name, (shape, dtype) in it.tensors.items()}
+        value["tensors"] = {
+            name: {"shape": shape, "dtype": dtype} for name, (shape, dtype) in checkpoint.tensors.items()
+        }
     return value
 
 
-def _print(screen: "Console", name: str, it: "Description") -> None:
+def _print(screen: "Console", name: str, checkpoint: "Description") -> None:
     from rich.text import Text
 
     screen.print(
-        Text.assemble((output.printable(name), "bold"), f"  {it.model}, {it.parameters:,} parameters"), soft_wrap=True
+        Text.assemble((output.printable(name), "bold"), f"  {checkpoint.model}, {checkpoint.parameters:,} parameters"),
+        soft_wrap=True,
     )
-    for table in (_facts(it), _settings(it.config.to_dict()), _parts(it)):
+    for table in (_facts(checkpoint), _settings(checkpoint.config.to_dict()), _parts(checkpoint)):
         screen.print()
         screen.print(table)
 
 
-def _facts(it: "Description") -> "Table":
-    table = output.table()
-    table.add_column(style="cyan", no_wrap=True)
-    table.add_column(overflow="fold")
+def _facts(checkpoint: "Description") -> "Table":
     from aimv2_np.storage import LAYOUTS
 
-    mapped, private = it.memory
-    table.add_row("folder", output.printable(str(it.folder)))
-    if it.files:
-        files = ", ".join(f"{file} ({output.bytes_of(size)})" for file, size in it.files.items())
+    table = output.facts()
+    mapped, private = checkpoint.memory
+    table.add_row("folder", output.printable(str(checkpoint.folder)))
+    if checkpoint.files:
+        files = ", ".join(f"{file} ({output.bytes_of(size)})" for file, size in checkpoint.files.items())
         table.add_row("files", output.printable(files))
-        title = LAYOUTS[it.layout].title if it.layout else ""
-        table.add_row("layout", "does not fit the configuration" if it.problem else title)
-        table.add_row("stored as", ", ".join(f"{dtype} ({number:,} numbers)" for dtype, number in it.dtypes.items()))
+        title = LAYOUTS[checkpoint.layout].title if checkpoint.layout else ""
+        table.add_row("layout", "does not fit the configuration" if checkpoint.problem else title)
+        table.add_row(
+            "stored as", ", ".join(f"{dtype} ({number:,} numbers)" for dtype, number in checkpoint.dtypes.items())
+        )
     else:
         table.add_row("files", "the configuration only; the weights are not on this machine")
-    copied = "copied, as the file's header is not padded (save it again to map it)" if it.unaligned else "converted"
-    uses = [(mapped, "mapped from the file"), (private, copied if it.files else "")]
+    copied = (
+        "copied, as the file's header is not padded (save it again to map it)" if checkpoint.unaligned else "converted"
+    )
+    uses = [(mapped, "mapped from the file"), (private, copied if checkpoint.files else "")]
     memory = " + ".join(f"{output.bytes_of(size)} {how}".rstrip() for size, how in uses if size)
-    if it.left_aside:
-        parts = ", ".join(f"{part} ({output.plural(count, 'tensor')})" for part, count in it.left_aside.items())
+    if checkpoint.left_aside:
+        parts = ", ".join(f"{part} ({output.plural(count, 'tensor')})" for part, count in checkpoint.left_aside.items())
         table.add_row("left aside", output.printable(parts))
     table.add_row("memory", f"{memory}, for the weights in float32")
-    for tower, text in it.positions.items():
+    for tower, text in checkpoint.positions.items():
         table.add_row(f"{tower} positions", text)
     return table
 
@@ -140,26 +144,22 @@ def _settings(config: dict[str, Any]) -> "Table":
     return table
 
 
-def _parts(it: "Description") -> "Table":
-    table = output.table(header=True)
-    table.add_column("module", style="cyan", overflow="fold")
-    table.add_column("each", justify="right")
-    table.add_column("parameters", justify="right")
-    table.add_column("share", justify="right")
-    for part in it.parts:
+def _parts(checkpoint: "Description") -> "Table":
+    table = output.figures("module", "each", "parameters", "share")
+    for part in checkpoint.parts:
         each = f"{part.count} x {part.parameters // part.count:,}" if part.count > 1 else ""
-        share = output.percent(part.parameters / it.parameters)
+        share = output.percent(part.parameters / checkpoint.parameters)
         table.add_row(part.path, each, f"{part.parameters:,}", share)
-    table.add_row("all", "", f"{it.parameters:,}", "", style="bold")
+    table.add_row("all", "", f"{checkpoint.parameters:,}", "", style="bold")
     return table
 
 
-def _tree(name: str, it: "Description") -> "Tree":
+def _tree(name: str, checkpoint: "Description") -> "Tree":
     from rich.tree import Tree
 
     root = Tree(output.printable(name), guide_style="dim")
     branches: dict[str, Tree] = {"": root}
-    for tensor, (shape, dtype) in it.tensors.items():
+    for tensor, (shape, dtype) in checkpoint.tensors.items():
         *modules, leaf = tensor.split(".")
         for depth in range(len(modules)):
             path, parent = ".".join(modules[: depth + 1]), ".".join(modules[:depth])

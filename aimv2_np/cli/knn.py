@@ -5,15 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from aimv2_np.cli import output
-from aimv2_np.cli.options import (
-    check_free,
-    debug_option,
-    loading_options,
-    max_patches_option,
-    or_embedded,
-    orient_option,
-)
+from aimv2_np.cli import options, output
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -41,11 +33,11 @@ SHOWN = 12  # classes up to which the whole matrix is printed; above, the pairs 
 @click.option("--save", metavar="FOLDER", help="Keep the features here; an interrupted run continues from them.")
 @click.option("--plot", metavar="FILE", help="Draw the confusion matrix (PNG; needs the extra viz).")
 @click.option("--force", is_flag=True, help="Overwrite a plot that is there.")
-@max_patches_option
-@orient_option
-@loading_options
+@options.max_patches
+@options.orient
+@options.loading
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@debug_option
+@options.debug
 def knn_command(
     train: str,
     test: str,
@@ -54,7 +46,7 @@ def knn_command(
     force: bool,
     where: dict[str, Any],
     as_json: bool,
-    **options: Any,
+    **settings: Any,
 ) -> None:
     """Classify the pictures in TEST by their nearest neighbours in TRAIN.
 
@@ -67,11 +59,11 @@ def knn_command(
     """
     from aimv2_np.tasks import knn_folders
 
-    check_free(plot, force)
+    options.check_free(plot, force)
     if Path(train).is_dir() or Path(test).is_dir():
-        or_embedded(model)  # for its note
+        options.or_embedded(model)  # for its note
     with output.progress("embedding") as advance:
-        result, known, asked = knn_folders(train, test, model=model, **where, progress=advance, **options)
+        result, known, asked = knn_folders(train, test, model=model, **where, progress=advance, **settings)
     for name, reason in (*known.broken, *asked.broken):
         output.left_out(name, reason)
     if plot:
@@ -81,7 +73,7 @@ def knn_command(
     if as_json:
         output.print_json(_as_json(result, known, asked))
     else:
-        _print(result, known, asked, options["weights"])
+        _print(result, known, asked, settings["weights"])
 
 
 def _as_json(result: "KnnResult", known: "Labelled", asked: "Labelled") -> dict[str, Any]:

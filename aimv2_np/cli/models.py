@@ -4,13 +4,12 @@ from dataclasses import asdict
 
 import click
 
-from aimv2_np.cli import output
-from aimv2_np.cli.options import debug_option
+from aimv2_np.cli import options, output
 
 
 @click.command("models")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, with timm's ids and the revisions.")
-@debug_option
+@options.debug
 def models_command(as_json: bool) -> None:
     """List the released checkpoints.
 

@@ -19,24 +19,24 @@ def _remember(ctx: click.Context, _: click.Parameter, debug: bool) -> None:
     ctx.obj["debug"] = debug or ctx.obj.get("debug", False)
 
 
-debug_option = click.option(
+debug = click.option(
     "--debug", is_flag=True, expose_value=False, callback=_remember, help="Show the traceback of an error."
 )
-revision_option = click.option("--revision", metavar="REVISION", help="Branch, tag or commit of a hub ID.")
+revision = click.option("--revision", metavar="REVISION", help="Branch, tag or commit of a hub ID.")
 
-prefix_option = click.option(
+prefix = click.option(
     "--prefix", metavar="PREFIX", help="Of several AIMv2 in one checkpoint that whose names begin with it."
 )
-final_norm_option = click.option(
+final_norm = click.option(
     "--final-norm/--no-final-norm", default=True, help="A vision tower without its last norm, as vLLM loads it."
 )
 
-max_patches_option = click.option(
+max_patches = click.option(
     "--max-patches", type=click.IntRange(1), metavar="N",
     help="Scale larger pictures down, in proportion. For native models, which were trained for up to 4096.",
 )  # fmt: skip
 
-orient_option = click.option(
+orient = click.option(
     "--orient", "exif_transpose", is_flag=True,
     help="Turn pictures upright by their EXIF orientation; off, as in Transformers.",
 )  # fmt: skip
@@ -55,7 +55,7 @@ _PLACE = (
 )  # fmt: skip
 
 
-def place_options(command: Callable[..., R]) -> Callable[..., R]:
+def place(command: Callable[..., R]) -> Callable[..., R]:
     """Where a model runs and in what: the command gets `where`, keyword arguments for whatever loads the model."""
 
     @wraps(command)
@@ -71,17 +71,15 @@ def place_options(command: Callable[..., R]) -> Callable[..., R]:
     return located
 
 
-def loading_options(command: Callable[..., R]) -> Callable[..., R]:
-    """`place_options` of commands that load a model: `where` has `revision`, `prefix` and `final_norm` too."""
+def loading(command: Callable[..., R]) -> Callable[..., R]:
+    """`place` of commands that load a model: `where` has `revision`, `prefix` and `final_norm` too."""
 
     @wraps(command)
-    def located(
-        *args: Any, where: dict[str, Any], revision: str | None, prefix: str | None, final_norm: bool, **others: Any
-    ) -> R:
-        which = {"revision": revision, "prefix": prefix, "final_norm": final_norm}
-        return command(*args, where={**where, **which}, **others)
+    def located(*args: Any, where: dict[str, Any], **others: Any) -> R:
+        which = {name: others.pop(name) for name in ("revision", "prefix", "final_norm")}
+        return command(*args, where=where | which, **others)
 
-    return place_options(revision_option(prefix_option(final_norm_option(located))))
+    return place(revision(prefix(final_norm(located))))
 
 
 SAME, DIFFERENT, CANNOT_COMPARE = 0, 1, 2  # exit codes of commands that compare

@@ -5,23 +5,15 @@ from typing import Any
 
 import click
 
-from aimv2_np.cli import output
-from aimv2_np.cli.options import (
-    Several,
-    advising_force,
-    debug_option,
-    loading_options,
-    max_patches_option,
-    orient_option,
-)
+from aimv2_np.cli import options, output
 
 
-@click.command("record", cls=Several)
+@click.command("record", cls=options.Several)
 @click.argument("model", metavar="FOLDER|ID")
 @click.option("--images", metavar="FILE...", multiple=True, help="Pictures.")
 @click.option("--texts", metavar="TEXT...", multiple=True, help="Texts.")
-@max_patches_option
-@orient_option
+@options.max_patches
+@options.orient
 @click.option("--output", "-o", "path", metavar="FILE", required=True, help="The safetensors file to write.")
 @click.option(
     "--include", metavar="GLOB...", multiple=True, help='Only these modules: "*.layers.*.ffn".  [default: all]'
@@ -30,9 +22,9 @@ from aimv2_np.cli.options import (
 @click.option("--statistics", is_flag=True, help="Moments and a random projection instead of arrays: a small file.")
 @click.option("--slice", "slices", metavar="GLOB=PART...", multiple=True, help='Parts of arrays: "*.ffn=0, :16".')
 @click.option("--not-causal", is_flag=True, help="Let texts look ahead, as Transformers' sdpa attention does.")
-@loading_options
+@options.loading
 @click.option("--force", is_flag=True, help="Overwrite a file that is there.")
-@debug_option
+@options.debug
 def record_command(
     model: str,
     images: tuple[str, ...],
@@ -45,7 +37,7 @@ def record_command(
     not_causal: bool,
     where: dict[str, Any],
     force: bool,
-    **options: Any,
+    **settings: Any,
 ) -> None:
     """Run a model and record what every module of it computes.
 
@@ -64,16 +56,16 @@ def record_command(
     if not_causal and not texts:
         raise click.UsageError("--not-causal is about texts, and there are none; add --texts or drop it")
     parts = parse_slices(slices)
-    with advising_force(path):
+    with options.advising_force(path):
         check_place(path, force)  # before a model is fetched
     with output.progress(f"loading {model}", loads=model) as progress:
         network, inputs = load_with_inputs(
             model, images, texts, **where, max_patches=max_patches, exif_transpose=exif_transpose, progress=progress
         )
     if not_causal:
-        options["causal"] = False
+        settings["causal"] = False
     with output.waiting(f"running {model}"):
-        recording = record(network, inputs, path, include or "*", slices=parts, overwrite=force, **options)
-    what = "statistics of " if options["statistics"] else ""
+        recording = record(network, inputs, path, include or "*", slices=parts, overwrite=force, **settings)
+    what = "statistics of " if settings["statistics"] else ""
     size = output.bytes_of(Path(path).stat().st_size)
     click.echo(f"{output.printable(path)}: {what}{output.plural(len(recording.order), 'activation')}, {size}")

@@ -4,15 +4,7 @@ from typing import Any
 
 import click
 
-from aimv2_np.cli import output
-from aimv2_np.cli.options import (
-    check_free,
-    debug_option,
-    final_norm_option,
-    orient_option,
-    place_options,
-    prefix_option,
-)
+from aimv2_np.cli import options, output
 
 
 @click.command("search")
@@ -24,12 +16,12 @@ from aimv2_np.cli.options import (
 @click.option("--text", is_flag=True, help="Take the query as a text, whatever files there are.")
 @click.option("--model", metavar="FOLDER|ID", help="Where the model is.  [default: where it was for embed]")
 @click.option("--force", is_flag=True, help="Overwrite a sheet that is there.")
-@orient_option
-@place_options
-@prefix_option
-@final_norm_option
+@options.orient
+@options.place
+@options.prefix
+@options.final_norm
 @click.option("--json", "as_json", is_flag=True, help="Print JSON: a list of {row, name, score}.")
-@debug_option
+@options.debug
 def search_command(
     features: str,
     query: str,
@@ -51,7 +43,7 @@ def search_command(
     """
     from aimv2_np.tasks import draw_sheet, embed_query, open_features, save_sheet, search
 
-    check_free(sheet, force)
+    options.check_free(sheet, force)
     if exif_transpose:  # what is not given is as in the file
         where["exif_transpose"] = True
     if prefix is not None:

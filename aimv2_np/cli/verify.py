@@ -1,38 +1,29 @@
 """`aimv2-np verify`: does it compute the right thing here?"""
 
 import platform
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from aimv2_np.cli import output
-from aimv2_np.cli.options import (
-    DIFFERENT,
-    SAME,
-    Several,
-    comparing,
-    debug_option,
-    orient_option,
-    place_options,
-    prefix_option,
-)
+from aimv2_np.cli import options, output
 
 if TYPE_CHECKING:
     from aimv2_np.comparison.published import PublishedResult
     from aimv2_np.comparison.verify import Verified
 
 
-@click.command("verify", cls=Several)
+@click.command("verify", cls=options.Several)
 @click.option("--model", metavar="FOLDER|ID", help="A released checkpoint.  [default: the embedded tiny model]")
 @click.option("--image", "--images", "images", metavar="FILE...", multiple=True, help="With --model: pictures.")
 @click.option("--texts", metavar="TEXT...", multiple=True, help="With --against: texts.")
 @click.option("--as", "name", metavar="ID", help="The hub ID of what is in the folder.")
 @click.option("--against", type=click.Choice(["transformers"]), help="Run the other side here, module by module.")
-@prefix_option
-@orient_option
-@place_options
+@options.prefix
+@options.orient
+@options.place
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@debug_option
+@options.debug
 @click.pass_context
 def verify_command(
     ctx: click.Context,
@@ -67,7 +58,7 @@ def verify_command(
         raise click.UsageError("--model needs the one --image of the published numbers; or pass --against transformers")
     if model is None and prefix is not None:
         raise click.UsageError("--prefix is about a --model; pass one")
-    comparing(ctx)
+    options.comparing(ctx)
     from aimv2_np.comparison.published import verify_published
     from aimv2_np.comparison.verify import verify_against_transformers, verify_embedded
 
@@ -77,7 +68,7 @@ def verify_command(
                 model, images[0], name=name, prefix=prefix, exif_transpose=exif_transpose, **where
             )
         _tell_published(published, as_json)
-        ctx.exit(SAME if published.equal else DIFFERENT)
+        ctx.exit(options.SAME if published.equal else options.DIFFERENT)
     with output.waiting("verifying", loads=model):
         live = (
             verify_against_transformers(model, images, texts, prefix=prefix, exif_transpose=exif_transpose, **where)
@@ -85,7 +76,7 @@ def verify_command(
             else verify_embedded(**where)
         )
     _tell(live, model or "the embedded model", as_json)
-    ctx.exit(SAME if live.comparison.equal else DIFFERENT)
+    ctx.exit(options.SAME if live.comparison.equal else options.DIFFERENT)
 
 
 def _tell(result: "Verified", what: str, as_json: bool) -> None:
@@ -96,14 +87,13 @@ def _tell(result: "Verified", what: str, as_json: bool) -> None:
         return
     screen = output.console()
     worst = comparison.worst[0] if comparison.worst else None
+    what = output.printable(what)
     if comparison.equal:
         activations = sum(not difference.path.startswith("inputs/") for difference in comparison.differences)
         number = output.plural(activations, "activation")
-        screen.print(f"OK: {output.printable(what)} computes what Transformers computes, {number}", style="bold green")
+        screen.print(f"OK: {what} computes what Transformers computes, {number}", style="bold green")
     else:
-        screen.print(
-            f"DIFFERENT: {output.printable(what)} does not compute what Transformers computes", style="bold red"
-        )
+        screen.print(f"DIFFERENT: {what} does not compute what Transformers computes", style="bold red")
         screen.print(output.printable(comparison.explanation), soft_wrap=True)
     facts = output.facts()
     if worst is not None:
@@ -116,14 +106,11 @@ def _tell(result: "Verified", what: str, as_json: bool) -> None:
 
 def _tell_published(result: "PublishedResult", as_json: bool) -> None:
     if as_json:
-        attempts = [
-            {name: getattr(attempt, name) for name in ("attention", "equal", "max_abs", "found")}
-            for attempt in result.attempts
-        ]
-        facts = {"equal": result.equal, "model": result.name, "output": result.expected.output}
-        output.print_json(
-            facts | {"expected": result.expected.corner, "attempts": attempts, "explanation": result.explanation}
-        )
+        output.print_json({
+            "equal": result.equal, "model": result.name, "output": result.expected.output,
+            "expected": result.expected.corner, "explanation": result.explanation,
+            "attempts": [asdict(attempt) | {"equal": attempt.equal} for attempt in result.attempts],
+        })  # fmt: skip
         return
     color = "bold green" if result.equal else "bold red"
     output.console().print(output.printable(result.explanation), style=color, soft_wrap=True)

@@ -31,7 +31,7 @@ class Difference:
     Attributes:
         path, theirs: its name in the reference and in the other recording.
         shape, dtype: of the whole activation in the reference; the coarser dtype of the two.
-        depth: blocks behind it.
+        depth: layers behind it.
         tolerance: the relative error that counts as rounding here.
         measures: the errors; None when the shapes do not fit.
         from_statistics: whether only statistics were compared: then errors are estimates.
@@ -76,19 +76,13 @@ class Difference:
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as `--json` prints them; what is infinite or unknown is None."""
         names = ("max_abs", "relative", "worst_row", "ulps", "cosine")
-        return {
-            "path": self.path,
-            "theirs": self.theirs,
+        own = {name: getattr(self, name) for name in ("path", "theirs", "dtype", "depth", "tolerance", "equal", "note")}
+        return own | {
             "shape": list(self.shape),
-            "dtype": self.dtype,
-            "depth": self.depth,
             **{name: _finite(getattr(self.measures, name, None)) for name in names},
             "nonfinite": self.measures.nonfinite if self.measures else 0,
             "where": self.where,
-            "tolerance": self.tolerance,
             "estimated": self.from_statistics,
-            "equal": self.equal,
-            "note": self.note,
         }
 
 

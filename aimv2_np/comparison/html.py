@@ -92,7 +92,7 @@ def _axis_x(shown: Sequence[Difference], x: Callable[[int], float]) -> list[str]
                 lines.append(f'<text x="{at:.1f}" y="{HEIGHT - BOTTOM + 18}" text-anchor="middle">{depth}</text>')
                 last_label = at
     middle = (LEFT + WIDTH - RIGHT) / 2
-    lines.append(f'<text x="{middle}" y="{HEIGHT - 8}" text-anchor="middle">depth (blocks), modules in order</text>')
+    lines.append(f'<text x="{middle}" y="{HEIGHT - 8}" text-anchor="middle">depth (layers), modules in order</text>')
     return lines
 
 

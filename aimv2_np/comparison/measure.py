@@ -53,10 +53,8 @@ def measure(a: NDArray, b: NDArray, dtype: str) -> Measures:
     """
     if a.size == 0:
         return Measures(0.0, 0.0, 0.0, 0.0, 1.0, None)
-    with np.errstate(invalid="ignore"):  # of NaNs that signal
-        a, b = a.astype(np.float64), b.astype(np.float64)
-        bad = np.isfinite(a) != np.isfinite(b)
-        bad |= np.isinf(a) & np.isinf(b) & (a != b)
+    a, b = a.astype(np.float64), b.astype(np.float64)
+    bad = (np.isfinite(a) != np.isfinite(b)) | (np.isinf(a) & np.isinf(b) & (a != b))
     nonfinite = int(bad.sum())
     both = np.isfinite(a) & np.isfinite(b)
     a, b = np.where(both, a, 0.0), np.where(both, b, 0.0)

@@ -22,7 +22,7 @@ TOWERS = ("vision_model.", "text_model.")
 def _rules() -> list[tuple[str, str]]:
     """Theirs → ours, from the tables of all layouts: stretches of whole components, the longest first.
 
-    `*` stands for the number of a block. A row gives the name of its module, in two stretches where the name passes the
+    `*` stands for the number of a layer. A row gives the name of its module, in two stretches where the name passes the
     number of a block, and the names of the modules that these are in.
     """
     rules = dict(OUTPUTS)
@@ -38,7 +38,7 @@ def _rules() -> list[tuple[str, str]]:
 
 
 def _stretches(tensor: str) -> list[str]:
-    """The dotted name of a tensor's module, cut behind the number of a block."""
+    """The dotted name of a tensor's module, cut behind the number of a layer."""
     return re.split(r"(?<=\*)\.", _module(tensor))
 
 

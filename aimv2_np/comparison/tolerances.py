@@ -1,8 +1,8 @@
 """How far rounding alone may drive two computations of the same network apart; docs/compare.md has the measurements.
 
-    tolerance(dtype, depth) = c · ε · √(1 + depth)        depth: how many blocks the activation has behind it
+    tolerance(dtype, depth) = c · ε · √(1 + depth)        depth: how many layers the activation has behind it
 
-Roundings of different blocks are independent, so their squares add up: errors grow with the root of the depth.
+Roundings of different layers are independent, so their squares add up: errors grow with the root of the depth.
 """
 
 import re
@@ -51,6 +51,22 @@ class Tolerances:
             return cls(rules=dict(value))
         return cls(rtol=None if value is None else float(value))
 
+    @classmethod
+    def parse(cls, texts: Iterable[str], dtype: str | None = None) -> "Tolerances":
+        """Tolerances from texts "1e-4", for everything, or "*.ffn=1e-4", for what matches; ValueError for others."""
+        everywhere, rules = None, {}
+        for text in texts:
+            glob, _, number = text.rpartition("=")
+            try:
+                value = float(number)
+            except ValueError:
+                raise ValueError(f"tolerance is {text!r}; expected NUMBER or GLOB=NUMBER, as '*.ffn=1e-4'") from None
+            if glob:
+                rules[glob] = value
+            else:
+                everywhere = value
+        return cls(everywhere, rules, dtype)
+
     def __call__(self, path: str, dtype: str, depth: int) -> float:
         """The largest relative error of the activation `path` that counts as rounding."""
         for pattern in reversed(list(self.rules)):
@@ -68,15 +84,15 @@ def coarsest(dtypes: Iterable[str]) -> str:
 
 
 def depths(order: Iterable[str]) -> dict[str, int]:
-    """Path → number of blocks behind it, for paths in order of execution; above the towers, that of the deeper one."""
+    """Path → number of layers behind it, for paths in order of execution; above the towers, that of the deeper one."""
     deepest: dict[str, int] = {}
     result = {}
     for path in order:
         first = path.partition(".")[0]
         tower = first if first.endswith("_model") else ""
-        block = re.search(r"(?:^|\.)layers\.(\d{1,6})(?:\.|$)", path)
-        if block:
-            result[path] = int(block[1]) + 1
+        layer = re.search(r"(?:^|\.)layers\.(\d{1,6})(?:\.|$)", path)
+        if layer:
+            result[path] = int(layer[1]) + 1
             deepest[tower] = max(deepest.get(tower, 0), result[path])
         else:
             result[path] = deepest.get(tower, 0) if tower else max(deepest.values(), default=0)

@@ -60,7 +60,7 @@ def patch_attention(
     Args:
         pixel_values, interpolate_pos_encoding: as the model takes them.
         patch: (row, column) of the patch that looks, from (0, 0) at the top left.
-        layer: which block, from 0; -1 is the last.
+        layer: which layer, from 0; -1 is the last.
 
     Raises:
         ValueError: no such layer or patch, and whatever the model raises.
@@ -86,7 +86,7 @@ def by_head(weights: Floats, head: int | None) -> tuple[Floats, list[tuple[str, 
     if head is None:
         heads = [(f"head {h}", of_head) for h, of_head in enumerate(weights)]
         return weights, [("mean of the heads", weights.mean(axis=0)), *heads]
-    head = towers.check_head(len(weights), head)
+    head = towers.check_number(head, len(weights), "head")
     return weights[head : head + 1], [(f"head {head}", weights[head])]
 
 

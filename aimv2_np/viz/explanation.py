@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from aimv2_np.backends.arithmetic import own_arithmetic
 from aimv2_np.backends.arrays import to_numpy, widen
+from aimv2_np.errors import a_type
 from aimv2_np.network.attention import softmax
 from aimv2_np.network.contrastive import l2_normalize
 from aimv2_np.processing import Aimv2Processor
@@ -68,8 +69,8 @@ def explain(
     grid = seen.grid
     if grid[0] * grid[1] > MAX_PATCHES:
         raise ValueError(
-            f"the picture has {grid[0]} x {grid[1]} patches, and all pairs of them are looked at; expected at most "
-            f"{MAX_PATCHES:,}: make the picture smaller"
+            f"image is of {grid[0]} x {grid[1]} patches, and all pairs of them are looked at; expected at most "
+            f"{MAX_PATCHES:,}; make the picture smaller"
         )
     tokens = run_with_attention(tower, seen.pixel_values, range(len(tower.encoder.layers)), take)
     nothing = np.zeros((0, grid[0] * grid[1]), np.float32)
@@ -90,9 +91,7 @@ def explain(
 def _text_features(model: VisionModel, processor: VisionProcessor, captions: Sequence[str]) -> Float[Array, "L E"]:
     network = two_towers(model)
     if not isinstance(processor, Aimv2Processor):
-        raise ValueError("the processor has no tokenizer; captions need an Aimv2Processor with one")
-    if isinstance(captions, str):
-        raise ValueError(f"captions is the string {captions!r:.80}; expected a list of strings")
-    if not all(caption.strip() for caption in captions):
-        raise ValueError("a caption is blank; expected words")
+        raise ValueError(f"processor is {a_type(processor)}; expected an Aimv2Processor with a tokenizer, for captions")
+    if isinstance(captions, str) or not all(caption.strip() for caption in captions):
+        raise ValueError(f"captions is {captions!r:.80}; expected a list of strings, none of them blank")
     return network.get_text_features(**processor(text=list(captions), padding=True))

@@ -35,7 +35,7 @@ def draw_explanation(
     drawing.need_matplotlib()
     tower = towers.vision_tower(model)
     layer = towers.check_layer(tower, layer)
-    head = None if head is None else towers.check_head(tower.encoder.layers[layer].attention.heads, head)
+    head = None if head is None else towers.check_number(head, tower.config.num_attention_heads, "head")
     rollout, kept = Rollout(), {}
 
     def take(i: int, q: Array, k: Array) -> None:

@@ -4,6 +4,7 @@ The page's data is a JSON object within it; arrays are base64 of little-endian n
 """
 
 import json
+import re
 from base64 import b64encode
 from collections.abc import Sequence
 from html import escape
@@ -18,7 +19,7 @@ from aimv2_np.network.contrastive import l2_normalize
 from aimv2_np.viz.atlas import Atlas
 from aimv2_np.viz.explanation import Explanation, explain
 from aimv2_np.viz.features import patch_colors
-from aimv2_np.viz.towers import VisionModel, VisionProcessor, check_head, check_layer, check_patch, vision_tower
+from aimv2_np.viz.towers import VisionModel, VisionProcessor, check_layer, check_number, check_patch, vision_tower
 
 MOST_BYTES = 4_900_000  # of the page
 PICTURE_BYTES = 400_000  # of the picture in it, as a file
@@ -53,7 +54,7 @@ def explanation_page(
     tower = vision_tower(model)
     start = {"layer": check_layer(tower, layer), "head": -1}
     if head is not None:
-        start["head"] = check_head(tower.config.num_attention_heads, head)
+        start["head"] = check_number(head, tower.config.num_attention_heads, "head")
     packed: list[Atlas] = []
 
     def take(i: int, q: Any, k: Any) -> None:
@@ -139,19 +140,14 @@ def _picture(colors: NDArray[np.uint8]) -> str:
     from PIL import Image
 
     image = Image.fromarray(colors)
-    data = _file(image, "PNG", optimize=True)
-    kind = "png"
-    for quality in (92, 85, 75, 60, 40, 20):
-        if len(data) <= PICTURE_BYTES:
+    attempts: list[tuple[str, dict[str, Any]]] = [("png", {"optimize": True})]
+    attempts += [("jpeg", {"quality": quality}) for quality in (92, 85, 75, 60, 40, 20)]
+    for kind, options in attempts:
+        file = BytesIO()
+        image.save(file, kind, **options)
+        if len(file.getvalue()) <= PICTURE_BYTES:
             break
-        data, kind = _file(image, "JPEG", quality=quality), "jpeg"
-    return f"data:image/{kind};base64,{b64encode(data).decode()}"
-
-
-def _file(image: Any, kind: str, **options: Any) -> bytes:
-    file = BytesIO()
-    image.save(file, kind, **options)
-    return file.getvalue()
+    return f"data:image/{kind};base64,{b64encode(file.getvalue()).decode()}"
 
 
 def _json(value: Any) -> str:
@@ -175,5 +171,4 @@ def _fill(title: str, made_by: str, found: Explanation, data: dict[str, Any]) ->
         "script": room.joinpath("page.js").read_text("utf-8"),
     }
     # One pass: what is put in is never searched for places again.
-    pieces = room.joinpath("page.html").read_text("utf-8").split("{{")
-    return pieces[0] + "".join(parts[name] + rest for name, rest in (piece.split("}}", 1) for piece in pieces[1:]))
+    return re.sub(r"\{\{(\w+)\}\}", lambda place: parts[place[1]], room.joinpath("page.html").read_text("utf-8"))

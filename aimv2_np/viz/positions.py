@@ -75,8 +75,8 @@ def draw_position_waves(model: VisionModel, grid: tuple[int, int] | None = None)
     need_matplotlib()
     if vision_tower(model).embeddings.position_embedding is not None:
         raise ValueError(
-            "the model's positions are a learned table and no waves; draw_position_similarity shows them, and the "
-            "native checkpoints have waves"
+            "model has a learned table of positions; expected a native model, whose positions are waves; "
+            "draw_position_similarity shows tables"
         )
     table = position_vectors(model, grid)
     quarter = table.shape[2] // 4

@@ -35,14 +35,14 @@ class ResidualStream(NamedTuple):
 def residual_stream(model: VisionModel, pixel_values: Any, *, interpolate_pos_encoding: bool = False) -> ResidualStream:
     """The lengths along the vision tower, reduced as they come. Takes and raises what the model does."""
     tower = vision_tower(model)
-    blocks = [f"encoder.layers.{i}" for i in range(len(tower.encoder.layers))]
+    layers = [f"encoder.layers.{i}" for i in range(len(tower.encoder.layers))]
     lengths: dict[str, NDArray] = {}
 
     def store(path: str, x: Array) -> None:
         wide = widen(x)
         lengths[path] = to_numpy(namespace(x).sqrt((wide * wide).mean(axis=-1)))  # (B, N)
 
-    paths = (["embeddings", *blocks], *([block + end for block in blocks] for end in (".attention", ".ffn")))
+    paths = (["embeddings", *layers], *([layer + end for layer in layers] for end in (".attention", ".ffn")))
     with trace(tower, list(chain(*paths)), store=store):
         tower(pixel_values, interpolate_pos_encoding=interpolate_pos_encoding)
     return ResidualStream(*(np.stack([lengths[path] for path in some]) for some in paths))

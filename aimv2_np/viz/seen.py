@@ -31,7 +31,7 @@ def see(tower: Aimv2VisionModel, processor: VisionProcessor, images: Sequence[An
         raise ValueError("images is empty; expected at least one picture")
     image_processor = processor.image_processor if isinstance(processor, Aimv2Processor) else processor
     if image_processor is None:
-        raise ValueError("the processor has no image processor; expected one, which says how pictures are resized")
+        raise ValueError("processor has no image processor; expected one, which says how pictures are resized")
     pixels = image_processor(list(images))["pixel_values"]  # a list, if they are of different sizes
     patch = tower.config.patch_shape
     return [Seen(p[None], colors_of(p, image_processor, patch), grid_of(tower, p[None])) for p in pixels]

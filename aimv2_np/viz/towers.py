@@ -1,19 +1,23 @@
 """The parts of a model that drawings look at, and checks of the layers, heads and patches that a caller names."""
 
+from os import PathLike
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from aimv2_np.config import Aimv2Config, Aimv2TextConfig, Aimv2VisionConfig
+from aimv2_np.config import Aimv2Config, Aimv2TextConfig, AnyConfig
 from aimv2_np.errors import a_type
+from aimv2_np.files.hub import fetching
 from aimv2_np.models.aimv2 import Aimv2Model
 from aimv2_np.models.aimv2 import vision_tower as vision_tower  # beside the checks that go with it here
+from aimv2_np.models.auto import load
 from aimv2_np.models.text import Aimv2TextModel
 from aimv2_np.models.vision import Aimv2VisionModel
 from aimv2_np.network.pooling import AttentionPoolingHead
 from aimv2_np.processing import Aimv2ImageProcessor, Aimv2Processor
 from aimv2_np.shapes import Array, Float
+from aimv2_np.storage import expected_config
 
 Floats = NDArray[np.floating[Any]]  # in host memory
 VisionModel = Aimv2Model | Aimv2VisionModel
@@ -42,10 +46,7 @@ def two_towers(model: Any) -> Aimv2Model:
 def pooling_head(tower: Aimv2VisionModel) -> AttentionPoolingHead:
     """The pooling head of a vision tower; ValueError when it has none."""
     if tower.head is None:
-        raise ValueError(
-            "the model has no pooling head (use_head is false) and its attention cannot be shown; expected a "
-            f"checkpoint with one, {_LIT}"
-        )
+        raise ValueError(f"model has no pooling head (use_head is false); expected one with a head, {_LIT}")
     return tower.head
 
 
@@ -57,12 +58,14 @@ def grid_of(tower: Aimv2VisionModel, pixel_values: Float[Array, "B C height widt
 
 def check_layer(tower: Aimv2VisionModel | Aimv2TextModel, layer: int) -> int:
     """The number of a layer from 0; negative ones count from the end. ValueError when there is no such layer."""
-    return _index(layer, len(tower.encoder.layers), "layer")
+    return check_number(layer, len(tower.encoder.layers), "layer")
 
 
-def check_head(heads: int, head: int) -> int:
-    """The number of an attention head from 0; negative ones count from the end. ValueError when there is none."""
-    return _index(head, heads, "head")
+def check_number(number: int, count: int, what: str) -> int:
+    """The number of one of `count` things from 0; negative ones count from the end. ValueError when there is none."""
+    if not -count <= number < count:
+        raise ValueError(f"{what} is {number}; expected 0 to {count - 1}, or -1 for the last")
+    return int(number) % count
 
 
 def check_patch(grid: tuple[int, int], patch: tuple[int, int] | None) -> tuple[int, int]:
@@ -73,21 +76,29 @@ def check_patch(grid: tuple[int, int], patch: tuple[int, int] | None) -> tuple[i
     row, column = patch
     if not (0 <= row < rows and 0 <= column < columns):
         raise ValueError(
-            f"there is no patch in row {row}, column {column}; the picture has {rows} x {columns} patches: choose "
-            f"rows 0 to {rows - 1}, columns 0 to {columns - 1}"
+            f"patch is {row}, {column}; expected a row from 0 to {rows - 1} and a column from 0 to {columns - 1}: the "
+            f"picture has {rows} x {columns} patches"
         )
     return int(row), int(column)
 
 
-def _index(number: int, count: int, what: str) -> int:
-    if not -count <= number < count:
-        raise ValueError(
-            f"there is no {what} {number}; the tower has {count}: choose 0 to {count - 1}, or -1 for the last"
-        )
-    return int(number) % count
+def load_explained(
+    folder: str | PathLike[str], *, captions: bool, **options: Any
+) -> tuple[VisionModel, Aimv2Processor]:
+    """The model and the processor in a folder or of a hub id, for pictures and, with `captions`, texts.
+
+    Takes the options of `load` and raises what it raises; ValueError for a checkpoint that lacks a tower, where its
+    configuration tells, before its weights are fetched.
+    """
+    which: dict[str, Any] = {name: options[name] for name in ("revision", "prefix") if name in options}
+    if config := expected_config(folder, **which):
+        _check_kind(config, folder, captions)
+    model = load(folder, **options)
+    _check_kind(model.config, folder, captions)
+    return model, Aimv2Processor.from_pretrained(folder, **fetching(which))
 
 
-def check_kind(config: Aimv2Config | Aimv2VisionConfig | Aimv2TextConfig, name: object, *, captions: bool) -> None:
+def _check_kind(config: AnyConfig, name: object, captions: bool) -> None:
     """ValueError for a checkpoint `name` that has no vision tower, or no text tower although there are captions."""
     if isinstance(config, Aimv2TextConfig):
         raise ValueError(f"{name} is a checkpoint with a text tower alone; explaining pictures needs a vision tower")

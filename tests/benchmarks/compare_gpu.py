@@ -34,7 +34,7 @@ from aimv2_np.bench.machine import PACKAGES, describe_machine, describe_versions
 from aimv2_np.bench.models import draw_picture, vision_of, write_random
 from aimv2_np.bench.run import summarise_cold, time_cold
 from aimv2_np.bench.talk import Worker
-from aimv2_np.bench.timing import in_turns
+from aimv2_np.bench.timing import in_turns, summary
 from aimv2_np.comparison.tolerances import FACTOR
 from tests.benchmarks.gpu_cases import CASES, DTYPES
 from tests.benchmarks.gpu_peer import OURS, PEERS
@@ -143,7 +143,7 @@ def _together(
         except RuntimeError as error:  # one of them died; the times of none are complete
             return {name: {"failed": _said(error)} if name in workers else it for name, it in found.items()}
         for name, taken in times.items():
-            found[name]["seconds"] = taken.to_dict()
+            found[name]["seconds"] = summary(taken)
     return found
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from aimv2_np.bench import cores
 from aimv2_np.bench.models import PEAKED, configuration, draw_picture, shortened, vision_of, write_random
 from aimv2_np.bench.run import share, summarise_cold, time_cold
 from aimv2_np.bench.talk import Worker
-from aimv2_np.bench.timing import in_turns
+from aimv2_np.bench.timing import in_turns, summary
 from aimv2_np.config import AnyConfig
 from tests.benchmarks.graphs import export
 from tests.benchmarks.peer import OURS, POOLED, STATES
@@ -121,7 +122,7 @@ def compare(
         tell(f"{case.name}: {', '.join(workers)} in turns")
         times = in_turns({name: _rested(worker) for name, worker in workers.items()}, seconds)
         for name, worker in workers.items():
-            speed = {"seconds": times[name].to_dict(), "per_second": case.batch / times[name].median}
+            speed = {"seconds": summary(times[name]), "per_second": case.batch / median(times[name])}
             found[name] |= speed | {"memory": worker.ask("memory")}
     return {"name": case.name, "batch": case.batch, "input": case.given, "peers": found}
 

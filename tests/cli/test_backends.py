@@ -1,4 +1,4 @@
-"""`aimv2-np info --backends`: a line for Python, NumPy and CuPy, and one for each device."""
+"""`aimv2-np info --backends`: a line for Python, NumPy, the kernels in C and CuPy, and one for each device."""
 
 import json
 

@@ -72,9 +72,9 @@ def test_errors_are_one_sentence(picture, two_towers, tmp_path):
         run(picture, "-o", out, "--model", vision, "--text", "a cat"), "a vision tower alone, which knows no captions"
     )
     assert_error(run(picture, "-o", out, "--model", text), "explaining pictures needs a vision tower")
-    assert_error(run(picture, "-o", out, "--model", two_towers, "--layer", 2), "there is no layer 2; the tower has 2")
-    assert_error(run(picture, "-o", out, "--model", two_towers, "--head", 7), "there is no head 7")
-    assert_error(run(picture, "-o", out, "--model", two_towers, "--patch", "2,0"), "there is no patch in row 2")
+    assert_error(run(picture, "-o", out, "--model", two_towers, "--layer", 2), "layer is 2; expected 0 to 1")
+    assert_error(run(picture, "-o", out, "--model", two_towers, "--head", 7), "head is 7; expected 0 to")
+    assert_error(run(picture, "-o", out, "--model", two_towers, "--patch", "2,0"), "patch is 2, 0; expected a row")
     assert_error(run(picture, "-o", out, "--model", two_towers, "--text", "cat " * 99), "tokens")
     assert_error(run(picture, "-o", tmp_path / "out.jpg", "--model", two_towers), "ends in none of .png, .html")
     assert_error(run(tmp_path / "no.png", "-o", out, "--model", two_towers), "no.png")

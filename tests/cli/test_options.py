@@ -4,7 +4,7 @@ from click.testing import CliRunner
 
 from aimv2_np.backends.dtypes import BACKENDS
 from aimv2_np.cli.app import app
-from aimv2_np.cli.options import Several, loading_options
+from aimv2_np.cli.options import Several, loading
 from aimv2_np.storage.relayout import DIALECTS
 from aimv2_np.tasks.embedding import KINDS
 from aimv2_np.tasks.knn import WEIGHTS
@@ -59,7 +59,7 @@ def test_choices_are_those_of_the_functions_behind_them():
 
 def test_where_a_model_runs_is_handed_on_as_keyword_arguments():
     @click.command()
-    @loading_options
+    @loading
     def where(where):
         click.echo(repr(where))
 

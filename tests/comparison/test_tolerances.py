@@ -48,3 +48,11 @@ def test_depths_are_counted_in_each_tower():
     ]  # fmt: skip
     assert list(depths(order).values()) == [0, 1, 2, 2, 2, 0, 1, 1, 2]
     assert list(depths(["embeddings", "encoder.layers.0", "rms_norm"]).values()) == [0, 1, 1]
+
+
+def test_texts_become_a_tolerance_and_rules():
+    found = Tolerances.parse(("1e-4", "*.ffn=1e-3"), "float16")
+    assert found == Tolerances(1e-4, {"*.ffn": 1e-3}, "float16")
+    assert Tolerances.parse(()) == Tolerances()
+    with pytest.raises(ValueError, match=r"tolerance is '\*=much'; expected NUMBER or GLOB=NUMBER"):
+        Tolerances.parse(["*=much"])

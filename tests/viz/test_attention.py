@@ -59,7 +59,7 @@ def test_half_precision_gives_float32(loaded):
 
 @pytest.mark.parametrize(
     ("patch", "layer", "message"),
-    [((2, 0), 0, "no patch in row 2"), ((0, -1), 0, "column -1"), ((0, 0), 2, "no layer 2"), ((0, 0), -3, "layer -3")],
+    [((2, 0), 0, "patch is 2"), ((0, -1), 0, "patch is 0, -1"), ((0, 0), 2, "layer is 2"), ((0, 0), -3, "layer is -3")],
 )
 def test_places_that_are_not_there(loaded, patch, layer, message):
     model, processor = loaded
@@ -91,5 +91,5 @@ def test_the_drawing_of_one_head(loaded):
     weights, figure = draw_patch_attention(model, processor, photo(20, 30), head=-1)
     assert weights.shape == (1, 2, 3)
     assert [ax.get_title() for ax in figure.axes if ax.get_title()] == ["patch 1, 1 in layer 1", "head 1"]
-    with pytest.raises(ValueError, match="no head 2"):
+    with pytest.raises(ValueError, match="head is 2"):
         draw_patch_attention(model, processor, photo(20, 30), head=2)

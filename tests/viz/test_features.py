@@ -59,7 +59,7 @@ def test_similarity_is_the_cosine(loaded):
         expected = x @ x[3] / (np.linalg.norm(x, axis=1) * np.linalg.norm(x[3]))
         np.testing.assert_allclose(mine.ravel(), expected, atol=1e-6)  # float32: a few ε
         assert mine[1, 0] == pytest.approx(1, abs=1e-6)
-    with pytest.raises(ValueError, match="row 2"):
+    with pytest.raises(ValueError, match="patch is 2"):
         patch_similarity(model, pixels, (2, 0))
 
 

@@ -107,7 +107,7 @@ def test_its_numbers_are_the_model_s(page, loaded):
 
 
 def test_places_that_are_not_there(loaded):
-    for wrong, message in (({"head": 2}, "no head 2"), ({"layer": 5}, "no layer 5"), ({"patch": (3, 0)}, "row 3")):
+    for wrong, message in (({"head": 2}, "head is 2"), ({"layer": 5}, "layer is 5"), ({"patch": (3, 0)}, "patch is 3")):
         with pytest.raises(ValueError, match=message):
             explanation_page(*loaded, photo(24, 50), **wrong)
 

@@ -26,7 +26,7 @@ def test_the_tower_alone_and_models_without_one(loaded, native):
     np.testing.assert_array_equal(text_attention(model.text_model, **inputs), text_attention(model, **inputs))
     with pytest.raises(ValueError, match="text tower"):
         text_attention(native[0], **inputs)
-    with pytest.raises(ValueError, match="no layer 1"):
+    with pytest.raises(ValueError, match="layer is 1"):
         text_attention(model, **inputs, layer=1)
 
 

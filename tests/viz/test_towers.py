@@ -30,7 +30,7 @@ def test_what_a_model_has_not(ask, model, words):
 def test_layers_and_heads_count_from_both_ends():
     tower = vision_model()
     assert [towers.check_layer(tower, i) for i in (0, 1, -1, -2)] == [0, 1, 1, 0]
-    assert [towers.check_head(3, i) for i in (0, 2, -3)] == [0, 2, 0]
+    assert [towers.check_number(i, 3, "head") for i in (0, 2, -3)] == [0, 2, 0]
     for i in (2, -3):
         with pytest.raises(ValueError, match=f"{i}"):
             towers.check_layer(tower, i)
@@ -40,7 +40,7 @@ def test_a_patch_is_in_the_grid_and_by_default_in_its_middle():
     assert towers.check_patch((3, 5), None) == (1, 2)
     assert towers.check_patch((3, 5), (2, 4)) == (2, 4)
     for patch in ((3, 0), (0, 5), (-1, 0)):
-        with pytest.raises(ValueError, match="rows 0 to 2, columns 0 to 4"):
+        with pytest.raises(ValueError, match="a row from 0 to 2 and a column from 0 to 4"):
             towers.check_patch((3, 5), patch)
 
 

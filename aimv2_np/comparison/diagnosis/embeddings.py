@@ -1,4 +1,4 @@
-"""Mistakes before the blocks: pixels, the order of patches, positions."""
+"""Mistakes before the layers: pixels, the order of patches, positions."""
 
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial

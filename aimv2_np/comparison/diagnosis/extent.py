@@ -10,7 +10,7 @@ from aimv2_np.tree.module import Module
 
 
 def starred(path: str) -> str:
-    """The path with a star for the number of the block."""
+    """The path with a star for the number of the layer."""
     return re.sub(r"\.\d+", ".*", path)
 
 
@@ -41,7 +41,7 @@ def extent(fault: Fault, replaced: dict[str, Module], rest: Span, context: Conte
 
 
 def _everywhere(fault: Fault, replaced: dict[str, Module], rest: Span, context: Context) -> dict[str, Module]:
-    """The same fault in all modules of the same names, whatever the number of their block."""
+    """The same fault in all modules of the same names, whatever the number of their layer."""
     names, several = {starred(path) for path in replaced}, dict(replaced)
     for path, module in rest.modules(fault.kind):
         if starred(path) in names and path not in several and (faulty := fault.plant(module, path, context)):

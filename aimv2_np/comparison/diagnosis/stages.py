@@ -22,11 +22,6 @@ from aimv2_np.tree.trace import trace
 SQUARES = ("scores", "probs")  # of as many numbers as pairs of tokens, in every head
 
 
-def _apply(module: Any, x: NDArray) -> NDArray:
-    output: NDArray = module(x)
-    return output
-
-
 @dataclass(frozen=True)
 class Stage:
     """One step of a tower.
@@ -41,7 +36,7 @@ class Stage:
     path: str
     module: Module | None
     aliases: tuple[str, ...] = ()
-    call: Callable[[Any, NDArray], NDArray] = _apply
+    call: Callable[[Any, NDArray], NDArray] = lambda module, x: module(x)
 
     def holds(self, path: str) -> bool:
         """Whether `path` is computed here."""
@@ -131,7 +126,7 @@ def _normalised(path: str) -> Stage:
 
 def _trunk(tower: Any, prefix: str, view: View) -> list[Stage]:
     """Embeddings, layers and the last norm."""
-    blocks = [
+    layers = [
         Stage(
             f"{prefix}encoder.layers.{i}",
             layer,
@@ -141,7 +136,7 @@ def _trunk(tower: Any, prefix: str, view: View) -> list[Stage]:
         for i, layer in enumerate(tower.encoder.layers)
     ]
     norm = Stage(f"{prefix}rms_norm", tower.rms_norm, (f"{prefix}last_hidden_state",))
-    return [Stage(f"{prefix}embeddings", tower.embeddings), *blocks, norm]
+    return [Stage(f"{prefix}embeddings", tower.embeddings), *layers, norm]
 
 
 def _vision(tower: Any, prefix: str) -> list[Stage]:
