@@ -9,6 +9,7 @@ import numpy as np
 
 from aimv2_np.backends import devices
 from aimv2_np.backends.dtypes import BACKENDS
+from aimv2_np.backends.narrow import Narrow
 from aimv2_np.shapes import Array
 
 HALF_BYTES = 2  # of float16 and of bfloat16, the floats whose sums are taken in float32
@@ -16,7 +17,7 @@ HALF_BYTES = 2  # of float16 and of bfloat16, the floats whose sums are taken in
 
 def namespace(array: Array) -> ModuleType:
     """The library (`numpy` or `cupy`) whose functions take `array`."""
-    return sys.modules[type(array).__module__.partition(".")[0]]
+    return np if isinstance(array, Narrow) else sys.modules[type(array).__module__.partition(".")[0]]
 
 
 def backend_of(array: Array) -> str:
@@ -33,7 +34,7 @@ def is_array(value: object) -> bool:
     """Whether `value` is an array of any backend; a picture, which offers itself as one, is not."""
     kind = type(value)
     offers = hasattr(kind, "__array_interface__") or hasattr(kind, "__cuda_array_interface__")
-    return offers and kind.__module__.partition(".")[0] in BACKENDS
+    return kind is Narrow or (offers and kind.__module__.partition(".")[0] in BACKENDS)
 
 
 def is_float(array: Array) -> bool:
@@ -42,7 +43,9 @@ def is_float(array: Array) -> bool:
 
 
 def widen(array: Array) -> Array:
-    """float16 and bfloat16 as float32, anything else as it is: sums of half-precision numbers are taken in float32."""
+    """float16, bfloat16 and what is kept narrow as float32, anything else as it is: sums are taken in float32."""
+    if isinstance(array, Narrow):
+        return array.widened()
     return array.astype(np.float32) if array.dtype.itemsize == HALF_BYTES and is_float(array) else array
 
 
@@ -107,7 +110,7 @@ def move(array: Array, backend: str, device: int | None = None) -> Array:
         device: for CuPy the number of a GPU; None: where the array is, or the current device.
     """
     if backend == "numpy":
-        return to_numpy(array)
+        return array if isinstance(array, Narrow) else to_numpy(array)
     if backend_of(array) == backend and device in (None, array.device.id):
         return array
     if backend_of(array) == backend:

@@ -15,16 +15,22 @@ from aimv2_np.cli import options, output
     help="Whose names and shapes to write.",
 )  # fmt: skip
 @click.option(
-    "--dtype", type=click.Choice(["same", "float32", "float16", "bfloat16"]), default="same", show_default=True,
-    help="What to store; same: every tensor keeps its bytes.",
+    "--dtype", type=click.Choice(["same", "float32", "float16", "bfloat16", "int8"]), default="same", show_default=True,
+    help="What to store; same: every tensor keeps its bytes; int8: matrices only.",
 )  # fmt: skip
 @options.revision
 @options.prefix
 @options.final_norm
 @click.option("--force", "--overwrite", "overwrite", is_flag=True, help="Replace a checkpoint that is in TARGET.")
+@click.option(
+    "--loss/--no-loss", "with_loss", default=True, show_default=True,
+    help="With another --dtype: run both models on sample inputs, and print how far they are apart.",
+)  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @options.debug
-def convert_command(source: str, target: str, layout: str, overwrite: bool, as_json: bool, **settings: Any) -> None:
+def convert_command(
+    source: str, target: str, layout: str, overwrite: bool, with_loss: bool, as_json: bool, **settings: Any
+) -> None:
     """Write a checkpoint into the folder TARGET in another layout.
 
     The layout that it has now is told from its tensors. Tensors are converted one at a time, so a checkpoint may be
@@ -34,13 +40,22 @@ def convert_command(source: str, target: str, layout: str, overwrite: bool, as_j
 
     with output.waiting(f"converting {source}", loads=source):
         done = convert(source, target, layout, overwrite=overwrite, **settings)
+    loss = None
+    if with_loss and settings.pop("dtype") != "same":
+        from aimv2_np.comparison.loss import measure_loss
+
+        with output.waiting("computing with both", loads=source):
+            loss = measure_loss(source, target, **settings)
     if as_json:
         output.print_json({
             "source": str(done.source), "folder": str(done.folder), "before": done.before, "after": done.after,
             "dtype": done.dtype, "tensors": done.tensors, "bytes": done.nbytes,
+            "loss": loss and loss.to_dict(),
         })  # fmt: skip
         return
     click.echo(
         f"{output.printable(str(done.folder))}: {output.plural(done.tensors, 'tensor')} in the layout {done.after} "
         f"(was {done.before}), {done.dtype}, {output.bytes_of(done.nbytes)}"
     )
+    if loss is not None:
+        click.echo(output.printable(output.loss_of(loss)))

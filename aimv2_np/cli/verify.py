@@ -9,6 +9,7 @@ import click
 from aimv2_np.cli import options, output
 
 if TYPE_CHECKING:
+    from aimv2_np.comparison.loss import Loss
     from aimv2_np.comparison.published import PublishedResult
     from aimv2_np.comparison.verify import Verified
 
@@ -19,6 +20,11 @@ if TYPE_CHECKING:
 @click.option("--texts", metavar="TEXT...", multiple=True, help="With --against: texts.")
 @click.option("--as", "name", metavar="ID", help="The hub ID of what is in the folder.")
 @click.option("--against", type=click.Choice(["transformers"]), help="Run the other side here, module by module.")
+@click.option("--original", metavar="FOLDER|ID", help="With --model: what it was made of, in another dtype.")
+@click.option(
+    "--at-least", type=click.FloatRange(0, 1), default=0.99, show_default=True,
+    help="With --original: the cosine that the vectors of both must have.",
+)  # fmt: skip
 @options.prefix
 @options.orient
 @options.place
@@ -32,6 +38,8 @@ def verify_command(
     texts: tuple[str, ...],
     name: str | None,
     against: str | None,
+    original: str | None,
+    at_least: float,
     prefix: str | None,
     exif_transpose: bool,
     where: dict[str, Any],
@@ -49,12 +57,16 @@ def verify_command(
         (COCO val2017 000000039769)
     aimv2-np verify --against transformers --model FOLDER
         live, if PyTorch and Transformers are installed
+    aimv2-np verify --model FOLDER --original FOLDER
+        what was lost in bfloat16 or int8
 
     Exits with 0 when it does, 1 when it does not, 2 when that cannot be told.
     """
     if against is None and model is None and (images or texts or name):
         raise click.UsageError("--image, --texts and --as belong to a --model; pass one")
-    if against is None and model is not None and (len(images) != 1 or texts):
+    if original is not None and (model is None or against or images or texts or name):
+        raise click.UsageError("--original goes with --model, and with none of --image, --texts, --as and --against")
+    if against is None and original is None and model is not None and (len(images) != 1 or texts):
         raise click.UsageError("--model needs the one --image of the published numbers; or pass --against transformers")
     if model is None and prefix is not None:
         raise click.UsageError("--prefix is about a --model; pass one")
@@ -62,6 +74,13 @@ def verify_command(
     from aimv2_np.comparison.published import verify_published
     from aimv2_np.comparison.verify import verify_against_transformers, verify_embedded
 
+    if model and original:
+        from aimv2_np.comparison.loss import measure_loss
+
+        with output.waiting("computing with both", loads=model):
+            loss = measure_loss(original, model, prefix)
+        _tell_loss(loss, model, original, as_json)
+        ctx.exit(options.SAME if min(loss.cosines.values()) >= at_least else options.DIFFERENT)
     if model and not against:
         with output.waiting("verifying", loads=model):
             published = verify_published(
@@ -102,6 +121,13 @@ def _tell(result: "Verified", what: str, as_json: bool) -> None:
     facts.add_row("here", ", ".join(f"{library} {version}" for library, version in result.here.items()))
     facts.add_row("there", ", ".join(f"{library} {version}" for library, version in result.there.items()))
     screen.print(facts)
+
+
+def _tell_loss(loss: "Loss", model: str, original: str, as_json: bool) -> None:
+    if as_json:
+        output.print_json(loss.to_dict())
+        return
+    click.echo(output.printable(f"{model} beside {original}: {output.loss_of(loss)}"))
 
 
 def _tell_published(result: "PublishedResult", as_json: bool) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self, Unpack
 
 from aimv2_np.config.fields import check_fields
+from aimv2_np.config import int8
 from aimv2_np.config.unknown import refuse_changes
 from aimv2_np.errors import Advising, CheckpointError, mismatch, plain
 from aimv2_np.files.atomic import make_folder
@@ -97,6 +98,7 @@ class Config(Advising):
     def to_file(self, dtype: str | None = None, architecture: str | None = None) -> dict[str, Any]:
         """What `config.json` holds beside weights of a dtype ("float32", ...) for a class ("Aimv2Model", ...)."""
         values = self.to_dict()
+        values.pop(int8.KEY, None)  # a model has floats
         if dtype is not None:
             for part in (values, *(values[key] for key in ("vision_config", "text_config") if key in values)):
                 part.pop("torch_dtype", None)

@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from aimv2_np.config import int8
 from aimv2_np.errors import ConfigWarning, plain, quoted
 
 # What computes something else → a pattern for its keys.
@@ -119,6 +120,8 @@ def _is_off(key: str, values: Mapping[str, Any]) -> bool:
     value = values[key]
     if REVERSED.match(key):
         return value is True
+    if key == int8.KEY and int8.is_int8(value):
+        return True
     if key in PLAIN and any(value == each and type(value) is type(each) for each in PLAIN[key]):
         return True
     heads, size = values.get("num_attention_heads"), values.get("hidden_size")

@@ -9,10 +9,11 @@ import numpy as np
 
 from aimv2_np.backends import devices
 from aimv2_np.backends.arrays import dtype_of, namespace, settle, upload, widen
+from aimv2_np.backends.narrow import can_stay, widen_bits
 from aimv2_np.backends.stacking import Stacker
 from aimv2_np.shapes import Array
 from aimv2_np.storage.checkpoint import Tensors
-from aimv2_np.storage.formats.casting import misfit, widen_bits
+from aimv2_np.storage.formats.casting import misfit
 from aimv2_np.tree.module import Module, Parameter
 
 Progress = Callable[[int, int], None]
@@ -32,9 +33,9 @@ def fill(
 ) -> M:
     """`skeleton` with its arrays, each read from `tensors` under the name that `stored` has for its path.
 
-    On the CPU weights stay in the mapped file where they have the right dtype and begin at a multiple of its size.
-    Others are copied, which NumPy would do in every product. To a GPU they go as they are stored, and are converted
-    there.
+    On the CPU weights stay in the mapped file where they have the right dtype and begin at a multiple of its size; for
+    float32, and where the kernels in C compute, matrices in bfloat16 or int8 stay as they are too. Others are copied,
+    which NumPy would do in every product. To a GPU they go as they are stored, and are converted there.
 
     Raises CheckpointError for numbers that are not finite or too large for the dtype, where they are converted;
     MemoryError when a GPU has no room.
@@ -42,14 +43,21 @@ def fill(
     itemsize = dtype_of(dtype).itemsize
     total, done, copied = skeleton.num_parameters() * itemsize, 0, 0
     on_gpu = backend != "numpy"
+    may_be_narrow = (backend, dtype) == ("numpy", "float32") and can_stay()
     stack = Stacker({path: parameter.shape for path, parameter in skeleton.state_dict().items()} if on_gpu else {})
 
     def read(path: str, parameter: Parameter) -> Array:
         nonlocal done, copied
         name = stored[path]
         source = tensors.stored(name)
-        array = stack(path, _sent(tensors, name, dtype)) if on_gpu else tensors.read(name, dtype)
-        if on_gpu or not np.may_share_memory(array, source):
+        if on_gpu:
+            array = held = stack(path, _sent(tensors, name, dtype))
+        elif may_be_narrow and tensors.dtypes[name] in parameter.narrow:
+            array = tensors.narrow(name)
+            held = array.numbers
+        else:
+            array = held = tensors.read(name, dtype)
+        if on_gpu or not np.may_share_memory(held, source):
             copied += source.nbytes
         if copied > RELEASE_BYTES:
             tensors.release()
@@ -71,7 +79,9 @@ def fill(
 def _sent(tensors: Tensors, name: str, dtype: str) -> Array:
     """A tensor on the current device in `dtype`; what needs no conversion is not looked at."""
     values, target = tensors.stored(name), dtype_of(dtype)
-    if tensors.dtypes[name] != "BF16":
+    if tensors.dtypes[name] == "I8":
+        array = upload(tensors.narrow(name).widened())
+    elif tensors.dtypes[name] != "BF16":
         array = upload(values.astype(values.dtype.newbyteorder("="), copy=False))
     elif dtype == "bfloat16":
         array = upload(values.view(target))

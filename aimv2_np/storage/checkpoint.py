@@ -6,15 +6,21 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
-from aimv2_np.errors import CheckpointError, plain
+import numpy as np
+
+from aimv2_np.backends.dtypes import FLOATS
+from aimv2_np.backends.narrow import Narrow
+from aimv2_np.errors import CheckpointError, plain, quoted
 from aimv2_np.files.json import telling_cache
 from aimv2_np.files.locate import check_link, read_json_in
 from aimv2_np.shapes import NDArray
-from aimv2_np.storage.formats.casting import as_dtype
+from aimv2_np.storage.formats.casting import as_dtype, misfit
+from aimv2_np.storage.formats.header import Entry
 from aimv2_np.storage.formats.mapped import MappedFile
 from aimv2_np.storage.formats.messagepack import MessagePackFile
 from aimv2_np.storage.formats.safetensors_file import SafetensorsFile
 
+SCALE = "_scale"  # behind the name of an int8 matrix: the factors of its rows, as compressed-tensors calls them
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 # Where Apple's other releases, and OpenCLIP, keep weights; looked for when there is neither of the two above.
@@ -50,11 +56,25 @@ class Tensors(ABC):
         is raised for values that are not finite or too large for `dtype`, as it is for a tensor that holds no
         floating-point numbers. KeyError for a name that is not there.
         """
+        if self.dtypes.get(name) == "I8":
+            return as_dtype(self.narrow(name).widened(), "F32", dtype, self.label(name))
         return as_dtype(self.stored(name), self.dtypes[name], dtype, self.label(name))
+
+    def narrow(self, name: str) -> Narrow:
+        """Matrix `name` of bfloat16 or int8 numbers: a view of the mapped file where they lie there in C order.
+
+        CheckpointError for int8 numbers whose factors are not finite.
+        """
+        numbers = self.stored(name)
+        return Narrow(np.require(numbers, numbers.dtype.newbyteorder("="), ["C", "A"]), self.scale(name))
 
     @abstractmethod
     def stored(self, name: str) -> NDArray:
         """Tensor `name` as it is stored, bfloat16 as its bits: a view of the mapped file (see `MappedFile.stored`)."""
+
+    @abstractmethod
+    def scale(self, name: str) -> NDArray | None:
+        """The factor of each row of an int8 matrix, float32; None for all other tensors."""
 
     @abstractmethod
     def label(self, name: str) -> str:
@@ -76,8 +96,10 @@ class Checkpoint(Tensors):
         self.folder = folder
         self._files = dict(files)
         entries = {name: file.entries[name] for name, file in self._files.items()}
-        self.shapes = {name: entry.shape for name, entry in entries.items()}
-        self.dtypes = {name: entry.dtype for name, entry in entries.items()}
+        self._scales = {name: name + SCALE for name in entries if self._has_scale(name, entries)}
+        own = {name: entry for name, entry in entries.items() if name not in self._scales.values()}
+        self.shapes = {name: entry.shape for name, entry in own.items()}
+        self.dtypes = {name: entry.dtype for name, entry in own.items()}
         self.metadata = {}
         for file in dict.fromkeys(self._files.values()):
             self.metadata.update(file.metadata)
@@ -86,8 +108,31 @@ class Checkpoint(Tensors):
     def __repr__(self) -> str:
         return f"Checkpoint({str(self.folder)!r}: {len(self.shapes)} tensors, {self.nbytes} bytes)"
 
+    def _has_scale(self, name: str, entries: Mapping[str, Entry]) -> bool:
+        """Whether the rows of an int8 matrix have their factors beside it; CheckpointError where these do not fit."""
+        entry, scale = entries[name], entries.get(name + SCALE)
+        if entry.dtype != "I8" or scale is None:
+            return False
+        rows = entry.shape[:1]
+        if len(entry.shape) != 2 or scale.shape not in (rows, (*rows, 1)) or scale.dtype not in FLOATS.values():
+            raise CheckpointError(
+                f"{self.label(name + SCALE)} is {scale.shape} of {scale.dtype}; expected a number for each row of "
+                f"{quoted(name)}, which is {entry.shape} of I8: other quantised checkpoints are not read, use the "
+                "original one"
+            )
+        return True
+
     def stored(self, name: str) -> NDArray:
-        return self._file(name).stored(name)
+        file = self._file(name)
+        return file.plain(name) if name in self._scales else file.stored(name)
+
+    def scale(self, name: str) -> NDArray | None:
+        if name not in self._scales:
+            return None
+        scale = self._file(name + SCALE).read(name + SCALE).reshape(-1)
+        if not np.isfinite(scale).all():
+            raise misfit(self.label(name + SCALE), float("inf"), "float32")
+        return scale
 
     def plain(self, name: str) -> NDArray:
         """Tensor `name` as it is stored, integers and bools too (see `MappedFile.plain`)."""

@@ -6,7 +6,7 @@ Apple's is read without translation: its keys are Transformers', but for `use_bi
 from collections.abc import Mapping
 from typing import Any
 
-from aimv2_np.config import Aimv2Config, Aimv2TextConfig, Aimv2VisionConfig, AnyConfig
+from aimv2_np.config import Aimv2Config, Aimv2TextConfig, Aimv2VisionConfig, AnyConfig, int8
 from aimv2_np.config.unknown import refuse_changes
 from aimv2_np.errors import CheckpointError
 from aimv2_np.storage.released import RELEASED
@@ -25,7 +25,7 @@ TIMM = {
 }  # fmt: skip
 TIMM_KEYS = ("architecture", "pretrained_cfg")
 # What the hub's tools and other layouts' files say of themselves, which is no longer true of a converted checkpoint.
-STALE = {"architectures", "auto_map", "torch_dtype", "dtype", "transformers_version", "library_name", *TIMM_KEYS}
+STALE = {"architectures", "auto_map", "torch_dtype", "dtype", "transformers_version", "library_name", *TIMM_KEYS, int8.KEY}
 # Of all aimv2 models of timm, what its image transforms are made from.
 PRETRAINED_CFG = {
     "fixed_input_size": True, "interpolation": "bicubic", "crop_pct": 1.0, "crop_mode": "center",

@@ -134,8 +134,12 @@ class LeftAside(Mapping[str, NDArray]):
     def __getitem__(self, name: str) -> NDArray:
         if self._tensors is None or name not in self._names:
             raise KeyError(f"{name!r:.200} was not left aside; what was: {first_ten(self._names) or 'nothing'}")
-        is_float = self._tensors.dtypes[name] in FLOATS.values()
+        is_float = self._tensors.dtypes[name] in FLOATS.values() or self._tensors.scale(name) is not None
         return self._tensors.read(name) if is_float else self._tensors.plain(name)
+
+    def __reduce__(self) -> tuple[type["LeftAside"], tuple[()]]:
+        """A copy, or what goes to another process with a model, holds nothing: the files stay where they are."""
+        return LeftAside, ()
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._names)

@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from math import prod
 from typing import Any
@@ -10,23 +10,25 @@ from typing import Any
 import numpy as np
 
 from aimv2_np.backends.dtypes import FLOATS, NAMES
+from aimv2_np.backends.narrow import Narrow, to_int8
 from aimv2_np.config import CONFIG_FILE, AnyConfig
 from aimv2_np.files.atomic import make_folder, refuse_existing
 from aimv2_np.files.json import write_json
 from aimv2_np.shapes import NDArray
-from aimv2_np.storage.checkpoint import INDEX, OTHERS, SINGLE, Tensors
+from aimv2_np.storage.checkpoint import INDEX, OTHERS, SCALE, SINGLE, Tensors
 from aimv2_np.storage.dialects import write_apple, write_timm, write_transformers
 from aimv2_np.storage.formats.casting import recast
 from aimv2_np.storage.formats.lazy import Lazy
 from aimv2_np.storage.formats.messagepack_writer import save_messagepack
 from aimv2_np.storage.formats.safetensors_writer import save_safetensors
-from aimv2_np.storage.layouts import flax
+from aimv2_np.storage.layouts import flax, transformers
 from aimv2_np.storage.layouts.detect import LAYOUTS
 from aimv2_np.storage.layouts.table import Form, Layout
 from aimv2_np.storage.save import SHARD, save_checkpoint
 
 SAME = "same"
-DTYPES = ("float32", "float16", "bfloat16", SAME)
+KEEPING = (SAME, "int8")  # with which tensors, or all but matrices, keep their bytes
+DTYPES = ("float32", "float16", "bfloat16", "int8", SAME)
 # (configuration, dtype, our model class) → config.json
 DIALECTS: dict[str, Callable[[AnyConfig, str, str], dict[str, Any]]] = {
     "transformers": write_transformers,
@@ -49,19 +51,25 @@ def check_choice(layout: str, dtype: str) -> Layout:
     return LAYOUTS[layout]
 
 
-def arranged(tensors: Tensors, names: Mapping[str, str], layout: Layout, dtype: str) -> dict[str, Lazy]:
+def arranged(
+    tensors: Tensors, names: Mapping[str, str], layout: Layout, dtype: str, matrices: Collection[str] = ()
+) -> dict[str, Lazy]:
     """A model's tensors as `layout` stores them, in `dtype` ("same": as they are stored now), none of them read yet.
 
-    `names` are the model's, each with the one that `tensors` has for it. Raises ValueError when the layout has no place
-    for one of them, or when tensors of different dtypes would have to be stacked.
+    `names` are the model's, each with the one that `tensors` has for it. In int8 are those among the `matrices`; the
+    others stay as they are. Raises ValueError when the layout has no place for one of them, or for int8, or when
+    tensors of different dtypes would have to be stacked.
     """
     state: dict[str, Lazy] = {}
     for theirs, (form, ours) in layout.arrange(names).items():
         parts = [names[name] for name in ours]
         dtypes = sorted({tensors.dtypes[part] for part in parts})
-        if dtype == SAME and len(dtypes) > 1:
+        if dtype in KEEPING and len(dtypes) > 1:
             raise ValueError(f"{' and '.join(dtypes)} would be stacked in {theirs}; choose one dtype for all tensors")
-        stored_as = dtypes[0] if dtype == SAME else FLOATS[dtype]
+        if (dtype == "int8" and ours[0] in matrices) or (dtype in KEEPING and dtypes == ["I8"]):
+            state.update(_int8(tensors, parts[0], theirs, layout))
+            continue
+        stored_as = dtypes[0] if dtype in KEEPING else FLOATS[dtype]
         shape = form.shape([tensors.shapes[part] for part in parts])
         state[theirs] = Lazy(stored_as, shape, partial(_make, tensors, parts, form, stored_as))
     if layout is flax.LAYOUT:
@@ -71,14 +79,36 @@ def arranged(tensors: Tensors, names: Mapping[str, str], layout: Layout, dtype: 
 
 def _make(tensors: Tensors, parts: list[str], form: Form, target: str) -> NDArray:
     tensors.release()  # of what the tensors before this one took
-    return form.stored([
-        recast(tensors.stored(part), tensors.dtypes[part], target, tensors.label(part)) for part in parts
-    ])  # fmt: skip
+    return form.stored([recast(*_floats(tensors, part), target, tensors.label(part)) for part in parts])
+
+
+def _floats(tensors: Tensors, name: str) -> tuple[NDArray, str]:
+    """The numbers of a tensor, and the code of their dtype: as they are stored, int8 as float32."""
+    code = tensors.dtypes[name]
+    return (tensors.read(name), "F32") if code == "I8" else (tensors.stored(name), code)
+
+
+def _int8(tensors: Tensors, part: str, theirs: str, layout: Layout) -> dict[str, Lazy]:
+    """A matrix in int8, and the factors of its rows beside it; ValueError for a layout that has no place for them."""
+    if layout is not transformers.LAYOUT:
+        raise ValueError(
+            f"{part} is in int8, for which the {layout.title} layout has no place; choose transformers or another dtype"
+        )
+
+    def make() -> Narrow:
+        tensors.release()
+        return tensors.narrow(part) if tensors.dtypes[part] == "I8" else to_int8(tensors.read(part))
+
+    rows, columns = tensors.shapes[part]
+    return {
+        theirs: Lazy("I8", (rows, columns), lambda: make().numbers),
+        theirs + SCALE: Lazy("F32", (rows, 1), lambda: np.reshape(make().scale, (rows, 1))),
+    }
 
 
 def common_dtype(tensors: Tensors, names: Mapping[str, str], dtype: str) -> str:
     """What config.json calls the dtype of a converted checkpoint: of most numbers, where each tensor keeps its own."""
-    if dtype != SAME:
+    if dtype not in KEEPING:
         return dtype
     numbers: Counter[str] = Counter()
     for name in names.values():

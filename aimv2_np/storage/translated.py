@@ -3,7 +3,7 @@
 from aimv2_np.errors import CheckpointError, plain, quoted
 from aimv2_np.shapes import NDArray
 from aimv2_np.storage.checkpoint import Tensors
-from aimv2_np.storage.layouts.table import Layout, Part, our_shape
+from aimv2_np.storage.layouts.table import SAME, Layout, Part, our_shape
 
 
 class Renamed(Tensors):
@@ -20,6 +20,11 @@ class Renamed(Tensors):
             raise CheckpointError(
                 f"{self.folder} holds {plain(name)} twice, once as {quoted(part.name)}; fetch it again, or keep one"
             )
+        if self._checkpoint.dtypes[part.name] == "I8" and part.form != SAME:
+            raise CheckpointError(
+                f"{self._checkpoint.label(part.name)} is stored as I8 and turned, so that its factors are no more those "
+                "of rows; use the original checkpoint"
+            )
         self.shapes[name] = our_shape(part, self._checkpoint.shapes[part.name], str(self.folder))
         self.dtypes[name] = self._checkpoint.dtypes[part.name]
         self._parts[name] = part
@@ -27,6 +32,11 @@ class Renamed(Tensors):
     def stored(self, name: str) -> NDArray:
         part = self._parts.get(name) or Part(name)  # the checkpoint says best that it has no such
         return part.of(self._checkpoint.stored(part.name))
+
+    def scale(self, name: str) -> NDArray | None:
+        part = self._parts[name]
+        scale = self._checkpoint.scale(part.name)
+        return None if scale is None else part.of(scale)
 
     def label(self, name: str) -> str:
         return self._checkpoint.label(self._parts[name].name)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from aimv2_np.config import CONFIG_FILE, config_from_dict
+from aimv2_np.config import CONFIG_FILE, config_from_dict, int8
 from aimv2_np.config.base import naming_file
 from aimv2_np.files.atomic import atomic_write, refuse_existing
 from aimv2_np.files.locate import IMAGE_PROCESSOR_FILES, TOKENIZER_FILES, check_link
@@ -57,7 +57,8 @@ def convert(
         path_or_hub_id: a checkpoint in any layout.
         folder: where to write; made where missing, and another one than is read from.
         layout: "transformers", "apple", "mlx", "flax" or "timm".
-        dtype: "float32", "float16", "bfloat16", or "same": every tensor keeps its bytes.
+        dtype: "float32", "float16", "bfloat16"; "int8" for the matrices of linear maps, each row with a factor beside
+            it, where all else keeps its bytes; or "same": every tensor does.
         overwrite: replace a checkpoint that is in `folder`.
         prefix: chooses where the checkpoint holds several AIMv2, as for `load`. What is beside the model is left out.
         final_norm: False to leave out the vision tower's last norm too.
@@ -80,7 +81,10 @@ def convert(
     names = match({name: tuple(p.shape) for name, p in skeleton.state_dict().items()}, source.tensors)
     label = common_dtype(source.tensors, names, dtype)
     values = DIALECTS[layout](config, label, type(skeleton).__name__)
-    state = arranged(source.tensors, names, target, dtype)
+    matrices = {name for name, parameter in skeleton.state_dict().items() if "I8" in parameter.narrow}
+    state = arranged(source.tensors, names, target, dtype, matrices)
+    if any(tensor.stored_as == "I8" for tensor in state.values()):
+        values[int8.KEY], label = int8.INT8, "int8"
     companions = [source.folder / name for name in COMPANIONS if (source.folder / name).is_file()]
     for path in companions:
         check_link(path, source.folder)

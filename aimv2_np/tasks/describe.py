@@ -3,11 +3,13 @@
 import os
 import re
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from math import prod
 from pathlib import Path
 from typing import Unpack
 
+from aimv2_np.backends.narrow import can_stay
 from aimv2_np.config import Aimv2Config, Aimv2TextConfig, Aimv2VisionConfig, Config, config_from_dict, read_config
 from aimv2_np.config.base import naming_file
 from aimv2_np.errors import CheckpointError
@@ -49,6 +51,8 @@ class Description:
             header of a safetensors file has not been padded: those are copied.
         left_aside: module → how many tensors of it the files hold beside the model.
         problem: why the weights do not fit the configuration, or None.
+        memory: (mapped, private) bytes of its weights where it computes in float32 on this CPU: what is used where it
+            lies in the files, and what is converted.
     """
 
     folder: Path
@@ -64,14 +68,7 @@ class Description:
     unaligned: int = 0
     left_aside: dict[str, int] = field(default_factory=dict)
     problem: str | None = None
-
-    @property
-    def memory(self) -> tuple[int, int]:
-        """(mapped, private) bytes of a float32 model: what is stored so is used where it lies, the rest converted."""
-        if not self.files:
-            return 0, FLOAT32 * self.parameters
-        mapped = FLOAT32 * (self.dtypes.get("F32", 0) - self.unaligned)
-        return mapped, FLOAT32 * sum(self.dtypes.values()) - mapped
+    memory: tuple[int, int] = (0, 0)
 
 
 def describe(
@@ -99,6 +96,7 @@ def describe(
         config=config,
         parts=_parts(skeleton),
         parameters=skeleton.num_parameters(),
+        memory=(0, FLOAT32 * skeleton.num_parameters()),
         positions=_positions(config),
         tensors={name: (shape, None) for name, shape in shapes.items()},
     )
@@ -114,6 +112,7 @@ def describe(
         unaligned=_unaligned(tensors),
         left_aside=source.left_aside(tensors.shapes).parts(),
         problem=_problem(shapes, tensors),
+        memory=_memory({name: parameter.narrow for name, parameter in skeleton.state_dict().items()}, tensors),
     )
 
 
@@ -147,6 +146,20 @@ def _numbers_by_dtype(checkpoint: Tensors) -> dict[str, int]:
     for name, shape in checkpoint.shapes.items():
         numbers[checkpoint.dtypes[name]] += prod(shape)
     return dict(numbers.most_common())
+
+
+def _memory(narrow: Mapping[str, tuple[str, ...]], tensors: Tensors) -> tuple[int, int]:
+    """(mapped, private) bytes of a float32 model: what it can compute with where it lies, and what is converted."""
+    mapped = private = 0
+    for name, shape in tensors.shapes.items():
+        code = tensors.dtypes[name]
+        as_it_is = code == "F32" or (code in narrow.get(name, ()) and can_stay())
+        stored = tensors.stored(name) if as_it_is else None
+        if stored is not None and stored.flags.aligned and stored.flags.c_contiguous:
+            mapped += stored.nbytes
+        else:
+            private += FLOAT32 * prod(shape)
+    return mapped, private
 
 
 def _unaligned(checkpoint: Tensors) -> int:

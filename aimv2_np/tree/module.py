@@ -36,11 +36,13 @@ class Parameter(NamedTuple):
     """The place of an array in a tree that has no arrays yet: its shape, and its value in a new model.
 
     `fill` is the constant that every element starts from; with `std` > 0 elements are drawn from normal(fill, std²).
+    `narrow` has the dtypes, as files call them, that it may stay in where kernels widen it while they compute.
     """
 
     shape: tuple[int, ...]
     fill: float = 0.0
     std: float = 0.0
+    narrow: tuple[str, ...] = ()
 
     @property
     def dtype(self) -> np.dtype[np.float32]:

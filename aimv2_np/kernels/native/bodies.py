@@ -12,6 +12,7 @@ from typing import Any, Final
 import numpy as np
 
 from aimv2_np.backends import parallel
+from aimv2_np.backends.narrow import Narrow, read_by
 from aimv2_np.backends.operation import Operation
 from aimv2_np.kernels.native.library import Kernels, kernels
 from aimv2_np.network.attention import attention
@@ -22,7 +23,7 @@ from aimv2_np.network.swiglu import gated
 from aimv2_np.network.view import EVERYONE, Causal, Packed, Prefix, View
 from aimv2_np.shapes import NDArray
 
-MATRIX: Final = np.dtype([(name, "i8") for name in ("data", "bias", "outputs", "inputs", "stride")])
+MATRIX: Final = np.dtype([(name, "i8") for name in ("data", "bias", "scale", "outputs", "inputs", "stride", "kind")])
 NORM: Final = np.dtype([("weight", "u8"), ("eps", "f8")])
 LAYER: Final = np.dtype(
     [(name, NORM) for name in ("norm1", "norm2")]
@@ -43,6 +44,7 @@ ACTIVATIONS: Final = {
     ))
     for name in names
 }  # fmt: skip
+KINDS: Final = {"float32": 0, "bfloat16": 1, "int8": 2}
 Body = Callable[..., NDArray | None]
 WORTH_A_THREAD: Final = 1 << 22  # multiplications for each; with fewer, starting one gains nothing
 
@@ -72,6 +74,7 @@ class _Sharing:
 
 _sharing = _Sharing()
 parallel.when_forked(_sharing.forget)
+read_by(lambda: kernels() is not None)
 
 
 def _run(function: Callable[..., int], multiplications: int, *arguments: Any) -> None:
@@ -230,14 +233,20 @@ def _address(array: NDArray) -> int:
 
 
 def _matrix(
-    weight: NDArray, bias: NDArray | None, inputs: tuple[int, ...], outputs: tuple[int, ...] | None = None
+    weight: NDArray | Narrow, bias: NDArray | None, inputs: tuple[int, ...], outputs: tuple[int, ...] | None = None
 ) -> tuple[int, ...] | None:
     """The fields of MATRIX; None for what the kernels cannot read, or what has another shape."""
-    if weight.dtype != np.float32 or weight.ndim != 2 or not _is_dense(weight) or weight.shape[1:] != inputs:
+    numbers, scale, stored = weight, None, "float32"
+    if isinstance(weight, Narrow):
+        numbers, scale, stored = weight.numbers, weight.scale, weight.stored
+    if weight.dtype != np.float32 or numbers.ndim != 2 or not _is_dense(numbers) or numbers.shape[1:] != inputs:
         return None
-    if (outputs or weight.shape[:1]) != weight.shape[:1] or not (bias is None or _is_vector(bias, weight.shape[:1])):
+    if (outputs or numbers.shape[:1]) != numbers.shape[:1]:
         return None
-    return (_address(weight), 0 if bias is None else _address(bias), *weight.shape, weight.strides[0] // 4)
+    if not all(vector is None or _is_vector(vector, numbers.shape[:1]) for vector in (bias, scale)):
+        return None
+    addresses = (0 if array is None else _address(array) for array in (numbers, bias, scale))
+    return (*addresses, *numbers.shape, numbers.strides[0] // numbers.itemsize, KINDS[stored])
 
 
 def _is_vector(array: NDArray, shape: tuple[int, ...]) -> bool:
@@ -246,7 +255,8 @@ def _is_vector(array: NDArray, shape: tuple[int, ...]) -> bool:
 
 def _is_dense(array: NDArray) -> bool:
     """Whether the numbers of a row follow one another, and all strides are whole numbers."""
-    return array.strides[-1] == 4 and array.flags.aligned and not any(stride % 4 for stride in array.strides)
+    size = array.itemsize
+    return array.strides[-1] == size and array.flags.aligned and not any(stride % size for stride in array.strides)
 
 
 def _packed(array: NDArray) -> NDArray:

@@ -1,6 +1,6 @@
 /* What the kernels of one instruction set do, and the structures that Python fills in (bodies.py has the same fields).
  *
- * All arrays are of float32, and strides in floats. */
+ * All arrays but weights are of float32, and strides in numbers. */
 #ifndef KERNELS_H
 #define KERNELS_H
 
@@ -8,10 +8,14 @@
 
 enum activation { SILU, QUICK_GELU, GELU_TANH, RELU };
 
-/* W (outputs, inputs) as it lies in the file, and b (outputs) or NULL. */
+enum kind { FLOAT32, BFLOAT16, INT8 };
+
+/* W (outputs, inputs) as it lies in the file, its numbers of one kind; b (outputs) or NULL. A row of int8 numbers is
+ * times scale[o]. */
 struct matrix {
-    const float *data, *bias;
-    long outputs, inputs, stride; /* from row to row */
+    const void *data;
+    const float *bias, *scale;
+    long outputs, inputs, stride, kind;
 };
 
 struct norm {

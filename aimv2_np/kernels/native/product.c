@@ -2,7 +2,7 @@
  *
  *     y[r, o] = sum_k x[r, k] W[o, k] + b[o]
  *
- * 2 R K O operations on 4 (R K + K O + R O) bytes. One task makes PANEL outputs: DEPTH inputs at a time it transposes
+ * 2 R K O operations on 4 (R K + R O) bytes and K O weights of 4, 2 (bfloat16) or 1 (int8), which become float32 here. One task makes PANEL outputs: DEPTH inputs at a time it transposes
  * their weights as they lie in the file, LANES x LANES in registers, into a panel (DEPTH, PANEL) that stays in the
  * second-level cache, and takes all rows through it, ROWS at a time, whose sums stay in registers. Which loop keeps what
  * in which cache is as in Goto & van de Geijn 2008, "Anatomy of high-performance matrix multiplication", but x is not
@@ -50,24 +50,46 @@ static void product_place(struct product_scratch *scratch, float *memory) {
 
 /* ---- weights -> panel ---- */
 
+/* LANES weights, or one, as floats: `kind` is a constant where this is inlined. */
+INLINE floats weights_at(long kind, const void *data, long at) {
+    if (kind == BFLOAT16) return widen_halves((const uint16_t *)data + at);
+    if (kind == INT8) return widen_bytes((const int8_t *)data + at);
+    return load((const float *)data + at);
+}
+INLINE float weight_at(long kind, const void *data, long at) {
+    if (kind == INT8) return ((const int8_t *)data)[at];
+    float x;
+    uint32_t bits = kind == BFLOAT16 ? (uint32_t)((const uint16_t *)data)[at] << 16 : ((const uint32_t *)data)[at];
+    memcpy(&x, &bits, 4);
+    return x;
+}
+
 /* panel[k, o] = W[first + o, start + k] for k < depth and o < width; 0 for other o. */
-static void pack(const struct matrix *w, long first, long width, long start, long depth, float *panel) {
-    const float *from = w->data + first * w->stride + start;
+INLINE void pack_kind(long kind, const struct matrix *w, long first, long width, long start, long depth, float *panel) {
     for (long o = 0; o < width; o += LANES) {
-        long count = width - o < LANES ? width - o : LANES, k = 0;
+        long count = width - o < LANES ? width - o : LANES, k = 0, from = (first + o) * w->stride + start;
+        floats scale = all(1);
+        if (kind == INT8) scale = load_some(w->scale + first + o, count);
         if (count == LANES)
             for (; k + LANES <= depth; k += LANES) {
                 floats x[LANES];
 #pragma GCC unroll 16
-                for (int i = 0; i < LANES; i++) x[i] = load(from + (o + i) * w->stride + k);
+                for (int i = 0; i < LANES; i++) x[i] = weights_at(kind, w->data, from + i * w->stride + k);
                 transpose(x);
 #pragma GCC unroll 16
-                for (int i = 0; i < LANES; i++) store(panel + (k + i) * PANEL + o, x[i]);
+                for (int i = 0; i < LANES; i++) store(panel + (k + i) * PANEL + o, kind == INT8 ? x[i] * scale : x[i]);
             }
         for (; k < depth; k++)
             for (long i = 0; i < LANES; i++)
-                panel[k * PANEL + o + i] = i < count ? from[(o + i) * w->stride + k] : 0;
+                panel[k * PANEL + o + i] =
+                    i < count ? weight_at(kind, w->data, from + i * w->stride + k) * (kind == INT8 ? scale[i] : 1) : 0;
     }
+}
+
+static void pack(const struct matrix *w, long first, long width, long start, long depth, float *panel) {
+    if (w->kind == BFLOAT16) pack_kind(BFLOAT16, w, first, width, start, depth, panel);
+    else if (w->kind == INT8) pack_kind(INT8, w, first, width, start, depth, panel);
+    else pack_kind(FLOAT32, w, first, width, start, depth, panel);
 }
 
 /* ---- panel -> sums ---- */

@@ -56,6 +56,18 @@ INLINE void store_some(float *to, floats x, long count) {
     else memcpy(to, &x, 4 * (size_t)count);
 }
 
+/* LANES numbers of two bytes, the upper halves of floats, or of one byte, as floats. */
+INLINE floats widen_halves(const uint16_t *from) {
+    uint16_t x __attribute__((vector_size(2 * LANES)));
+    memcpy(&x, from, sizeof x);
+    return (floats)(__builtin_convertvector(x, words) << 16);
+}
+INLINE floats widen_bytes(const int8_t *from) {
+    int8_t x __attribute__((vector_size(LANES)));
+    memcpy(&x, from, sizeof x);
+    return __builtin_convertvector(__builtin_convertvector(x, ints), floats);
+}
+
 INLINE float sum_of(floats x) {
     float sum = 0;
     for (int i = 0; i < LANES; i++) sum += x[i];

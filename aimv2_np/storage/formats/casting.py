@@ -1,8 +1,4 @@
-"""Stored numbers to the dtype that is asked for, a bounded piece at a time.
-
-bfloat16 is the upper half of a float32: the same sign and exponent, 7 of the 23 bits of the fraction. So shifting its
-bits up by 16 gives the float32 of exactly that value, and NumPy needs no bfloat16 of its own.
-"""
+"""Stored numbers to the dtype that is asked for, a bounded piece at a time."""
 
 import math
 from collections.abc import Iterator
@@ -10,8 +6,9 @@ from collections.abc import Iterator
 import numpy as np
 
 from aimv2_np.backends.dtypes import BACKENDS, FLOATS, LARGEST, NAMES
+from aimv2_np.backends.narrow import widen_bits
 from aimv2_np.errors import CheckpointError
-from aimv2_np.shapes import Array, NDArray
+from aimv2_np.shapes import NDArray
 
 PIECE = 2**16  # elements: a piece and its conversion stay within a core's own cache
 
@@ -56,11 +53,6 @@ def bounded_pieces(stored: NDArray, code: str) -> Iterator[tuple[slice, NDArray]
         place = slice(start, min(start + PIECE, stored.size))
         piece = stored[place]
         yield place, widen_bits(piece) if code == "BF16" else piece
-
-
-def widen_bits(bits: Array) -> Array:
-    """The bits of bfloat16 numbers, uint16, as float32; of NumPy or CuPy."""
-    return (bits.astype(np.uint32) << np.uint32(16)).view(np.float32)
 
 
 def misfit(what: str, largest: float, target: str) -> CheckpointError:

@@ -67,8 +67,9 @@ class MappedFile:
         """
         if (code := self.entries[name].dtype) not in FLOATS.values():
             raise CheckpointError(
-                f"{self.label(name)} is stored as {code}; expected weights in {', '.join(FLOATS.values())}: quantised "
-                "checkpoints are not read, use the original one"
+                f"{self.label(name)} is stored as {code}; expected weights in {', '.join(FLOATS.values())}, or I8 with "
+                f"{quoted(name + '_scale')}, a factor for each row: others that are quantised are not read, use the "
+                "original one"
             )
         return self._view(name)
 

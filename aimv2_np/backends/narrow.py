@@ -1,0 +1,116 @@
+"""Float32 matrices that are kept in two bytes a number, or one, as files may have them.
+
+bfloat16 is the upper half of a float32: the same sign and exponent, 7 of the 23 bits of the fraction. So shifting its
+bits up by 16 gives the float32 of exactly that value, and NumPy needs no bfloat16 of its own. int8 numbers are whole
+ones from -127 to 127, each row times a factor of its own.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.lib.mixins import NDArrayOperatorsMixin
+
+from aimv2_np.shapes import Array, NDArray
+
+
+def widen_bits(bits: Array) -> Array:
+    """The bits of bfloat16 numbers, uint16, as float32; of NumPy or CuPy."""
+    return (bits.astype(np.uint32) << np.uint32(16)).view(np.float32)
+
+
+_readers: list[Callable[[], bool]] = []
+
+
+def read_by(reader: Callable[[], bool]) -> None:
+    """Have `reader` asked, when a model is loaded, whether there are kernels that read narrow matrices as they are."""
+    _readers.append(reader)
+
+
+def can_stay() -> bool:
+    """Whether matrices had better stay narrow; where nothing reads them, they would be widened in every product."""
+    return any(reader() for reader in _readers)
+
+
+def to_int8(matrix: NDArray) -> "Narrow":
+    """The float32 matrix (O, I) rounded to int8, each row's largest number in size being 127 times its factor."""
+    largest = np.abs(matrix).max(axis=1, initial=0)
+    scale = np.where(largest > 0, largest / np.float32(127), np.float32(1)).astype(np.float32)
+    return Narrow(np.rint(matrix / scale[:, None]).clip(-127, 127).astype(np.int8), scale)
+
+
+class Narrow(NDArrayOperatorsMixin):
+    """A float32 matrix that is kept in narrower numbers, most often where a mapped file has them.
+
+    To NumPy, and to who asks for its dtype, it is the float32 array of the same values, which is made anew whenever one
+    is needed. Kernels that know it widen a piece at a time, and never hold it all.
+
+    Args:
+        numbers: (O, I), the bits of bfloat16 as uint16, or int8.
+        scale: (O,) float32, the factor of each row of int8 numbers; None for bfloat16.
+    """
+
+    dtype = np.dtype(np.float32)
+
+    def __init__(self, numbers: NDArray, scale: NDArray | None = None) -> None:
+        self.numbers, self.scale = numbers, scale
+
+    @property
+    def stored(self) -> str:
+        """The dtype that it is kept in: "bfloat16" or "int8"."""
+        return "bfloat16" if self.scale is None else "int8"
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.numbers.shape
+
+    @property
+    def ndim(self) -> int:
+        return self.numbers.ndim
+
+    @property
+    def size(self) -> int:
+        return self.numbers.size
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that it takes as it is kept."""
+        return self.numbers.nbytes + (0 if self.scale is None else self.scale.nbytes)
+
+    @property
+    def T(self) -> NDArray:  # noqa: N802  # as NumPy calls it
+        return self.widened().T
+
+    def widened(self) -> NDArray:
+        """A float32 array of its values, (O, I)."""
+        if self.scale is None:
+            return widen_bits(self.numbers)
+        return self.numbers * self.scale[:, None]
+
+    def astype(self, dtype: Any, *, copy: bool = True) -> Any:
+        """As NumPy's; itself where neither another dtype nor a copy is asked for."""
+        return self if not copy and np.dtype(dtype) == self.dtype else self.widened().astype(dtype, copy=False)
+
+    def copy(self) -> NDArray:
+        return self.widened()
+
+    def reshape(self, *shape: Any) -> NDArray:
+        return self.widened().reshape(*shape)
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def __getitem__(self, index: Any) -> Any:
+        return widen_bits(self.numbers[index]) if self.scale is None else self.widened()[index]
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray:
+        if copy is False:
+            raise ValueError("a matrix that is kept narrow has no float32 numbers to share; ask for a copy")
+        return self.widened().astype(self.dtype if dtype is None else dtype, copy=False)
+
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
+        wide = [x.widened() if isinstance(x, Narrow) else x for x in inputs]
+        return getattr(ufunc, method)(*wide, **options)
+
+    def __repr__(self) -> str:
+        return f"Narrow({self.shape}, {self.stored})"
