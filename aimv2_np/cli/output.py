@@ -86,8 +86,8 @@ def bytes_of(number: int) -> str:
 
 
 def loss_of(loss: Any) -> str:
-    """cosine 0.99998 (image_embeds), 0.99990 (text_embeds); worst layers encoder.layers.3 (1.2e-02), …"""
-    cosines = ", ".join(f"{cosine:.5f} ({name})" for name, cosine in loss.cosines.items())
+    """cosine 0.999988 (image_embeds), 0.999981 (text_embeds); worst layers encoder.layers.3 (1.2e-02), …"""
+    cosines = ", ".join(f"{cosine:.6f} ({name})" for name, cosine in loss.cosines.items())
     layers = ", ".join(f"{path} ({error:.1e})" for path, error in loss.layers[:3])
     return f"cosine {cosines}; worst layers {layers}"
 

@@ -134,7 +134,8 @@ def verify_against_transformers(
 def _transformers_reads(place: Path, prefix: str | None, kind: str) -> bool:
     """Whether the names and the configuration in the folder are those that Transformers expects of such a model."""
     tensors = storage.open_source(place, prefix).tensors
-    return read_config(place).get("model_type") == kind and all(tensors.origin(name) == name for name in tensors.shapes)
+    plain = all(tensors.origin(name) == name and code != "I8" for name, code in tensors.dtypes.items())
+    return plain and read_config(place).get("model_type") == kind
 
 
 def paths_of(network: Any) -> list[str]:
