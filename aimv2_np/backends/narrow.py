@@ -62,7 +62,7 @@ class Narrow(NDArrayOperatorsMixin):
 
     @property
     def shape(self) -> tuple[int, ...]:
-        return self.numbers.shape
+        return tuple(self.numbers.shape)
 
     @property
     def ndim(self) -> int:
@@ -85,7 +85,8 @@ class Narrow(NDArrayOperatorsMixin):
         """A float32 array of its values, (O, I)."""
         if self.scale is None:
             return widen_bits(self.numbers)
-        return self.numbers * self.scale[:, None]
+        wide: NDArray = self.numbers * self.scale[:, None]
+        return wide
 
     def astype(self, dtype: Any, *, copy: bool = True) -> Any:
         """As NumPy's; itself where neither another dtype nor a copy is asked for."""

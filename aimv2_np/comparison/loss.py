@@ -14,7 +14,12 @@ from aimv2_np.processing import Aimv2ImageProcessor
 from aimv2_np.shapes import NDArray
 from aimv2_np.tree.trace import trace
 
-VECTORS = ("image_embeds", "text_embeds", "pooler_output", "last_hidden_state")  # the first that a model has are compared
+VECTORS = (
+    "image_embeds",
+    "text_embeds",
+    "pooler_output",
+    "last_hidden_state",
+)  # the first that a model has are compared
 PICTURES, TEXTS, TOKENS = 2, 4, 16
 NATIVE = (224, 224)  # pixels, where a model takes any
 

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self, Unpack
 
-from aimv2_np.config.fields import check_fields
 from aimv2_np.config import int8
+from aimv2_np.config.fields import check_fields
 from aimv2_np.config.unknown import refuse_changes
 from aimv2_np.errors import Advising, CheckpointError, mismatch, plain
 from aimv2_np.files.atomic import make_folder

@@ -25,7 +25,16 @@ TIMM = {
 }  # fmt: skip
 TIMM_KEYS = ("architecture", "pretrained_cfg")
 # What the hub's tools and other layouts' files say of themselves, which is no longer true of a converted checkpoint.
-STALE = {"architectures", "auto_map", "torch_dtype", "dtype", "transformers_version", "library_name", *TIMM_KEYS, int8.KEY}
+STALE = {
+    "architectures",
+    "auto_map",
+    "torch_dtype",
+    "dtype",
+    "transformers_version",
+    "library_name",
+    *TIMM_KEYS,
+    int8.KEY,
+}
 # Of all aimv2 models of timm, what its image transforms are made from.
 PRETRAINED_CFG = {
     "fixed_input_size": True, "interpolation": "bicubic", "crop_pct": 1.0, "crop_mode": "center",

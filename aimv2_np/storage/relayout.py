@@ -102,17 +102,18 @@ def _int8(tensors: Tensors, part: str, theirs: str, layout: Layout) -> dict[str,
     rows, columns = tensors.shapes[part]
     return {
         theirs: Lazy("I8", (rows, columns), lambda: make().numbers),
-        theirs + SCALE: Lazy("F32", (rows, 1), lambda: np.reshape(make().scale, (rows, 1))),
+        theirs + SCALE: Lazy("F32", (rows, 1), lambda: np.asarray(make().scale)[:, None]),
     }
 
 
 def common_dtype(tensors: Tensors, names: Mapping[str, str], dtype: str) -> str:
-    """What config.json calls the dtype of a converted checkpoint: of most numbers, where each tensor keeps its own."""
+    """What config.json calls the dtype of a converted checkpoint: of most floats, where each tensor keeps its own."""
     if dtype not in KEEPING:
         return dtype
     numbers: Counter[str] = Counter()
     for name in names.values():
         numbers[tensors.dtypes[name]] += prod(tensors.shapes[name])
+    numbers.pop("I8", None)
     (code, _), *_ = numbers.most_common(1)
     return NAMES.get(code, "float32")
 

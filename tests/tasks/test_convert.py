@@ -11,6 +11,7 @@ from safetensors import safe_open
 from safetensors.numpy import load_file
 
 from aimv2_np import Aimv2VisionModel, CheckpointError, load
+from aimv2_np.data import tiny_model_path
 from aimv2_np.storage import LAYOUTS, open_checkpoint, open_source, save_safetensors
 from aimv2_np.tasks import convert
 from tests.support.layouts import ALL, APPLE, FILES, folder_of, recorded
@@ -181,7 +182,7 @@ def test_the_folder_itself_is_no_target(tmp_path):
     assert load(folder).num_parameters()
 
 
-@pytest.mark.parametrize("options", [{"layout": "keras"}, {"layout": "mlx", "dtype": "int8"}])
+@pytest.mark.parametrize("options", [{"layout": "keras"}, {"layout": "mlx", "dtype": "int4"}])
 def test_choices_there_are_none_of(tmp_path, options):
     with pytest.raises(ValueError, match="expected one of"):
         convert(FIXTURES / "timm", tmp_path / "out", **options)
@@ -244,3 +245,40 @@ def test_bytes_are_kept_even_where_they_are_no_numbers(tmp_path, layout):
     convert(folder, tmp_path / "there", layout)
     convert(tmp_path / "there", tmp_path / "back", "timm")
     assert stored(tmp_path / "back") == stored(folder)
+
+
+MATRICES = ("q_proj", "k_proj", "v_proj", "out_proj", "gate_proj", "up_proj", "down_proj", "output_proj", "projection")
+
+
+def test_int8_is_compressed_tensors(tmp_path):
+    done = convert(tiny_model_path(), tmp_path / "out", dtype="int8")
+    assert done.dtype == "int8"
+    values = json.loads((tmp_path / "out" / "config.json").read_text())
+    assert values["quantization_config"]["format"] == "int-quantized"
+    assert values["dtype"] == "float32"  # of all else, and of what is computed
+    stored, before = load_file(tmp_path / "out" / "model.safetensors"), load(tiny_model_path()).state_dict()
+    for name, weight in before.items():
+        if name.endswith(tuple(f"{end}.weight" for end in MATRICES)):
+            scale = stored.pop(name + "_scale")
+            assert (stored[name].dtype, scale.dtype, scale.shape) == (np.int8, np.float32, (len(weight), 1))
+            assert (np.abs(stored[name] * scale - weight) <= 0.5001 * scale).all()
+        else:
+            np.testing.assert_array_equal(stored[name], weight)
+    assert stored.keys() == before.keys()
+
+
+def test_int8_there_and_back(tmp_path):
+    convert(tiny_model_path(), tmp_path / "int8", dtype="int8")
+    for dtype in ("same", "int8"):
+        convert(tmp_path / "int8", tmp_path / dtype / "again", dtype=dtype)
+        for name in ("config.json", "model.safetensors"):
+            assert (tmp_path / dtype / "again" / name).read_bytes() == (tmp_path / "int8" / name).read_bytes()
+    convert(tmp_path / "int8", tmp_path / "wide", dtype="float32")
+    assert "quantization_config" not in json.loads((tmp_path / "wide" / "config.json").read_text())
+    narrow, wide = (load(tmp_path / name).state_dict() for name in ("int8", "wide"))
+    for name, array in wide.items():
+        np.testing.assert_array_equal(np.asarray(narrow[name]), array)
+    with pytest.raises(ValueError, match="in int8, for which the Apple PyTorch layout has no place; choose"):
+        convert(tmp_path / "int8", tmp_path / "apple", "apple")
+    convert(tmp_path / "int8", tmp_path / "apple", "apple", dtype="bfloat16")
+    assert load(tmp_path / "apple").num_parameters() == load(tmp_path / "int8").num_parameters()

@@ -236,9 +236,10 @@ def _matrix(
     weight: NDArray | Narrow, bias: NDArray | None, inputs: tuple[int, ...], outputs: tuple[int, ...] | None = None
 ) -> tuple[int, ...] | None:
     """The fields of MATRIX; None for what the kernels cannot read, or what has another shape."""
-    numbers, scale, stored = weight, None, "float32"
     if isinstance(weight, Narrow):
         numbers, scale, stored = weight.numbers, weight.scale, weight.stored
+    else:
+        numbers, scale, stored = weight, None, "float32"
     if weight.dtype != np.float32 or numbers.ndim != 2 or not _is_dense(numbers) or numbers.shape[1:] != inputs:
         return None
     if (outputs or numbers.shape[:1]) != numbers.shape[:1]:

@@ -52,21 +52,41 @@ static float *untouched(long count) {
     return x;
 }
 
-static struct matrix matrix(long outputs, long inputs, long gap, int bias) {
+static const long BYTES[] = {[FLOAT32] = 4, [BFLOAT16] = 2, [INT8] = 1};
+
+static struct matrix matrix(long outputs, long inputs, long gap, int bias, long kind) {
     long stride = inputs + gap, count = outputs * stride - gap;
-    struct matrix w = {.outputs = outputs, .inputs = inputs, .stride = stride};
+    struct matrix w = {.outputs = outputs, .inputs = inputs, .stride = stride, .kind = kind};
     if (bias) w.bias = numbers(outputs);
-    float *data = take(4 * count);
-    for (long i = 0; i < count; i++) data[i] = number() / sqrtf((float)inputs + 1);
+    float *scale = numbers(kind == INT8 ? outputs : 0);
+    for (long i = 0; kind == INT8 && i < outputs; i++) scale[i] /= 127;
+    w.scale = scale;
+    void *data = take(BYTES[kind] * count);
+    for (long i = 0; i < count; i++) {
+        float x = number() / sqrtf((float)inputs + 1);
+        uint32_t bits;
+        memcpy(&bits, &x, 4);
+        if (kind == BFLOAT16) ((uint16_t *)data)[i] = (uint16_t)(bits >> 16);
+        else if (kind == INT8) ((int8_t *)data)[i] = (int8_t)(127 * x);
+        else ((float *)data)[i] = x;
+    }
     w.data = data;
     return w;
+}
+static double weight(const struct matrix *w, long i) { /* of the whole */
+    if (w->kind == INT8) return (double)w->scale[i / w->stride] * ((const int8_t *)w->data)[i];
+    if (w->kind == FLOAT32) return ((const float *)w->data)[i];
+    uint32_t bits = (uint32_t)((const uint16_t *)w->data)[i] << 16;
+    float x;
+    memcpy(&x, &bits, 4);
+    return x;
 }
 
 /* ---- what is expected ---- */
 
 static double product(const double *x, const struct matrix *w, long o) {
     double sum = w->bias ? w->bias[o] : 0;
-    for (long k = 0; k < w->inputs; k++) sum += x[k] * w->data[o * w->stride + k];
+    for (long k = 0; k < w->inputs; k++) sum += x[k] * weight(w, o * w->stride + k);
     return sum;
 }
 static double activated(long activation, double x) {
@@ -119,8 +139,8 @@ static double *widened(const float *x, long count) {
 
 /* ---- checks ---- */
 
-static void check_linear(long rows, long inputs, long outputs, long gap, int bias) {
-    struct matrix w = matrix(outputs, inputs, gap, bias);
+static void check_linear(long rows, long inputs, long outputs, long gap, int bias, long kind) {
+    struct matrix w = matrix(outputs, inputs, gap, bias, kind);
     long x_stride = inputs + gap, y_stride = outputs + gap, count = rows ? rows * y_stride - gap : 0;
     float *x = numbers(rows ? rows * x_stride - gap : 0), *first = NULL;
     for (int t = 0; t < COUNT(THREADS); t++) {
@@ -210,11 +230,11 @@ static struct tower tower(long count, long tokens, long prefix) { /* sequences t
     for (int i = 0; i < DEPTH_OF_ALL; i++) {
         struct layer *layer = &t.layers[i];
         struct matrix *square[4] = {&layer->q, &layer->k, &layer->v, &layer->out};
-        for (int j = 0; j < 4; j++) *square[j] = matrix(t.width, t.width, 0, i);
+        for (int j = 0; j < 4; j++) *square[j] = matrix(t.width, t.width, 0, i, j % 3);
         long inner = 70 + 30 * i;
-        layer->gate = matrix(inner, t.width, 0, i);
-        layer->up = matrix(inner, t.width, 0, i);
-        layer->down = matrix(t.width, inner, 0, i);
+        layer->gate = matrix(inner, t.width, 0, i, INT8);
+        layer->up = matrix(inner, t.width, 0, i, BFLOAT16);
+        layer->down = matrix(t.width, inner, 0, i, i % 3);
         layer->norm1 = (struct norm){numbers(t.width), 1e-5};
         layer->norm2 = (struct norm){numbers(t.width), 1e-5};
     }
@@ -320,7 +340,7 @@ static void check_calls(void) {
     int status = -1;
     waitpid(child, &status, 0);
     must(status == 0, "in the child", -1, status, 0);
-    struct matrix deep = matrix(1, 1100, 0, 0); /* so many inputs that sums of all rows are kept */
+    struct matrix deep = matrix(1, 1100, 0, 0, FLOAT32); /* so many inputs that sums of all rows are kept */
     must(c->linear(x, 1L << 46, 0, &deep, x, 0, 1) == -1, "no memory", -1, 0, -1);
     release();
 }
@@ -332,7 +352,8 @@ static void check_all(void) {
                                       {13, 47, 100, 0}, {130, 40, 53, 1}, {200, 33, 145, 0}, {9, 1100, 50, 0},
                                       {70, 2049, 5, 2}};
     for (long i = 0; i < COUNT(linears); i++)
-        check_linear(linears[i][0], linears[i][1], linears[i][2], linears[i][3], i % 2 == 0);
+        for (long kind = FLOAT32; kind <= INT8; kind++)
+            check_linear(linears[i][0], linears[i][1], linears[i][2], linears[i][3], i % 2 == 0, kind);
     static const long counts[] = {0, 1, 15, 16, 33, 4096, 9001};
     for (long i = 0; i < COUNT(counts); i++)
         for (long activation = SILU; activation <= RELU; activation++) check_gated(counts[i], activation);

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from aimv2_np import textbook
 from aimv2_np.backends import parallel
+from aimv2_np.backends.narrow import Narrow, to_int8
 from aimv2_np.kernels.native import bodies, library
 from aimv2_np.network.activations import ACTIVATIONS
 from aimv2_np.network.attention import attention
@@ -75,6 +76,27 @@ def test_panels_of_all_sizes(rows, inputs, outputs, bias, count):
     with threads(count):
         check(linear, [x, weight, *([b] if bias else [])], ulps=4 * np.sqrt(inputs), size=np.sqrt(inputs))
         served(linear, x, weight, b)
+
+
+@settings(max_examples=30, deadline=None)
+@given(rows=st.integers(1, 70), inputs=st.integers(1, 1200), outputs=st.integers(1, 150), bias=st.booleans(),
+       gap=st.integers(0, 3), kind=st.sampled_from(["bfloat16", "int8"]), count=THREADS)  # fmt: skip
+def test_narrow_weights_give_the_bits_of_wide_ones(rows, inputs, outputs, bias, gap, kind, count):
+    x, weight, b = arrays(rows, "float32", (rows, inputs), (outputs, inputs + gap), outputs)
+    bits = (weight.view(np.uint32) >> 16).astype(np.uint16)
+    narrow = to_int8(weight) if kind == "int8" else Narrow(bits)
+    narrow = Narrow(narrow.numbers[:, gap:], narrow.scale)
+    with threads(count):
+        expected = linear(x, narrow.widened(), b if bias else None)
+        np.testing.assert_array_equal(served(linear, x, narrow, b if bias else None), expected)
+
+
+def test_integers_are_no_weights():
+    """Numbers that look like those of a narrow matrix, but say of themselves that they are whole."""
+    x, weight = arrays(0, "float32", (3, 20), (5, 20))
+    for dtype in (np.uint16, np.int8):
+        whole = np.rint(10 * np.abs(weight)).astype(dtype)
+        np.testing.assert_allclose(linear(x, whole), x @ whole.T.astype(np.float32), rtol=1e-5, atol=1e-4)
 
 
 def test_rows_of_larger_arrays_are_not_copied(monkeypatch):
