@@ -83,9 +83,7 @@ class Narrow(NDArrayOperatorsMixin):
 
     def widened(self) -> NDArray:
         """A float32 array of its values, (O, I)."""
-        if self.scale is None:
-            return widen_bits(self.numbers)
-        wide: NDArray = self.numbers * self.scale[:, None]
+        wide: NDArray = widen_bits(self.numbers) if self.scale is None else self.numbers * self.scale[:, None]
         return wide
 
     def astype(self, dtype: Any, *, copy: bool = True) -> Any:
@@ -107,7 +105,8 @@ class Narrow(NDArrayOperatorsMixin):
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray:
         if copy is False:
             raise ValueError("a matrix that is kept narrow has no float32 numbers to share; ask for a copy")
-        return self.widened().astype(self.dtype if dtype is None else dtype, copy=False)
+        wide: NDArray = self.widened().astype(self.dtype if dtype is None else dtype, copy=False)
+        return wide
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
         wide = [x.widened() if isinstance(x, Narrow) else x for x in inputs]

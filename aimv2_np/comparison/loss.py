@@ -14,12 +14,7 @@ from aimv2_np.processing import Aimv2ImageProcessor
 from aimv2_np.shapes import NDArray
 from aimv2_np.tree.trace import trace
 
-VECTORS = (
-    "image_embeds",
-    "text_embeds",
-    "pooler_output",
-    "last_hidden_state",
-)  # the first that a model has are compared
+VECTORS = ("image_embeds", "text_embeds", "pooler_output", "last_hidden_state")  # the first of a model count
 PICTURES, TEXTS, TOKENS = 2, 4, 16
 NATIVE = (224, 224)  # pixels, where a model takes any
 
@@ -71,7 +66,7 @@ def sample_inputs(config: Any) -> dict[str, NDArray]:
     rng = np.random.default_rng(0)
     vision = config if isinstance(config, Aimv2VisionConfig) else getattr(config, "vision_config", None)
     text = config if isinstance(config, Aimv2TextConfig) else getattr(config, "text_config", None)
-    inputs = {}
+    inputs: dict[str, NDArray] = {}
     if text is not None:
         inputs["input_ids"] = rng.integers(0, text.vocab_size, (TEXTS, min(TOKENS, text.max_position_embeddings)))
         inputs["input_ids"][:, -1] = text.eos_token_id

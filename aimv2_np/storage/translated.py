@@ -22,8 +22,8 @@ class Renamed(Tensors):
             )
         if self._checkpoint.dtypes[part.name] == "I8" and part.form != SAME:
             raise CheckpointError(
-                f"{self._checkpoint.label(part.name)} is stored as I8 and turned, so that its factors are no more those "
-                "of rows; use the original checkpoint"
+                f"{self._checkpoint.label(part.name)} is stored as I8 and turned, so that its factors are those of "
+                "columns; use the original checkpoint"
             )
         self.shapes[name] = our_shape(part, self._checkpoint.shapes[part.name], str(self.folder))
         self.dtypes[name] = self._checkpoint.dtypes[part.name]

@@ -41,5 +41,5 @@ OTHERS = {
 @pytest.mark.parametrize("value", OTHERS.values(), ids=OTHERS)
 def test_all_others_are_refused_by_name(value):
     assert not is_int8(value)
-    with pytest.raises(ValueError, match="^quantization_config is .*quantised weights"):
+    with pytest.raises(ValueError, match=r"^quantization_config is .*quantised weights"):
         Aimv2VisionConfig.from_dict({KEY: value})
