@@ -44,7 +44,7 @@ ACTIVATIONS: Final = {
     ))
     for name in names
 }  # fmt: skip
-KINDS: Final = {"float32": 0, "bfloat16": 1, "int8": 2}
+KINDS: Final = {"float32": 0, "bfloat16": 1, "int8": 2, "rounded": 3}
 Body = Callable[..., NDArray | None]
 WORTH_A_THREAD: Final = 1 << 22  # multiplications for each; with fewer, starting one gains nothing
 

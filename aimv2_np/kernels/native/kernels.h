@@ -8,10 +8,10 @@
 
 enum activation { SILU, QUICK_GELU, GELU_TANH, RELU };
 
-enum kind { FLOAT32, BFLOAT16, INT8 };
+enum kind { FLOAT32, BFLOAT16, INT8, ROUNDED };
 
 /* W (outputs, inputs) as it lies in the file, its numbers of one kind; b (outputs) or NULL. A row of int8 numbers is
- * times scale[o]. */
+ * times scale[o]. ROUNDED weights are of bfloat16, and what they are multiplied with is rounded to it. */
 struct matrix {
     const void *data;
     const float *bias, *scale;

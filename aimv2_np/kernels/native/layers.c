@@ -15,8 +15,6 @@
 #include "attention.c" /* whose products are those of product.c */
 #include "rms_norm.c"
 
-#define APART 16 /* floats by which rows are longer than needed, so that a power of two does not put all in one place
-                    of the first-level cache */
 #define TOGETHER 1024 /* rows that go through a product together: what they need stays in the last cache */
 
 struct job {
@@ -28,7 +26,7 @@ struct job {
     const struct sequence *sequences;
     long count;
     /* between the steps, (rows, ...) */
-    float *normed, *qkv, *inner;
+    float *normed, *qkv, *inner, *pairs;
     float *scratch; /* of all threads: of each, what products need and what attention needs */
     long product, attention;
 };
@@ -47,7 +45,7 @@ static void layer_steps(const struct job *job, const struct layer *layer, struct
     const struct matrix *of[3] = {&layer->q, &layer->k, &layer->v};
     for (int i = 0; i < 3; i++)
         qkv[i] = (struct product){.x = job->normed, .x_stride = stride, .rows = rows, .w = of[i], .ending = PUT,
-                                  .y = job->qkv + i * width, .y_stride = qkv_stride};
+                                  .y = job->qkv + i * width, .y_stride = qkv_stride, .pairs = job->pairs};
     products(qkv, 3, 0, team, &scratch);
     team_meet(team);
     long d = width / job->heads;
@@ -59,13 +57,13 @@ static void layer_steps(const struct job *job, const struct layer *layer, struct
     attention_tasks(&attention, team, &tiles);
     team_meet(team);
     struct product out = {.x = job->normed, .x_stride = stride, .rows = rows, .w = &layer->out, .ending = ADD,
-                          .y = job->x, .y_stride = width};
+                          .y = job->x, .y_stride = width, .pairs = job->pairs};
     products(&out, 1, 0, team, &scratch);
     team_meet(team);
     rms_norm_rows(job->x, rows, width, width, &layer->norm2, job->normed, stride, team);
     team_meet(team);
     struct product gated[2] = {{.x = job->normed, .x_stride = stride, .rows = rows, .w = &layer->gate, .ending = PUT,
-                                .y = job->inner, .y_stride = inner_stride}};
+                                .y = job->inner, .y_stride = inner_stride, .pairs = job->pairs}};
     gated[1] = gated[0];
     gated[1].w = &layer->up;
     gated[1].ending = GATE;
@@ -73,7 +71,7 @@ static void layer_steps(const struct job *job, const struct layer *layer, struct
     products(gated, 2, 1, team, &scratch);
     team_meet(team);
     struct product down = {.x = job->inner, .x_stride = inner_stride, .rows = rows, .w = &layer->down, .ending = ADD,
-                           .y = job->x, .y_stride = width};
+                           .y = job->x, .y_stride = width, .pairs = job->pairs};
     products(&down, 1, 0, team, &scratch);
     team_meet(team);
 }
@@ -95,20 +93,26 @@ static void *pages(size_t size) {
 
 /* The memory of a call for at most `rows` rows at once; -1 where there is none. */
 static int layers_memory(struct job *job, long rows, int threads, float **memory) {
-    long width = job->width, inner = 0, d = width / job->heads;
-    for (long i = 0; i < job->depth; i++)
-        if (job->layers[i].gate.outputs > inner) inner = job->layers[i].gate.outputs;
+    long width = job->width, inner = 0, pairs = 0, d = width / job->heads;
+    for (const struct layer *layer = job->layers; layer < job->layers + job->depth; layer++) {
+        const struct matrix *all[7] = {&layer->q,    &layer->k,  &layer->v,   &layer->out,
+                                       &layer->gate, &layer->up, &layer->down};
+        if (layer->gate.outputs > inner) inner = layer->gate.outputs;
+        for (int i = 0; i < 7; i++)
+            if (all[i]->kind == ROUNDED && pairs_stride(all[i]) > pairs) pairs = pairs_stride(all[i]);
+    }
     size_t normed = (size_t)rows * (size_t)(width + APART), qkv = (size_t)rows * (size_t)(3 * width + APART);
     size_t hidden = (size_t)rows * (size_t)(inner + APART);
     job->product = product_floats(rows, inner > width ? inner : width);
     job->attention = attention_floats(d);
     size_t scratch = (size_t)threads * (size_t)(job->product + job->attention);
-    *memory = pages(4 * (normed + qkv + hidden + scratch));
+    *memory = pages(4 * (normed + qkv + hidden + scratch + (size_t)rows * (size_t)pairs));
     if (!*memory) return -1;
     job->normed = *memory;
     job->qkv = job->normed + normed;
     job->inner = job->qkv + qkv;
     job->scratch = job->inner + hidden;
+    job->pairs = job->scratch + scratch;
     return 0;
 }
 

@@ -8,6 +8,9 @@
  * in which cache is as in Goto & van de Geijn 2008, "Anatomy of high-performance matrix multiplication", but x is not
  * copied.
  *
+ * With ROUNDED weights all is the same but that a float in memory is a pair of bfloat16 numbers: x is rounded once,
+ * before the tasks begin, and a lane of a sum takes two products at a time, which some processors do at once.
+ *
  * An output is the same sum in the same order whatever the number of threads and of rows.
  */
 #include "kernels.h"
@@ -16,6 +19,9 @@
 
 #define DEPTH 1024
 #define RUN 128 /* inputs that are summed up one after the other: rounding grows with their number */
+#define APART 16 /* floats by which rows are longer than needed, so that a power of two does not put all in one place
+                    of the first-level cache */
+#define ROUND_ROWS 16 /* of a task that rounds */
 #define FEW_ROWS 64 /* for fewer, packing would take longer than what it is for */
 
 enum ending {
@@ -31,7 +37,11 @@ struct product {
     const struct matrix *w;
     enum ending ending;
     long activation;
+    float *pairs; /* (rows, pairs_stride), for x where weights are ROUNDED */
 };
+
+static long pairs_in(const struct matrix *w) { return (w->inputs + 1) / 2; }
+static long pairs_stride(const struct matrix *w) { return pairs_in(w) + APART; }
 
 /* Memory of one thread. */
 struct product_scratch {
@@ -86,6 +96,30 @@ INLINE void pack_kind(long kind, const struct matrix *w, long first, long width,
     }
 }
 
+/* panel[k, o] = the pair W[first + o, 2 (start + k)] and the number behind it. */
+static void pack_pairs(const struct matrix *w, long first, long width, long start, long depth, float *panel) {
+    const uint16_t *data = w->data;
+    for (long o = 0; o < width; o += LANES) {
+        long count = width - o < LANES ? width - o : LANES, k = 0, from = (first + o) * w->stride + 2 * start;
+        long whole = w->inputs / 2 - start < depth ? w->inputs / 2 - start : depth; /* pairs that are two numbers */
+        if (count == LANES)
+            for (; k + LANES <= whole; k += LANES) {
+                floats x[LANES];
+#pragma GCC unroll 16
+                for (int i = 0; i < LANES; i++) memcpy(&x[i], data + from + i * w->stride + 2 * k, sizeof x[i]);
+                transpose(x);
+#pragma GCC unroll 16
+                for (int i = 0; i < LANES; i++) store(panel + (k + i) * PANEL + o, x[i]);
+            }
+        for (; k < depth; k++)
+            for (long i = 0; i < LANES; i++) {
+                uint16_t pair[2] = {0};
+                if (i < count) memcpy(pair, data + from + i * w->stride + 2 * k, k < whole ? 4 : 2);
+                memcpy(panel + k * PANEL + o + i, pair, 4);
+            }
+    }
+}
+
 static void pack(const struct matrix *w, long first, long width, long start, long depth, float *panel) {
     if (w->kind == BFLOAT16) pack_kind(BFLOAT16, w, first, width, start, depth, panel);
     else if (w->kind == INT8) pack_kind(INT8, w, first, width, start, depth, panel);
@@ -96,7 +130,7 @@ static void pack(const struct matrix *w, long first, long width, long start, lon
 
 /* sums[r, o] = sum_k x[r, k] panel[k, o] for `rows` rows and `vectors` LANES of outputs: constants where this is
  * inlined, so that the sums stay in registers. */
-INLINE void multiply(int rows, int vectors, const float *x, long x_stride, const float *panel, long panel_stride,
+INLINE void multiply(int paired, int rows, int vectors, const float *x, long x_stride, const float *panel, long panel_stride,
                      long depth, float *sums, long sums_stride) {
     long start = 0;
     do { /* once, too, for no inputs */
@@ -108,9 +142,10 @@ INLINE void multiply(int rows, int vectors, const float *x, long x_stride, const
             for (int v = 0; v < vectors; v++) w[v] = load(panel + v * LANES);
 #pragma GCC unroll 8
             for (int r = 0; r < rows; r++) {
-                floats factor = all(x[r * x_stride + k]);
+                floats factor = paired ? same_pair(x + r * x_stride + k) : all(x[r * x_stride + k]);
 #pragma GCC unroll 3
-                for (int v = 0; v < vectors; v++) sum[r][v] += factor * w[v];
+                for (int v = 0; v < vectors; v++)
+                    sum[r][v] = paired ? add_pairs(sum[r][v], factor, w[v]) : sum[r][v] + factor * w[v];
             }
         }
 #pragma GCC unroll 8
@@ -125,19 +160,27 @@ INLINE void multiply(int rows, int vectors, const float *x, long x_stride, const
 
 #define MULTIPLY(R, V)                                                                            \
     case R * 4 + V:                                                                               \
-        multiply(R, V, x, x_stride, panel, panel_stride, depth, sums, sums_stride);               \
+        multiply(paired, R, V, x, x_stride, panel, panel_stride, depth, sums, sums_stride);       \
         break;
 #define MULTIPLY_ROWS(R) MULTIPLY(R, 1) MULTIPLY(R, 2) MULTIPLY(R, 3)
 
 /* The same for any number of rows up to ROWS, and of vectors up to VECTORS. */
-static void multiply_tile(long rows, long vectors, const float *x, long x_stride, const float *panel,
-                          long panel_stride, long depth, float *sums, long sums_stride) {
+INLINE void multiply_any(int paired, long rows, long vectors, const float *x, long x_stride, const float *panel,
+                         long panel_stride, long depth, float *sums, long sums_stride) {
     switch (rows * 4 + vectors) {
         MULTIPLY_ROWS(1) MULTIPLY_ROWS(2) MULTIPLY_ROWS(3) MULTIPLY_ROWS(4)
 #if ROWS == 8
         MULTIPLY_ROWS(5) MULTIPLY_ROWS(6) MULTIPLY_ROWS(7) MULTIPLY_ROWS(8)
 #endif
     }
+}
+static void multiply_tile(long rows, long vectors, const float *x, long x_stride, const float *panel,
+                          long panel_stride, long depth, float *sums, long sums_stride) {
+    multiply_any(0, rows, vectors, x, x_stride, panel, panel_stride, depth, sums, sums_stride);
+}
+static void multiply_pairs(long rows, long vectors, const float *x, long x_stride, const float *panel,
+                           long panel_stride, long depth, float *sums, long sums_stride) {
+    multiply_any(1, rows, vectors, x, x_stride, panel, panel_stride, depth, sums, sums_stride);
 }
 
 /* ---- sums -> y ---- */
@@ -172,17 +215,20 @@ static void finish(const struct product *p, long first, long width, long row, lo
 /* The outputs from `first` on that a panel has, for some rows. */
 static void product_panel(const struct product *p, long first, long row, long end, struct product_scratch *scratch) {
     const struct matrix *w = p->w;
+    int paired = w->kind == ROUNDED;
     long width = w->outputs - first < PANEL ? w->outputs - first : PANEL;
-    long vectors = (width + LANES - 1) / LANES;
-    for (long k = 0; k == 0 || k < w->inputs; k += DEPTH) { /* once, too, for no inputs: y = b */
-        long depth = w->inputs - k < DEPTH ? w->inputs - k : DEPTH;
-        int last = k + depth == w->inputs;
-        pack(w, first, width, k, depth, scratch->panel);
+    long vectors = (width + LANES - 1) / LANES, inputs = paired ? pairs_in(w) : w->inputs;
+    const float *x = paired ? p->pairs : p->x;
+    long x_stride = paired ? pairs_stride(w) : p->x_stride;
+    for (long k = 0; k == 0 || k < inputs; k += DEPTH) { /* once, too, for no inputs: y = b */
+        long depth = inputs - k < DEPTH ? inputs - k : DEPTH;
+        int last = k + depth == inputs;
+        (paired ? pack_pairs : pack)(w, first, width, k, depth, scratch->panel);
         for (long r = row; r < end; r += ROWS) {
             long rows = end - r < ROWS ? end - r : ROWS;
             float *sums = k == 0 && !last ? scratch->partial + (r - row) * PANEL : scratch->tile;
-            multiply_tile(rows, vectors, p->x + r * p->x_stride + k, p->x_stride, scratch->panel, PANEL, depth, sums,
-                          PANEL);
+            (paired ? multiply_pairs : multiply_tile)(rows, vectors, x + r * x_stride + k, x_stride, scratch->panel,
+                                                      PANEL, depth, sums, PANEL);
             if (k > 0) {
                 float *before = scratch->partial + (r - row) * PANEL;
                 for (long i = 0; i < rows * PANEL; i += LANES) {
@@ -210,12 +256,30 @@ static struct plan plan_products(long panels, long rows, int threads) {
 
 static long plan_tasks(const struct plan *plan) { return plan->whole + (plan->panels - plan->whole) * plan->pieces; }
 
+/* Round x to pairs of bfloat16, a zero behind the last number where that stands alone. Every thread calls this. */
+static void round_rows(const struct product *p, struct team *team) {
+    long inputs = p->w->inputs, pairs = pairs_in(p->w);
+    for (long row; (row = team_claim(team) * ROUND_ROWS) < p->rows;)
+        for (long end = row + ROUND_ROWS < p->rows ? row + ROUND_ROWS : p->rows; row < end; row++)
+            for (long k = 0; k < inputs; k += 2 * LANES) {
+                const float *x = p->x + row * p->x_stride + k;
+                floats low = load_some(x, inputs - k), high = {0};
+                if (k + LANES < inputs) high = load_some(x + LANES, inputs - k - LANES);
+                store_some(p->pairs + row * pairs_stride(p->w) + k / 2, pairs_of(EVENS(low, high), ODDS(low, high)),
+                           pairs - k / 2);
+            }
+    team_meet(team);
+}
+
 static long panels_of(const struct matrix *w) { return (w->outputs + PANEL - 1) / PANEL; }
 
-/* All tasks of `count` products of equally many rows; of each pair of a gate and what it multiplies (`pairs`), one
- * panel after the other in the same task. Every thread of the team calls this. */
+/* All tasks of `count` products of the same rows; of each pair of a gate and what it multiplies (`pairs`), one panel
+ * after the other in the same task. Every thread of the team calls this. */
 static void products(const struct product *p, int count, int pairs, struct team *team, struct product_scratch *scratch) {
     long panels = 0;
+    int rounded = 0;
+    for (int i = 0; i < count; i++) rounded |= p[i].w->kind == ROUNDED;
+    if (rounded) round_rows(p, team);
     for (int i = 0; i < count; i += 1 + pairs) panels += panels_of(p[i].w);
     struct plan plan = plan_products(panels, p->rows, team_size(team));
     for (long task; (task = team_claim(team)) < plan_tasks(&plan);) {

@@ -79,6 +79,28 @@ INLINE floats widen_bytes(const int8_t *from) {
     return __builtin_convertvector(x, floats);
 }
 
+/* Pairs of such numbers, the first in the lower half of a lane. */
+INLINE floats pairs_of(floats even, floats odd) { /* rounded to nearest, ties to even; NaN stays NaN */
+    words low = (words)even, high = (words)odd;
+    low = (low + 0x7fff + ((low >> 16) & 1)) >> 16 | ((words)(even != even) & 0x7fc0);
+    high = ((high + 0x7fff + ((high >> 16) & 1)) & 0xffff0000) | ((words)(odd != odd) & 0x7fc00000);
+    return (floats)(low | high);
+}
+INLINE floats same_pair(const float *pair) {
+    uint32_t bits;
+    memcpy(&bits, pair, 4);
+    return (floats)((words){0} + bits);
+}
+/* sum + the products of both, in float32. */
+INLINE floats add_pairs(floats sum, floats x, floats w) {
+#if defined(__AVX512BF16__)
+    return (floats)_mm512_dpbf16_ps((__m512)sum, (__m512bh)x, (__m512bh)w);
+#else
+    sum += (floats)((words)x & 0xffff0000) * (floats)((words)w & 0xffff0000);
+    return sum + (floats)((words)x << 16) * (floats)((words)w << 16);
+#endif
+}
+
 INLINE float sum_of(floats x) {
     float sum = 0;
     for (int i = 0; i < LANES; i++) sum += x[i];
@@ -107,12 +129,18 @@ INLINE floats exp_of(floats x) {
 
 /* Perfect shuffles: the lanes of a and b in turns. */
 #if LANES == 16
+#define EVEN 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30
+#define ODD 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31
 #define TURNS_LOW 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23
 #define TURNS_HIGH 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31
 #elif LANES == 8
+#define EVEN 0, 2, 4, 6, 8, 10, 12, 14
+#define ODD 1, 3, 5, 7, 9, 11, 13, 15
 #define TURNS_LOW 0, 8, 1, 9, 2, 10, 3, 11
 #define TURNS_HIGH 4, 12, 5, 13, 6, 14, 7, 15
 #else
+#define EVEN 0, 2, 4, 6
+#define ODD 1, 3, 5, 7
 #define TURNS_LOW 0, 4, 1, 5
 #define TURNS_HIGH 2, 6, 3, 7
 #endif
@@ -121,6 +149,10 @@ INLINE floats exp_of(floats x) {
 #else /* GCC has that one from version 12 on */
 #define SHUFFLE(a, b, ...) __builtin_shuffle(a, b, (ints){__VA_ARGS__})
 #endif
+
+/* Every second lane of a and b, one behind the other. */
+#define EVENS(a, b) SHUFFLE(a, b, EVEN)
+#define ODDS(a, b) SHUFFLE(a, b, ODD)
 
 /* Transpose LANES x LANES numbers in registers: log2(LANES) perfect shuffles of the rows' first and second half. */
 INLINE void transpose(floats x[LANES]) {
