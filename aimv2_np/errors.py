@@ -87,7 +87,7 @@ ATTRIBUTES: Final = {
     "half": "call to(dtype='float16')",
     "float": "call to(dtype='float32')",
     "double": "call to(dtype='float64')",
-    "bfloat16": "call to('cupy', 'bfloat16')",
+    "bfloat16": "call to(dtype='bfloat16')",
     "cuda": "call to('cupy')",
     "cpu": "call to('numpy')",
     "parameters": "call state_dict().values()",

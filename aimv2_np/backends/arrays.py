@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from aimv2_np.backends import devices
-from aimv2_np.backends.dtypes import BACKENDS
+from aimv2_np.backends.dtypes import BACKENDS, COMPUTED
 from aimv2_np.backends.narrow import Narrow
 from aimv2_np.shapes import Array
 
@@ -35,6 +35,11 @@ def is_array(value: object) -> bool:
     kind = type(value)
     offers = hasattr(kind, "__array_interface__") or hasattr(kind, "__cuda_array_interface__")
     return kind is Narrow or (offers and kind.__module__.partition(".")[0] in BACKENDS)
+
+
+def computes_in(array: Array) -> str:
+    """The name of the dtype that a model computes in, one of whose arrays this is."""
+    return array.computes if isinstance(array, Narrow) else str(array.dtype)
 
 
 def is_float(array: Array) -> bool:
@@ -87,10 +92,8 @@ def check_backend(backend: str, dtype: str | None = None, device: int | None = N
     if backend not in BACKENDS:
         advice = next((told for start, told in ELSEWHERE.items() if str(backend).startswith(start)), "")
         raise ValueError(f"backend is {backend!r}; choose one of {', '.join(BACKENDS)}{advice}")
-    if dtype is not None and dtype not in BACKENDS[backend]:
-        advice = "; NumPy has no bfloat16, load it as float32, which is exact" if dtype == "bfloat16" else ""
-        dtypes = ", ".join(BACKENDS[backend])
-        raise ValueError(f"dtype is {dtype!r}; the {backend} backend computes in {dtypes}{advice}")
+    if dtype is not None and dtype not in COMPUTED:
+        raise ValueError(f"dtype is {dtype!r}; expected one of {', '.join(COMPUTED)}")
     if backend == "cupy":
         devices.find_cupy(dtype)
         devices.check_device(device)

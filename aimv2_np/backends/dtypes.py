@@ -21,8 +21,9 @@ BITS = {code: 8 * held.itemsize for code, held in HELD.items()} | {
     "C64": 64,
 }  # fmt: skip
 
-# Backend → the dtypes that models compute in there.
-BACKENDS = {"numpy": ("float32", "float64", "float16"), "cupy": ("float32", "float64", "float16", "bfloat16")}
+BACKENDS = ("numpy", "cupy")
+# What models compute in on either. NumPy's arrays are then of that dtype, but for bfloat16: those hold float32.
+COMPUTED = ("float32", "float64", "float16", "bfloat16")
 
 # Distance from 1 to the next number, the smallest normal number, the largest number.
 EPS = {"float64": 2.0**-52, "float32": 2.0**-23, "float16": 2.0**-10, "bfloat16": 2.0**-7}

@@ -1,4 +1,4 @@
-"""Float32 matrices that are kept in two bytes a number, or one, as files may have them.
+"""Matrices that are kept in two bytes a number, or one, and computed with as float32.
 
 bfloat16 is the upper half of a float32: the same sign and exponent, 7 of the 23 bits of the fraction. So shifting its
 bits up by 16 gives the float32 of exactly that value, and NumPy needs no bfloat16 of its own. int8 numbers are whole
@@ -13,12 +13,6 @@ from numpy.lib.mixins import NDArrayOperatorsMixin
 
 from aimv2_np.shapes import Array, NDArray
 
-
-def widen_bits(bits: Array) -> Array:
-    """The bits of bfloat16 numbers, uint16, as float32; of NumPy or CuPy."""
-    return (bits.astype(np.uint32) << np.uint32(16)).view(np.float32)
-
-
 _readers: list[Callable[[], bool]] = []
 
 
@@ -30,6 +24,24 @@ def read_by(reader: Callable[[], bool]) -> None:
 def can_stay() -> bool:
     """Whether matrices had better stay narrow; where nothing reads them, they would be widened in every product."""
     return any(reader() for reader in _readers)
+
+
+def may_be_narrow(shape: tuple[int, ...]) -> bool:
+    """Whether an array of a model may be narrow: matrices and tables, and the patch embedding's, which is one too."""
+    return len(shape) in (2, 4)
+
+
+def widen_bits(bits: Array) -> Array:
+    """The bits of bfloat16 numbers, uint16, as float32; of NumPy or CuPy."""
+    return (bits.astype(np.uint32) << np.uint32(16)).view(np.float32)
+
+
+def round_bits(array: NDArray) -> NDArray:
+    """float32 numbers as the bits of bfloat16, rounded to nearest, ties to even; NaN stays NaN."""
+    bits = array.view(np.uint32)
+    # Half of what is cut off, less one where the last bit that stays is even: then a tie is not carried over.
+    rounded = (bits + np.uint32(0x7FFF) + (bits >> np.uint32(16) & np.uint32(1))) >> np.uint32(16)
+    return np.where(np.isnan(array), np.uint16(0x7FC0), rounded.astype(np.uint16))
 
 
 def to_int8(matrix: NDArray) -> "Narrow":
@@ -48,12 +60,14 @@ class Narrow(NDArrayOperatorsMixin):
     Args:
         numbers: (O, I), the bits of bfloat16 as uint16, or int8.
         scale: (O,) float32, the factor of each row of int8 numbers; None for bfloat16.
+        rounds: whether a product with it takes the other factor in bfloat16 too, and sums up in float32, which some
+            processors do faster: the arithmetic of a model whose dtype is "bfloat16".
     """
 
     dtype = np.dtype(np.float32)
 
-    def __init__(self, numbers: NDArray, scale: NDArray | None = None) -> None:
-        self.numbers, self.scale = numbers, scale
+    def __init__(self, numbers: NDArray, scale: NDArray | None = None, rounds: bool = False) -> None:
+        self.numbers, self.scale, self.rounds = numbers, scale, rounds
 
     @property
     def stored(self) -> str:
@@ -61,46 +75,45 @@ class Narrow(NDArrayOperatorsMixin):
         return "bfloat16" if self.scale is None else "int8"
 
     @property
+    def computes(self) -> str:
+        """The dtype that products with it are of: "float32" or "bfloat16"."""
+        return "bfloat16" if self.rounds else "float32"
+
+    @property
     def shape(self) -> tuple[int, ...]:
         return tuple(self.numbers.shape)
-
-    @property
-    def ndim(self) -> int:
-        return self.numbers.ndim
-
-    @property
-    def size(self) -> int:
-        return self.numbers.size
 
     @property
     def nbytes(self) -> int:
         """Bytes that it takes as it is kept."""
         return self.numbers.nbytes + (0 if self.scale is None else self.scale.nbytes)
 
-    @property
-    def T(self) -> NDArray:  # noqa: N802  # as NumPy calls it
-        return self.widened().T
-
     def widened(self) -> NDArray:
         """A float32 array of its values, (O, I)."""
         wide: NDArray = widen_bits(self.numbers) if self.scale is None else self.numbers * self.scale[:, None]
         return wide
 
-    def astype(self, dtype: Any, *, copy: bool = True) -> Any:
-        """As NumPy's; itself where neither another dtype nor a copy is asked for."""
-        return self if not copy and np.dtype(dtype) == self.dtype else self.widened().astype(dtype, copy=False)
+    def reshape(self, *shape: Any) -> Any:
+        """As NumPy's; of bfloat16 it is narrow again."""
+        if self.scale is not None:
+            return self.widened().reshape(*shape)
+        return Narrow(self.numbers.reshape(*shape), None, self.rounds)
 
-    def copy(self) -> NDArray:
-        return self.widened()
-
-    def reshape(self, *shape: Any) -> NDArray:
-        return self.widened().reshape(*shape)
+    def __getattr__(self, name: str) -> Any:
+        """What else an array has (T, ndim, max, astype, …): that of the float32 array."""
+        if name.startswith("_") or name in ("numbers", "scale"):  # while it is copied, before it has them
+            raise AttributeError(name)
+        return getattr(self.widened(), name)
 
     def __len__(self) -> int:
         return len(self.numbers)
 
     def __getitem__(self, index: Any) -> Any:
-        return widen_bits(self.numbers[index]) if self.scale is None else self.widened()[index]
+        if self.scale is None:
+            return widen_bits(self.numbers[index])
+        if isinstance(index, tuple):
+            return self.widened()[index]
+        return self.numbers[index] * self.scale[index][..., None]
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray:
         if copy is False:
@@ -113,4 +126,16 @@ class Narrow(NDArrayOperatorsMixin):
         return getattr(ufunc, method)(*wide, **options)
 
     def __repr__(self) -> str:
-        return f"Narrow({self.shape}, {self.stored})"
+        return f"Narrow({self.shape}, {self.stored}, {self.computes} products)"
+
+
+def for_bfloat16(array: NDArray) -> Any:
+    """A float32 array as one of a model that computes in bfloat16 on a CPU: narrow where it may be, else as it is."""
+    return Narrow(round_bits(array), rounds=True) if may_be_narrow(array.shape) else array
+
+
+def factor_of(x: Array, weight: Any) -> Array:
+    """`x` as it is multiplied with a weight: as it is, or rounded to bfloat16, in float32 again."""
+    if isinstance(weight, Narrow) and weight.rounds and x.dtype == np.float32:
+        return widen_bits(round_bits(np.ascontiguousarray(x)))
+    return x

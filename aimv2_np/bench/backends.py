@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from aimv2_np.backends import devices
-from aimv2_np.backends.dtypes import BACKENDS
+from aimv2_np.backends.dtypes import COMPUTED
 from aimv2_np.bench.blas import describe_blas, title
 from aimv2_np.bench.machine import versions
 from aimv2_np.errors import NoGraphWarning
@@ -31,7 +31,7 @@ def describe_backends() -> dict[str, Any]:
         "python": platform.python_version(),
         "numpy": {
             "version": np.__version__, "blas": title(blas), "threads": blas["threads"],
-            "dtypes": list(BACKENDS["numpy"]),
+            "dtypes": list(COMPUTED),
         },
         "native": describe(), "cupy": _describe_cupy(),
     }  # fmt: skip
@@ -55,7 +55,7 @@ def _multiply(linear: Linear, x: Array) -> tuple[Array]:
 
 
 def _describe_cupy() -> dict[str, Any]:
-    dtypes = [dtype for dtype in BACKENDS["cupy"] if dtype != "bfloat16" or find_spec("ml_dtypes") is not None]
+    dtypes = [dtype for dtype in COMPUTED if dtype != "bfloat16" or find_spec("ml_dtypes") is not None]
     driver, installed = devices.driver_version(), versions(("cupy-cuda12x", "cupy-cuda13x", "cupy"))
     found: dict[str, Any] = {
         "usable": False, "problem": None, "version": next(iter(installed.values()), None),

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from aimv2_np.backends.arrays import dtype_of, is_float, move
+from aimv2_np.backends.arrays import is_float, move
 from aimv2_np.bench.ceilings import Shape, combined_rate, shapes
 from aimv2_np.bench.flops import products, total_flops
 from aimv2_np.bench.timing import in_turns, summary
@@ -35,7 +35,8 @@ class Subject:
         self.given, self.batch = given, batch
         inputs, self._options = self._make_inputs()
         inputs = move(inputs, self.model.backend, self.model.device)
-        self._inputs = inputs.astype(dtype_of(self.model.dtype)) if is_float(inputs) else inputs
+        kind = self.model.some_array().dtype  # of float32 where NumPy computes in bfloat16
+        self._inputs = inputs.astype(kind) if is_float(inputs) else inputs
 
     def _make_inputs(self) -> tuple[Array, dict[str, Any]]:
         rng, config = np.random.default_rng(0), self.model.config

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
-from aimv2_np.backends.dtypes import BACKENDS
+from aimv2_np.backends.dtypes import COMPUTED
 from aimv2_np.cli import output
 
 R = TypeVar("R")
@@ -48,8 +48,8 @@ _PLACE = (
         help="The CPU, or an NVIDIA GPU.",
     ),
     click.option(
-        "--dtype", type=click.Choice(BACKENDS["cupy"]), default="float32",
-        show_default=True, help="What to compute in; bfloat16 with cupy only.",
+        "--dtype", type=click.Choice(COMPUTED), default="float32", show_default=True,
+        help="What to compute in.",
     ),
     click.option("--device", metavar="N", type=click.IntRange(0), help="With cupy: which GPU.  [default: 0]"),
 )  # fmt: skip
@@ -60,8 +60,6 @@ def place(command: Callable[..., R]) -> Callable[..., R]:
 
     @wraps(command)
     def located(*args: Any, backend: str, dtype: str, device: int | None, **others: Any) -> R:
-        if backend == "numpy" and dtype == "bfloat16":
-            raise click.UsageError("--dtype bfloat16 needs --backend cupy: NumPy has none, and float32 holds them all")
         if backend == "numpy" and device is not None:
             raise click.UsageError("--device is the number of a GPU; add --backend cupy, or drop it")
         return command(*args, where={"backend": backend, "dtype": dtype, "device": device}, **others)

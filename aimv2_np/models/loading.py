@@ -9,9 +9,10 @@ import numpy as np
 
 from aimv2_np.backends import devices
 from aimv2_np.backends.arrays import dtype_of, namespace, settle, upload, widen
-from aimv2_np.backends.narrow import can_stay, widen_bits
+from aimv2_np.backends.dtypes import BITS, FLOATS
+from aimv2_np.backends.narrow import Narrow, can_stay, for_bfloat16, may_be_narrow, widen_bits
 from aimv2_np.backends.stacking import Stacker
-from aimv2_np.shapes import Array
+from aimv2_np.shapes import Array, NDArray
 from aimv2_np.storage.checkpoint import Tensors
 from aimv2_np.storage.formats.casting import misfit
 from aimv2_np.tree.module import Module, Parameter
@@ -36,28 +37,22 @@ def fill(
     On the CPU weights stay in the mapped file where they have the right dtype and begin at a multiple of its size; for
     float32, and where the kernels in C compute, matrices in bfloat16 or int8 stay as they are too. Others are copied,
     which NumPy would do in every product. To a GPU they go as they are stored, and are converted there.
+    For "bfloat16" on the CPU matrices are in bfloat16, and all else in float32.
 
     Raises CheckpointError for numbers that are not finite or too large for the dtype, where they are converted;
     MemoryError when a GPU has no room.
     """
-    itemsize = dtype_of(dtype).itemsize
+    itemsize = BITS[FLOATS[dtype]] // 8
     total, done, copied = skeleton.num_parameters() * itemsize, 0, 0
     on_gpu = backend != "numpy"
-    may_be_narrow = (backend, dtype) == ("numpy", "float32") and can_stay()
     stack = Stacker({path: parameter.shape for path, parameter in skeleton.state_dict().items()} if on_gpu else {})
 
     def read(path: str, parameter: Parameter) -> Array:
         nonlocal done, copied
         name = stored[path]
         source = tensors.stored(name)
-        if on_gpu:
-            array = held = stack(path, _sent(tensors, name, dtype))
-        elif may_be_narrow and tensors.dtypes[name] in parameter.narrow:
-            array = tensors.narrow(name)
-            held = array.numbers
-        else:
-            array = held = tensors.read(name, dtype)
-        if on_gpu or not np.may_share_memory(held, source):
+        array = stack(path, _sent(tensors, name, dtype)) if on_gpu else _kept(tensors, name, dtype)
+        if on_gpu or not np.may_share_memory(array.numbers if isinstance(array, Narrow) else array, source):
             copied += source.nbytes
         if copied > RELEASE_BYTES:
             tensors.release()
@@ -74,6 +69,14 @@ def fill(
         model = skeleton.map(read)
         settle(backend)
         return model
+
+
+def _kept(tensors: Tensors, name: str, dtype: str) -> NDArray | Narrow:
+    """A tensor for the CPU: narrow where it may be and is read so, or is to be in bfloat16."""
+    code = tensors.dtypes[name] if may_be_narrow(tensors.shapes[name]) else ""
+    if (code == "BF16" and dtype == "bfloat16") or (code in ("BF16", "I8") and dtype == "float32" and can_stay()):
+        return tensors.narrow(name, rounds=dtype == "bfloat16")
+    return for_bfloat16(tensors.read(name)) if dtype == "bfloat16" else tensors.read(name, dtype)
 
 
 def _sent(tensors: Tensors, name: str, dtype: str) -> Array:

@@ -17,13 +17,12 @@ from aimv2_np.tree.module import Parameter
 
 def linear(inputs: int, outputs: int, *, bias: bool, std: float) -> Linear:
     """A map (inputs → outputs): weight from normal(0, std²), bias zero."""
-    weight = Parameter((outputs, inputs), std=std, narrow=("BF16", "I8"))
-    return Linear(weight, Parameter((outputs,)) if bias else None)
+    return Linear(Parameter((outputs, inputs), std=std), Parameter((outputs,)) if bias else None)
 
 
 def embedding(rows: int, size: int, std: float) -> Embedding:
     """A table from normal(0, std²)."""
-    return Embedding(Parameter((rows, size), std=std, narrow=("BF16",)))
+    return Embedding(Parameter((rows, size), std=std))
 
 
 def rms_norm(config: Aimv2VisionConfig | Aimv2TextConfig) -> RMSNorm:

@@ -73,7 +73,7 @@ def record(
 
         def store(name: str, array: Array) -> None:
             if inner or name.rpartition(".")[2] not in HEADS:
-                writer.add(name, array)
+                writer.add(name, array, None if array.dtype.name != "float32" else model.dtype)
 
         with trace(model, include, inner=inner, store=store):
             model(**arrays, **options)

@@ -60,13 +60,13 @@ class Tensors(ABC):
             return as_dtype(self.narrow(name).widened(), "F32", dtype, self.label(name))
         return as_dtype(self.stored(name), self.dtypes[name], dtype, self.label(name))
 
-    def narrow(self, name: str) -> Narrow:
+    def narrow(self, name: str, rounds: bool = False) -> Narrow:
         """Matrix `name` of bfloat16 or int8 numbers: a view of the mapped file where they lie there in C order.
 
-        CheckpointError for int8 numbers whose factors are not finite.
+        `rounds` is Narrow's. CheckpointError for int8 numbers whose factors are not finite.
         """
         numbers = self.stored(name)
-        return Narrow(np.require(numbers, numbers.dtype.newbyteorder("="), ["C", "A"]), self.scale(name))
+        return Narrow(np.require(numbers, numbers.dtype.newbyteorder("="), ["C", "A"]), self.scale(name), rounds)
 
     @abstractmethod
     def stored(self, name: str) -> NDArray:

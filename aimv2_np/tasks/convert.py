@@ -12,6 +12,7 @@ from aimv2_np.files.atomic import atomic_write, refuse_existing
 from aimv2_np.files.locate import IMAGE_PROCESSOR_FILES, TOKENIZER_FILES, check_link
 from aimv2_np.models.auto import MODELS
 from aimv2_np.models.pretrained import without_final_norm
+from aimv2_np.network.linear import Linear
 from aimv2_np.storage import fetch, match, open_source
 from aimv2_np.storage.relayout import DIALECTS, SAME, arranged, check_choice, common_dtype, write_layout
 
@@ -81,7 +82,7 @@ def convert(
     names = match({name: tuple(p.shape) for name, p in skeleton.state_dict().items()}, source.tensors)
     label = common_dtype(source.tensors, names, dtype)
     values = DIALECTS[layout](config, label, type(skeleton).__name__)
-    matrices = {name for name, parameter in skeleton.state_dict().items() if "I8" in parameter.narrow}
+    matrices = {f"{path}.weight" for path, module in skeleton.named_modules() if isinstance(module, Linear)}
     state = arranged(source.tensors, names, target, dtype, matrices)
     if any(tensor.stored_as == "I8" for tensor in state.values()):
         values[int8.KEY], label = int8.INT8, "int8"

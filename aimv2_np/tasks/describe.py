@@ -3,13 +3,12 @@
 import os
 import re
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from math import prod
 from pathlib import Path
 from typing import Unpack
 
-from aimv2_np.backends.narrow import can_stay
+from aimv2_np.backends.narrow import can_stay, may_be_narrow
 from aimv2_np.config import Aimv2Config, Aimv2TextConfig, Aimv2VisionConfig, Config, config_from_dict, read_config
 from aimv2_np.config.base import naming_file
 from aimv2_np.errors import CheckpointError
@@ -112,7 +111,7 @@ def describe(
         unaligned=_unaligned(tensors),
         left_aside=source.left_aside(tensors.shapes).parts(),
         problem=_problem(shapes, tensors),
-        memory=_memory({name: parameter.narrow for name, parameter in skeleton.state_dict().items()}, tensors),
+        memory=_memory(tensors),
     )
 
 
@@ -148,12 +147,12 @@ def _numbers_by_dtype(checkpoint: Tensors) -> dict[str, int]:
     return dict(numbers.most_common())
 
 
-def _memory(narrow: Mapping[str, tuple[str, ...]], tensors: Tensors) -> tuple[int, int]:
+def _memory(tensors: Tensors) -> tuple[int, int]:
     """(mapped, private) bytes of a float32 model: what it can compute with where it lies, and what is converted."""
     mapped = private = 0
     for name, shape in tensors.shapes.items():
         code = tensors.dtypes[name]
-        as_it_is = code == "F32" or (code in narrow.get(name, ()) and can_stay())
+        as_it_is = code == "F32" or (code in ("BF16", "I8") and may_be_narrow(shape) and can_stay())
         stored = tensors.stored(name) if as_it_is else None
         if stored is not None and stored.flags.aligned and stored.flags.c_contiguous:
             mapped += stored.nbytes

@@ -18,13 +18,15 @@ from aimv2_np.backends.arrays import (
     backend_of,
     beside,
     check_backend,
+    computes_in,
     device_of,
     dtype_of,
     is_array,
     move,
     settle,
 )
-from aimv2_np.backends.dtypes import LARGEST
+from aimv2_np.backends.dtypes import BITS, FLOATS, LARGEST
+from aimv2_np.backends.narrow import for_bfloat16
 from aimv2_np.backends.stacking import Stacker
 from aimv2_np.errors import Advising
 from aimv2_np.files.habits import dtype_name
@@ -36,13 +38,11 @@ class Parameter(NamedTuple):
     """The place of an array in a tree that has no arrays yet: its shape, and its value in a new model.
 
     `fill` is the constant that every element starts from; with `std` > 0 elements are drawn from normal(fill, std²).
-    `narrow` has the dtypes, as files call them, that it may stay in where kernels widen it while they compute.
     """
 
     shape: tuple[int, ...]
     fill: float = 0.0
     std: float = 0.0
-    narrow: tuple[str, ...] = ()
 
     @property
     def dtype(self) -> np.dtype[np.float32]:
@@ -108,7 +108,7 @@ class Module(Advising):
 
         Args:
             backend: None: the one that it is on.
-            dtype: `"float32"`, `"float64"` or `"float16"`, with CuPy `"bfloat16"` too; None: the one that it has.
+            dtype: `"float32"`, `"float64"`, `"float16"` or `"bfloat16"`; None: the one that it has.
             device: the number of a GPU; None: the one that it is on, or the current one.
 
         Raises:
@@ -119,16 +119,14 @@ class Module(Advising):
         backend = backend or self.backend
         dtype = dtype_name(dtype or self.dtype)
         check_backend(backend, dtype, device)
-        kind = dtype_of(dtype)
-
         stack = Stacker({path: array.shape for path, array in self.state_dict().items()}) if backend == "cupy" else None
 
         def convert(path: str, array: Array) -> Array:
             moved = move(array, backend, device)
-            moved = moved if moved.dtype == kind else cast(path, moved, dtype)
+            moved = moved if computes_in(moved) == dtype else cast(path, moved, dtype)
             return moved if stack is None or moved is array else stack(path, moved)
 
-        with self._on_the_way(backend, device, kind.itemsize):
+        with self._on_the_way(backend, device, BITS[FLOATS[dtype]] // 8):
             moved = self.map(convert)
             settle(backend)
             return moved
@@ -159,7 +157,7 @@ class Module(Advising):
     @property
     def dtype(self) -> str:
         """The dtype of this tree's arrays: `"float32"`, `"float64"`, `"float16"` or `"bfloat16"`."""
-        return str(self.some_array().dtype)
+        return computes_in(self.some_array())
 
     @property
     def device(self) -> int | None:
@@ -175,11 +173,16 @@ class Module(Advising):
 
 
 def cast(path: str, array: Array, dtype: str) -> Array:
-    """The array at `path` in another dtype; ValueError when that cannot hold its largest number."""
+    """The array at `path` in another dtype; ValueError when that cannot hold its largest number.
+
+    Of NumPy in bfloat16 it is narrow, or of float32 (`for_bfloat16`).
+    """
     size = float(abs(array).max()) if array.size else 0.0
     if isfinite(size) and size > LARGEST[dtype]:
         raise ValueError(f"{path} does not fit {dtype}: its largest value is {size:.3g}; keep {array.dtype}")
     with np.errstate(all="ignore"):  # small numbers may become denormal, or zero
+        if dtype == "bfloat16" and backend_of(array) == "numpy":
+            return for_bfloat16(array.astype(np.float32))
         return array.astype(dtype_of(dtype))
 
 

@@ -60,11 +60,6 @@ def test_unknown_dtype(dtype):
         arrays.check_backend("numpy", dtype)
 
 
-def test_bfloat16_comes_with_advice():
-    with pytest.raises(ValueError, match=r"dtype is 'bfloat16'.*load it as float32"):
-        arrays.check_backend("numpy", "bfloat16")
-
-
 def gpu():
     """Whether CuPy and a GPU are there, without importing CuPy when it is not."""
     if importlib.util.find_spec("cupy") is None:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aimv2_np.backends.arrays import backend_of, is_array, move, to_numpy, widen
-from aimv2_np.backends.narrow import Narrow, to_int8, widen_bits
+from aimv2_np.backends.narrow import Narrow, factor_of, for_bfloat16, round_bits, to_int8, widen_bits
 from aimv2_np.network.linear import linear
 
 
@@ -46,19 +46,42 @@ def test_it_takes_less_and_stays_where_it_is(narrow):
     assert is_array(narrow)
     assert backend_of(narrow) == "numpy"
     assert move(narrow, "numpy") is narrow
-    assert narrow.astype(np.float32, copy=False) is narrow
     with pytest.raises(ValueError, match="ask for a copy"):
         np.asarray(narrow, copy=False)
 
 
 def test_it_says_what_it_is(narrow):
-    assert repr(narrow) == f"Narrow((5, 7), {narrow.stored})"
+    assert repr(narrow) == f"Narrow((5, 7), {narrow.stored}, float32 products)"
 
 
 @given(bits=st.lists(st.integers(0, 2**16 - 1), min_size=1))
 def test_the_bits_of_bfloat16_are_the_upper_half_of_a_float32(bits):
     wide = widen_bits(np.array(bits, np.uint16))
     np.testing.assert_array_equal(wide.view(np.uint32), np.array(bits, np.uint32) << 16)
+
+
+@given(x=st.floats(width=32))
+def test_rounding_to_bfloat16_is_to_nearest(x):
+    """As ml_dtypes rounds, whose NaN may have another sign."""
+    ml_dtypes = pytest.importorskip("ml_dtypes")
+    x = np.array([x], np.float32)
+    with np.errstate(all="ignore"):
+        expected = x.astype(ml_dtypes.bfloat16)
+    if np.isnan(x[0]):
+        assert np.isnan(widen_bits(round_bits(x))[0])
+    else:
+        np.testing.assert_array_equal(round_bits(x), expected.view(np.uint16))
+
+
+def test_what_is_rounded_before_a_product():
+    x, weight = matrix(1, (3, 7)), matrix()
+    assert factor_of(x, weight) is x
+    assert factor_of(x, bfloat16(weight)) is x
+    rounding = for_bfloat16(weight)
+    assert rounding.computes == "bfloat16"
+    np.testing.assert_array_equal(factor_of(x, rounding), widen_bits(round_bits(x)))
+    np.testing.assert_array_equal(linear(x, rounding), widen_bits(round_bits(x)) @ rounding.T)
+    assert for_bfloat16(weight[0]).base is weight  # a vector stays
 
 
 @given(seed=st.integers(0, 99), size=st.sampled_from([1e-30, 1.0, 1e30]))

@@ -139,7 +139,7 @@ def test_damaged_checkpoints(pictures, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--labels", "a,b"], ["x.png", "--dtype", "bfloat16"], ["x.png", "--backend", "torch"], ["--no"]]
+    "arguments", [["--labels", "a,b"], ["x.png", "--dtype", "int8"], ["x.png", "--backend", "torch"], ["--no"]]
 )
 def test_wrong_usage_exits_with_2(arguments):
     result = run(*arguments)

@@ -162,7 +162,6 @@ def test_float16_keeps_its_largest_number(tree):
 @pytest.mark.parametrize(("arguments", "message"), [
     ({"backend": "torch"}, r"backend is 'torch'.*numpy, cupy"),
     ({"backend": "NumPy"}, "backend is 'NumPy'"),
-    ({"dtype": "bfloat16"}, "dtype is 'bfloat16'"),
     ({"dtype": "int8"}, "dtype is 'int8'.*float32, float64, float16"),
 ])  # fmt: skip
 def test_unknown_backend_or_dtype(arguments, message):

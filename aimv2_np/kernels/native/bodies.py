@@ -237,7 +237,7 @@ def _matrix(
 ) -> tuple[int, ...] | None:
     """The fields of MATRIX; None for what the kernels cannot read, or what has another shape."""
     if isinstance(weight, Narrow):
-        numbers, scale, stored = weight.numbers, weight.scale, weight.stored
+        numbers, scale, stored = weight.numbers, weight.scale, "rounded" if weight.rounds else weight.stored
     else:
         numbers, scale, stored = weight, None, "float32"
     if weight.dtype != np.float32 or numbers.ndim != 2 or not _is_dense(numbers) or numbers.shape[1:] != inputs:

@@ -29,7 +29,12 @@ FLAGS: Final = ("-std=gnu17", "-O3", "-ffp-contract=fast", "-fno-math-errno", "-
 SETS: Final[dict[str, dict[str, tuple[str, ...]]]] = {
     "x86_64": {
         "avx512_bf16": (
-            "-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mavx512bf16", "-mprefer-vector-width=512",
+            "-mavx512f",
+            "-mavx512bw",
+            "-mavx512dq",
+            "-mavx512vl",
+            "-mavx512bf16",
+            "-mprefer-vector-width=512",
         ),
         "avx512": ("-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mprefer-vector-width=512"),
         "avx2": ("-mavx2", "-mfma"),

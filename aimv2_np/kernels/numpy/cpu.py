@@ -8,6 +8,7 @@ from functools import partial
 import numpy as np
 
 from aimv2_np.backends.arrays import widen
+from aimv2_np.backends.narrow import factor_of
 from aimv2_np.backends.parallel import cores, parts, pieces, run
 from aimv2_np.kernels.ends import vectors_of_ends
 from aimv2_np.kernels.numpy.attention import attend
@@ -33,7 +34,7 @@ def _workers(multiplications: int) -> int:
 @linear.register(np.ndarray, skip=FLOAT16)
 def linear_rows(x: NDArray, weight: NDArray, bias: NDArray | None = None) -> NDArray:
     """All rows of all batch items in one matrix product, a slice of them on each core."""
-    rows, weight = x.reshape(-1, x.shape[-1]), widen(weight)
+    rows, weight = factor_of(x, weight).reshape(-1, x.shape[-1]), widen(weight)
     y = np.empty((len(rows), len(weight)), x.dtype)
 
     def multiply(part: slice) -> None:

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from aimv2_np.backends.dtypes import BACKENDS, FLOATS, LARGEST, NAMES
-from aimv2_np.backends.narrow import widen_bits
+from aimv2_np.backends.dtypes import FLOATS, LARGEST, NAMES
+from aimv2_np.backends.narrow import round_bits, widen_bits
 from aimv2_np.errors import CheckpointError
 from aimv2_np.shapes import NDArray
 
@@ -22,8 +22,8 @@ def as_dtype(stored: NDArray, code: str, target: str, what: str) -> NDArray:
         target: what NumPy computes in ("float32", "float64", "float16"); ValueError for anything else.
         what: what a CheckpointError about numbers that `target` cannot hold begins with.
     """
-    if target not in BACKENDS["numpy"]:
-        raise ValueError(f"dtype is {target!r}; expected one of {', '.join(BACKENDS['numpy'])}")
+    if target not in (held := [name for name in FLOATS if name != "bfloat16"]):
+        raise ValueError(f"dtype is {target!r}; expected one of {', '.join(held)}")
     if code != FLOATS[target]:
         array = convert(np.ascontiguousarray(stored).reshape(-1), code, target, what).reshape(stored.shape)
     elif stored.flags.c_contiguous and stored.flags.aligned:
@@ -88,9 +88,7 @@ def to_bfloat16(stored: NDArray, code: str, what: str) -> NDArray:
     single = convert(stored, code, "float32", what)
     result = np.empty(single.size, np.uint16)
     for place, piece in bounded_pieces(single, "F32"):
-        bits = piece.view(np.uint32)
-        # Half of what is cut off, less one where the last bit that stays is even: then a tie is not carried over.
-        result[place] = (bits + np.uint32(0x7FFF) + (bits >> np.uint32(16) & np.uint32(1))) >> np.uint32(16)
+        result[place] = round_bits(piece)
         if ((result[place] & 0x7FFF) >= 0x7F80).any():  # rounded up to infinity
             raise misfit(what, float(np.abs(piece).max()), "bfloat16")
     return result

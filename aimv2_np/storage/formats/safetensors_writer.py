@@ -13,6 +13,7 @@ import numpy as np
 
 from aimv2_np.backends.arrays import to_host
 from aimv2_np.backends.dtypes import CODES
+from aimv2_np.backends.narrow import Narrow
 from aimv2_np.files.atomic import atomic_write
 from aimv2_np.shapes import Array
 from aimv2_np.storage.formats.header import MAX_DIMENSIONS, METADATA, write_header
@@ -58,5 +59,7 @@ def lazy(name: str, array: Array | Lazy) -> Lazy:
         return array
     if (dtype := array.dtype.name) not in CODES:
         raise ValueError(f"{name} has the dtype {array.dtype}; expected one of {', '.join(CODES)}")
+    if isinstance(array, Narrow) and array.rounds:  # a model in bfloat16 is stored so
+        return Lazy("BF16", array.shape, lambda: array.numbers)
     bits = np.uint16 if dtype == "bfloat16" else array.dtype
     return Lazy(CODES[dtype], array.shape, lambda: to_host(array).view(bits))

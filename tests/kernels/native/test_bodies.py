@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from aimv2_np import textbook
 from aimv2_np.backends import parallel
-from aimv2_np.backends.narrow import Narrow, to_int8
+from aimv2_np.backends.narrow import Narrow, round_bits, to_int8
 from aimv2_np.kernels.native import bodies, library
 from aimv2_np.network.activations import ACTIVATIONS
 from aimv2_np.network.attention import attention
@@ -89,6 +89,32 @@ def test_narrow_weights_give_the_bits_of_wide_ones(rows, inputs, outputs, bias, 
     with threads(count):
         expected = linear(x, narrow.widened(), b if bias else None)
         np.testing.assert_array_equal(served(linear, x, narrow, b if bias else None), expected)
+
+
+@settings(max_examples=30, deadline=None)
+@given(rows=st.integers(1, 70), inputs=st.integers(1, 2300), outputs=st.integers(1, 150), bias=st.booleans(),
+       gap=st.integers(0, 3), count=THREADS)  # fmt: skip
+def test_products_of_bfloat16(rows, inputs, outputs, bias, gap, count):
+    """Both factors rounded, sums in float32: what the textbook gives, and the same bits for any number of threads."""
+    x, weight, b = arrays(rows, "float32", (rows, inputs), (outputs, inputs + gap), outputs)
+    narrow = Narrow(round_bits(weight)[:, gap:], rounds=True)
+    arguments = [x, narrow, *([b] if bias else [])]
+    with textbook():
+        expected = linear(*arguments)
+    with threads(count):
+        computed = served(linear, *arguments)
+        atol = 4 * inputs * np.finfo("float32").eps
+        np.testing.assert_allclose(computed, expected, rtol=1e-5, atol=atol)
+    with threads(1):
+        np.testing.assert_array_equal(linear(*arguments), computed)
+
+
+def test_bfloat16_that_is_not_finite_stays_so():
+    x, weight = arrays(0, "float32", (4, 40), (20, 40))
+    x[0, 3], x[1, 39], x[2, 7] = np.nan, np.inf, np.float32(3.4e38)  # the last rounds up to infinity
+    y = linear(x, Narrow(round_bits(weight), rounds=True))
+    assert not np.isfinite(y[:3]).any()
+    assert np.isfinite(y[3]).all()
 
 
 def test_integers_are_no_weights():
