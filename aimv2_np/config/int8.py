@@ -15,6 +15,7 @@ INT8: dict[str, Any] = {
     "quantization_status": "compressed",
     "config_groups": {
         "group_0": {
+            "format": "int-quantized",
             "targets": ["Linear"],
             "weights": {**WEIGHTS, "dynamic": False},
             "input_activations": None,
