@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import asdict
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 from aimv2_np.bench import gpu
@@ -43,7 +43,7 @@ def measure(
     memory = _memory(subject, before.anonymous, loaded.anonymous)
     found, rates, rate = subject.speed(
         partial(stopwatch, subject.run), lambda shape: Multiplier(shape, threads).seconds, seconds, "sgemm", "gflops",
-        Peak(threads).rate if available() else None,
+        _peak(threads).rate if available() else None,
     )  # fmt: skip
     return {"peak_gflops": None, "peak_fraction": None} | found | {
         "body": describe()["used"] or NUMPY,
@@ -110,13 +110,23 @@ def multiply() -> float:
     return sum(multiplier.seconds() for multiplier in _multipliers)
 
 
+@cache
+def _peak(threads: int) -> Peak:
+    return Peak(threads)
+
+
+def peak(threads: int) -> float:
+    """Operations per second of this machine's arithmetic, now."""
+    return _peak(threads).rate()
+
+
 def memory() -> dict[str, int | None]:
     """What this process takes now."""
     return asdict(read_memory())
 
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {
-    function.__name__: function for function in (measure, hold, memory, prepare_products, multiply, describe_blas)
+    function.__name__: function for function in (measure, hold, memory, peak, prepare_products, multiply, describe_blas)
 }
 
 
