@@ -24,7 +24,8 @@ from aimv2_np.network.linear import linear
 
 COPY_BYTES = 256 << 20  # beyond every cache
 MIN_SECONDS = 2e-3  # of one timing: shorter ones tell more about the clock
-PEAK_SECONDS = 1e-2  # of one timing of the peak, beside which the start of its threads is nothing
+PEAK_SECONDS = 0.1  # of one timing of the peak: long enough to be disturbed as a model is
+TRIED = 64  # tasks of a thread, some milliseconds, to find the best instructions
 CORNERS = 3  # timings of which the best counts, for what is not timed in turns
 
 
@@ -53,7 +54,7 @@ def shapes(products: Iterable[Product]) -> dict[Shape, int]:
 
 
 class Peak:
-    """Fused multiply-adds of registers, to be timed: kernels/native/peak.c, in each instruction set that is here.
+    """Fused multiply-adds of registers, to be timed: kernels/native/peak.c, with the instructions that are best at it.
 
     Args:
         threads: to use.
@@ -62,17 +63,19 @@ class Peak:
     """
 
     def __init__(self, threads: int) -> None:
-        self._threads = threads
-        self._tasks = {
-            name: max(threads, round(PEAK_SECONDS * self._rate_of(kernels, threads) / kernels.peak(1, 1)))
-            for name, kernels in available().items()
-        }
-        if not self._tasks:
+        if not available():
             raise ValueError("the peak is measured by the kernels in C, and there are none here")
+        self._threads = threads
+        self._kernels = max(available().values(), key=self._try)
+        self._tasks = max(threads, round(PEAK_SECONDS * self._try(self._kernels) / self._kernels.peak(1, 1)))
 
     def rate(self) -> float:
-        """Floating-point operations per second now, with the instructions that are the fastest at it."""
-        return max(self._rate_of(available()[name], tasks) for name, tasks in self._tasks.items())
+        """Floating-point operations per second now."""
+        return self._rate_of(self._kernels, self._tasks)
+
+    def _try(self, kernels: Kernels) -> float:
+        tasks = TRIED * self._threads
+        return max(self._rate_of(kernels, tasks) for _ in range(CORNERS))
 
     def _rate_of(self, kernels: Kernels, tasks: int) -> float:
         began = time.perf_counter()

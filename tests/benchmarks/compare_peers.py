@@ -30,7 +30,7 @@ from aimv2_np.bench.run import measure_case
 from aimv2_np.files.json import write_json
 from aimv2_np.kernels.native.library import describe
 from tests.benchmarks.measure import CASES, Case, compare, compare_cold, compare_sharing, make_inputs, prepare
-from tests.benchmarks.peer import PEERS
+from tests.benchmarks.peer import OURS, PEERS, PLAIN
 from tests.benchmarks.readme import filled
 from tests.benchmarks.report import draw_chart, render
 
@@ -41,7 +41,7 @@ LIBRARIES = (*PACKAGES, "torch", "transformers", "onnx", "onnxruntime", "openvin
 PROFILED = CASES[0]  # of which the page shows where the time goes, and on which cold starts are timed
 QUICK: dict[str, Any] = {
     "cases": [case.name for case in CASES[:2]], "seconds": 15.0, "cold": 2,
-    "peers": ["aimv2_np", "OpenVINO", "ONNX Runtime", "Transformers, sdpa"],
+    "peers": [OURS, PLAIN, "OpenVINO", "ONNX Runtime", "Transformers, sdpa"],
 }  # fmt: skip
 
 
@@ -118,8 +118,8 @@ def parse(arguments: Sequence[str] | None = None) -> tuple[argparse.Namespace, l
     for name in ("cold", "processes"):
         if getattr(args, name) < 1:
             parser.error(f"--{name} is {getattr(args, name)}; expected at least 1")
-    if "aimv2_np" not in args.peers:
-        args.peers.insert(0, "aimv2_np")
+    if OURS not in args.peers:
+        args.peers.insert(0, OURS)
     return args, cases
 
 

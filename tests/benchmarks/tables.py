@@ -184,7 +184,7 @@ def scaling(data: dict[str, Any]) -> str:
         modelled = max((one - fixed) / cores + fixed, reading)
         found = measured.get(str(cores))
         rows.append((str(cores), f"{found:.2f}" if found else "", f"{modelled:.3f}", f"{one / modelled:.1f} ×"))
-    told = f"More cores: W = {one:.2f} s, S = {1e3 * fixed:.0f} ms, M = {1e3 * reading:.0f} ms"
+    told = f"W = {one:.2f} s, S = {1e3 * fixed:.0f} ms, M = {1e3 * reading:.0f} ms"
     return f"{told}\n\n{table(('cores', 'seconds, measured', 'by the model', 'gain'), rows)}"
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from tests.benchmarks.compare_peers import added, joined, parse
 from tests.benchmarks.measure import CASES
+from tests.benchmarks.peer import OURS, PLAIN
 from tests.benchmarks.readme import filled, lines
 from tests.benchmarks.report import BRIEF, COMPARED, render
 from tests.support.paths import ROOT
@@ -207,7 +208,7 @@ def test_readme_has_the_range_over_processors_and_the_table_of_the_worst():
 def test_quick_is_the_same_with_fewer_of_everything():
     args, cases = parse(["--quick", "--layers", "2"])
     assert [case.name for case in cases] == list(BRIEF[:2])
-    assert args.peers == ["aimv2_np", *COMPARED]
+    assert args.peers == [OURS, PLAIN, *COMPARED]
     assert args.seconds == 15
     assert args.command[-3:] == ["--quick", "--layers", "2"]
     assert parse(["--quick", "--cases", "*busy*"])[1][0].neighbour
