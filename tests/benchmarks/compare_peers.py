@@ -15,7 +15,7 @@ import shlex
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from fnmatch import fnmatchcase
 from itertools import groupby
 from pathlib import Path
@@ -45,8 +45,11 @@ QUICK: dict[str, Any] = {
 }  # fmt: skip
 
 
-def measure(args: argparse.Namespace, cases: Sequence[Case], tell: Callable[[str], None]) -> dict[str, Any]:
-    """A run: everything that the page shows of this processor, as JSON."""
+Tell = Callable[[str], None]
+
+
+def measure(args: argparse.Namespace, cases: Sequence[Case], tell: Tell) -> Iterator[dict[str, Any]]:
+    """A run: everything that the page shows of this processor, as JSON; after each case what there is by then."""
     data: dict[str, Any] = {
         "date": time.strftime("%Y-%m-%d"), "command": shlex.join(args.command), "machine": describe_machine(),
         "versions": {"aimv2-np": __version__} | describe_versions(LIBRARIES), "native": describe(),
@@ -66,10 +69,10 @@ def measure(args: argparse.Namespace, cases: Sequence[Case], tell: Callable[[str
                 data["cases"].append(found)
                 if case == PROFILED:
                     data |= _alone(case, folder, args, tell)
-    return data
+                yield data
 
 
-def _alone(case: Case, folder: Path, args: argparse.Namespace, tell: Callable[[str], None]) -> dict[str, Any]:
+def _alone(case: Case, folder: Path, args: argparse.Namespace, tell: Tell) -> dict[str, Any]:
     """What each peer does by itself: cold starts, memory of several processes; and our profile."""
     config = case.config(args.layers)
     arguments = {"folder": str(folder), "given": case.given, "batch": case.batch}
@@ -143,20 +146,27 @@ def added(runs: Sequence[dict[str, Any]], new: dict[str, Any]) -> list[dict[str,
     return [joined(run, new) if name == processor else run for name, run in zip(processors, runs, strict=True)]
 
 
-def main() -> None:
-    args, cases = parse()
-    runs = json.loads(DATA.read_text(encoding="utf-8"))["runs"] if DATA.exists() else []
-    runs = [run for run in runs if not fnmatchcase(run["machine"]["processor"], args.drop)]
-    if not args.render:
-        new = measure(args, cases, lambda what: print(what, file=sys.stderr, flush=True))
-        if not args.write:
-            sys.stdout.write(render([new]))
-            return
-        runs = added(runs, new)
+def write(runs: Sequence[dict[str, Any]]) -> None:
+    """The data, and what is made of them."""
     write_json(DATA, {"runs": runs}, overwrite=True)
     PAGE.write_text(render(runs), encoding="utf-8")
     README.write_text(filled(README.read_text(encoding="utf-8"), runs), encoding="utf-8")
     draw_chart(runs, CHART)
+
+
+def main() -> None:
+    args, cases = parse()
+    runs = json.loads(DATA.read_text(encoding="utf-8"))["runs"] if DATA.exists() else []
+    runs = [run for run in runs if not fnmatchcase(run["machine"]["processor"], args.drop)]
+    if args.render:
+        write(runs)
+        return
+    new: dict[str, Any] = {}
+    for new in measure(args, cases, lambda what: print(what, file=sys.stderr, flush=True)):
+        if args.write:  # an hour's work is not lost when the next case fails
+            write(added(runs, new))
+    if not args.write:
+        sys.stdout.write(render([new]))
 
 
 if __name__ == "__main__":

@@ -13,34 +13,49 @@ SHORT = {"Transformers, sdpa": "Transformers"}
 
 
 def lines(runs: Sequence[dict[str, Any]]) -> dict[str, str]:
-    """How a line begins → the whole line."""
-    worst = min((run for run in runs if run["cold"]), key=_compared_with_openvino)
-    one, eight = in_brief(worst)[:2]
-    peers, processor = one["peers"], worst["machine"]["processor"]
+    """How a line begins → the whole line; without those for which nothing complete was measured."""
+    whole = [run for run in runs if not run["layers"]]
+    complete = [run for run in whole if _is_complete(run)]
+    found = _table(min(complete, key=_compared_with_openvino)) if complete else {}
+    if any(in_brief(run) for run in whole):
+        found["| embed, classify or search pictures on a CPU in float32"] = (
+            "| embed, classify or search pictures on a CPU in float32, without a framework | **this**, at a speed that "
+            f"depends on the processor and on how many pictures it gets at once: {_range(whole)} "
+            f"([measured on {plural(len(whole), 'processor')}](docs/performance.md){_without_c(whole)}); the first two "
+            "keep a second copy of the weights |"
+        )
+    return found
+
+
+def _table(run: dict[str, Any]) -> dict[str, str]:
+    """Of the processor on which we stand worst."""
+    one, eight = (case["peers"] for case in in_brief(run)[:2])
+    processor = run["machine"]["processor"]
     table = {
         "| large, one picture, ": [
-            f"{plural(worst['threads'], 'core')}, {processor}", *(SHORT.get(name, name) for name in NAMES),
+            f"{plural(run['threads'], 'core')}, {processor}", *(SHORT.get(name, name) for name in NAMES),
         ],
         "| a new process has its first features after": [
-            "", *(f"{worst['cold'][name]['seconds']['median']:.2f} s" for name in NAMES),
+            "", *(f"{run['cold'][name]['seconds']['median']:.2f} s" for name in NAMES),
         ],
         "| pictures a second, one at a time; in batches of eight": [
-            "", *(f"{peers[name]['per_second']:.2f}; {eight['peers'][name]['per_second']:.2f}" for name in NAMES),
+            "", *(f"{one[name]['per_second']:.2f}; {eight[name]['per_second']:.2f}" for name in NAMES),
         ],
-        "| memory of its own, beside the weights' file": ["", *(bytes_of(own(peers[name])) for name in NAMES)],
+        "| memory of its own, beside the weights' file": ["", *(bytes_of(own(one[name])) for name in NAMES)],
     }  # fmt: skip
     found = {start: f"{start}{' | '.join(cells)} |" for start, cells in table.items()}
-    found["| embed, classify or search pictures on a CPU in float32"] = (
-        "| embed, classify or search pictures on a CPU in float32, without a framework | **this**, at a speed that "
-        f"depends on the processor and on how many pictures it gets at once: {_range(runs)} "
-        f"([measured on {plural(len(runs), 'processor')}](docs/performance.md){_without_c(runs)}); the first two keep "
-        "a second copy of the weights |"
-    )
     found["Medians of one run in turns on "] = (
         f"Medians of one run in turns on {processor}, with random weights "
         "([docs/performance.md](docs/performance.md)); packages as"
     )
     return found
+
+
+def _is_complete(run: dict[str, Any]) -> bool:
+    """Whether all that README shows of a processor was measured on it."""
+    cold, cases = run["cold"] or {}, in_brief(run)[:2]
+    timed = all(case["peers"].get(name, {}).get("per_second") for case in cases for name in NAMES)
+    return len(cases) == 2 and timed and all("seconds" in cold.get(name, {}) for name in NAMES)
 
 
 def filled(text: str, runs: Sequence[dict[str, Any]]) -> str:

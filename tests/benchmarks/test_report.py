@@ -201,6 +201,10 @@ def test_readme_has_the_range_over_processors_and_the_table_of_the_worst():
     assert "without the kernels" not in "\n".join(lines(runs[:1]).values())
     text = "\n".join(start + "old" for start in lines(runs))
     assert filled(text, runs) == found
+    assert lines([*runs, {**runs[1], "layers": 2}]) == lines(runs)  # a trial
+    part = {**runs[1], "cases": runs[1]["cases"][:1]}
+    assert "Fast" in lines([runs[0], part])["| large, one picture, "]
+    assert lines([{**part, "cases": []}]) == {}
     with pytest.raises(ValueError, match="README has 0 lines that begin with"):
         filled("nothing", runs)
 
