@@ -23,7 +23,7 @@ from aimv2_np.kernels.native.library import Kernels, available, using
 from aimv2_np.network.linear import linear
 
 COPY_BYTES = 256 << 20  # beyond every cache
-MIN_SECONDS = 1e-2  # of one timing: shorter ones tell more about the clock, and about the start of threads
+MIN_SECONDS = 5e-3  # of one timing: shorter ones tell more about the clock, and about the start of threads
 PEAK_SECONDS = 0.1  # of one timing of the peak: long enough to be disturbed as a model is
 TRIED = 64  # tasks of a thread, some milliseconds, to find the best instructions
 CORNERS = 3  # timings of which the best counts, for what is not timed in turns
