@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from aimv2_np.cli.app import app
-from aimv2_np.cli.output import bytes_of
+from tests.benchmarks.readme import filled
 from tests.support.paths import ROOT
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -41,14 +41,6 @@ def test_it_fits_two_screens():
 
 
 def test_the_figures_are_those_that_were_measured():
-    """The table of README against docs/performance.json."""
-    found = json.loads((ROOT / "docs" / "performance.json").read_text(encoding="utf-8"))
-    names = ["aimv2_np", "OpenVINO", "Transformers, sdpa"]
-    one, eight = (next(it["peers"] for it in found["cases"] if it["batch"] == batch) for batch in (1, 8))
-    rows = [
-        [f"{found['cold'][name]['seconds']['median']:.2f} s" for name in names],
-        [f"{one[name]['per_second']:.2f}; {eight[name]['per_second']:.2f}" for name in names],
-        [bytes_of(one[name]["memory"]["anonymous"]) for name in names],
-    ]
-    for cells in rows:
-        assert " | ".join(cells) in README
+    """README's lines about speed against docs/performance.json, from which compare_peers writes them."""
+    runs = json.loads((ROOT / "docs" / "performance.json").read_text(encoding="utf-8"))["runs"]
+    assert filled(README, runs) == README

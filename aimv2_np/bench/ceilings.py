@@ -1,11 +1,13 @@
-"""What this machine can do at best: matrix products of the model's shapes, and bytes moved through memory.
+"""What this machine can do at best: arithmetic in registers, matrix products of the model's shapes, bytes moved.
 
-Each is measured in the two ways in which it can be spread over cores, the matrix library's own threads or one piece
-per core with the library at one thread, and the faster one counts. The operands of a product are used again and again
-and stay in the caches where they fit; a model's weights come from memory each time, so the ceiling is not quite within
-reach.
+Products are measured in every way in which they can be spread over cores, and the fastest one counts: by our own
+kernels in C, by the matrix library with its own threads, and by the library at one thread with one piece per core. The
+operands of a product are used again and again and stay in the caches where they fit; a model's weights come from memory
+each time, so the ceiling is not quite within reach. How many threads there are is what the caller says, whatever the
+environment allows the matrix library.
 """
 
+import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -17,9 +19,13 @@ from threadpoolctl import ThreadpoolController
 from aimv2_np.backends.parallel import parts
 from aimv2_np.bench.flops import Product
 from aimv2_np.bench.timing import stopwatch
+from aimv2_np.kernels.native.library import Kernels, available, using
+from aimv2_np.network.linear import linear
 
 COPY_BYTES = 256 << 20  # beyond every cache
-MIN_SECONDS = 2e-3  # of one timing: shorter ones tell more about the clock
+MIN_SECONDS = 5e-3  # of one timing: shorter ones tell more about the clock, and about the start of threads
+PEAK_SECONDS = 0.1  # of one timing of the peak: long enough to be disturbed as a model is
+TRIED = 64  # tasks of a thread, some milliseconds, to find the best instructions
 CORNERS = 3  # timings of which the best counts, for what is not timed in turns
 
 
@@ -47,6 +53,36 @@ def shapes(products: Iterable[Product]) -> dict[Shape, int]:
     return found
 
 
+class Peak:
+    """Fused multiply-adds of registers, to be timed: kernels/native/peak.c, with the instructions that are best at it.
+
+    Args:
+        threads: to use.
+
+    Raises ValueError where there are no kernels in C.
+    """
+
+    def __init__(self, threads: int) -> None:
+        if not available():
+            raise ValueError("the peak is measured by the kernels in C, and there are none here")
+        self._threads = threads
+        self._kernels = max(available().values(), key=self._try)
+        self._tasks = max(threads, round(PEAK_SECONDS * self._try(self._kernels) / self._kernels.peak(1, 1)))
+
+    def rate(self) -> float:
+        """Floating-point operations per second now."""
+        return self._rate_of(self._kernels, self._tasks)
+
+    def _try(self, kernels: Kernels) -> float:
+        tasks = TRIED * self._threads
+        return max(self._rate_of(kernels, tasks) for _ in range(CORNERS))
+
+    def _rate_of(self, kernels: Kernels, tasks: int) -> float:
+        began = time.perf_counter()
+        operations = kernels.peak(tasks, self._threads)
+        return operations / (time.perf_counter() - began)
+
+
 class Multiplier:
     """Products of one shape in float32, to be timed.
 
@@ -67,26 +103,32 @@ class Multiplier:
         self.ways: dict[str, Callable[[], None]] = {"library": self._whole}
         if threads > 1 and min(shape.m, shape.n) >= threads:
             self.ways["pieces"] = self._pieces
+        if available():
+            self.ways["ours"] = self._ours
         self.rate()  # what happens only once
         self.repeats = max(1, round(MIN_SECONDS / self.seconds()))
 
     def rate(self) -> float:
-        """Floating-point operations per second now, in the faster way."""
+        """Floating-point operations per second now, in the fastest way."""
         return max(self._rate_of(way) for way in self.ways.values())
 
     def seconds(self) -> float:
-        """Of one product now, in the faster way."""
+        """Of one product now, in the fastest way."""
         return self.shape.flops / self.rate()
 
     def _rate_of(self, way: Callable[[], None]) -> float:
         # Set once per timing and not per product: asking a library takes as long as a small product.
-        limit = self.threads if way == self._whole else 1
+        limit = 1 if way == self._pieces else self.threads  # which is how many threads ours takes, too
         with self._blas.limit(limits=limit, user_api="blas"):
             seconds = timeit(way, number=self.repeats)
         return self.repeats * self.shape.flops / seconds
 
     def _whole(self) -> None:
         np.matmul(self._x, self._weight.T, out=self._out)
+
+    def _ours(self) -> None:
+        with using(next(iter(available()))):
+            self._out = linear(self._x, self._weight)
 
     def _pieces(self) -> None:
         def rows(part: slice) -> None:

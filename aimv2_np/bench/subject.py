@@ -65,6 +65,7 @@ class Subject:
         seconds: float,
         library: str,
         unit: str,
+        peak: Callable[[], float] | None = None,
     ) -> tuple[dict[str, Any], dict[Shape, float], float]:
         """How fast the model runs, in turns with products of the shapes that it consists of.
 
@@ -73,12 +74,14 @@ class Subject:
             product: a shape → the same for one product of it.
             seconds: of all of it, at least.
             library, unit: "sgemm" or "gemm" and a key of `UNITS`, in which rates are given.
+            peak: measures how many operations per second the device could do with numbers that are in registers.
 
         Returns: what goes into JSON; operations per second of the products of each shape, and of all of them together.
         """
         multiplied = products(self.model.config, self.given, self.batch)
         by_shape, scale = shapes(multiplied), UNITS[unit]
-        times = in_turns({"model": clock} | {str(shape): product(shape) for shape in by_shape}, seconds)
+        contestants = {"model": clock} | {str(shape): product(shape) for shape in by_shape}
+        times = in_turns(contestants | ({"peak": lambda: 1 / peak()} if peak else {}), seconds)
         rates = {shape: shape.flops / median(times[str(shape)]) for shape in by_shape}
         rate, done, passing = combined_rate(by_shape, rates), total_flops(multiplied), median(times["model"])
         found = {
@@ -87,4 +90,7 @@ class Subject:
             f"{library}_fraction": done / passing / rate,
             f"{library}_shapes": [{**asdict(shape), unit: of_shape / scale} for shape, of_shape in rates.items()],
         }  # fmt: skip
+        if peak:
+            highest = 1 / median(times["peak"])
+            found |= {f"peak_{unit}": highest / scale, "peak_fraction": done / passing / highest}
         return found, rates, rate

@@ -2,19 +2,21 @@
 
 from collections.abc import Callable
 from dataclasses import asdict
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 from aimv2_np.bench import gpu
 from aimv2_np.bench.blas import describe_blas
-from aimv2_np.bench.ceilings import Multiplier, Shape, copy_bandwidth
+from aimv2_np.bench.ceilings import Multiplier, Peak, Shape, copy_bandwidth
 from aimv2_np.bench.memory import read_memory, reset_peak
 from aimv2_np.bench.profile import profiling
 from aimv2_np.bench.subject import Subject
 from aimv2_np.bench.talk import serve
 from aimv2_np.bench.timing import stopwatch
+from aimv2_np.kernels.native.library import available, describe
 
 PROFILED = 3  # passes
+NUMPY = "NumPy"  # what computes where no kernels in C do
 
 
 def measure(
@@ -26,7 +28,7 @@ def measure(
     profile: bool,
     which: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Speed and memory of a model on one input, and the rate of the matrix library for the same shapes.
+    """Speed and memory of a model on one input, which body computed it, and the most that this machine could have done.
 
     `which` are options of `load`; `threads` cores are expected to be all that this process has. On a GPU what
     `gpu.measure` returns.
@@ -40,9 +42,11 @@ def measure(
     first = stopwatch(subject.run)
     memory = _memory(subject, before.anonymous, loaded.anonymous)
     found, rates, rate = subject.speed(
-        partial(stopwatch, subject.run), lambda shape: Multiplier(shape, threads).seconds, seconds, "sgemm", "gflops"
-    )
-    return found | {
+        partial(stopwatch, subject.run), lambda shape: Multiplier(shape, threads).seconds, seconds, "sgemm", "gflops",
+        _peak(threads).rate if available() else None,
+    )  # fmt: skip
+    return {"peak_gflops": None, "peak_fraction": None} | found | {
+        "body": describe()["used"] or NUMPY,
         "loading_seconds": subject.loading, "first_seconds": first, "memory": memory,
         "profile": _profile(subject, rates, rate, threads) if profile else None,
     }  # fmt: skip
@@ -106,13 +110,23 @@ def multiply() -> float:
     return sum(multiplier.seconds() for multiplier in _multipliers)
 
 
+@cache
+def _peak(threads: int) -> Peak:
+    return Peak(threads)
+
+
+def peak(threads: int) -> float:
+    """Operations per second of this machine's arithmetic, now."""
+    return _peak(threads).rate()
+
+
 def memory() -> dict[str, int | None]:
     """What this process takes now."""
     return asdict(read_memory())
 
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {
-    function.__name__: function for function in (measure, hold, memory, prepare_products, multiply, describe_blas)
+    function.__name__: function for function in (measure, hold, memory, peak, prepare_products, multiply, describe_blas)
 }
 
 

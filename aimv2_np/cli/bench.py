@@ -117,7 +117,8 @@ def _machine(result: dict[str, Any]) -> str:
     machine, versions = result["machine"], result["versions"]
     memory = f", {output.bytes_of(machine['memory'])}" if machine["memory"] else ""
     libraries = f"{_library(result['blas'])}, NumPy {versions['numpy']}, Python {versions['python']}"
-    return f"{machine['processor']}, {output.plural(machine['cores'], 'core')}{memory}; {libraries}"
+    where = f"{machine['processor']}, {output.plural(machine['cores'], 'core')}{memory}; {libraries}"
+    return f"{where}; float32 {result['native']['reason']}"
 
 
 def _device(result: dict[str, Any]) -> str:
@@ -134,14 +135,16 @@ def _library(blas: dict[str, Any]) -> str:
 
 
 Columns = Mapping[str, Callable[[dict[str, Any]], str]]  # title → what is written there of a case
+BODY = "body ×\nthreads"
 COLUMNS: Columns = {
     "batch": lambda case: str(case["batch"]),
-    "threads": lambda case: str(case["threads"]),
-    "seconds": lambda case: f"{case['seconds']['median']:.4g}",
-    "per s": lambda case: f"{case['per_second']:.3g}",
-    "GFLOP/s": lambda case: f"{case['gflops']:.1f}",
-    "of sgemm": lambda case: output.percent(case["sgemm_fraction"]),
-    "working": lambda case: _bytes(case["memory"]["working"]),
+    BODY: lambda case: f"{case['body']}×{case['threads']}",
+    "s": lambda case: f"{case['seconds']['median']:.3g}",
+    "per s": lambda case: f"{case['per_second']:.{3 if case['per_second'] < 1000 else 4}g}",
+    "GFLOP\nper s": lambda case: f"{case['gflops']:.0f}",
+    "of\nsgemm": lambda case: _percent(case["sgemm_fraction"]),
+    "of\npeak": lambda case: _percent(case["peak_fraction"]),
+    "a pass\ntakes": lambda case: _bytes(case["memory"]["working"]),
     "own": lambda case: _bytes(case["memory"]["anonymous"]),
 }
 GPU_COLUMNS: Columns = {
@@ -161,8 +164,8 @@ def _cases(cases: list[dict[str, Any]], columns: Columns) -> "Table":
     from aimv2_np.bench.run import label
 
     table = output.figures("input", *columns)
-    for column in table.columns:  # in a narrow terminal numbers and their units are parted, not the input
-        column.no_wrap = column is table.columns[0]
+    for column in table.columns:  # in a narrow terminal numbers and their units are parted, not these
+        column.no_wrap = column.header in ("input", BODY, "s")
     for case in cases:
         table.add_row(label(case["input"]), *(text(case) for text in columns.values()))
     return table
@@ -177,7 +180,7 @@ def _profile(case: dict[str, Any]) -> "Table":
     for line in case["profile"]["operations"]:
         speeds: list[str] = []
         if unit := line["unit"]:
-            of_it = f"{100 * line['achieved'] / line['ceiling']:.0f} %"
+            of_it = _percent(line["achieved"] / line["ceiling"])
             speeds = [f"{line['achieved']:.1f} {unit}", f"{line['ceiling']:.1f} {unit}", of_it]
         seconds, share = f"{1e3 * line['seconds']:.2f}", output.percent(line["share"])
         table.add_row(line["operation"], str(line["calls"] or ""), seconds, share, *speeds)
@@ -198,6 +201,10 @@ def _print_processes(screen: "Console", model: dict[str, Any]) -> None:
     if table.row_count:
         screen.print()
         screen.print(table)
+
+
+def _percent(share: float | None) -> str:
+    return "unknown" if share is None else f"{100 * share:.0f} %"
 
 
 def _bytes(number: int | None) -> str:

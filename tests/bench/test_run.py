@@ -17,6 +17,7 @@ CASE = {
     "input": (dict,), "batch": (int,), "threads": (int,), "seconds": TIMES, "per_second": NUMBER, "flops": (int,),
     "gflops": NUMBER, "sgemm_gflops": NUMBER, "sgemm_fraction": NUMBER,
     "sgemm_shapes": [{"m": (int,), "k": (int,), "n": (int,), "gflops": NUMBER}],
+    "body": TEXT, "peak_gflops": (*NUMBER, type(None)), "peak_fraction": (*NUMBER, type(None)),
     "loading_seconds": NUMBER, "first_seconds": NUMBER,
     "memory": dict.fromkeys(
         ("peak_resident", "resident", "proportional", "private", "anonymous", "started", "working"), BYTES
@@ -48,6 +49,7 @@ RESULT = {
         "library": MAYBE_TEXT, "version": MAYBE_TEXT, "kernel": MAYBE_TEXT, "threads": (int, type(None)),
         "threading": MAYBE_TEXT, "built_as": MAYBE_TEXT, "forced": MAYBE_TEXT, "note": MAYBE_TEXT,
     },
+    "native": {"used": MAYBE_TEXT, "available": (list,), "reason": TEXT},
     "models": [MODEL],
 }  # fmt: skip
 
@@ -90,6 +92,9 @@ def test_what_was_measured(result):
     assert first["gflops"] == pytest.approx(first["flops"] / first["seconds"]["median"] / 1e9)
     assert first["sgemm_fraction"] == pytest.approx(first["gflops"] / first["sgemm_gflops"])
     assert first["seconds"]["rounds"] >= 3
+    assert first["body"] == (result["native"]["used"] or "NumPy")
+    if first["peak_gflops"] is not None:
+        assert first["peak_fraction"] == pytest.approx(first["gflops"] / first["peak_gflops"])
     assert sum(it["share"] for it in first["profile"]["operations"]) == pytest.approx(1, abs=0.01)
     assert sum(model["cold"]["stages"].values()) == pytest.approx(model["cold"]["seconds"]["median"])
     assert any("cold process" in it for it in result["told"])

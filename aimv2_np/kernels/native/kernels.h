@@ -45,7 +45,7 @@ struct heads {
     long batch, head, row;
 };
 
-/* All return 0, or -1 where there is no memory. */
+/* All but `peak` return 0, or -1 where there is no memory. */
 struct kernels {
     const char *name;
     int (*linear)(const float *x, long rows, long x_stride, const struct matrix *w, float *y, long y_stride,
@@ -57,6 +57,7 @@ struct kernels {
                      double scale, const struct sequence *sequences, long count, const struct heads *out, int threads);
     int (*layers)(float *x, long rows, long width, const struct layer *layers, long depth, long heads, long activation,
                   const struct sequence *sequences, long count, int threads);
+    double (*peak)(long tasks, int threads); /* of the processor's arithmetic: how many operations were done */
 };
 
 #endif

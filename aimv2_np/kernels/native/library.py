@@ -22,13 +22,18 @@ _pointer, _long, _int = ctypes.c_void_p, ctypes.c_long, ctypes.c_int
 
 
 class Kernels(ctypes.Structure):
-    """`struct kernels` of kernels.h: one function an operation; each returns 0, or -1 where there is no memory."""
+    """`struct kernels` of kernels.h: one function an operation, which returns 0, or -1 where there is no memory.
+
+    `peak` is none of the network's: it does so many tasks of multiplying and adding, and returns how many operations
+    these were.
+    """
 
     linear: Callable[..., int]
     gated: Callable[..., int]
     rms_norm: Callable[..., int]
     attention: Callable[..., int]
     layers: Callable[..., int]
+    peak: Callable[[int, int], float]
     _fields_ = (
         ("_name", ctypes.c_char_p),
         ("linear", ctypes.CFUNCTYPE(_int, _pointer, _long, _long, _pointer, _pointer, _long, _int)),
@@ -38,6 +43,7 @@ class Kernels(ctypes.Structure):
             _int, _pointer, _pointer, _pointer, _long, _long, ctypes.c_double, _pointer, _long, _pointer, _int)),
         ("layers", ctypes.CFUNCTYPE(
             _int, _pointer, _long, _long, _pointer, _long, _long, _long, _pointer, _long, _int)),
+        ("peak", ctypes.CFUNCTYPE(ctypes.c_double, _long, _int)),
     )  # fmt: skip
 
     @property

@@ -1,5 +1,6 @@
 /* The kernels of one instruction set: compiled once for each, with that set's options and SET as its name. */
 #include "layers.c"
+#include "peak.c"
 
 struct work {
     const struct product *product;
@@ -94,4 +95,4 @@ static int run_gated(const float *gate, const float *up, long count, long activa
 #define NAME(set) JOINED(kernels_, set)
 #define QUOTED(x) #x
 #define TEXT(x) QUOTED(x)
-const struct kernels NAME(SET) = {TEXT(SET), run_linear, run_gated, run_rms_norm, run_attention, run_layers};
+const struct kernels NAME(SET) = {TEXT(SET), run_linear, run_gated, run_rms_norm, run_attention, run_layers, run_peak};

@@ -386,6 +386,8 @@ static void check_all(void) {
     check_layers(3, 40, 0, ROUNDED + 1);
     check_layers(25, 60, 5, INT8 + 1); /* in several parts */
     check_calls();
+    for (long i = 0; i < COUNT(THREADS); i++)
+        must(c->peak(5, THREADS[i]) == 5 * c->peak(1, 1), "peak", THREADS[i], -1, 0);
 }
 
 int main(void) {

@@ -9,15 +9,16 @@ import pytest
 
 from aimv2_np.bench.models import draw_picture, write_random
 from aimv2_np.bench.talk import Worker
+from aimv2_np.kernels.native.library import available
 from aimv2_np.processing import Aimv2ImageProcessor
 from tests.benchmarks import compare_peers, measure
 from tests.benchmarks.measure import Case, compare, compare_cold, compare_sharing, make_inputs, prepare, relative_error
-from tests.benchmarks.peer import OURS, PEERS, POOLED, read_picture
+from tests.benchmarks.peer import OURS, PEERS, PLAIN, POOLED, STREAMS, read_picture
 from tests.benchmarks.report import draw_chart, render
 from tests.support.models import text_config, vision_config
 
 # Compiling takes half a minute and a C++ compiler: that peer is started in the comparison itself, and may fail there.
-NAMES = [name for name in PEERS if name != "torch.compile"]
+NAMES = [name for name in PEERS if name not in (PLAIN, "torch.compile")]
 GIVEN = {"kind": "pictures", "height": 12, "width": 12}
 
 
@@ -56,7 +57,7 @@ def test_all_agree_on_pictures(folders):
     assert list(found["peers"]) == NAMES
     for name, peer in found["peers"].items():
         assert "failed" not in peer, f"{name}: {peer}"
-        assert peer["error"] <= measure.AGREEMENT
+        assert peer["error"] <= PICTURES.agreement
         assert peer["per_second"] == pytest.approx(3 / peer["seconds"]["median"])
         assert peer["memory"].keys() >= {"anonymous", "peak"}
 
@@ -81,14 +82,16 @@ def test_the_order_and_the_page(folders, tmp_path, monkeypatch):
     """From the command line's options to the page, on small models."""
     monkeypatch.setattr(measure, "CASES", (PICTURES, TEXTS))
     monkeypatch.setattr(compare_peers, "CASES", (PICTURES, TEXTS))
-    monkeypatch.setattr(compare_peers, "PROFILED", ("large-224", 3))
+    monkeypatch.setattr(compare_peers, "PROFILED", PICTURES)
     options = ["--peers", "ONNX Runtime", "--seconds", "0", "--cold", "1", "--processes", "2", "--threads", "1"]
     args, cases = compare_peers.parse(options)
-    data = json.loads(json.dumps(compare_peers.measure(args, cases, silent)))
-    page = render(data)
+    runs = [json.loads(json.dumps(run)) for run in compare_peers.measure(args, cases, silent)]
+    assert [len(run["cases"]) for run in runs] == [1, 2]  # what there is after each case
+    page = render(runs[-1:])
     for line in ("| pictures |", "| texts |", "| 2 × ONNX Runtime |", "| linear 16->20 |"):
         assert line in page
-    draw_chart(data, tmp_path / "chart.png")
+    assert ("| share of the peak, " in page) == bool(available())
+    draw_chart(runs[-1:], tmp_path / "chart.png")
     assert (tmp_path / "chart.png").read_bytes().startswith(b"\x89PNG")
 
 
@@ -101,7 +104,7 @@ def test_wrong_options(options, capsys):
 
 
 def test_cold_starts(folders):
-    found = compare_cold(folders["pictures"], PICTURES.config(), [OURS, "OpenVINO", "OpenVINO, streams"], 1, 2, silent)
+    found = compare_cold(folders["pictures"], PICTURES.config(), [OURS, PLAIN, "OpenVINO", STREAMS], 1, 2, silent)
     assert list(found) == [OURS, "OpenVINO"]  # streams are for batches
     for it in found.values():
         assert it["seconds"]["rounds"] == 2
