@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from aimv2_np.backends import devices
-from aimv2_np.backends.dtypes import BACKENDS, EPS
+from aimv2_np.backends.dtypes import COMPUTED, EPS
 from aimv2_np.backends.parallel import usable_cores
 from aimv2_np.bench.backends import describe_backends
 from aimv2_np.bench.ceilings import combined_rate, shapes
@@ -215,7 +215,7 @@ def parse(arguments: Sequence[str] | None = None) -> tuple[argparse.Namespace, l
     if args.seconds < 0 or args.cold < 0:
         parser.error("--seconds and --cold are 0 or more")
     args.peers = [OURS, *(it for it in args.peers if it != OURS)]
-    assert set(args.dtypes) <= set(BACKENDS["cupy"])
+    assert set(args.dtypes) <= set(COMPUTED)
     return args, cases
 
 

@@ -31,6 +31,7 @@ PEER, PEAK = "tests.benchmarks.peer", "peak"
 AGREEMENT = {"float32": 1e-5, "bfloat16": 5e-2, "int8": 1e-1}  # by what the weights are stored as
 PEAKED_AGREEMENT = 1e-2  # scores of a hundred round a hundred times as much, and e^x has that relative to itself
 RANDOM = "random"  # the folder of the same architecture with random weights, beside peaked ones
+FLOAT32 = ("float32", "float32")  # stored, computed
 PAUSE = 0.3  # seconds between turns: thread pools go on spinning for a while, on cores that now belong to another
 
 
@@ -45,6 +46,7 @@ class Case:
         batch: how many at once.
         output: what is wanted.
         stored: the dtype in which our file holds the weights; the others have theirs in float32.
+        computed: the dtype that all compute in.
         neighbour: whether another process keeps one of the cores busy.
     """
 
@@ -54,6 +56,7 @@ class Case:
     batch: int
     output: str = STATES
     stored: str = "float32"
+    computed: str = "float32"
     neighbour: bool = False
 
     def config(self, layers: int | None = None) -> AnyConfig:
@@ -68,11 +71,11 @@ class Case:
     @property
     def agreement(self) -> float:
         """The largest relative error that counts as the same result."""
-        return PEAKED_AGREEMENT if self.peaked else AGREEMENT[self.stored]
+        return PEAKED_AGREEMENT if self.peaked else max(AGREEMENT[self.stored], AGREEMENT[self.computed])
 
     def times(self, peer: str) -> bool:
         """Whether the peer makes sense here: streams are for batches, plain weights for a comparison with others."""
-        return {STREAMS: self.batch > 1, PLAIN: self.peaked or self.stored != "float32"}.get(peer, True)
+        return {STREAMS: self.batch > 1, PLAIN: self.peaked or (self.stored, self.computed) != FLOAT32}.get(peer, True)
 
     def place(self, peer: str, folder: Path) -> Path:
         """The checkpoint that the peer opens, of those that `prepare` and `store` wrote into `folder`."""
@@ -93,6 +96,9 @@ CASES = (
     pictures("large, 224 px, 32 pictures", "large-224", 224, 32),
     pictures("large, 224 px, 1 picture, one core busy", "large-224", 224, 1, neighbour=True),
     pictures("large, 224 px, 1 picture, weights stored as bfloat16", "large-224", 224, 1, stored="bfloat16"),
+    pictures("large, 224 px, 1 picture, weights stored as int8", "large-224", 224, 1, stored="int8"),
+    pictures("large, 224 px, 1 picture, in bfloat16", "large-224", 224, 1, stored="bfloat16", computed="bfloat16"),
+    pictures("large, 224 px, 8 pictures, in bfloat16", "large-224", 224, 8, stored="bfloat16", computed="bfloat16"),
     pictures("large, 224 px, 1 picture, values as trained", "large-224-peaked", 224, 1),
     pictures("large, 336 px, 1 picture", "large-336", 336, 1),
     pictures("large, 448 px, 1 picture", "large-448", 448, 1),
@@ -202,6 +208,7 @@ def _start(
                 "folder": str(case.place(name, folder)),
                 "inputs": str(folder / "inputs.npz"),
                 "output": case.output,
+                "dtype": case.computed,
             }
             worker.ask("open", threads=threads, **arguments)
         except RuntimeError as error:

@@ -31,20 +31,27 @@ def alone(name: str) -> ModuleType:
     return module
 
 
-def ours(folder: Path, threads: int, output: str) -> Run:
+def ours(folder: Path, threads: int, output: str, dtype: str) -> Run:
     """This package; it takes as many cores as it is given."""
     from aimv2_np import load
 
-    model = load(folder)
+    model = load(folder, dtype=dtype)
     if output == POOLED:
         return lambda inputs: model.features(**inputs)
     return lambda inputs: model(**inputs).last_hidden_state
 
 
-def onnxruntime(folder: Path, threads: int, output: str) -> Run:
+def plain(folder: Path, threads: int, output: str, dtype: str) -> Run:
+    """This package in float32, whatever the case asks for."""
+    return ours(folder, threads, output, "float32")
+
+
+def onnxruntime(folder: Path, threads: int, output: str, dtype: str) -> Run:
     """ONNX Runtime, all graph optimisations."""
     import onnxruntime as ort
 
+    if dtype != "float32":
+        raise RuntimeError(f"its CPU provider has no {dtype}")
     options = ort.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
@@ -52,16 +59,17 @@ def onnxruntime(folder: Path, threads: int, output: str) -> Run:
     return lambda inputs: session.run([output], inputs)[0]
 
 
-def openvino(folder: Path, threads: int, output: str) -> Run:
+def openvino(folder: Path, threads: int, output: str, dtype: str) -> Run:
     """OpenVINO for latency: all cores on one request."""
     import openvino as ov
 
-    settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": threads}
+    precision = {"float32": "f32", "bfloat16": "bf16"}[dtype]
+    settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": precision, "INFERENCE_NUM_THREADS": threads}
     model = ov.Core().compile_model(folder / "openvino.xml", "CPU", settings)
     return lambda inputs: model(inputs)[output]
 
 
-def openvino_streams(folder: Path, threads: int, output: str) -> Run:
+def openvino_streams(folder: Path, threads: int, output: str, dtype: str) -> Run:
     """OpenVINO for throughput: one stream per core, each with its share of the batch."""
     import openvino as ov
 
@@ -86,10 +94,10 @@ def openvino_streams(folder: Path, threads: int, output: str) -> Run:
     return run
 
 
-def transformers(attention: str, *, compiled: bool = False) -> Callable[[Path, int, str], Run]:
+def transformers(attention: str, *, compiled: bool = False) -> Callable[[Path, int, str, str], Run]:
     """Transformers' model with one of its attentions, in inference mode; compiled by PyTorch or not."""
 
-    def make(folder: Path, threads: int, output: str) -> Run:
+    def make(folder: Path, threads: int, output: str, dtype: str) -> Run:
         import torch
         from transformers import AutoConfig
         from transformers.models.aimv2 import modeling_aimv2 as modeling
@@ -97,13 +105,15 @@ def transformers(attention: str, *, compiled: bool = False) -> Callable[[Path, i
         torch.set_num_threads(threads)
         config = AutoConfig.from_pretrained(folder)
         kind = {"aimv2_text_model": modeling.Aimv2TextModel}.get(config.model_type, modeling.Aimv2VisionModel)
-        model = kind.from_pretrained(folder, attn_implementation=attention, dtype=torch.float32).eval()
+        model = kind.from_pretrained(folder, attn_implementation=attention, dtype=getattr(torch, dtype)).eval()
         network: Any = torch.compile(model) if compiled else model
 
         def run(inputs: Inputs) -> np.ndarray:
             with torch.inference_mode():
                 tensors = {name: torch.from_numpy(array) for name, array in inputs.items()}
-                found: np.ndarray = getattr(network(**tensors), output).numpy()
+                if "pixel_values" in tensors:
+                    tensors["pixel_values"] = tensors["pixel_values"].to(model.dtype)
+                found: np.ndarray = getattr(network(**tensors), output).float().numpy()
                 return found
 
         return run
@@ -112,9 +122,9 @@ def transformers(attention: str, *, compiled: bool = False) -> Callable[[Path, i
 
 
 OURS, PLAIN, STREAMS = "aimv2_np", "aimv2_np, random in float32", "OpenVINO, streams"
-PEERS: dict[str, Callable[[Path, int, str], Run]] = {
+PEERS: dict[str, Callable[[Path, int, str, str], Run]] = {
     OURS: ours,
-    PLAIN: ours,  # where the case's own weights are others
+    PLAIN: plain,  # where the case's own weights or arithmetic are others
     "OpenVINO": openvino,
     STREAMS: openvino_streams,
     "ONNX Runtime": onnxruntime,
@@ -147,11 +157,11 @@ class Server:
         self._run: Run | None = None
         self._inputs: Inputs = {}
 
-    def open(self, folder: str, threads: int, inputs: str, output: str = STATES) -> None:
+    def open(self, folder: str, threads: int, inputs: str, output: str = STATES, dtype: str = "float32") -> None:
         """Load the checkpoint in `folder` and the inputs in a file of arrays; run once."""
         with np.load(inputs) as arrays:
             self._inputs = dict(arrays)
-        self._run = self._make(Path(folder), threads, output)
+        self._run = self._make(Path(folder), threads, output, dtype)
         self._run(self._inputs)
 
     def hold(self, **arguments: Any) -> None:
@@ -184,7 +194,7 @@ def cold(name: str, folder: Path, threads: int, picture: Path, size: int | None)
     """From the start to the first feature; says so, then how much memory it took."""
     talk = alone("talk")
     marks = [time.perf_counter()]
-    run = PEERS[name](folder, threads, STATES)
+    run = PEERS[name](folder, threads, STATES, "float32")
     marks.append(time.perf_counter())
     pixels = read_picture(picture, size)
     marks.append(time.perf_counter())

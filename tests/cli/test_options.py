@@ -2,7 +2,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from aimv2_np.backends.dtypes import BACKENDS
+from aimv2_np.backends.dtypes import BACKENDS, COMPUTED
 from aimv2_np.cli.app import app
 from aimv2_np.cli.options import Several, loading
 from aimv2_np.storage.relayout import DIALECTS
@@ -50,7 +50,7 @@ def choices(command: str, option: str) -> set[str]:
 def test_choices_are_those_of_the_functions_behind_them():
     # They are written down once more so that `--help` need not import what computes.
     assert choices("classify", "backend") == set(BACKENDS)
-    assert choices("classify", "dtype") == set(BACKENDS["cupy"])
+    assert choices("classify", "dtype") == set(COMPUTED)
     assert choices("convert", "layout") == set(DIALECTS)
     assert choices("embed", "features") == set(KINDS)
     assert choices("knn", "features") == set(KINDS) - {"tokens"}

@@ -10,7 +10,7 @@ import aimv2_np
 PACKAGE = Path(aimv2_np.__file__).parent
 # From the top down; names of one line know nothing of each other.
 FLOORS = (
-    ("comparison.verify", "comparison.html", "comparison.pytest_plugin", "comparison.published"),
+    ("comparison.loss", "comparison.verify", "comparison.html", "comparison.pytest_plugin", "comparison.published"),
     ("comparison", "comparison.compare"),
     ("comparison.report", "comparison.sides", "comparison.padding", "comparison.diagnosis"),
     ("comparison.comparison", "comparison.naming", "comparison.tolerances"),

@@ -22,8 +22,8 @@ def as_dtype(stored: NDArray, code: str, target: str, what: str) -> NDArray:
         target: what NumPy computes in ("float32", "float64", "float16"); ValueError for anything else.
         what: what a CheckpointError about numbers that `target` cannot hold begins with.
     """
-    if target not in (held := [name for name in FLOATS if name != "bfloat16"]):
-        raise ValueError(f"dtype is {target!r}; expected one of {', '.join(held)}")
+    if target == "bfloat16" or target not in FLOATS:
+        raise ValueError(f"dtype is {target!r}; expected one of float32, float64, float16")
     if code != FLOATS[target]:
         array = convert(np.ascontiguousarray(stored).reshape(-1), code, target, what).reshape(stored.shape)
     elif stored.flags.c_contiguous and stored.flags.aligned:
