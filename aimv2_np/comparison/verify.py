@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, Unpack
 
 from aimv2_np import storage
 from aimv2_np.comparison.compare import compare
@@ -18,6 +18,7 @@ from aimv2_np.comparison.comparison import Comparison
 from aimv2_np.config import read_config
 from aimv2_np.data import sample_pictures, tiny_golden_path, tiny_model_path
 from aimv2_np.errors import CheckpointError
+from aimv2_np.files.hub import HubOptions
 from aimv2_np.files.locate import PROCESSOR_FILES
 from aimv2_np.models.auto import load
 from aimv2_np.recording.adapters import record_torch
@@ -85,7 +86,7 @@ def verify_against_transformers(
     dtype: str = "float32",
     device: int | None = None,
     prefix: str | None = None,
-    **hub_options: Any,
+    **hub: Unpack[HubOptions],
 ) -> Verified:
     """Run a checkpoint here and in Transformers (eager attention, float32) and compare module by module.
 
@@ -108,7 +109,7 @@ def verify_against_transformers(
         raise ImportError(
             f"comparing with Transformers needs PyTorch and Transformers: pip install 'aimv2-np[oracle]' ({error})"
         ) from error
-    place = storage.fetch(model or tiny_model_path(), extra=PROCESSOR_FILES, **hub_options)
+    place = storage.fetch(model or tiny_model_path(), extra=PROCESSOR_FILES, **hub)
     if not images and not texts:
         kind = type(load(place, prefix=prefix)).__name__
         samples = sample_pictures()[-PICTURES:]

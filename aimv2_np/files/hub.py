@@ -5,9 +5,9 @@ releases, becomes ConnectionError.
 """
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn, TypedDict, Unpack
+from typing import NoReturn, TypedDict, Unpack
 
 # They carry the bytes: requests before huggingface_hub 1.0, httpx or httpx2 since. (hf_xet raises RuntimeError.)
 CARRIERS = {"requests", "urllib3", "httpx", "httpx2", "httpcore"}
@@ -58,15 +58,6 @@ class HubOptions(TypedDict, total=False):
     cache_dir: str | os.PathLike[str] | None
     token: str | bool | None
     local_files_only: bool
-
-
-OF_MODELS = ("prefix", "final_norm")  # which model it is, beside the hub's options
-OF_COMPUTING = ("backend", "dtype", "device", "progress")  # and how it is to compute
-
-
-def fetching(options: Mapping[str, Any]) -> dict[str, Any]:
-    """A model's options without those that mean nothing to the processors in the same folder."""
-    return {name: value for name, value in options.items() if name not in OF_MODELS + OF_COMPUTING}
 
 
 def download(name: str, files: Sequence[str], **options: Unpack[HubOptions]) -> Path:

@@ -1,6 +1,6 @@
 """From a mapped checkpoint to a model's arrays, one tensor after the other: the host never holds two copies of them."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import nullcontext
 from math import prod
 from typing import TypeVar
@@ -10,12 +10,12 @@ import numpy as np
 from aimv2_np.backends import devices
 from aimv2_np.backends.arrays import dtype_of, namespace, settle, upload, widen
 from aimv2_np.backends.stacking import Stacker
+from aimv2_np.models.options import Progress
 from aimv2_np.shapes import Array
 from aimv2_np.storage.checkpoint import Tensors
 from aimv2_np.storage.formats.casting import misfit, widen_bits
 from aimv2_np.tree.module import Module, Parameter
 
-Progress = Callable[[int, int], None]
 M = TypeVar("M", bound=Module)
 
 RELEASE_BYTES = 64 << 20  # of the mapped file that stay in memory after they have been copied

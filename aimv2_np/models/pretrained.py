@@ -16,10 +16,11 @@ from aimv2_np.config import CONFIG_FILE, Aimv2Config, Aimv2TextConfig, Aimv2Visi
 from aimv2_np.config.base import naming_file
 from aimv2_np.errors import a_type
 from aimv2_np.files.atomic import atomic_write, make_folder
-from aimv2_np.files.habits import familiar
+from aimv2_np.files.habits import known_options
 from aimv2_np.files.hub import HubOptions
 from aimv2_np.files.json import json_bytes
-from aimv2_np.models.loading import Progress, fill
+from aimv2_np.models.loading import fill
+from aimv2_np.models.options import ModelOptions, Progress
 from aimv2_np.models.outputs import ModelOutput
 from aimv2_np.models.running import running
 from aimv2_np.shapes import Array
@@ -152,18 +153,7 @@ class PretrainedModel(Module, Generic[Config, Network, Output]):
         return output if return_dict else output.to_tuple()
 
     @classmethod
-    def from_pretrained(
-        cls,
-        path_or_hub_id: str | PathLike[str],
-        *,
-        backend: str = "numpy",
-        dtype: str = "float32",
-        device: int | None = None,
-        progress: Progress | None = None,
-        prefix: str | None = None,
-        final_norm: bool = True,
-        **hub: Unpack[HubOptions],
-    ) -> Self:
+    def from_pretrained(cls, path_or_hub_id: str | PathLike[str], **options: Unpack[ModelOptions]) -> Self:
         """The model in a folder, or of an id on the Hugging Face hub.
 
         float32 weights are not copied: they stay in the memory-mapped file, so keep it in place while the model lives.
@@ -178,9 +168,10 @@ class PretrainedModel(Module, Generic[Config, Network, Output]):
             prefix: what the model's names begin with, where the checkpoint holds several AIMv2. One alone is found
                 wherever it is; what is beside it is in `left_aside`.
             final_norm: False to leave out the vision tower's last norm, as some loaders of others do (docs/layouts.md).
-            hub: revision, cache_dir, token and local_files_only, as in huggingface_hub.
+            revision, cache_dir, token, local_files_only: as in huggingface_hub.
 
         Raises:
+            TypeError: an option of another name.
             FileNotFoundError: no such folder, or no configuration or weights in it.
             CheckpointError: files that do not fit: corrupt, or with missing, unexpected or wrongly shaped tensors.
             ValueError: an unknown backend, dtype or device, or a configuration that makes no sense.
@@ -189,10 +180,7 @@ class PretrainedModel(Module, Generic[Config, Network, Output]):
             OSError: a download failed: huggingface_hub's own types where it has one (`GatedRepoError`,
                 `RevisionNotFoundError`, ...), ConnectionError where the connection broke; each says what to do.
         """
-        return load_as(
-            lambda _: cls, path_or_hub_id, backend=backend, dtype=dtype, device=device, progress=progress,
-            prefix=prefix, final_norm=final_norm, **hub,
-        )  # fmt: skip
+        return load_as(lambda _: cls, path_or_hub_id, **options)
 
     @classmethod
     def from_source(
@@ -248,25 +236,18 @@ def without_final_norm(config: AnyConfig) -> Any:
 
 
 def load_as(
-    choose: Callable[[storage.Source], type[M]],
-    path_or_hub_id: str | PathLike[str],
-    *,
-    backend: str = "numpy",
-    dtype: str = "float32",
-    device: int | None = None,
-    progress: Progress | None = None,
-    prefix: str | None = None,
-    final_norm: bool = True,
-    **hub: Unpack[HubOptions],
+    choose: Callable[[storage.Source], type[M]], path_or_hub_id: str | PathLike[str], **options: Unpack[ModelOptions]
 ) -> M:
     """The model in a folder, or of a hub id, of the class that is chosen for it; see `from_pretrained`."""
-    options = familiar({"dtype": dtype, **hub})
-    dtype = options.pop("dtype")
-    check_backend(backend, dtype, device)
-    source = storage.open_source(storage.fetch(path_or_hub_id, **options), prefix)
-    model = choose(source).from_source(source, backend, dtype, device, progress, final_norm)
-    which = ({} if prefix is None else {"prefix": prefix}) | ({} if final_norm else {"final_norm": False})
-    model.origin = (fspath(path_or_hub_id), options.get("revision"), *([which] if which else []))
+    given = known_options(options, ModelOptions)
+    hub = {name: given.pop(name) for name in HubOptions.__annotations__ if name in given}
+    prefix = given.pop("prefix", None)
+    check_backend(given.get("backend", "numpy"), given.get("dtype", "float32"), given.get("device"))
+    source = storage.open_source(storage.fetch(path_or_hub_id, **hub), prefix)
+    model = choose(source).from_source(source, **given)
+    which = {"prefix": prefix} if prefix is not None else {}
+    which |= {} if given.get("final_norm", True) else {"final_norm": False}
+    model.origin = (fspath(path_or_hub_id), hub.get("revision"), *([which] if which else []))
     return model
 
 

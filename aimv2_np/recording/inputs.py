@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 from os import PathLike
-from typing import Any
+from typing import Any, Unpack
 
-from aimv2_np.files.hub import fetching
+from aimv2_np.models.aimv2 import vision_tower
 from aimv2_np.models.auto import load
+from aimv2_np.models.options import ModelOptions, fetching
 from aimv2_np.models.text import Aimv2TextModel
 from aimv2_np.models.vision import Aimv2VisionModel
 from aimv2_np.processing import Aimv2Processor
@@ -18,7 +19,7 @@ def load_with_inputs(
     *,
     max_patches: int | None = None,
     exif_transpose: bool = False,
-    **options: Any,
+    **options: Unpack[ModelOptions],
 ) -> tuple[Any, dict[str, Any]]:
     """A model and its arguments: pixel_values (B, C, H, W); input_ids and attention_mask (T, tokens), padded.
 
@@ -39,6 +40,5 @@ def load_with_inputs(
     processor = Aimv2Processor.from_pretrained(path_or_hub_id, **fetching(options)).upright(exif_transpose)
     bound: dict[str, Any] = {}
     if images and max_patches is not None:
-        vision = getattr(model, "vision_model", model)
-        bound = {"max_patches": max_patches, "patch_size": vision.config.patch_shape}
+        bound = {"max_patches": max_patches, "patch_size": vision_tower(model).config.patch_shape}
     return model, processor(images=list(images) or None, text=list(texts) or None, padding=True, **bound)

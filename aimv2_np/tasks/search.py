@@ -23,8 +23,8 @@ from aimv2_np.backends.arrays import to_numpy
 from aimv2_np.backends.parallel import one_blas_thread, usable_cores
 from aimv2_np.data import tiny_model_path
 from aimv2_np.errors import CheckpointError
-from aimv2_np.files.hub import fetching
 from aimv2_np.models.aimv2 import Aimv2Model
+from aimv2_np.models.options import fetching
 from aimv2_np.processing import Aimv2Processor
 from aimv2_np.processing.loading import naming_picture
 from aimv2_np.processing.settings import as_count

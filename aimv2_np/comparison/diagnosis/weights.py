@@ -9,9 +9,9 @@ from pathlib import Path
 
 from aimv2_np.config import kind_of
 from aimv2_np.data import tiny_model_path
-from aimv2_np.files.hub import OF_MODELS
 from aimv2_np.models.aimv2 import Aimv2Model
 from aimv2_np.models.auto import MODELS, load
+from aimv2_np.models.options import WhichModel
 from aimv2_np.models.pretrained import AnyModel
 from aimv2_np.recording.recording import Recording
 from aimv2_np.storage.digest import hash_weights
@@ -41,7 +41,7 @@ def _origin(recording: Recording, dtype: str) -> Iterator[AnyModel]:
     if isinstance(place, str) and place:
         # A recording that somebody sent makes nothing be fetched.
         hub = {} if Path(place).is_dir() else {"revision": revision, "local_files_only": True}
-        chosen = {name: told[name] for told in which for name in OF_MODELS if name in told}
+        chosen = {name: told[name] for told in which for name in WhichModel.__annotations__ if name in told}
         yield load(place, dtype=dtype, **hub, **chosen)
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike, fspath
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from aimv2_np.backends.arrays import beside, check_backend, to_numpy
 from aimv2_np.data import tiny_model_path
 from aimv2_np.errors import a_type
-from aimv2_np.files.hub import HubOptions, fetching
 from aimv2_np.models.aimv2 import vision_tower
 from aimv2_np.models.auto import load
+from aimv2_np.models.options import CheckpointOptions, Placement, fetching
 from aimv2_np.models.packing import warn_untrained
 from aimv2_np.models.vision import Aimv2VisionModel
 from aimv2_np.network.contrastive import l2_normalize
@@ -31,17 +31,12 @@ BATCH = 16  # pictures that go through the model at a time: bounds the memory, g
 COLUMNS = ("pixel_values", "pixels", "image", "bytes", "path")
 
 
-class EmbedderOptions(HubOptions, total=False):
+class EmbedderOptions(CheckpointOptions, Placement, total=False):
     """What other functions hand on to `ImageEmbedder`, which says what it means."""
 
     batch_size: int
     max_patches: int | None
     exif_transpose: bool
-    backend: str
-    dtype: str
-    device: int | None
-    prefix: str | None
-    final_norm: bool
 
 
 @dataclass(frozen=True)
@@ -107,7 +102,7 @@ class ImageEmbedder:
         backend: str = "numpy",
         dtype: str = "float32",
         device: int | None = None,
-        **options: Any,
+        **options: Unpack[CheckpointOptions],
     ) -> None:
         if not isinstance(model, str | PathLike | None):
             raise TypeError(
@@ -137,7 +132,7 @@ class ImageEmbedder:
         return {**vars(self), "_opened": None}
 
     @property
-    def source(self) -> tuple[str | PathLike[str], dict[str, Any]]:
+    def source(self) -> tuple[str | PathLike[str], CheckpointOptions]:
         """The folder or hub id of the model, and how to open it."""
         return (tiny_model_path(), {}) if self.model is None else (self.model, self.options)
 
