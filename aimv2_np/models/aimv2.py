@@ -1,4 +1,4 @@
-"""The two-tower model: pictures and texts are checked, go through both towers of `network`, and come out compared."""
+"""The two-tower model: images and texts are checked, go through both towers of `network`, and come out compared."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -48,13 +48,13 @@ class Aimv2Model(PretrainedModel[Aimv2Config, Aimv2, Aimv2Output]):
         output_hidden_states: bool = False,
         output_attentions: bool = False,
     ) -> Aimv2Output:
-        """Compare every picture with every text. With only one of the two given, only its tower runs.
+        """Compare every image with every text. With only one of the two given, only its tower runs.
 
         Args:
             input_ids, attention_mask, causal: as for `Aimv2TextModel`.
             pixel_values, interpolate_pos_encoding: as for `Aimv2VisionModel`.
-            pixel_attention_mask: `attention_mask` of the pictures.
-            return_loss: also the contrastive loss, for which text i belongs to picture i.
+            pixel_attention_mask: `attention_mask` of the images.
+            return_loss: also the contrastive loss, for which text i belongs to image i.
             output_hidden_states, output_attentions: of both towers.
 
         Raises:
@@ -108,7 +108,7 @@ class Aimv2Model(PretrainedModel[Aimv2Config, Aimv2, Aimv2Output]):
         interpolate_pos_encoding: bool = False,
         warn: bool = True,
     ) -> Aimv2Output:
-        """`image_embeds` and `vision_model_output` of pictures of any mix of sizes; see `Aimv2VisionModel`."""
+        """`image_embeds` and `vision_model_output` of images of any mix of sizes; see `Aimv2VisionModel`."""
         vision = self.vision_model.encode_images(
             images, max_tokens=max_tokens, interpolate_pos_encoding=interpolate_pos_encoding, warn=warn
         )
@@ -122,19 +122,19 @@ class Aimv2Model(PretrainedModel[Aimv2Config, Aimv2, Aimv2Output]):
     def _loss(self, logits_per_text: Float[Array, "L B"] | None) -> Float[Array, ""]:
         if logits_per_text is None or logits_per_text.shape[0] != logits_per_text.shape[1] or not logits_per_text.size:
             found = "only one of the two" if logits_per_text is None else "{} and {}".format(*logits_per_text.shape)
-            raise ValueError(f"return_loss needs as many texts as pictures, text i describing picture i; got {found}")
+            raise ValueError(f"return_loss needs as many texts as images, text i describing image i; got {found}")
         return contrastive_loss(logits_per_text)
 
     @running
     def get_image_features(
         self, pixel_values: Float[Array, "B C height width"], *, interpolate_pos_encoding: bool = False
     ) -> Float[Array, "B E"]:
-        """Projected features of pictures, before they are normalised; arguments as for `Aimv2VisionModel`."""
+        """Projected features of images, before they are normalised; arguments as for `Aimv2VisionModel`."""
         output = self.vision_model(pixel_values, interpolate_pos_encoding=interpolate_pos_encoding)
         return self.project(output.pooler_output)
 
     def project(self, pooler_output: Float[Array, "B D"]) -> Float[Array, "B E"]:
-        """Pooled vectors of pictures in the space that they share with texts, before they are normalised."""
+        """Pooled vectors of images in the space that they share with texts, before they are normalised."""
         return check_finite(self, self.visual_projection(pooler_output))
 
     @running

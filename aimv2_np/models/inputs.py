@@ -22,7 +22,7 @@ from aimv2_np.errors import MissingEndWarning, a_type
 from aimv2_np.models.running import check
 from aimv2_np.shapes import Array, Float, Int
 
-# Far above every picture, and far below 1e19, where float32 squares overflow and RMSNorm would quietly give zeros.
+# Far above every image, and far below 1e19, where float32 squares overflow and RMSNorm would quietly give zeros.
 MAX_PIXEL = 1e6
 _NAMED = 5  # rows in a warning
 
@@ -36,7 +36,7 @@ def check_pixel_values(
     if pixels.ndim != 4 or pixels.shape[1] != channels:
         raise ValueError(
             f"pixel_values has shape {pixels.shape}; expected (batch, {channels}, height, width). "
-            "Aimv2ImageProcessor makes such arrays from pictures"
+            "Aimv2ImageProcessor makes such arrays from images"
         )
     if not is_float(pixels):
         raise ValueError(
@@ -46,13 +46,13 @@ def check_pixel_values(
     if height < ph or width < pw:
         raise ValueError(
             f"pixel_values are {height}x{width} (height x width) pixels, smaller than one {ph}x{pw} patch; "
-            "use larger pictures"
+            "use larger images"
         )
     grid = (height // ph, width // pw)
     if not config.is_native and not interpolate and grid != config.grid:
         raise ValueError(
             f"pixel_values of {height}x{width} pixels make a grid of {grid[0]}x{grid[1]} patches, but the model has "
-            f"learned positions for {config.grid[0]}x{config.grid[1]}; resize the pictures to "
+            f"learned positions for {config.grid[0]}x{config.grid[1]}; resize the images to "
             f"{config.image_shape[0]}x{config.image_shape[1]}, or pass interpolate_pos_encoding=True"
         )
     pixels = _beside(like, pixels)
@@ -105,7 +105,7 @@ def check_attention_mask(
         attention_mask: 1 for a token or a patch, 0 for padding.
         shape: that it has to have, (B, N).
         like: an array of the model's library and device.
-        what: the mask is of: "token" or "patch", of which every picture has to have one.
+        what: the mask is of: "token" or "patch", of which every image has to have one.
     """
     if attention_mask is None:
         return None
@@ -119,7 +119,7 @@ def check_attention_mask(
     if what == "patch":
         check(
             mask.any(axis=1).all(),
-            lambda: ValueError("attention_mask hides all patches of a picture; expected at least one 1 in every row"),
+            lambda: ValueError("attention_mask hides all patches of an image; expected at least one 1 in every row"),
         )
     return move(mask.astype(np.int64), backend_of(like), device_of(like))
 
@@ -163,7 +163,7 @@ def _as_array(value: Any, name: str) -> Array:
     if is_array(value) and backend_of(value) != "numpy":
         return value
     if isinstance(value, list | tuple) and len({np.shape(item) for item in value if is_array(item)}) > 1:
-        raise ValueError(f"{name} is a list of arrays of different shapes; expected one array, or pictures (C, h, w)")
+        raise ValueError(f"{name} is a list of arrays of different shapes; expected one array, or images (C, h, w)")
     try:
         array = np.asarray(value)  # subclasses such as np.matrix, which compute differently, become plain arrays
     except (ValueError, TypeError, RuntimeError) as error:

@@ -1,9 +1,9 @@
-"""Sliding windows: pictures larger than the model's grid, seen piece by piece at the size that it was trained for.
+"""Sliding windows: images larger than the model's grid, seen piece by piece at the size that it was trained for.
 
     y_rc = the mean, over all windows that hold patch (r, c), of what the window's tokens say there
 
 Windows begin at multiples of the stride, and at the far edge, so that every patch is seen. Where one window holds the
-picture, the result is the plain one.
+image, the result is the plain one.
 """
 
 from itertools import product
@@ -60,7 +60,7 @@ def extract_windows(
 
 
 def _window(window: int | tuple[int, int] | None, grid: tuple[int, int], config: Aimv2VisionConfig) -> tuple[int, int]:
-    """In patches; the model's own grid, where none is given. Larger ones end at the picture's edges."""
+    """In patches; the model's own grid, where none is given. Larger ones end at the image's edges."""
     size = config.grid if window is None else _pair(window, "window")
     smaller = (min(size[0], grid[0]), min(size[1], grid[1]))
     if not config.is_native and size != config.grid:
@@ -71,7 +71,7 @@ def _window(window: int | tuple[int, int] | None, grid: tuple[int, int], config:
     if not config.is_native and smaller != size:
         raise ValueError(
             f"pixel_values make a grid of {grid[0]}x{grid[1]} patches, smaller than the model's {size[0]}x{size[1]}; "
-            f"resize the pictures to {config.image_shape[0]}x{config.image_shape[1]} pixels at least"
+            f"resize the images to {config.image_shape[0]}x{config.image_shape[1]} pixels at least"
         )
     return smaller
 

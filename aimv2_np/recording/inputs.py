@@ -1,4 +1,4 @@
-"""Pictures and texts as the arguments of a model, whichever towers it has."""
+"""Images and texts as the arguments of a model, whichever towers it has."""
 
 from collections.abc import Sequence
 from os import PathLike
@@ -23,15 +23,15 @@ def load_with_inputs(
 ) -> tuple[Any, dict[str, Any]]:
     """A model and its arguments: pixel_values (B, C, H, W); input_ids and attention_mask (T, tokens), padded.
 
-    Pictures of several sizes, which a native model takes, are a list of (C, h, w); those of more than `max_patches`
+    Images of several sizes, which a native model takes, are a list of (C, h, w); those of more than `max_patches`
     patches are scaled down. `exif_transpose` turns files upright; `options` are those of `load`.
 
     Raises:
         ValueError: neither images nor texts, or some for a tower that the checkpoint does not have.
-        FileNotFoundError, CheckpointError: no such checkpoint or picture, no processor files, or damaged ones.
+        FileNotFoundError, CheckpointError: no such checkpoint or image, no processor files, or damaged ones.
     """
     if not images and not texts:
-        raise ValueError("images and texts are empty; expected at least one picture or text")
+        raise ValueError("images and texts are empty; expected at least one image or text")
     model = load(path_or_hub_id, **options)
     if images and isinstance(model, Aimv2TextModel):
         raise ValueError(f"images is given, but {path_or_hub_id} has a text tower only; pass texts alone")

@@ -41,7 +41,7 @@ def record(
 
     Args:
         model: an Aimv2Model, Aimv2VisionModel or Aimv2TextModel.
-        inputs: its arguments by name: pixel_values (B, C, H, W), input_ids (B, T), attention_mask (B, T). Pictures of
+        inputs: its arguments by name: pixel_values (B, C, H, W), input_ids (B, T), attention_mask (B, T). Images of
             several sizes, a list of (C, h, w), are recorded as the pack (1, ΣN, D) that they go through the layers as.
         path: the safetensors file to write.
         include: a glob or several; only matching paths are recorded ("vision_model.encoder.layers.*.ffn").
@@ -58,16 +58,16 @@ def record(
     """
     arrays = {name: value if is_array(value) or is_pack(value) else np.asarray(value) for name, value in inputs.items()}
     facts = describe(model) | ({"options": json.dumps(options)} if options else {})
-    pictures = arrays.get("pixel_values")
-    if isinstance(pictures, list | tuple):
-        facts["packed"] = str(len(pictures))
+    images = arrays.get("pixel_values")
+    if isinstance(images, list | tuple):
+        facts["packed"] = str(len(images))
     with RecordingWriter(
         path, source="aimv2_np", statistics=statistics, whole=whole, slices=slices, overwrite=overwrite, metadata=facts
     ) as writer:
         for name, value in arrays.items():
             if isinstance(value, list | tuple):
-                for i, picture in enumerate(value):
-                    writer.add_input(f"{name}.{i}", picture)
+                for i, image in enumerate(value):
+                    writer.add_input(f"{name}.{i}", image)
             else:
                 writer.add_input(name, value)
 

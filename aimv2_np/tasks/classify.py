@@ -26,7 +26,7 @@ from aimv2_np.models.packing import warn_untrained
 from aimv2_np.network.attention import softmax
 from aimv2_np.network.contrastive import l2_normalize
 from aimv2_np.processing import Aimv2Processor
-from aimv2_np.processing.loading import naming_picture, numbered_picture
+from aimv2_np.processing.loading import naming_image, numbered_image
 from aimv2_np.processing.settings import as_count
 from aimv2_np.shapes import Array, Float
 from aimv2_np.storage import expected_config
@@ -141,7 +141,7 @@ def classify(
         for some in pieces(len(pictures), PICTURES):
             batch = []
             for number, picture in enumerate(pictures[some], some.start):
-                with naming_picture(numbered_picture(number, picture)):
+                with naming_image(numbered_image(number, picture)):
                     batch.append(image_processor.prepare(picture, bound))
             same = len({pixels.shape for pixels in batch}) == 1
             output = model(pixel_values=np.stack(batch)) if same else model.encode_images(batch, warn=False)

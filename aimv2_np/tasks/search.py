@@ -26,7 +26,7 @@ from aimv2_np.errors import CheckpointError
 from aimv2_np.models.aimv2 import Aimv2Model
 from aimv2_np.models.options import fetching
 from aimv2_np.processing import Aimv2Processor
-from aimv2_np.processing.loading import naming_picture
+from aimv2_np.processing.loading import naming_image
 from aimv2_np.processing.settings import as_count
 from aimv2_np.tasks.classify import embed_prompts
 from aimv2_np.tasks.embedding.embedder import EmbedderOptions, ImageEmbedder
@@ -127,7 +127,7 @@ def embed_query(
             "compared; pass the model that it was made with, or embed the pictures again"
         )
     if not text:
-        with nullcontext() if isinstance(query, bytes) else naming_picture(os.fspath(query)):
+        with nullcontext() if isinstance(query, bytes) else naming_image(os.fspath(query)):
             return embedder.compute([embedder.prepare(query)])[0]
     network = embedder.opened.model
     assert isinstance(network, Aimv2Model)

@@ -21,7 +21,7 @@ from aimv2_np.models.vision import Aimv2VisionModel
 from aimv2_np.network.contrastive import l2_normalize
 from aimv2_np.processing import Aimv2ImageProcessor
 from aimv2_np.processing.image import Bound
-from aimv2_np.processing.loading import PICTURE_ERRORS, naming_picture
+from aimv2_np.processing.loading import IMAGE_ERRORS, naming_image
 from aimv2_np.processing.settings import as_count
 from aimv2_np.storage.digest import hash_weights
 from aimv2_np.tasks.embedding.kinds import KINDS, check_name, chosen_kind
@@ -244,9 +244,9 @@ class ImageEmbedder:
     def _prepare_row(self, batch: Any, column: str, picture: Any, row: int) -> NDArray[np.float32] | None:
         path = f" ({list(batch['path'])[row]!s:.200})" if "path" in batch else ""
         try:
-            with naming_picture(f"row {row}{path}"):
+            with naming_image(f"row {row}{path}"):
                 return _checked(picture) if column == "pixel_values" else self.prepare(picture)
-        except PICTURE_ERRORS as error:
+        except IMAGE_ERRORS as error:
             if self.errors == "raise":
                 raise
             warnings.warn(f"left out: {error}", stacklevel=3)
