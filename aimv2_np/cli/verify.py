@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @click.option("--against", type=click.Choice(["transformers"]), help="Run the other side here, module by module.")
 @options.prefix
 @options.orient
-@options.place
+@options.placement
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @options.debug
 @click.pass_context

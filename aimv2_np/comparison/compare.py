@@ -15,10 +15,10 @@ import numpy as np
 from aimv2_np.comparison.comparison import Comparison, Difference
 from aimv2_np.comparison.diagnosis.context import Context
 from aimv2_np.comparison.diagnosis.diagnose import diagnose
-from aimv2_np.comparison.measure import measure, measure_statistics
+from aimv2_np.comparison.measure import measure_arrays, measure_statistics
 from aimv2_np.comparison.naming import Naming, rank
 from aimv2_np.comparison.padding import Padding
-from aimv2_np.comparison.report import explain
+from aimv2_np.comparison.report import summarise
 from aimv2_np.comparison.sides import UnlikeError, as_recording, pair
 from aimv2_np.comparison.tolerances import Tolerances, coarsest, depths
 from aimv2_np.errors import a_type
@@ -69,7 +69,7 @@ def compare(
     result = Comparison(differences, matcher.missing, matcher.extra, notes=matcher.notes())
     outcome = diagnose(Context(a, b, matcher.names, result, matcher.judge, model))
     result = replace(result, diagnosis=outcome.diagnosis)
-    return replace(result, explanation=explain(result, outcome.remark))
+    return replace(result, explanation=summarise(result, outcome.remark))
 
 
 class _Matcher:
@@ -113,7 +113,7 @@ class _Matcher:
         """The relative error of what the other side recorded for `path` against `expected`; whether it is rounding."""
         if path.startswith(INPUTS):
             dtype = self._dtype(path)
-            measures = measure(expected, self.b.inputs[path.removeprefix(INPUTS)], dtype)
+            measures = measure_arrays(expected, self.b.inputs[path.removeprefix(INPUTS)], dtype)
             return measures.relative, measures.within(self.tolerances(path, dtype, 0))
         difference = self._activation(path, Recording.from_arrays({path: expected}))
         return difference.relative, difference.equal
@@ -131,7 +131,7 @@ class _Matcher:
         difference = Difference(path, path, a.shape, dtype, 0, tolerance)
         if a.shape != b.shape:
             return replace(difference, note=f"theirs has the shape {b.shape}")
-        return replace(difference, measures=measure(a, b, dtype))
+        return replace(difference, measures=measure_arrays(a, b, dtype))
 
     def _activation(self, path: str, reference: Recording) -> Difference:
         """What the other side recorded for `path` against what a reference did, the first side or what it predicts."""
@@ -145,9 +145,9 @@ class _Matcher:
         if arrays is None:
             return self._estimated(difference, reference)
         a, b, note = arrays
-        difference = replace(difference, measures=measure(a, self.padding.without(path, a, b), dtype), note=note)
+        difference = replace(difference, measures=measure_arrays(a, self.padding.without(path, a, b), dtype), note=note)
         tokens = self.padding.without(path, a, b, strictly=True)
-        if not difference.equal and tokens is not b and measure(a, tokens, dtype).within(tolerance):
+        if not difference.equal and tokens is not b and measure_arrays(a, tokens, dtype).within(tolerance):
             note = f"{note}; only rows of padding differ, on which no result depends".removeprefix("; ")
         return replace(difference, note=note)
 

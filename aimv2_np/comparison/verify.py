@@ -23,7 +23,7 @@ from aimv2_np.files.locate import PROCESSOR_FILES
 from aimv2_np.models.auto import load
 from aimv2_np.recording.adapters import record_torch
 from aimv2_np.recording.inputs import load_with_inputs
-from aimv2_np.recording.record import record, versions
+from aimv2_np.recording.record import library_versions, record
 from aimv2_np.recording.recording import Recording
 from aimv2_np.storage.digest import hash_weights
 
@@ -73,7 +73,7 @@ def verify_embedded(
     with TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         ours = record(network.to(backend, dtype, device), reference.inputs, Path(folder) / "ours.safetensors")
         there = json.loads(reference.metadata.get("versions", "{}"))
-        return Verified(compare(reference, ours), versions(backend), there)
+        return Verified(compare(reference, ours), library_versions(backend), there)
 
 
 def verify_against_transformers(
@@ -129,7 +129,7 @@ def verify_against_transformers(
         other = record_torch(module, inputs, Path(folder) / "theirs.safetensors", paths_of(network))
         there = json.loads(other.metadata["versions"]) | {"transformers": transformers.__version__}
         ours = record(network.to(backend, dtype, device), inputs, Path(folder) / "ours.safetensors")
-        return Verified(compare(ours, other, model=network), versions(backend), there)
+        return Verified(compare(ours, other, model=network), library_versions(backend), there)
 
 
 def _transformers_reads(place: Path, prefix: str | None, kind: str) -> bool:

@@ -149,7 +149,7 @@ class Aimv2Model(PretrainedModel[Aimv2Config, Aimv2, Aimv2Output]):
         return check_finite(self, self.text_projection(pooled))
 
 
-def vision_tower(model: Any) -> Aimv2VisionModel:
+def vision_tower_of(model: Any) -> Aimv2VisionModel:
     """The vision tower of a model, or the model when it is one; ValueError when there is none."""
     tower = model.vision_model if isinstance(model, Aimv2Model) else model
     if not isinstance(tower, Aimv2VisionModel):

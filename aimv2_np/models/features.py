@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from aimv2_np.backends.arrays import namespace, widen
 from aimv2_np.models.outputs import feature_map
-from aimv2_np.models.packing import count, embed, packs
+from aimv2_np.models.packing import count, embed_packed, packs
 from aimv2_np.models.running import check_finite
 from aimv2_np.network.encoder import run_layers
 from aimv2_np.network.view import Packed, View
@@ -129,7 +129,7 @@ def features_of_list(
     """Features of images of any sizes, in packs of at most `max_tokens` patches."""
     found: dict[int, list[Array]] = {layer: [] for layer in wanted}
     for pack in packs([count(tower, image) for image in images], max_tokens):
-        x, view = embed(tower, images[pack])
+        x, view = embed_packed(tower, images[pack])
         for layer, state in _states(tower, x, wanted, norm, view).items():
             found[layer].extend(_pooled(tower, state, features, view))
     grids = tuple(tower.embeddings.grid_of(image) for image in images)

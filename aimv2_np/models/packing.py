@@ -10,7 +10,7 @@ from aimv2_np.config import Aimv2VisionConfig
 from aimv2_np.errors import UntrainedSizeWarning, a_type
 from aimv2_np.models.inputs import check_pixel_values
 from aimv2_np.models.outputs import PackedOutput
-from aimv2_np.models.running import naming
+from aimv2_np.models.running import naming_argument
 from aimv2_np.network.view import Packed
 from aimv2_np.network.vision import VisionTower
 from aimv2_np.shapes import Array, Float
@@ -44,7 +44,7 @@ def check_images(
                 f"image {i} {found}; expected an array ({config.num_channels}, height, width), "
                 "as Aimv2ImageProcessor makes them"
             )
-        with naming(f"image {i}"):
+        with naming_argument(f"image {i}"):
             checked.append(check_pixel_values(image[None], config, like, interpolate=interpolate)[0])
     if not checked:
         raise ValueError("images is empty; expected at least one image")
@@ -91,7 +91,7 @@ def count(tower: VisionTower, image: Float[Array, "*batch C height width"]) -> i
     return prod(tower.embeddings.grid_of(image))
 
 
-def embed(tower: VisionTower, images: Sequence[Float[Array, "C _ _"]]) -> tuple[Float[Array, "1 T D"], Packed]:
+def embed_packed(tower: VisionTower, images: Sequence[Float[Array, "C _ _"]]) -> tuple[Float[Array, "1 T D"], Packed]:
     """The embedded patches of all images in one row, and the view by which each image sees itself."""
     rows = []
     for i, image in enumerate(images):
@@ -114,7 +114,7 @@ def encode(tower: VisionTower, images: Sequence[Float[Array, "C _ _"]], max_toke
             output = tower(namespace(some[0]).stack(some))
             tokens += list(output.last_hidden_state)
         else:
-            x, view = embed(tower, some)
+            x, view = embed_packed(tower, some)
             output = tower.encode(x, view)
             tokens += [output.last_hidden_state[0, keys] for _, keys in view.slices()]
         if output.pooler_output is not None:

@@ -94,7 +94,7 @@ def check(holds: Array, problem: Callable[[], Exception]) -> None:
 
 
 @contextmanager
-def naming(what: str) -> Iterator[None]:
+def naming_argument(what: str) -> Iterator[None]:
     """Errors of what is checked inside the block begin with `what`, whenever they come."""
     checks = call.checks if (call := _call.get()) is not None else []
     before = len(checks)

@@ -117,7 +117,7 @@ class Aimv2ImageProcessor(Advising):
         chosen = self._with(changes)
         bound = chosen.bound(max_patches, patch_size)
         results = []
-        for index, image in enumerate(_as_list(images)):
+        for index, image in enumerate(_image_list(images)):
             with naming_image(numbered_image(index, image)):
                 results.append(chosen.prepare(image, bound, input_data_format))
         same = not any_size and all(result.shape == results[0].shape for result in results)
@@ -263,7 +263,7 @@ _SETTINGS: Final = tuple(setting.name for setting in fields(Aimv2ImageProcessor)
 _WRITTEN: Final = tuple(name for name in _SETTINGS if name != "exif_transpose")  # what Transformers' files hold
 
 
-def _as_list(images: Any) -> Sequence[Any]:
+def _image_list(images: Any) -> Sequence[Any]:
     if isinstance(images, list | tuple):
         if not images:
             raise ValueError("the list of images is empty; expected at least one")

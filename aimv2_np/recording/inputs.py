@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from os import PathLike
 from typing import Any, Unpack
 
-from aimv2_np.models.aimv2 import vision_tower
+from aimv2_np.models.aimv2 import vision_tower_of
 from aimv2_np.models.auto import load
 from aimv2_np.models.options import ModelOptions, fetching
 from aimv2_np.models.text import Aimv2TextModel
@@ -40,5 +40,5 @@ def load_with_inputs(
     processor = Aimv2Processor.from_pretrained(path_or_hub_id, **fetching(options)).upright(exif_transpose)
     bound: dict[str, Any] = {}
     if images and max_patches is not None:
-        bound = {"max_patches": max_patches, "patch_size": vision_tower(model).config.patch_shape}
+        bound = {"max_patches": max_patches, "patch_size": vision_tower_of(model).config.patch_shape}
     return model, processor(images=list(images) or None, text=list(texts) or None, padding=True, **bound)

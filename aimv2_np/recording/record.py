@@ -57,7 +57,7 @@ def record(
         ValueError: inputs that do not fit the model, a slice that does not fit, or globs that match no activation.
     """
     arrays = {name: value if is_array(value) or is_pack(value) else np.asarray(value) for name, value in inputs.items()}
-    facts = describe(model) | ({"options": json.dumps(options)} if options else {})
+    facts = model_facts(model) | ({"options": json.dumps(options)} if options else {})
     images = arrays.get("pixel_values")
     if isinstance(images, list | tuple):
         facts["packed"] = str(len(images))
@@ -84,14 +84,14 @@ def record(
     return Recording.load(path)
 
 
-def describe(model: Any) -> dict[str, str]:
+def model_facts(model: Any) -> dict[str, str]:
     """What a recording says of the model that made it."""
     config = json.dumps(model.config.to_dict(), sort_keys=True)
     return {
         "config": config,
         "config_hash": sha256(config.encode()).hexdigest(),
         "weights_hash": hash_weights(model.state_dict()),
-        "versions": json.dumps(versions(model.backend)),
+        "versions": json.dumps(library_versions(model.backend)),
         "dtype": model.dtype,
         "backend": model.backend,
         "seed": "crc32(path)",  # what the random projection of each activation is drawn from
@@ -99,7 +99,7 @@ def describe(model: Any) -> dict[str, str]:
     }
 
 
-def versions(backend: str = "numpy") -> dict[str, str]:
+def library_versions(backend: str = "numpy") -> dict[str, str]:
     """What computes here: this package, Python, NumPy with its BLAS, and CuPy if that is the backend."""
     blas = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
     result = {

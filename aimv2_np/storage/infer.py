@@ -40,7 +40,7 @@ def complete(values: Mapping[str, Any], shapes: Shapes, *, default_heads: bool) 
     return result
 
 
-def told(shapes: Shapes) -> dict[str, Any]:
+def inferred(shapes: Shapes) -> dict[str, Any]:
     """What the shapes alone tell of a tower; of two only that there are two."""
     if all(_below(prefix, shapes) for prefix in KEYS):
         return dict.fromkeys(KEYS.values())

@@ -25,12 +25,12 @@ def section(values: Mapping[str, Any], told: Mapping[str, Any] | None = None) ->
     both = told is None or "vision_config" in told
     named = [part for part in parts if _is_named(part) and (both or "vision_config" not in part)]
     if named:  # where all of them contradict the tensors, the error is about the first
-        return _plain(next((part for part in named if _agreement(part, told or {}) >= 0), named[0]))
+        return _aimv2_part(next((part for part in named if _agreement(part, told or {}) >= 0), named[0]))
     if told is None or both:
         return {}
     scores = [(_agreement(part, told), part) for part in parts]
     score, best = max(scores, key=lambda scored: scored[0])
-    return _plain(best) if score > 1 else {}
+    return _aimv2_part(best) if score > 1 else {}
 
 
 def _parts(values: Mapping[str, Any], depth: int = 0) -> Iterator[Mapping[str, Any]]:
@@ -50,7 +50,7 @@ def _is_named(part: Mapping[str, Any]) -> bool:
     return isinstance(kind, str) and kind in KINDS
 
 
-def _plain(part: Mapping[str, Any]) -> dict[str, Any]:
+def _aimv2_part(part: Mapping[str, Any]) -> dict[str, Any]:
     if "timm_model_name" in part:  # of OpenCLIP, whose image size is the tower's
         size = {"image_size": part["image_size"]} if "image_size" in part else {}
         return {**from_timm({"architecture": part["timm_model_name"]}, by_name=False), **size}

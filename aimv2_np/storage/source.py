@@ -13,8 +13,8 @@ from aimv2_np.files.hub import HubOptions
 from aimv2_np.files.locate import CONFIG_FILES, resolve
 from aimv2_np.storage.checkpoint import INDEX, OTHERS, SINGLE, Checkpoint, Tensors, open_checkpoint, shard_names
 from aimv2_np.storage.dialects import from_timm, is_timm
-from aimv2_np.storage.infer import complete, told
-from aimv2_np.storage.inside import LeftAside, Place, choose, inside
+from aimv2_np.storage.infer import complete, inferred
+from aimv2_np.storage.inside import LeftAside, Place, choose_place, inside
 from aimv2_np.storage.layouts import transformers
 from aimv2_np.storage.layouts.detect import detect
 from aimv2_np.storage.layouts.foreign import ADAPTER_FILES, ANYWHERE, TELLTALES, looks_like
@@ -92,7 +92,7 @@ def find_model(checkpoint: Checkpoint, prefix: str | None = None) -> tuple[Tenso
 
     Raises CheckpointError when the names are those of a model that is known and not AIMv2.
     """
-    place = choose(checkpoint, prefix)
+    place = choose_place(checkpoint, prefix)
     tensors = inside(checkpoint, place) if place else checkpoint
     what = looks_like(checkpoint.shapes, ANYWHERE) or looks_like(tensors.shapes)
     if what:
@@ -111,7 +111,7 @@ def source_of(values: dict[str, Any], checkpoint: Checkpoint, found: Tensors, pl
     tensors: Tensors = found if ours else translated(found, layout)
     with naming_file(folder):
         if place and (place.prefix or is_wrapped(values)):
-            values = section(values, told(tensors.shapes))
+            values = section(values, inferred(tensors.shapes))
             ours = ours and bool(values)
         values = from_timm(values, by_name=False) if is_timm(values) else values
         values = complete(values, tensors.shapes, default_heads=ours)

@@ -64,7 +64,7 @@ def search(features: FeatureFile, query: Any, top: int = 10, *, threads: int | N
     """
     features.check_one_per_picture()
     top = as_count(top, "top")
-    vector = _unit(query)
+    vector = _unit_query(query)
     found: list[tuple[float, int]] = []
     rows = max(1, BLOCK_BYTES // (4 * len(vector)))
     threads = threads or usable_cores()
@@ -150,7 +150,7 @@ def _is_text(query: object) -> bool:
     return True
 
 
-def _unit(query: Any) -> NDArray[np.float64]:
+def _unit_query(query: Any) -> NDArray[np.float64]:
     vector = np.asarray(query, np.float64)
     if vector.ndim != 1 or not vector.size or not np.isfinite(vector).all() or not vector.any():
         raise ValueError(

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from aimv2_np.config import Aimv2Config, Aimv2TextConfig, AnyConfig
 from aimv2_np.errors import a_type
 from aimv2_np.models.aimv2 import Aimv2Model
-from aimv2_np.models.aimv2 import vision_tower as vision_tower  # beside the checks that go with it here
+from aimv2_np.models.aimv2 import vision_tower_of as vision_tower_of  # beside the checks that go with it here
 from aimv2_np.models.auto import load
 from aimv2_np.models.options import ModelOptions, fetching
 from aimv2_np.models.text import Aimv2TextModel
@@ -26,7 +26,7 @@ VisionProcessor = Aimv2Processor | Aimv2ImageProcessor
 _LIT = "such as 'apple/aimv2-large-patch14-224-lit'"
 
 
-def text_tower(model: Any) -> Aimv2TextModel:
+def text_tower_of(model: Any) -> Aimv2TextModel:
     """The text tower of a model, or the model when it is one; ValueError when there is none."""
     tower = model.text_model if isinstance(model, Aimv2Model) else model
     if not isinstance(tower, Aimv2TextModel):
@@ -43,7 +43,7 @@ def two_towers(model: Any) -> Aimv2Model:
     return model
 
 
-def pooling_head(tower: Aimv2VisionModel) -> AttentionPoolingHead:
+def pooling_head_of(tower: Aimv2VisionModel) -> AttentionPoolingHead:
     """The pooling head of a vision tower; ValueError when it has none."""
     if tower.head is None:
         raise ValueError(f"model has no pooling head (use_head is false); expected one with a head, {_LIT}")

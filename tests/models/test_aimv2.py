@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from aimv2_np import Aimv2Model
-from aimv2_np.models.aimv2 import vision_tower
+from aimv2_np.models.aimv2 import vision_tower_of
 from tests.support import reference
 from tests.support.models import (
     assert_close,
@@ -264,7 +264,7 @@ def test_a_tower_without_a_head_is_not_compared():
 
 def test_the_vision_tower_of_a_model():
     model = both_model()
-    assert vision_tower(model) is model.vision_model
-    assert vision_tower(model.vision_model) is model.vision_model
+    assert vision_tower_of(model) is model.vision_model
+    assert vision_tower_of(model.vision_model) is model.vision_model
     with pytest.raises(ValueError, match="model is an Aimv2TextModel; expected one with a vision tower"):
-        vision_tower(model.text_model)
+        vision_tower_of(model.text_model)

@@ -114,13 +114,13 @@ def towers_of(context: Context) -> dict[str, list[Stage]]:
         return {"input_ids": _text(model, "", context)} if text else {"pixel_values": _vision(model, "")}
     vision = _vision(model.vision_model, "vision_model.")
     text_stages = _text(model.text_model, "text_model.", context)
-    vision += [Stage("visual_projection", model.visual_projection), _normalised("image_embeds")]
+    vision += [Stage("visual_projection", model.visual_projection), _unit_stage("image_embeds")]
     if context.input("input_ids") is not None:
-        text_stages += [Stage("text_projection", model.text_projection), _normalised("text_embeds")]
+        text_stages += [Stage("text_projection", model.text_projection), _unit_stage("text_embeds")]
     return {"pixel_values": vision, "input_ids": text_stages}
 
 
-def _normalised(path: str) -> Stage:
+def _unit_stage(path: str) -> Stage:
     return Stage(path, None, call=lambda _, x: l2_normalize(x))
 
 

@@ -20,7 +20,7 @@ from aimv2_np.storage.digest import hash_weights
 FEW, SEEDS = 2_000_000, range(4)
 
 
-def find_model(recording: Recording) -> AnyModel | None:
+def recorded_model(recording: Recording) -> AnyModel | None:
     """The recording's model from the folder or id it was loaded from, the embedded one, or a new one; or None."""
     wanted, computed = recording.metadata.get("weights_hash"), recording.metadata.get("dtype", "float32")
     dtype = "float32" if computed == "bfloat16" else computed  # which NumPy lacks

@@ -81,7 +81,7 @@ class Row:
         return tuple(self.ours.replace("{qkv}", letter) for letter in ("qkv" if "{qkv}" in self.ours else " "))
 
 
-def linear(theirs: str, ours: str) -> tuple[Row, Row]:
+def weight_and_bias(theirs: str, ours: str) -> tuple[Row, Row]:
     """The rows of a linear layer: weight and bias."""
     return Row(f"{theirs}.weight", f"{ours}.weight"), Row(f"{theirs}.bias", f"{ours}.bias")
 

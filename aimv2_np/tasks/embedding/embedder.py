@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from aimv2_np.backends.arrays import beside, check_backend, to_numpy
 from aimv2_np.data import tiny_model_path
 from aimv2_np.errors import a_type
-from aimv2_np.models.aimv2 import vision_tower
+from aimv2_np.models.aimv2 import vision_tower_of
 from aimv2_np.models.auto import load
 from aimv2_np.models.options import CheckpointOptions, Placement, fetching
 from aimv2_np.models.packing import warn_untrained
@@ -152,7 +152,7 @@ class ImageEmbedder:
         model = load(place, backend=self.backend, dtype=self.dtype, device=self.device, **options)
         kind = chosen_kind(self.features, model)
         processor = Aimv2ImageProcessor.from_pretrained(place, **fetching(options)).upright(self.exif_transpose)
-        vision = vision_tower(model)
+        vision = vision_tower_of(model)
         return Opened(model, vision, processor, processor.bound(self.max_patches, vision.config.patch_shape), kind)
 
     def prepare(self, picture: Any) -> NDArray[np.float32]:
