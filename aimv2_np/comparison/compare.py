@@ -103,7 +103,7 @@ class _Matcher:
         return (*inputs, *(self._activation(path, self.a) for path in order if path in self.names))
 
     def notes(self) -> tuple[str, ...]:
-        """What the recordings' metadata say differently."""
+        """Where the metadata of the recordings disagree, a sentence for each."""
         what = {"config_hash": "configurations", "weights_hash": "weights"}
         a, b = self.a.metadata, self.b.metadata
         differ = [name for key, name in what.items() if key in a and key in b and a[key] != b[key]]
@@ -134,7 +134,7 @@ class _Matcher:
         return replace(difference, measures=measure_arrays(a, b, dtype))
 
     def _activation(self, path: str, reference: Recording) -> Difference:
-        """What the other side recorded for `path` against what a reference did, the first side or what it predicts."""
+        """The difference at `path` between the other side and `reference`: the first side, or a prediction from it."""
         theirs, dtype, depth = self.names[path], self._dtype(path), self.depths[path]
         tolerance = self.tolerances(path, dtype, depth)
         difference = Difference(path, theirs, reference.shapes[path], dtype, depth, tolerance)
@@ -152,7 +152,7 @@ class _Matcher:
         return replace(difference, note=note)
 
     def _estimated(self, difference: Difference, reference: Recording) -> Difference:
-        """The difference with what the statistics of both sides tell of it."""
+        """`difference` with errors estimated from the statistics of both sides."""
         path, theirs = difference.path, difference.theirs
         difference = replace(difference, tolerance=ESTIMATE_FACTOR * difference.tolerance, from_statistics=True)
         a, b = reference.statistics.get(path), self.b.statistics.get(theirs)

@@ -95,7 +95,7 @@ def measure_statistics(a: Statistics, b: Statistics, *, same_projection: bool = 
 
 
 def _of_nonfinite(same: bool) -> Measures:
-    """What is told of statistics that are not finite: only whether both sides' are not in the same way."""
+    """Measures of statistics that are not finite: none apart if both sides are so in the `same` way."""
     error = 0.0 if same else inf
     return Measures(error, error, None, None, 1.0 if same else nan, None, int(not same))
 

@@ -94,7 +94,7 @@ class PublishedResult:
 
     @property
     def explanation(self) -> str:
-        """One sentence."""
+        """Whether the numbers are the published ones, in a sentence."""
         attempts = sorted(self.attempts, key=lambda attempt: attempt.max_abs)
         best, worst = attempts[0], attempts[-1]
         if not best.equal:

@@ -6,7 +6,7 @@ from aimv2_np.comparison.comparison import Comparison, Difference
 
 
 def summarise(result: Comparison, remark: str) -> str:
-    """What was compared, where the sides part, and why; `remark` is what else the search for the cause tells."""
+    """What was compared, where the sides first differ, and why; `remark` is what the search for the cause found."""
     first, compared = result.first, len(result.differences)
     if first is None:
         worst = result.worst[0]
@@ -27,7 +27,7 @@ def summarise(result: Comparison, remark: str) -> str:
 
 
 def in_words(difference: Difference) -> str:
-    """One divergence in a few words."""
+    """The errors of one activation that differs, in a few words."""
     facts = difference.measures
     if facts is None:
         return difference.note
@@ -40,7 +40,7 @@ def in_words(difference: Difference) -> str:
 
 
 def position(difference: Difference) -> str:
-    """at batch 0, token 3, channel 17"""
+    """Where the largest error is, " at batch 0, token 3, channel 17"; "" if that is not known."""
     if not difference.where:
         return ""
     return " at " + ", ".join(f"{axis} {index}" for axis, index in difference.where.items())

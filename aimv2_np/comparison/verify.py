@@ -1,4 +1,4 @@
-"""Does it compute the right thing here? The model on this machine against what Transformers computes.
+"""Whether this machine computes what Transformers computes.
 
 `verify_embedded` needs nothing but this package: it carries a small model and, recorded from Transformers, what every
 module of it computes. `verify_against_transformers` runs Transformers beside it. `published.py` has the third way.
@@ -33,7 +33,7 @@ PICTURES = 2  # of the sample pictures, with their captions
 
 @dataclass(frozen=True)
 class Verified:
-    """A comparison, with what computed on either side.
+    """A comparison, and the versions of the libraries that computed its two sides.
 
     Attributes:
         comparison: what `compare` found.
@@ -92,7 +92,7 @@ def verify_against_transformers(
 
     Args:
         model: a folder or a hub id; None for the embedded model.
-        images, texts: what to look at; none at all for two of the sample pictures and their captions.
+        images, texts: the inputs; by default two of the sample pictures and their captions.
         exif_transpose: turn pictures upright by their EXIF orientation.
         backend, dtype, device: where and in what to compute it here, as for `from_pretrained`.
         prefix: of several models in the checkpoint the one whose names begin with it. What Transformers does not read,
@@ -139,7 +139,7 @@ def _transformers_reads(place: Path, prefix: str | None, kind: str) -> bool:
 
 
 def paths_of(network: Any) -> list[str]:
-    """Globs for what both Transformers' modules and ours compute, by path."""
+    """Globs of the paths that both Transformers' modules and ours compute."""
     outputs = ("last_hidden_state", "pooler_output", "logits_per_*", "*_embeds")
     towers = ("", "vision_model.", "text_model.")
     named = [path + name for path in towers for name in outputs]

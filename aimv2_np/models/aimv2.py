@@ -91,7 +91,7 @@ class Aimv2Model(PretrainedModel[Aimv2Config, Aimv2, Aimv2Output]):
     def _compare(
         self, text: BaseModelOutputWithPooling | None, vision: BaseModelOutputWithPooling | PackedOutput | None
     ) -> Aimv2Output:
-        """What the network makes of what both towers, or one of them, returned."""
+        """Embeddings and logits from the outputs of both towers; from one tower's alone, its embeddings."""
         if vision is not None and vision.pooler_output is None:
             raise ValueError("vision_model has no head; expected one, whose vectors are compared with texts")
         pooled = (None if output is None else output.pooler_output for output in (text, vision))
@@ -129,19 +129,19 @@ class Aimv2Model(PretrainedModel[Aimv2Config, Aimv2, Aimv2Output]):
     def get_image_features(
         self, pixel_values: Float[Array, "B C height width"], *, interpolate_pos_encoding: bool = False
     ) -> Float[Array, "B E"]:
-        """Projected features of images, before they are normalised; arguments as for `Aimv2VisionModel`."""
+        """Projected features of images, not yet of length one; arguments and errors as for `Aimv2VisionModel`."""
         output = self.vision_model(pixel_values, interpolate_pos_encoding=interpolate_pos_encoding)
         return self.project(output.pooler_output)
 
     def project(self, pooler_output: Float[Array, "B D"]) -> Float[Array, "B E"]:
-        """Pooled vectors of images in the space that they share with texts, before they are normalised."""
+        """The vision tower's pooled vectors, projected into the space shared with texts; not yet of length one."""
         return check_finite(self, self.visual_projection(pooler_output))
 
     @running
     def get_text_features(
         self, input_ids: Int[Array, "L T"], attention_mask: Int[Array, "L T"] | None = None, *, causal: bool = True
     ) -> Float[Array, "L E"]:
-        """Projected features of texts, before they are normalised; arguments as for `Aimv2TextModel`.
+        """Projected features of texts, not yet of length one; arguments and errors as for `Aimv2TextModel`.
 
         Padding at the end costs no time, as `Aimv2TextModel.features` explains.
         """

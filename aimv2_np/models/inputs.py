@@ -1,4 +1,4 @@
-"""The door: inputs are checked here, once, and arrive in the layers as arrays of the model's own library and dtype."""
+"""Checks of the models' inputs, which become arrays of the model's library, device and dtype."""
 
 from collections.abc import Mapping
 from os import PathLike
@@ -99,13 +99,13 @@ def check_input_ids(input_ids: Any, config: Aimv2TextConfig, like: Array) -> Int
 def check_attention_mask(
     attention_mask: Any, shape: tuple[int, int], like: Array, what: str = "token"
 ) -> Int[Array, "B N"] | None:
-    """`attention_mask` as an integer array beside `like`, or a ValueError; None stays None.
+    """`attention_mask` as an integer array on the device of `like`; ValueError if it does not fit; None stays None.
 
     Args:
         attention_mask: 1 for a token or a patch, 0 for padding.
         shape: that it has to have, (B, N).
         like: an array of the model's library and device.
-        what: the mask is of: "token" or "patch", of which every image has to have one.
+        what: what it marks, for messages: "token" or "patch"; an image without a patch is an error.
     """
     if attention_mask is None:
         return None
@@ -125,7 +125,7 @@ def check_attention_mask(
 
 
 def check_ends(ids: Int[Array, "B T"], mask: Int[Array, "B T"] | None, config: Aimv2TextConfig) -> None:
-    """Warn of texts whose vector says nothing of them: no end-of-text token follows their first."""
+    """Warn of texts that have no end-of-text token after their first token: their vector is that of another token."""
     ended = ids == config.eos_token_id
     if mask is not None:
         begun = mask.cumsum(axis=1) > 0
@@ -145,7 +145,7 @@ def check_ends(ids: Int[Array, "B T"], mask: Int[Array, "B T"] | None, config: A
 
 
 def _beside(like: Array, array: Array) -> Array:
-    """An array of a GPU where `like` is; one of the host as it is."""
+    """A CuPy array moved to the device of `like`; a NumPy array as it is."""
     return array if backend_of(array) == "numpy" else move(array, backend_of(like), device_of(like))
 
 

@@ -69,7 +69,7 @@ def fill(
 
 
 def _sent(tensors: Tensors, name: str, dtype: str) -> Array:
-    """A tensor on the current device in `dtype`; what needs no conversion is not looked at."""
+    """A tensor on the current device in `dtype`; its values are checked only where they are converted."""
     values, target = tensors.stored(name), dtype_of(dtype)
     if tensors.dtypes[name] != "BF16":
         array = upload(values.astype(values.dtype.newbyteorder("="), copy=False))

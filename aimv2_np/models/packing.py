@@ -52,7 +52,7 @@ def check_images(
 
 
 def packs(lengths: Sequence[int], max_tokens: int | None) -> Iterator[slice]:
-    """Neighbours that have at most `max_tokens` together; an image that has more is alone."""
+    """Slices of neighbouring images with at most `max_tokens` patches together; an image that has more is alone."""
     if max_tokens is not None and (isinstance(max_tokens, bool) or not isinstance(max_tokens, int) or max_tokens < 1):
         raise ValueError(f"max_tokens is {max_tokens!r:.80}; expected a whole number from 1 up, or None")
     start = total = 0
@@ -92,7 +92,7 @@ def count(tower: VisionTower, image: Float[Array, "*batch C height width"]) -> i
 
 
 def embed_packed(tower: VisionTower, images: Sequence[Float[Array, "C _ _"]]) -> tuple[Float[Array, "1 T D"], Packed]:
-    """The embedded patches of all images in one row, and the view by which each image sees itself."""
+    """The embedded patches of all images (T in sum) in one row, and the view in which each image sees only itself."""
     rows = []
     for i, image in enumerate(images):
         with numbered(i):
@@ -103,7 +103,7 @@ def embed_packed(tower: VisionTower, images: Sequence[Float[Array, "C _ _"]]) ->
 def encode(tower: VisionTower, images: Sequence[Float[Array, "C _ _"]], max_tokens: int | None) -> PackedOutput:
     """What the tower makes of images (C, height, width) of any sizes, at most `max_tokens` patches at a time.
 
-    While somebody records, all go together: a recording keeps one output of each module.
+    While a recorder is active all go together, as a recording keeps one output of each module.
     """
     lengths = [count(tower, image) for image in images]
     tokens: list[Array] = []

@@ -54,7 +54,7 @@ class Aimv2VisionModel(PretrainedModel[Aimv2VisionConfig, VisionTower, BaseModel
                 stands in the rows of padding means nothing.
             interpolate_pos_encoding: stretch learned positions to another grid than they were trained for. Native
                 models take any grid anyway.
-            output_hidden_states, output_attentions: also return what lies between.
+            output_hidden_states, output_attentions: also return these arrays of every layer.
 
         Raises:
             ValueError: images of another rank, channel count, dtype or grid, or with NaN.
@@ -75,7 +75,7 @@ class Aimv2VisionModel(PretrainedModel[Aimv2VisionConfig, VisionTower, BaseModel
     def check(
         self, pixel_values: Any, attention_mask: Any, interpolate: bool
     ) -> tuple[Float[Array, "B C height width"], View]:
-        """The images as an array of the model's own, and who sees whom; a ValueError says what is wrong with them."""
+        """The images as an array on the model's device, and the view; ValueError if images or mask do not fit."""
         like = self.embeddings.rms_norm.weight
         pixels = check_pixel_values(pixel_values, self.config, like, interpolate=interpolate)
         shape = len(pixels), count(self.network, pixels)
@@ -99,7 +99,7 @@ class Aimv2VisionModel(PretrainedModel[Aimv2VisionConfig, VisionTower, BaseModel
             max_tokens: how many patches go through together, which bounds the memory; an image that has more goes
                 alone. None: all of them.
             interpolate_pos_encoding: as for `forward`.
-            warn: of images with fewer or more patches than a native model was trained for (112 to 4096).
+            warn: name images with fewer or more patches than a native model was trained for (112 to 4096) in a warning.
 
         Raises:
             ValueError: no image; one of another channel count, dtype or grid, or with NaN: it is named by its number.
@@ -138,7 +138,7 @@ class Aimv2VisionModel(PretrainedModel[Aimv2VisionConfig, VisionTower, BaseModel
             max_tokens: as for `encode_images`.
 
         Raises:
-            ValueError: layers or features that there are not; and as `forward`.
+            ValueError: no such layer, or features that the model does not have; and as `forward`.
         """
         wanted = check_layers(layers, len(self.encoder.layers))
         check_features(features, self.network, norm)

@@ -28,7 +28,7 @@ def extract_windows(
     norm: bool,
     max_tokens: int | None,
 ) -> Features:
-    """See `Aimv2VisionModel.extract_windows`."""
+    """`Aimv2VisionModel.extract_windows`, which documents arguments, result and errors."""
     wanted = check_layers(layers, len(tower.encoder.layers))
     like = tower.embeddings.rms_norm.weight
     pixels = check_pixel_values(pixel_values, config, like, interpolate=True)
@@ -60,7 +60,7 @@ def extract_windows(
 
 
 def _window(window: int | tuple[int, int] | None, grid: tuple[int, int], config: Aimv2VisionConfig) -> tuple[int, int]:
-    """In patches; the model's own grid, where none is given. Larger ones end at the image's edges."""
+    """Rows and columns of patches of a window: by default the model's grid, at most the image's."""
     size = config.grid if window is None else _pair(window, "window")
     smaller = (min(size[0], grid[0]), min(size[1], grid[1]))
     if not config.is_native and size != config.grid:

@@ -42,7 +42,7 @@ def record(
     Args:
         model: an Aimv2Model, Aimv2VisionModel or Aimv2TextModel.
         inputs: its arguments by name: pixel_values (B, C, H, W), input_ids (B, T), attention_mask (B, T). Images of
-            several sizes, a list of (C, h, w), are recorded as the pack (1, ΣN, D) that they go through the layers as.
+            several sizes, a list of (C, h, w), go through the layers and are recorded as one pack (1, ΣN, D).
         path: the safetensors file to write.
         include: a glob or several; only matching paths are recorded ("vision_model.encoder.layers.*.ffn").
         inner: also what lies inside attention, as in `aimv2_np.trace`; operations then run as written.
@@ -85,7 +85,7 @@ def record(
 
 
 def model_facts(model: Any) -> dict[str, str]:
-    """What a recording says of the model that made it."""
+    """A recording's metadata about the model that made it: texts by name."""
     config = json.dumps(model.config.to_dict(), sort_keys=True)
     return {
         "config": config,
@@ -100,7 +100,7 @@ def model_facts(model: Any) -> dict[str, str]:
 
 
 def library_versions(backend: str = "numpy") -> dict[str, str]:
-    """What computes here: this package, Python, NumPy with its BLAS, and CuPy if that is the backend."""
+    """The versions of this package, Python, NumPy, its BLAS, and CuPy if that is the backend."""
     blas = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
     result = {
         "aimv2_np": sys.modules["aimv2_np"].__version__,  # the package itself stands above this room

@@ -66,7 +66,7 @@ class Tensors(ABC):
 
     @abstractmethod
     def release(self) -> None:
-        """Let go of the memory that reading has taken so far; the system fetches what is read again."""
+        """Give back the memory that reading has taken; the system reads the pages again when they are used."""
 
 
 class Checkpoint(Tensors):

@@ -42,7 +42,7 @@ class Source:
     checkpoint: Checkpoint
 
     def left_aside(self, used: Iterable[str]) -> LeftAside:
-        """What the folder holds beside the tensors `used` (names that `tensors` has), but for what means nothing."""
+        """The folder's tensors but those `used` (names that `tensors` has) and those that the layout ignores."""
         origins = {self.tensors.origin(name) for name in used}
         return LeftAside(self.checkpoint, {*origins, *filter(self.layout.ignores, self.checkpoint.shapes)})
 
@@ -104,7 +104,7 @@ def find_model(checkpoint: Checkpoint, prefix: str | None = None) -> tuple[Tenso
 
 
 def source_of(values: dict[str, Any], checkpoint: Checkpoint, found: Tensors, place: Place | None) -> Source:
-    """The source that a parsed config.json and what `find_model` found make; raises what `open_source` raises."""
+    """The source of a parsed config.json and the result of `find_model`; raises what `open_source` raises."""
     folder = checkpoint.folder
     layout = detect(found, _channels(values))
     ours = layout is transformers.LAYOUT
@@ -121,11 +121,10 @@ def source_of(values: dict[str, Any], checkpoint: Checkpoint, found: Tensors, pl
 def expected_config(
     path_or_hub_id: str | os.PathLike[str], prefix: str | None = None, **options: Unpack[HubOptions]
 ) -> AnyConfig | None:
-    """The configuration of a folder or a hub id before any weights are there; None where they alone can tell.
+    """The configuration of a folder or a hub id, of which no weights are fetched; None where only they can tell.
 
-    They alone can tell which one is meant that begins with `prefix`.
-
-    Raises what `read_config` raises, and CheckpointError for a configuration that makes no sense.
+    That is so for a model inside a larger one, and whenever a `prefix` is given. Raises what `read_config` raises, and
+    CheckpointError for a configuration that makes no sense.
     """
     values = read_config(path_or_hub_id, **options)
     if prefix is not None:

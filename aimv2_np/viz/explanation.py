@@ -57,7 +57,7 @@ def explain(
     captions: Sequence[str] = (),
     take: Take = lambda layer, q, k: None,
 ) -> Explanation:
-    """Run the model once over a picture, and its captions; `take` is handed the attention of every layer.
+    """Run the model once over a picture, and its captions; `take(layer, q, k)` gets queries and keys of every layer.
 
     Raises:
         ValueError: captions with a model or processor that has no text side, a picture smaller than a patch, captions

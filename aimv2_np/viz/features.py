@@ -1,4 +1,4 @@
-"""What a patch has become: features as colours, and how alike the patches are.
+"""Features of patches: as colours, and how alike they are.
 
     colours: the first three principal components of all patches of all pictures, as red, green and blue
     likeness: cos(x_n, x_m) = x_n · x_m / (‖x_n‖ ‖x_m‖)

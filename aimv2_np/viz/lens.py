@@ -1,4 +1,4 @@
-"""The lens: what the model would say if it stopped after a layer.
+"""The lens: the model's answer if it stopped after a layer.
 
     logits_l = scale · cos(W_v · head(rms_norm(x_l)), W_t · text)        x_l: the residual stream after layer l
 

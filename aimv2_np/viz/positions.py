@@ -1,4 +1,4 @@
-"""Where the model thinks a patch is: its position vectors, learned or made of sines and cosines.
+"""The position vectors of patches, learned or made of sines and cosines, and how alike they are.
 
 Similarity maps of learned positions: Dosovitskiy et al. 2020 (arXiv:2010.11929), fig. 7, centre. The waves of native
 models: `aimv2_np.network.positions.sincos_positions`.

@@ -67,7 +67,7 @@ def pixel_faults(pixels: Array) -> Iterator[tuple[str, str, Array]]:
 
 
 def _with_pixels(change: Callable[[Array], Array]) -> Plant:
-    """Other pixels than those of the recording."""
+    """A patch embedding that sees the recording's pixels (0 … 1) changed by `change`."""
 
     def plant(embed: Any, path: str, context: Context) -> Module | None:
         raw = _raw(context.input("pixel_values"))

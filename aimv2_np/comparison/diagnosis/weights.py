@@ -1,4 +1,4 @@
-"""The model that a recording was made with, where it can be had without asking: faults are planted in its weights.
+"""The model that a recording was made with, if it is on this machine: faults are planted in it.
 
 A recording says where its model came from, and the hash of its weights: no other model is ever taken for it.
 """

@@ -94,6 +94,6 @@ class MappedFile:
         return np.frombuffer(self._bytes, kind, count, entry.start).reshape(entry.shape)
 
     def release(self) -> None:
-        """Let go of the memory that reading has taken so far; the system fetches what is read again."""
+        """Give back the memory that reading has taken; the system reads the pages again when they are used."""
         if hasattr(self._bytes, "madvise"):  # Windows has none
             self._bytes.madvise(mmap.MADV_DONTNEED)

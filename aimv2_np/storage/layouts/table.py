@@ -88,7 +88,7 @@ def weight_and_bias(theirs: str, ours: str) -> tuple[Row, Row]:
 
 @dataclass(frozen=True)
 class Part:
-    """Which part of a stored tensor is one of ours: the name there, its form, and the how-manieth of `count` in it."""
+    """Where one of our tensors is stored: the stored name, its form, and which of the `count` tensors in it."""
 
     name: str
     form: Form = SAME
