@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from rich.status import Status
     from rich.table import Table
 
+    from aimv2_np.models.pretrained import AnyModel
+
 PATIENCE = 0.5  # seconds of work before a progress bar appears
 LINES_EVERY = 30.0  # seconds between lines of progress where there is no terminal
 
@@ -85,7 +87,7 @@ def bytes_of(number: int) -> str:
     return f"{number} bytes"
 
 
-def place_of(model: Any) -> str:
+def place_of(model: "AnyModel") -> str:
     """numpy, or cupy with the number of the GPU"""
     return str(model.backend) if model.device is None else f"{model.backend}, device {model.device}"
 

@@ -23,7 +23,7 @@ from aimv2_np.comparison.sides import UnlikeError, as_recording, pair
 from aimv2_np.comparison.tolerances import Tolerances, coarsest, depths
 from aimv2_np.errors import a_type
 from aimv2_np.models.auto import load
-from aimv2_np.models.pretrained import PretrainedModel
+from aimv2_np.models.pretrained import AnyModel, PretrainedModel
 from aimv2_np.recording.recording import INPUTS, Recording
 from aimv2_np.recording.statistics import summarize
 from aimv2_np.shapes import NDArray
@@ -42,7 +42,7 @@ def compare(
     *,
     tolerances: Tolerances | Mapping[str, float] | float | None = None,
     mapping: Mapping[str, str] | Iterable[str] | None = None,
-    model: Any = None,
+    model: AnyModel | str | PathLike[str] | None = None,
 ) -> Comparison:
     """Compare what two implementations computed, module by module, and say where they part and why.
 
@@ -91,8 +91,8 @@ class _Matcher:
         self.padding = Padding.of(a)
         if not self.names:
             raise ValueError(
-                f"the two sides have no activation in common: the reference has {_some(a.order)}; the other side has "
-                f"{_some(b.order)}. Say which is which with a mapping, 'theirs=ours' (--map)"
+                f"reference and other have no activation in common, but {_some(a.order)} and {_some(b.order)}; "
+                "expected common names: say which is which with a mapping, 'theirs=ours' (--map)"
             )
 
     def run(self) -> tuple[Difference, ...]:

@@ -13,6 +13,7 @@ import numpy as np
 
 from aimv2_np.backends.arrays import to_numpy
 from aimv2_np.models.options import ModelOptions
+from aimv2_np.models.outputs import ModelOutput
 from aimv2_np.processing.loading import load_pixels
 from aimv2_np.recording.inputs import load_with_inputs
 
@@ -145,7 +146,7 @@ def verify_published(
     return PublishedResult(key, expected, attempts, _note(image))
 
 
-def _attempt(attention: str, outputs: Any, expected: Published) -> Attempt:
+def _attempt(attention: str, outputs: ModelOutput, expected: Published) -> Attempt:
     array, corner = to_numpy(outputs[expected.output]), np.asarray(expected.corner)
     if array.shape != expected.shape:
         raise ValueError(
@@ -163,8 +164,8 @@ def _key(name: str, table: Mapping[str, Published]) -> str:
         if name == key or last == key.rpartition("/")[2]:
             return key
     raise ValueError(
-        f"no numbers are published for {name}; expected one of {', '.join(table)}; for a folder of another name, say "
-        "which one it is with --as"
+        f"model is {name}, for which no numbers are published; expected one of "
+        f"{', '.join(table)}; for a folder of another name, say which one it is with --as"
     )
 
 

@@ -21,6 +21,7 @@ from aimv2_np.errors import CheckpointError
 from aimv2_np.files.hub import HubOptions
 from aimv2_np.files.locate import PROCESSOR_FILES
 from aimv2_np.models.auto import load
+from aimv2_np.models.pretrained import AnyModel
 from aimv2_np.recording.adapters import record_torch
 from aimv2_np.recording.inputs import load_with_inputs
 from aimv2_np.recording.record import library_versions, record
@@ -67,8 +68,8 @@ def verify_embedded(
     reference = Recording.load(golden or tiny_golden_path())
     if reference.metadata.get("weights_hash") not in (None, hash_weights(network.state_dict())):
         raise CheckpointError(
-            f"the golden was recorded with other weights than those of {model or tiny_model_path()}; record it anew: "
-            "python -m tests.tools.record_embedded_golden"
+            f"golden is recorded with other weights than those of {model or tiny_model_path()}; expected the same: "
+            "record it anew, with python -m tests.tools.record_embedded_golden"
         )
     with TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         ours = record(network.to(backend, dtype, device), reference.inputs, Path(folder) / "ours.safetensors")
@@ -138,7 +139,7 @@ def _transformers_reads(place: Path, prefix: str | None, kind: str) -> bool:
     return read_config(place).get("model_type") == kind and all(tensors.origin(name) == name for name in tensors.shapes)
 
 
-def paths_of(network: Any) -> list[str]:
+def paths_of(network: AnyModel) -> list[str]:
     """Globs of the paths that both Transformers' modules and ours compute."""
     outputs = ("last_hidden_state", "pooler_output", "logits_per_*", "*_embeds")
     towers = ("", "vision_model.", "text_model.")

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from aimv2_np.config import Aimv2Config
 from aimv2_np.errors import a_type
@@ -61,11 +60,11 @@ class Aimv2Model(PretrainedModel[Aimv2Config, Aimv2, Aimv2Output]):
             ValueError: neither input is given, one does not fit, or a loss is asked for unequal numbers of both.
         """
         if input_ids is None and pixel_values is None:
-            raise ValueError("neither input_ids nor pixel_values was given; pass at least one of them")
+            raise ValueError("input_ids and pixel_values are None; expected at least one of them")
         if input_ids is None and attention_mask is not None:
-            raise ValueError("attention_mask was given without input_ids, which it belongs to; pass both or neither")
+            raise ValueError("attention_mask is given without input_ids; expected both or neither")
         if pixel_values is None and pixel_attention_mask is not None:
-            raise ValueError("pixel_attention_mask was given without pixel_values; pass both or neither")
+            raise ValueError("pixel_attention_mask is given without pixel_values; expected both or neither")
         vision = text = None
         if pixel_values is not None:
             vision = self.vision_model(
@@ -121,8 +120,10 @@ class Aimv2Model(PretrainedModel[Aimv2Config, Aimv2, Aimv2Output]):
 
     def _loss(self, logits_per_text: Float[Array, "L B"] | None) -> Float[Array, ""]:
         if logits_per_text is None or logits_per_text.shape[0] != logits_per_text.shape[1] or not logits_per_text.size:
-            found = "only one of the two" if logits_per_text is None else "{} and {}".format(*logits_per_text.shape)
-            raise ValueError(f"return_loss needs as many texts as images, text i describing image i; got {found}")
+            found = (
+                "one of the two" if logits_per_text is None else "{} texts and {} images".format(*logits_per_text.shape)
+            )
+            raise ValueError(f"return_loss is True with {found}; expected as many texts as images, i of i")
         return contrastive_loss(logits_per_text)
 
     @running
@@ -149,7 +150,7 @@ class Aimv2Model(PretrainedModel[Aimv2Config, Aimv2, Aimv2Output]):
         return check_finite(self, self.text_projection(pooled))
 
 
-def vision_tower_of(model: Any) -> Aimv2VisionModel:
+def vision_tower_of(model: object) -> Aimv2VisionModel:
     """The vision tower of a model, or the model when it is one; ValueError when there is none."""
     tower = model.vision_model if isinstance(model, Aimv2Model) else model
     if not isinstance(tower, Aimv2VisionModel):

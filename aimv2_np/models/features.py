@@ -42,7 +42,7 @@ class Features:
         """For each layer (B, D, rows, columns), of a list of images a list of (D, rows, columns); of tokens only."""
         first = self.values[0][0] if isinstance(self.values[0], list) else self.values[0]
         if first.ndim != (2 if isinstance(self.values[0], list) else 3):
-            raise ValueError("a feature map is made of one vector per patch; ask for features='tokens'")
+            raise ValueError("features hold no vector per patch; expected those of features='tokens'")
         if isinstance(self.values[0], list):
             return tuple([feature_map(x, g) for x, g in zip(each, self.grid, strict=True)] for each in self.values)
         return tuple(feature_map(each, self.grid) for each in self.values)
@@ -81,9 +81,9 @@ def check_features(features: str, tower: VisionTower, norm: bool) -> None:
     if features not in FEATURES:
         raise ValueError(f"features is {features!r:.80}; expected one of {', '.join(FEATURES)}")
     if features == "head" and tower.head is None:
-        raise ValueError("'head' features come from a pooling head, which this model does not have: choose mean")
+        raise ValueError("features is 'head', but the model has no pooling head; expected 'tokens' or 'mean'")
     if features == "head" and not norm:
-        raise ValueError("the pooling head was trained on normalised tokens; leave norm on")
+        raise ValueError("norm is False; expected True, as the pooling head was trained on normalised tokens")
 
 
 def _states(

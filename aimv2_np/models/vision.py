@@ -146,7 +146,7 @@ class Aimv2VisionModel(PretrainedModel[Aimv2VisionConfig, VisionTower, BaseModel
             pixels, view = self.check(pixel_values, attention_mask, interpolate_pos_encoding)
             return features_of_batch(self.network, pixels, view, wanted, features, norm)
         if attention_mask is not None:
-            raise ValueError("attention_mask belongs to a batch of one size, and pixel_values is a list of images")
+            raise ValueError("attention_mask is given for a list of images; expected None, or a batch of one size")
         like = self.embeddings.rms_norm.weight
         images = check_images(pixel_values, self.config, like, interpolate=interpolate_pos_encoding)
         warn_untrained([count(self.network, image) for image in images], self.config, stacklevel=4)

@@ -6,6 +6,7 @@ Windows begin at multiples of the stride, and at the far edge, so that every pat
 image, the result is the plain one.
 """
 
+from collections.abc import Sequence
 from itertools import product
 from typing import Any
 
@@ -22,7 +23,7 @@ def extract_windows(
     tower: VisionTower,
     config: Aimv2VisionConfig,
     pixel_values: Any,
-    layers: Any,
+    layers: Sequence[int],
     window: int | tuple[int, int] | None,
     stride: int | tuple[int, int] | None,
     norm: bool,

@@ -5,7 +5,7 @@ from os import PathLike
 from typing import Any, Unpack
 
 from aimv2_np.models.aimv2 import vision_tower_of
-from aimv2_np.models.auto import load
+from aimv2_np.models.auto import LoadedModel, load
 from aimv2_np.models.options import ModelOptions, fetching
 from aimv2_np.models.text import Aimv2TextModel
 from aimv2_np.models.vision import Aimv2VisionModel
@@ -20,7 +20,7 @@ def load_with_inputs(
     max_patches: int | None = None,
     exif_transpose: bool = False,
     **options: Unpack[ModelOptions],
-) -> tuple[Any, dict[str, Any]]:
+) -> tuple[LoadedModel, dict[str, Any]]:
     """A model and its arguments: pixel_values (B, C, H, W); input_ids and attention_mask (T, tokens), padded.
 
     Images of several sizes, which a native model takes, are a list of (C, h, w); those of more than `max_patches`

@@ -13,6 +13,7 @@ import numpy as np
 
 from aimv2_np.backends.arrays import is_array
 from aimv2_np.models.packing import is_pack
+from aimv2_np.models.pretrained import AnyModel
 from aimv2_np.recording.recording import Recording
 from aimv2_np.recording.writer import RecordingWriter
 from aimv2_np.shapes import Array
@@ -23,7 +24,7 @@ HEADS = {"q", "k", "v"}  # a trace sees them anyway: their projections' outputs 
 
 
 def record(
-    model: Any,
+    model: AnyModel,
     inputs: Mapping[str, Any],
     path: str | os.PathLike[str],
     include: str | Iterable[str] = "*",
@@ -56,7 +57,9 @@ def record(
         FileExistsError: `path` is there and `overwrite` is False.
         ValueError: inputs that do not fit the model, a slice that does not fit, or globs that match no activation.
     """
-    arrays = {name: value if is_array(value) or is_pack(value) else np.asarray(value) for name, value in inputs.items()}
+    arrays: dict[str, Any] = {
+        name: value if is_array(value) or is_pack(value) else np.asarray(value) for name, value in inputs.items()
+    }
     facts = model_facts(model) | ({"options": json.dumps(options)} if options else {})
     images = arrays.get("pixel_values")
     if isinstance(images, list | tuple):
@@ -84,7 +87,7 @@ def record(
     return Recording.load(path)
 
 
-def model_facts(model: Any) -> dict[str, str]:
+def model_facts(model: AnyModel) -> dict[str, str]:
     """A recording's metadata about the model that made it: texts by name."""
     config = json.dumps(model.config.to_dict(), sort_keys=True)
     return {

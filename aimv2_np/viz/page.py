@@ -77,7 +77,8 @@ def _room(tokens: int, heads: int, rank: int, captions: Sequence[str]) -> int:
     room = (MOST_BYTES - FIXED - text) * 3 // 4 - others
     if room <= 0:
         raise ValueError(
-            f"{len(captions)} captions and {tokens} patches are too many for a page; use fewer, or a smaller picture"
+            f"image is of {tokens} patches and captions is of {len(captions)}, too many for a page; expected fewer, "
+            "or a smaller picture"
         )
     return room
 

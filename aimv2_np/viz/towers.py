@@ -26,7 +26,7 @@ VisionProcessor = Aimv2Processor | Aimv2ImageProcessor
 _LIT = "such as 'apple/aimv2-large-patch14-224-lit'"
 
 
-def text_tower_of(model: Any) -> Aimv2TextModel:
+def text_tower_of(model: object) -> Aimv2TextModel:
     """The text tower of a model, or the model when it is one; ValueError when there is none."""
     tower = model.text_model if isinstance(model, Aimv2Model) else model
     if not isinstance(tower, Aimv2TextModel):
@@ -34,7 +34,7 @@ def text_tower_of(model: Any) -> Aimv2TextModel:
     return tower
 
 
-def two_towers(model: Any) -> Aimv2Model:
+def two_towers(model: object) -> Aimv2Model:
     """The model, when it has both towers; ValueError otherwise."""
     if not isinstance(model, Aimv2Model):
         raise ValueError(

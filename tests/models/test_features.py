@@ -56,7 +56,7 @@ def test_feature_maps():
     first, last = found.to_feature_map()
     assert first.shape == last.shape == (2, 16, 3, 3)
     np.testing.assert_array_equal(last[1, :, 2, 0], found.values[1][1, 6])
-    with pytest.raises(ValueError, match="one vector per patch"):
+    with pytest.raises(ValueError, match="no vector per patch"):
         vision_model().extract_features(pixels(), features="mean").to_feature_map()
 
 
@@ -80,7 +80,7 @@ def test_padding_is_no_part_of_the_mean(dtype):
         ({"layers": []}, r"layers is \[\]"),
         ({"layers": 2}, "layers is 2"),
         ({"features": "cls"}, "features is 'cls'; expected one of tokens, mean, head"),
-        ({"features": "head", "norm": False}, "leave norm on"),
+        ({"features": "head", "norm": False}, "norm is False; expected True"),
     ],
 )
 def test_what_there_is_not(options, message):

@@ -278,7 +278,7 @@ def test_a_mask_for_the_pictures_of_two_towers():
     alone = model.vision_model(pixels(), attention_mask=mask)
     np.testing.assert_array_equal(output.vision_model_output.pooler_output, alone.pooler_output)
     assert not np.allclose(alone.pooler_output, model.vision_model(pixels()).pooler_output)
-    with pytest.raises(ValueError, match="pixel_attention_mask was given without pixel_values"):
+    with pytest.raises(ValueError, match="pixel_attention_mask is given without pixel_values"):
         model(tokens(), pixel_attention_mask=mask)
 
 

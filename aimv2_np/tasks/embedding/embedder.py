@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from aimv2_np.backends.arrays import beside, check_backend, to_numpy
 from aimv2_np.data import tiny_model_path
 from aimv2_np.errors import a_type
-from aimv2_np.models.aimv2 import vision_tower_of
-from aimv2_np.models.auto import load
+from aimv2_np.models.aimv2 import Aimv2Model, vision_tower_of
+from aimv2_np.models.auto import LoadedModel, load
 from aimv2_np.models.options import CheckpointOptions, Placement, fetching
 from aimv2_np.models.packing import warn_untrained
 from aimv2_np.models.vision import Aimv2VisionModel
@@ -43,7 +43,7 @@ class EmbedderOptions(CheckpointOptions, Placement, total=False):
 class Opened:
     """A model and its vision tower, what prepares pictures for it, of at most `bound`, and the kind of features."""
 
-    model: Any
+    model: LoadedModel
     vision: Aimv2VisionModel
     processor: Aimv2ImageProcessor
     bound: Bound | None
@@ -238,7 +238,8 @@ class ImageEmbedder:
         """D, the length of a vector."""
         opened = self.opened
         if opened.kind == "projected":
-            return int(opened.model.config.projection_dim)
+            assert isinstance(opened.model, Aimv2Model)
+            return opened.model.config.projection_dim
         return opened.vision.config.hidden_size
 
     def _prepare_row(self, batch: Any, column: str, picture: Any, row: int) -> NDArray[np.float32] | None:

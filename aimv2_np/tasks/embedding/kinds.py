@@ -10,6 +10,7 @@ from typing import Any
 
 from aimv2_np.backends.arrays import namespace, widen
 from aimv2_np.models.aimv2 import Aimv2Model, vision_tower_of
+from aimv2_np.models.pretrained import AnyModel
 from aimv2_np.shapes import Array
 
 
@@ -29,7 +30,7 @@ class Kind:
     compute: Callable[[Any, Any], Array]
 
 
-def _encode(model: Any, pixels: Any) -> Any:
+def _encode(model: AnyModel, pixels: Any) -> Any:
     vision = vision_tower_of(model)
     # Who embeds many pictures says once which of them the model was not trained for.
     return vision.encode_images(pixels, warn=False) if isinstance(pixels, list) else vision(pixels)
@@ -82,7 +83,7 @@ def check_name(name: str) -> None:
         raise ValueError(f"features is {name!r:.80}; expected one of {', '.join(KINDS)}")
 
 
-def chosen_kind(name: str | None, model: Any) -> str:
+def chosen_kind(name: str | None, model: AnyModel) -> str:
     """`name`, if the model has such features; for None projected ones, else pooled ones, else the mean of the patches.
 
     Raises ValueError, with the reason, for features that the model does not have, and for a text tower.
