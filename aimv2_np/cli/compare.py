@@ -121,10 +121,8 @@ def _facts(first: "Difference") -> "Table":
     table.add_row("shape", f"{'x'.join(map(str, first.shape)) or 'scalar'}, compared as {first.dtype}")
     if first.measures:
         facts = first.measures
-        estimated = " (estimated from statistics)" if first.from_statistics else ""
-        table.add_row(
-            "relative error", f"{two_digits(facts.relative)}{estimated}, tolerance {two_digits(first.tolerance)}"
-        )
+        note = " (estimated from statistics)" if first.from_statistics else ""
+        table.add_row("relative error", f"{two_digits(facts.relative)}{note}, tolerance {two_digits(first.tolerance)}")
         table.add_row("largest error", f"{two_digits(facts.max_abs)}{position(first)}")
         if facts.ulps is not None:
             table.add_row("in ulps", f"{two_digits(facts.ulps)} of {first.dtype}")

@@ -30,8 +30,7 @@ class Difference:
 
     Attributes:
         path, theirs: its name in the reference and in the other recording.
-        shape: of the whole activation in the reference.
-        dtype: the coarser one of both sides.
+        shape, dtype: of the whole activation in the reference; the coarser dtype of both sides.
         depth: how many layers it has passed.
         tolerance: the relative error that counts as rounding here.
         measures: the errors; None when the shapes do not fit.

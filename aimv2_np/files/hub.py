@@ -45,19 +45,12 @@ STATUS_ADVICE = {
 
 
 class HubOptions(TypedDict, total=False):
-    """What everything takes that can fetch from the hub, as huggingface_hub means it.
+    """What everything takes that can fetch from the hub, as huggingface_hub means it."""
 
-    Attributes:
-        revision: a branch, a tag or a commit; None: the repository's main branch.
-        cache_dir: where downloads are kept; None: where all of Hugging Face's libraries keep them.
-        token: of a login, for private and gated repositories; True: the one of the last `hf auth login`.
-        local_files_only: take what is in the cache, and fetch nothing.
-    """
-
-    revision: str | None
-    cache_dir: str | os.PathLike[str] | None
-    token: str | bool | None
-    local_files_only: bool
+    revision: str | None  # a branch, a tag or a commit; None: the repository's main branch
+    cache_dir: str | os.PathLike[str] | None  # where downloads are kept; None: where Hugging Face's libraries do
+    token: str | bool | None  # of a login, for private repositories; True: that of the last `hf auth login`
+    local_files_only: bool  # take what is in the cache, and fetch nothing
 
 
 def download(name: str, files: Sequence[str], **options: Unpack[HubOptions]) -> Path:

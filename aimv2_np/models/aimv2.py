@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from aimv2_np.config import Aimv2Config
 from aimv2_np.errors import a_type
@@ -65,23 +66,13 @@ class Aimv2Model(PretrainedModel[Aimv2Config, Aimv2, Aimv2Output]):
             raise ValueError("attention_mask is given without input_ids; expected both or neither")
         if pixel_values is None and pixel_attention_mask is not None:
             raise ValueError("pixel_attention_mask is given without pixel_values; expected both or neither")
+        both: dict[str, Any] = {"output_hidden_states": output_hidden_states, "output_attentions": output_attentions}
         vision = text = None
         if pixel_values is not None:
-            vision = self.vision_model(
-                pixel_values,
-                attention_mask=pixel_attention_mask,
-                interpolate_pos_encoding=interpolate_pos_encoding,
-                output_hidden_states=output_hidden_states,
-                output_attentions=output_attentions,
-            )
+            how: dict[str, Any] = {"interpolate_pos_encoding": interpolate_pos_encoding, **both}
+            vision = self.vision_model(pixel_values, attention_mask=pixel_attention_mask, **how)
         if input_ids is not None:
-            text = self.text_model(
-                input_ids,
-                attention_mask,
-                causal=causal,
-                output_hidden_states=output_hidden_states,
-                output_attentions=output_attentions,
-            )
+            text = self.text_model(input_ids, attention_mask, causal=causal, **both)
         output = self._compare(text, vision)
         if return_loss:
             output.loss = self._loss(output.logits_per_text)
@@ -120,10 +111,8 @@ class Aimv2Model(PretrainedModel[Aimv2Config, Aimv2, Aimv2Output]):
 
     def _loss(self, logits_per_text: Float[Array, "L B"] | None) -> Float[Array, ""]:
         if logits_per_text is None or logits_per_text.shape[0] != logits_per_text.shape[1] or not logits_per_text.size:
-            found = (
-                "one of the two" if logits_per_text is None else "{} texts and {} images".format(*logits_per_text.shape)
-            )
-            raise ValueError(f"return_loss is True with {found}; expected as many texts as images, i of i")
+            found = "one without the other" if logits_per_text is None else "{} and {}".format(*logits_per_text.shape)
+            raise ValueError(f"texts and images are {found}; expected as many of both for return_loss, in pairs")
         return contrastive_loss(logits_per_text)
 
     @running

@@ -58,9 +58,8 @@ def features_of_batch(
 ) -> Features:
     """Features of images of one size, which have been checked."""
     states = _states(tower, tower.embeddings(pixels), wanted, norm, view)
-    return Features(
-        tuple(_pooled(tower, states[i], features, view) for i in wanted), wanted, tower.embeddings.grid_of(pixels)
-    )
+    values = tuple(_pooled(tower, states[i], features, view) for i in wanted)
+    return Features(values, wanted, tower.embeddings.grid_of(pixels))
 
 
 def check_layers(layers: Sequence[int], count: int) -> tuple[int, ...]:

@@ -1,20 +1,15 @@
-"""The options by which a model is loaded: the hub's, which model of a checkpoint it is, and how it computes."""
+"""The options by which a model is loaded; `PretrainedModel.from_pretrained` explains them all."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, TypedDict
 
 from aimv2_np.files.hub import HubOptions
 
-Progress = Callable[[int, int], None]
+Progress = Callable[[int, int], None]  # called with how many bytes are in place, and of how many
 
 
 class WhichModel(TypedDict, total=False):
-    """Which model of a checkpoint is meant.
-
-    Attributes:
-        prefix: what the model's names begin with, where the checkpoint holds several AIMv2; None: it is found.
-        final_norm: False to leave out the vision tower's last norm.
-    """
+    """Which model of a checkpoint is meant."""
 
     prefix: str | None
     final_norm: bool
@@ -25,13 +20,7 @@ class CheckpointOptions(HubOptions, WhichModel, total=False):
 
 
 class Placement(TypedDict, total=False):
-    """Where a model's arrays live, and what it computes in.
-
-    Attributes:
-        backend: "numpy" or "cupy".
-        dtype: "float32", "float64", "float16" or, with CuPy, "bfloat16".
-        device: with CuPy the number of a GPU; None: the current one.
-    """
+    """Where a model's arrays live, and what it computes in."""
 
     backend: str
     dtype: str
@@ -39,11 +28,7 @@ class Placement(TypedDict, total=False):
 
 
 class ModelOptions(CheckpointOptions, Placement, total=False):
-    """Everything that `from_pretrained` and `load` take beside the checkpoint.
-
-    Attributes:
-        progress: called with how many bytes of weights are in place, and of how many.
-    """
+    """Everything that `from_pretrained` and `load` take beside the checkpoint."""
 
     progress: Progress | None
 

@@ -52,7 +52,7 @@ def plan(tokens: int, layers: int, heads: int, budget: int) -> AtlasPlan:
             return AtlasPlan(every, some, _most(tokens, layers + 1 + heads * len(some), budget))
     room = budget // map_bytes(tokens, min(FEWER[-1], tokens)) - 1
     if room < 1:
-        raise ValueError(f"image is of {tokens} patches, too many for a page; expected a smaller picture, or a .png")
+        raise ValueError(f"image has {tokens} patches, too many for a page; expected a smaller picture, or a .png")
     few = spread(layers, room)
     return AtlasPlan(few, (), _most(tokens, len(few) + 1, budget))
 

@@ -77,8 +77,7 @@ def _room(tokens: int, heads: int, rank: int, captions: Sequence[str]) -> int:
     room = (MOST_BYTES - FIXED - text) * 3 // 4 - others
     if room <= 0:
         raise ValueError(
-            f"image is of {tokens} patches and captions is of {len(captions)}, too many for a page; expected fewer, "
-            "or a smaller picture"
+            f"image has {tokens} patches, and captions {len(captions)} texts, too many for a page; expected fewer"
         )
     return room
 

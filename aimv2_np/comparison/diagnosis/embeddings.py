@@ -28,25 +28,23 @@ OTHERS = {
 }
 
 
-def _standardised(raw: Array, mean: Array = CLIP[0], std: Array = CLIP[1]) -> Array:
+def _normalise(raw: Array, mean: Array = CLIP[0], std: Array = CLIP[1]) -> Array:
     return (raw - mean) / std
 
 
 # Identifier → sentence → pixels (B, 3, H, W) from 0 to 1 → what somebody with that fault gives the model.
 PIXELS: Mapping[str, Mapping[str, Callable[[Array], Array]]] = {
     "bgr": {
-        "the pixels' channels are blue, green, red; the model wants red first": lambda raw: _standardised(raw[:, ::-1]),
-        "the normalised channels are reversed; the model wants red, green, blue": lambda raw: _standardised(raw)[
-            :, ::-1
-        ],
+        "the pixels' channels are blue, green, red; the model wants red first": lambda raw: _normalise(raw[:, ::-1]),
+        "the normalised channels are reversed; the model wants red, green, blue": lambda raw: _normalise(raw)[:, ::-1],
     },
     "missing_normalisation": {
         "the pixels are 0 to 1: subtract the mean and divide by the deviation": lambda raw: raw,
         "the pixels are 0 to 255: rescale by 1/255, subtract the mean, divide by the deviation": lambda raw: 255 * raw,
-        "the pixels are normalised, but were not rescaled by 1/255 before": lambda raw: _standardised(255 * raw),
+        "the pixels are normalised, but were not rescaled by 1/255 before": lambda raw: _normalise(255 * raw),
     },
     "wrong_normalisation": {
-        f"the pixels are normalised by {name}; AIMv2 uses CLIP's": partial(_standardised, mean=mean, std=std)
+        f"the pixels are normalised by {name}; AIMv2 uses CLIP's": partial(_normalise, mean=mean, std=std)
         for name, (mean, std) in OTHERS.items()
     },
 }
