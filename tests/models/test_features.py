@@ -89,7 +89,7 @@ def test_what_there_is_not(options, message):
 
 
 def test_no_head_and_a_mask_for_a_list():
-    with pytest.raises(ValueError, match="does not have: choose mean"):
+    with pytest.raises(ValueError, match="but the model has no pooling head; expected 'tokens' or 'mean'"):
         vision_model(use_head=False).extract_features(pixels(), features="head")
-    with pytest.raises(ValueError, match="attention_mask belongs to a batch"):
+    with pytest.raises(ValueError, match="attention_mask is given for a list"):
         vision_model().extract_features(list(pixels()), attention_mask=np.ones((2, 9)))
