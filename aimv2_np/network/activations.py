@@ -75,7 +75,7 @@ def leaky_relu(x: Array) -> Array:
     return namespace(x).where(x > 0, x, 0.01 * x)
 
 
-def identity(x: Array) -> Array:
+def linear(x: Array) -> Array:
     """x."""
     return x
 
@@ -108,7 +108,7 @@ ACTIVATIONS: dict[str, Activation] = {
     "hardswish": hardswish,
     "laplace": laplace,
     "leaky_relu": leaky_relu,
-    "linear": identity,
+    "linear": linear,
     "mish": mish,
     "quick_gelu": quick_gelu,
     "relu": relu,
