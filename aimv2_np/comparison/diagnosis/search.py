@@ -67,7 +67,7 @@ def _hypotheses(context: Context, path: str, order: list[str], span: Span, rest:
                 required = [other for other in (path, *inside) if other in found and other in context.names]
                 yield Hypothesis(
                     fault.identifier,
-                    fault.told(modules),
+                    fault.sentence_for(modules),
                     {other: found[other] for other in required},
                     partial(extent, fault, replaced, rest, context),
                 )
