@@ -76,7 +76,7 @@ def check_layers(layers: Sequence[int], count: int) -> tuple[int, ...]:
 
 
 def check_features(features: str, tower: VisionTower, norm: bool) -> None:
-    """A ValueError for features that there are not, or that this tower does not have."""
+    """ValueError for an unknown name of features, and for features that this tower does not have."""
     if features not in FEATURES:
         raise ValueError(f"features is {features!r:.80}; expected one of {', '.join(FEATURES)}")
     if features == "head" and tower.head is None:

@@ -28,7 +28,7 @@ class Placement(TypedDict, total=False):
 
 
 class ModelOptions(CheckpointOptions, Placement, total=False):
-    """Everything that `from_pretrained` and `load` take beside the checkpoint."""
+    """Everything that `from_pretrained` and `load` take besides the checkpoint."""
 
     progress: Progress | None
 

@@ -11,7 +11,7 @@ class ModelOutput(Mapping[str, Any]):
     """Fields by name (`out.loss`, `out["loss"]`), by position among those that are there (`out[0]`), or as a tuple.
 
     As in Transformers, fields that are None are absent from keys, positions and tuples, and iterating gives the keys.
-    So are fields that Transformers' outputs do not have (`beside`): those are attributes alone.
+    So are fields that Transformers' outputs do not have (`attribute_only`): those are attributes alone.
     """
 
     def __getitem__(self, key: str | int | slice) -> Any:
@@ -20,7 +20,7 @@ class ModelOutput(Mapping[str, Any]):
         return self.to_tuple()[key]
 
     def __iter__(self) -> Iterator[str]:
-        listed = (f.name for f in fields(self) if not f.metadata.get("beside"))  # type: ignore[arg-type]
+        listed = (f.name for f in fields(self) if not f.metadata.get("attribute_only"))  # type: ignore[arg-type]
         return (name for name in listed if getattr(self, name) is not None)
 
     def __contains__(self, key: object) -> bool:
@@ -39,7 +39,7 @@ class ModelOutput(Mapping[str, Any]):
 
 def attribute_only() -> Any:
     """A field that is an attribute, and no part of keys, positions and tuples."""
-    return field(default=None, kw_only=True, metadata={"beside": True})
+    return field(default=None, kw_only=True, metadata={"attribute_only": True})
 
 
 @dataclass(eq=False)

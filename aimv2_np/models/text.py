@@ -55,7 +55,7 @@ class Aimv2TextModel(PretrainedModel[Aimv2TextConfig, TextTower, BaseModelOutput
                 all ones together with causality).
             output_hidden_states, output_attentions: also return these arrays of every layer.
 
-        A MissingEndWarning names the rows of texts without an end-of-text token: what stands for them is another
+        A MissingEndWarning names the rows of texts without an end-of-text token: their vector is another
         token's vector, often the first one's, which is the same for all texts.
 
         Raises:

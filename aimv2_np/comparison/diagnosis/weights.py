@@ -41,7 +41,7 @@ def _origin(recording: Recording, dtype: str) -> Iterator[AnyModel]:
     if isinstance(place, str) and place:
         # A recording that somebody sent makes nothing be fetched.
         hub = {} if Path(place).is_dir() else {"revision": revision, "local_files_only": True}
-        chosen = {name: told[name] for told in which for name in WhichModel.__annotations__ if name in told}
+        chosen = {name: options[name] for options in which for name in WhichModel.__annotations__ if name in options}
         yield load(place, dtype=dtype, **hub, **chosen)
 
 
