@@ -118,7 +118,7 @@ def move(array: Array, backend: str, device: int | None = None) -> Array:
         return array
     if backend_of(array) == backend:
         return _from_another_device(array, device)
-    with devices.using(device):
+    with devices.using_device(device):
         return upload(np.asarray(array))
 
 
@@ -127,7 +127,7 @@ def _from_another_device(array: Array, device: int | None) -> Array:
     with array.device:
         array = cupy.ascontiguousarray(array).reshape(array.shape)
         written = cupy.cuda.get_current_stream().record()
-    with devices.using(device):
+    with devices.using_device(device):
         cupy.cuda.get_current_stream().wait_event(written)
         return array.copy()  # to the current device
 

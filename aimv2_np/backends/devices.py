@@ -157,7 +157,7 @@ def current() -> int:
     return int(sys.modules["cupy"].cuda.runtime.getDevice())
 
 
-def using(device: int | None) -> AbstractContextManager[Any]:
+def using_device(device: int | None) -> AbstractContextManager[Any]:
     """Makes a device the current one inside the block; None changes nothing."""
     return nullcontext() if device is None else sys.modules["cupy"].cuda.Device(device)
 
@@ -170,7 +170,7 @@ def on_device(device: int) -> Iterator[None]:
     """
     cupy = sys.modules["cupy"]
     problem = None
-    with using(None if device == current() else device):
+    with using_device(None if device == current() else device):
         try:
             yield
         except (MemoryError, cupy.cuda.runtime.CUDARuntimeError) as error:

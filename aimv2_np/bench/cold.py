@@ -26,7 +26,7 @@ def measure(folder: str, picture: str = "", **which: Any) -> None:
     The input is the file `picture`; without one ("") some tokens for a text tower, a grey picture for another model.
     """
     marks = [time.perf_counter()]
-    model = load(folder, **which)
+    model: Any = load(folder, **which)
     marks.append(time.perf_counter())
     if picture:
         inputs = Aimv2ImageProcessor.from_pretrained(folder)(picture)["pixel_values"]

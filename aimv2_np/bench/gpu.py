@@ -74,7 +74,7 @@ def product(cupy: Any, shape: Shape, dtype: str) -> Callable[[], float]:
 
     Factors and results come from memory, not from the cache: there are several of each where one is small.
     """
-    from aimv2_np.kernels.cuda.gemm import multiply
+    from aimv2_np.kernels.cuda.gemm import multiply_transposed
 
     kind = dtype_of(dtype)
     sizes = (shape.m, shape.k), (shape.n, shape.k), (shape.m, shape.n)
@@ -82,7 +82,7 @@ def product(cupy: Any, shape: Shape, dtype: str) -> Callable[[], float]:
     calls = []
     for i in range(sets):
         x, weight = (random_array(cupy, size, kind, seed) for seed, size in enumerate(sizes[:2], start=2 * i))
-        calls.append(partial(multiply, x, weight, cupy.empty(sizes[2], dtype=kind)))
+        calls.append(partial(multiply_transposed, x, weight, cupy.empty(sizes[2], dtype=kind)))
     return steady(cupy, calls)
 
 

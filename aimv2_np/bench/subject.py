@@ -30,7 +30,7 @@ class Subject:
 
     def __init__(self, folder: str, given: dict[str, Any], batch: int, **which: Any) -> None:
         began = time.perf_counter()
-        self.model = load(folder, **which)
+        self.model: Any = load(folder, **which)
         self.loading = time.perf_counter() - began
         self.given, self.batch = given, batch
         inputs, self._options = self._make_inputs()

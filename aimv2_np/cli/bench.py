@@ -52,7 +52,7 @@ def _sizes(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) 
 @click.option("--blas", is_flag=True, help="Only compare OpenBLAS's kernels on this processor.")
 @options.prefix
 @options.final_norm
-@options.place
+@options.placement
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @options.debug
 def bench_command(models: tuple[str, ...], blas: bool, where: dict[str, Any], as_json: bool, **settings: Any) -> None:

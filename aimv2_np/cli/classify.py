@@ -25,7 +25,7 @@ BAR, SHOWN = 24, 10  # width of a bar; most labels per picture in the table
 @click.option("--top", type=click.IntRange(1), metavar="K", help="Only the K most probable labels of each picture.")
 @options.max_patches
 @options.orient
-@options.place
+@options.placement
 @options.revision
 @options.prefix
 @click.option("--json", "as_json", is_flag=True, help="Print JSON: a list of {image, probabilities: {label: p}, top}.")

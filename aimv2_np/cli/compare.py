@@ -112,7 +112,7 @@ def _print(screen: "Console", result: "Comparison") -> None:
 
 
 def _facts(first: "Difference") -> "Table":
-    from aimv2_np.comparison.report import number, place
+    from aimv2_np.comparison.report import position, two_digits
 
     table = output.facts()
     table.add_row("first", output.printable(first.path), style="bold")
@@ -121,11 +121,11 @@ def _facts(first: "Difference") -> "Table":
     table.add_row("shape", f"{'x'.join(map(str, first.shape)) or 'scalar'}, compared as {first.dtype}")
     if first.measures:
         facts = first.measures
-        estimated = " (estimated from statistics)" if first.from_statistics else ""
-        table.add_row("relative error", f"{number(facts.relative)}{estimated}, tolerance {number(first.tolerance)}")
-        table.add_row("largest error", f"{number(facts.max_abs)}{place(first)}")
+        note = " (estimated from statistics)" if first.from_statistics else ""
+        table.add_row("relative error", f"{two_digits(facts.relative)}{note}, tolerance {two_digits(first.tolerance)}")
+        table.add_row("largest error", f"{two_digits(facts.max_abs)}{position(first)}")
         if facts.ulps is not None:
-            table.add_row("in ulps", f"{number(facts.ulps)} of {first.dtype}")
+            table.add_row("in ulps", f"{two_digits(facts.ulps)} of {first.dtype}")
         table.add_row("cosine", f"{facts.cosine:.7f}")
     if first.note:
         table.add_row("note", output.printable(first.note))
@@ -133,7 +133,7 @@ def _facts(first: "Difference") -> "Table":
 
 
 def _worst(result: "Comparison", wide: bool) -> "Table":
-    from aimv2_np.comparison.report import number
+    from aimv2_np.comparison.report import two_digits
 
     table = output.figures("module", "max abs", "relative", *(("ulps", "cosine") if wide else ()), "tolerances")
     table.columns[0].ratio = 1
@@ -142,7 +142,7 @@ def _worst(result: "Comparison", wide: bool) -> "Table":
         if facts is None:
             row = ["-", "shape", *(("-", "-") if wide else ()), "-"]
         else:
-            more = (number(facts.ulps), f"{facts.cosine:.4f}") if wide else ()
-            row = [number(facts.max_abs), number(facts.relative), *more, number(difference.excess)]
+            more = (two_digits(facts.ulps), f"{facts.cosine:.4f}") if wide else ()
+            row = [two_digits(facts.max_abs), two_digits(facts.relative), *more, two_digits(difference.excess)]
         table.add_row(output.printable(difference.path), *row)
     return table

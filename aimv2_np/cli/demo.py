@@ -26,7 +26,7 @@ OTHER_SEEDS = range(1, 4)  # of the sample pictures whose captions are the wrong
 @click.option("--output", "path", metavar="FILE", help=f"Where the attention picture goes.  [default: {PICTURE}]")
 @click.option("--force", is_flag=True, help="Overwrite a file that is no picture of this demo.")
 @options.orient
-@options.place
+@options.placement
 @options.debug
 def demo_command(
     images: tuple[str, ...], path: str | None, force: bool, exif_transpose: bool, where: dict[str, Any]

@@ -55,7 +55,7 @@ _PLACE = (
 )  # fmt: skip
 
 
-def place(command: Callable[..., R]) -> Callable[..., R]:
+def placement(command: Callable[..., R]) -> Callable[..., R]:
     """Where a model runs and in what: the command gets `where`, keyword arguments for whatever loads the model."""
 
     @wraps(command)
@@ -70,14 +70,14 @@ def place(command: Callable[..., R]) -> Callable[..., R]:
 
 
 def loading(command: Callable[..., R]) -> Callable[..., R]:
-    """`place` of commands that load a model: `where` has `revision`, `prefix` and `final_norm` too."""
+    """`placement` of commands that load a model: `where` has `revision`, `prefix` and `final_norm` too."""
 
     @wraps(command)
     def located(*args: Any, where: dict[str, Any], **others: Any) -> R:
         which = {name: others.pop(name) for name in ("revision", "prefix", "final_norm")}
         return command(*args, where=where | which, **others)
 
-    return place(revision(prefix(final_norm(located))))
+    return placement(revision(prefix(final_norm(located))))
 
 
 SAME, DIFFERENT, CANNOT_COMPARE = 0, 1, 2  # exit codes of commands that compare

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from rich.status import Status
     from rich.table import Table
 
+    from aimv2_np.comparison.loss import Loss
+    from aimv2_np.models.pretrained import AnyModel
+
 PATIENCE = 0.5  # seconds of work before a progress bar appears
 LINES_EVERY = 30.0  # seconds between lines of progress where there is no terminal
 
@@ -85,14 +88,14 @@ def bytes_of(number: int) -> str:
     return f"{number} bytes"
 
 
-def loss_of(loss: Any) -> str:
+def loss_of(loss: "Loss") -> str:
     """cosine 0.999988 (image_embeds), 0.999981 (text_embeds); worst layers encoder.layers.3 (1.2e-02), …"""
     cosines = ", ".join(f"{cosine:.6f} ({name})" for name, cosine in loss.cosines.items())
     layers = ", ".join(f"{path} ({error:.1e})" for path, error in loss.layers[:3])
     return f"cosine {cosines}; worst layers {layers}"
 
 
-def place_of(model: Any) -> str:
+def place_of(model: "AnyModel") -> str:
     """numpy, or cupy with the number of the GPU"""
     return str(model.backend) if model.device is None else f"{model.backend}, device {model.device}"
 

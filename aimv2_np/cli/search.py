@@ -17,7 +17,7 @@ from aimv2_np.cli import options, output
 @click.option("--model", metavar="FOLDER|ID", help="Where the model is.  [default: where it was for embed]")
 @click.option("--force", is_flag=True, help="Overwrite a sheet that is there.")
 @options.orient
-@options.place
+@options.placement
 @options.prefix
 @options.final_norm
 @click.option("--json", "as_json", is_flag=True, help="Print JSON: a list of {row, name, score}.")

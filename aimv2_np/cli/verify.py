@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 )  # fmt: skip
 @options.prefix
 @options.orient
-@options.place
+@options.placement
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @options.debug
 @click.pass_context

@@ -15,15 +15,15 @@ import numpy as np
 from aimv2_np.comparison.comparison import Comparison, Difference
 from aimv2_np.comparison.diagnosis.context import Context
 from aimv2_np.comparison.diagnosis.diagnose import diagnose
-from aimv2_np.comparison.measure import measure, measure_statistics
+from aimv2_np.comparison.measure import measure_arrays, measure_statistics
 from aimv2_np.comparison.naming import Naming, rank
 from aimv2_np.comparison.padding import Padding
-from aimv2_np.comparison.report import explain
+from aimv2_np.comparison.report import summarise
 from aimv2_np.comparison.sides import UnlikeError, as_recording, pair
 from aimv2_np.comparison.tolerances import Tolerances, coarsest, depths
 from aimv2_np.errors import a_type
 from aimv2_np.models.auto import load
-from aimv2_np.models.pretrained import PretrainedModel
+from aimv2_np.models.pretrained import AnyModel, PretrainedModel
 from aimv2_np.recording.recording import INPUTS, Recording
 from aimv2_np.recording.statistics import summarize
 from aimv2_np.shapes import NDArray
@@ -42,7 +42,7 @@ def compare(
     *,
     tolerances: Tolerances | Mapping[str, float] | float | None = None,
     mapping: Mapping[str, str] | Iterable[str] | None = None,
-    model: Any = None,
+    model: AnyModel | str | PathLike[str] | None = None,
 ) -> Comparison:
     """Compare what two implementations computed, module by module, and say where they part and why.
 
@@ -69,7 +69,7 @@ def compare(
     result = Comparison(differences, matcher.missing, matcher.extra, notes=matcher.notes())
     outcome = diagnose(Context(a, b, matcher.names, result, matcher.judge, model))
     result = replace(result, diagnosis=outcome.diagnosis)
-    return replace(result, explanation=explain(result, outcome.remark))
+    return replace(result, explanation=summarise(result, outcome.remark))
 
 
 class _Matcher:
@@ -91,8 +91,8 @@ class _Matcher:
         self.padding = Padding.of(a)
         if not self.names:
             raise ValueError(
-                f"the two sides have no activation in common: the reference has {_some(a.order)}; the other side has "
-                f"{_some(b.order)}. Say which is which with a mapping, 'theirs=ours' (--map)"
+                f"reference and other have no activation in common, but {_some(a.order)} and {_some(b.order)}; "
+                "expected common names: say which is which with a mapping, 'theirs=ours' (--map)"
             )
 
     def run(self) -> tuple[Difference, ...]:
@@ -103,7 +103,7 @@ class _Matcher:
         return (*inputs, *(self._activation(path, self.a) for path in order if path in self.names))
 
     def notes(self) -> tuple[str, ...]:
-        """What the recordings' metadata say differently."""
+        """Where the metadata of the recordings disagree, a sentence for each."""
         what = {"config_hash": "configurations", "weights_hash": "weights"}
         a, b = self.a.metadata, self.b.metadata
         differ = [name for key, name in what.items() if key in a and key in b and a[key] != b[key]]
@@ -113,7 +113,7 @@ class _Matcher:
         """The relative error of what the other side recorded for `path` against `expected`; whether it is rounding."""
         if path.startswith(INPUTS):
             dtype = self._dtype(path)
-            measures = measure(expected, self.b.inputs[path.removeprefix(INPUTS)], dtype)
+            measures = measure_arrays(expected, self.b.inputs[path.removeprefix(INPUTS)], dtype)
             return measures.relative, measures.within(self.tolerances(path, dtype, 0))
         difference = self._activation(path, Recording.from_arrays({path: expected}))
         return difference.relative, difference.equal
@@ -131,10 +131,10 @@ class _Matcher:
         difference = Difference(path, path, a.shape, dtype, 0, tolerance)
         if a.shape != b.shape:
             return replace(difference, note=f"theirs has the shape {b.shape}")
-        return replace(difference, measures=measure(a, b, dtype))
+        return replace(difference, measures=measure_arrays(a, b, dtype))
 
     def _activation(self, path: str, reference: Recording) -> Difference:
-        """What the other side recorded for `path` against what a reference did, the first side or what it predicts."""
+        """The difference at `path` between the other side and `reference`: the first side, or a prediction from it."""
         theirs, dtype, depth = self.names[path], self._dtype(path), self.depths[path]
         tolerance = self.tolerances(path, dtype, depth)
         difference = Difference(path, theirs, reference.shapes[path], dtype, depth, tolerance)
@@ -145,14 +145,14 @@ class _Matcher:
         if arrays is None:
             return self._estimated(difference, reference)
         a, b, note = arrays
-        difference = replace(difference, measures=measure(a, self.padding.without(path, a, b), dtype), note=note)
+        difference = replace(difference, measures=measure_arrays(a, self.padding.without(path, a, b), dtype), note=note)
         tokens = self.padding.without(path, a, b, strictly=True)
-        if not difference.equal and tokens is not b and measure(a, tokens, dtype).within(tolerance):
+        if not difference.equal and tokens is not b and measure_arrays(a, tokens, dtype).within(tolerance):
             note = f"{note}; only rows of padding differ, on which no result depends".removeprefix("; ")
         return replace(difference, note=note)
 
     def _estimated(self, difference: Difference, reference: Recording) -> Difference:
-        """The difference with what the statistics of both sides tell of it."""
+        """`difference` with errors estimated from the statistics of both sides."""
         path, theirs = difference.path, difference.theirs
         difference = replace(difference, tolerance=ESTIMATE_FACTOR * difference.tolerance, from_statistics=True)
         a, b = reference.statistics.get(path), self.b.statistics.get(theirs)

@@ -30,12 +30,12 @@ class Difference:
 
     Attributes:
         path, theirs: its name in the reference and in the other recording.
-        shape, dtype: of the whole activation in the reference; the coarser dtype of the two.
-        depth: layers behind it.
+        shape, dtype: of the whole activation in the reference; the coarser dtype of both sides.
+        depth: how many layers it has passed.
         tolerance: the relative error that counts as rounding here.
         measures: the errors; None when the shapes do not fit.
         from_statistics: whether only statistics were compared: then errors are estimates.
-        note: what else is to be said of it.
+        note: a remark, such as that shapes differ.
     """
 
     path: str
@@ -60,7 +60,7 @@ class Difference:
 
     @property
     def excess(self) -> float:
-        """The relative error in tolerances."""
+        """The relative error divided by the tolerance."""
         return self.relative / self.tolerance if self.tolerance else (inf if self.relative else 0.0)
 
     @property

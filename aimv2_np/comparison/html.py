@@ -10,7 +10,7 @@ from importlib.resources import files
 from math import ceil, floor, inf, log10
 
 from aimv2_np.comparison.comparison import Comparison, Difference
-from aimv2_np.comparison.report import number, place, unmatched
+from aimv2_np.comparison.report import position, two_digits, unmatched
 
 WIDTH, HEIGHT = 1000, 420
 LEFT, RIGHT, TOP, BOTTOM = 70, 20, 20, 50
@@ -102,10 +102,10 @@ def _told(difference: Difference) -> str:
         return f"{difference.path}: {difference.note}"
     parts = [
         difference.path,
-        f"relative error {number(facts.relative)}",
-        f"tolerance {number(difference.tolerance)}",
-        f"largest {number(facts.max_abs)}{place(difference)}",
-        f"{number(facts.ulps)} ulps of {difference.dtype}",
+        f"relative error {two_digits(facts.relative)}",
+        f"tolerance {two_digits(difference.tolerance)}",
+        f"largest {two_digits(facts.max_abs)}{position(difference)}",
+        f"{two_digits(facts.ulps)} ulps of {difference.dtype}",
         f"cosine {facts.cosine:.7f}",
         difference.note,
     ]
@@ -116,6 +116,6 @@ def _row(index: int, difference: Difference) -> str:
     facts, path = difference.measures, escape(difference.path)
     numbers = [facts.max_abs, facts.relative, facts.ulps, facts.cosine] if facts else [None] * 4
     cells = [f"<th scope=row>{path}</th>", f"<td>{'x'.join(map(str, difference.shape))}</td>"]
-    cells += [f"<td>{number(value)}</td>" for value in (*numbers, difference.tolerance)]
+    cells += [f"<td>{two_digits(value)}</td>" for value in (*numbers, difference.tolerance)]
     cells.append(f"<td>{'rounding' if difference.equal else 'differs'}</td>")
     return f'<tr id="row-{index}" class="{"good" if difference.equal else "bad"}">{"".join(cells)}</tr>'

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from aimv2_np.comparison.measure import measure
+from aimv2_np.comparison.measure import measure_arrays
 from aimv2_np.config import Aimv2TextConfig, Aimv2VisionConfig
 from aimv2_np.data import sample_pictures
 from aimv2_np.models.auto import load
@@ -57,7 +57,9 @@ def measure_loss(
     names = [name for name in VECTORS if name in before]
     wanted = [name for name in names if name.endswith("_embeds")] or names[:1]
     cosines = {name: _smallest_cosine(before[name], after[name]) for name in wanted}
-    errors = {path: measure(before[path], after[path], "float32").relative for path in before if ".layers." in path}
+    errors = {
+        path: measure_arrays(before[path], after[path], "float32").relative for path in before if ".layers." in path
+    }
     return Loss(cosines, tuple(sorted(errors.items(), key=lambda item: -item[1])))
 
 

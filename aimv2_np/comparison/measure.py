@@ -46,7 +46,7 @@ class Measures:
 
 
 @np.errstate(all="ignore")
-def measure(a: NDArray, b: NDArray, dtype: str) -> Measures:
+def measure_arrays(a: NDArray, b: NDArray, dtype: str) -> Measures:
     """`b` against the reference `a` of the same shape; errors in ulps are of `dtype`.
 
     Elements that are not finite in both (the same infinity, or NaN) count as equal; in one alone, as an infinite error.
@@ -74,7 +74,7 @@ def measure(a: NDArray, b: NDArray, dtype: str) -> Measures:
 
 @np.errstate(all="ignore")
 def measure_statistics(a: Statistics, b: Statistics, *, same_projection: bool = True) -> Measures:
-    """Like `measure`, from what statistics still tell; without comparable projections the moments alone must do."""
+    """Like `measure_arrays`, estimated from statistics; by their moments alone where projections cannot be compared."""
     summary = np.array([[s.mean, s.std, s.min, s.max, s.rms] for s in (a, b)])
     if not np.isfinite(summary).all():
         return _of_nonfinite(np.array_equal(*np.isfinite(summary)))
@@ -95,7 +95,7 @@ def measure_statistics(a: Statistics, b: Statistics, *, same_projection: bool = 
 
 
 def _of_nonfinite(same: bool) -> Measures:
-    """What is told of statistics that are not finite: only whether both sides' are not in the same way."""
+    """Measures of statistics that are not finite: none apart if both sides are so in the `same` way."""
     error = 0.0 if same else inf
     return Measures(error, error, None, None, 1.0 if same else nan, None, int(not same))
 

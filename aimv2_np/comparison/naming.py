@@ -86,7 +86,7 @@ class Naming:
         return next((name for name in self._candidates(theirs) if name in self.ours), None)
 
     def _candidates(self, theirs: str) -> Iterable[str]:
-        plain = _plain(theirs)
+        plain = _dotted(theirs)
         translated = rename(plain) if plain else ""
         for name in (theirs, plain, translated):
             if name:
@@ -146,7 +146,7 @@ _COMPILED = _compiled(RULES, r"([^.]+)")
 _ANY_RULE = re.compile("(?<![^.])(?:" + "|".join(pattern.pattern for pattern, _ in _COMPILED) + ")(?![^.])")
 
 
-def _plain(name: str) -> str:
+def _dotted(name: str) -> str:
     """Dots for slashes, `layers.3` for `layers_3`, without the operator that ends an ONNX name; "" if it ends none."""
     parts = [part for part in name.replace("/", ".").split(".") if part]
     if name.startswith("/") and len(parts) > 1 and _OPERATOR.fullmatch(parts[-1]):

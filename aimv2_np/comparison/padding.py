@@ -1,4 +1,4 @@
-"""Rows of padding in the text tower's activations: what stands there means nothing, so nothing is asked of it.
+"""Rows of padding in the text tower's activations, which mean nothing and so are not compared.
 
 A token that may look at no token at all (padding on the left) computes something unspecified, even NaN. Padding on the
 right looks at the text before it; what it computes is specified, but no result depends on it.

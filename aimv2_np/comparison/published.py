@@ -7,11 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import PureWindowsPath
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 
 from aimv2_np.backends.arrays import to_numpy
+from aimv2_np.models.options import ModelOptions
+from aimv2_np.models.outputs import ModelOutput
 from aimv2_np.processing.loading import load_pixels
 from aimv2_np.recording.inputs import load_with_inputs
 
@@ -93,7 +95,7 @@ class PublishedResult:
 
     @property
     def explanation(self) -> str:
-        """One sentence."""
+        """Whether the numbers are the published ones, in a sentence."""
         attempts = sorted(self.attempts, key=lambda attempt: attempt.max_abs)
         best, worst = attempts[0], attempts[-1]
         if not best.equal:
@@ -114,11 +116,8 @@ def verify_published(
     *,
     name: str | None = None,
     exif_transpose: bool = False,
-    backend: str = "numpy",
-    dtype: str = "float32",
-    device: int | None = None,
     table: Mapping[str, Published] | None = None,
-    **options: Any,
+    **options: Unpack[ModelOptions],
 ) -> PublishedResult:
     """Run a released checkpoint on the photograph of two cats and compare with the published numbers.
 
@@ -130,9 +129,8 @@ def verify_published(
         image: the picture, a path or what `Aimv2ImageProcessor` takes.
         name: the hub id whose numbers to expect, for a folder whose name does not end like one.
         exif_transpose: turn the picture upright by its EXIF orientation.
-        backend, dtype, device: as for `from_pretrained`; the numbers are known for float32 alone.
         table: hub id → numbers; None for `PUBLISHED`.
-        options: revision, prefix, … as for `load`.
+        options: those of `load`; the numbers are known for float32 alone.
 
     Raises:
         ValueError: no numbers are published for this checkpoint, or its outputs have another shape.
@@ -140,10 +138,7 @@ def verify_published(
     table = PUBLISHED if table is None else table
     key = _key(str(name or model), table)
     expected = table[key]
-    network, inputs = load_with_inputs(
-        model, [image], expected.texts, exif_transpose=exif_transpose, backend=backend, dtype=dtype, device=device,
-        **options,
-    )  # fmt: skip
+    network, inputs = load_with_inputs(model, [image], expected.texts, exif_transpose=exif_transpose, **options)
     ways: dict[str, dict[str, Any]] = {"full": {}}
     if expected.texts:
         ways = {"causal": {"causal": True}, "non-causal": {"causal": False}}
@@ -151,7 +146,7 @@ def verify_published(
     return PublishedResult(key, expected, attempts, _note(image))
 
 
-def _attempt(attention: str, outputs: Any, expected: Published) -> Attempt:
+def _attempt(attention: str, outputs: ModelOutput, expected: Published) -> Attempt:
     array, corner = to_numpy(outputs[expected.output]), np.asarray(expected.corner)
     if array.shape != expected.shape:
         raise ValueError(
@@ -169,8 +164,8 @@ def _key(name: str, table: Mapping[str, Published]) -> str:
         if name == key or last == key.rpartition("/")[2]:
             return key
     raise ValueError(
-        f"no numbers are published for {name}; expected one of {', '.join(table)}; for a folder of another name, say "
-        "which one it is with --as"
+        f"model is {name}, for which no numbers are published; expected one of "
+        f"{', '.join(table)}; for a folder of another name, say which one it is with --as"
     )
 
 

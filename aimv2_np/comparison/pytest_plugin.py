@@ -31,7 +31,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 class GoldenFile:
-    """The golden of a test run: what is in it, and what is to be written to it."""
+    """The golden of a test run: its recording, and the activations that are to be written to it."""
 
     def __init__(self, path: Path | None, *, update: bool) -> None:
         self.path, self.update = path, update
@@ -40,7 +40,7 @@ class GoldenFile:
 
     @property
     def recording(self) -> "Recording":
-        """The recording in the file; of nothing, where it is to be written and is not there yet."""
+        """The recording in the file; an empty one, where the file is to be written and is not there yet."""
         from aimv2_np.data import tiny_golden_path
         from aimv2_np.recording import Recording
 

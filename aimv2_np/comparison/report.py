@@ -5,47 +5,48 @@ from math import isfinite
 from aimv2_np.comparison.comparison import Comparison, Difference
 
 
-def explain(result: Comparison, remark: str) -> str:
-    """What was compared, where the sides part, and why; `remark` is what else the search for the cause tells."""
+def summarise(result: Comparison, remark: str) -> str:
+    """What was compared, where the sides first differ, and why; `remark` is what the search for the cause found."""
     first, compared = result.first, len(result.differences)
     if first is None:
         worst = result.worst[0]
         return (
             f"The {compared} activations that both sides have differ by no more than rounding; "
-            f"the largest relative error for its place is {number(worst.relative)} in {worst.path}."
+            f"the largest relative error for its place is {two_digits(worst.relative)} in {worst.path}."
         )
     apart = sum(not difference.equal for difference in result.differences)
-    sentences = [f"{apart} of {compared} activations differ by more than rounding, {first.path} first: {told(first)}."]
+    many = f"{apart} of {compared} activations differ by more than rounding"
+    sentences = [f"{many}, {first.path} first: {in_words(first)}."]
     index = result.differences.index(first)
     if index:
         sentences.append(f"All before it agree, the last of them {result.differences[index - 1].path}.")
     if result.diagnosis:
         sentences.append(f"The cause: {result.diagnosis.sentence}.")
-        sentences.append(f"With this fault planted, an error of {number(result.diagnosis.relative)} is left.")
+        sentences.append(f"With this fault planted, an error of {two_digits(result.diagnosis.relative)} is left.")
     return " ".join((*sentences, remark)).rstrip()
 
 
-def told(difference: Difference) -> str:
-    """One divergence in a few words."""
+def in_words(difference: Difference) -> str:
+    """The errors of one activation that differs, in a few words."""
     facts = difference.measures
     if facts is None:
         return difference.note
     if facts.nonfinite:
         count = "some numbers are" if difference.from_statistics else f"{facts.nonfinite:,} numbers are"
-        return f"{count} infinite or NaN on one side only{place(difference)}"
-    text = f"relative error {number(facts.relative)}, where {number(difference.tolerance)} would be rounding"
-    largest = f"; the largest, {number(facts.max_abs)}, lies{place(difference)}" if facts.where else ""
+        return f"{count} infinite or NaN on one side only{position(difference)}"
+    text = f"relative error {two_digits(facts.relative)}, where {two_digits(difference.tolerance)} would be rounding"
+    largest = f"; the largest, {two_digits(facts.max_abs)}, lies{position(difference)}" if facts.where else ""
     return text + largest + (f" ({difference.note})" if difference.note else "")
 
 
-def place(difference: Difference) -> str:
-    """at batch 0, token 3, channel 17"""
+def position(difference: Difference) -> str:
+    """Where the largest error is, " at batch 0, token 3, channel 17"; "" if that is not known."""
     if not difference.where:
         return ""
     return " at " + ", ".join(f"{axis} {index}" for axis, index in difference.where.items())
 
 
-def number(value: float | None) -> str:
+def two_digits(value: float | None) -> str:
     """Two digits: 1.2e-07, 0.034, 12; a dash for what is not known."""
     if value is None:
         return "-"

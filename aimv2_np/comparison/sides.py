@@ -18,7 +18,7 @@ class UnlikeError(ValueError):
     """Why two arrays cannot be brought to one shape, in words for a note."""
 
 
-def as_recording(side: Any, what: str) -> Recording:
+def as_recording(side: object, what: str) -> Recording:
     """One side of a comparison as a recording; `what` is the argument's name, for messages.
 
     A `Recording` is returned as it is; a path is read, of a recording or of any safetensors file of arrays; a dict of
@@ -38,7 +38,7 @@ def as_recording(side: Any, what: str) -> Recording:
     raise TypeError(f"{what} is {a_type(side)}; expected a path, a Recording or a dict of arrays")
 
 
-def _from_file(path: Any) -> Recording:
+def _from_file(path: str | os.PathLike[str]) -> Recording:
     file = SafetensorsFile(path)
     if "format" in file.metadata and file.metadata["format"].startswith(FORMAT.partition("/")[0]):
         return Recording.load(path)

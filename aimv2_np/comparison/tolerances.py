@@ -53,7 +53,7 @@ class Tolerances:
 
     @classmethod
     def parse(cls, texts: Iterable[str], dtype: str | None = None) -> "Tolerances":
-        """Tolerances from texts "1e-4", for everything, or "*.ffn=1e-4", for what matches; ValueError for others."""
+        """Tolerances from texts: `1e-4` for everything, `*.ffn=1e-4` for paths that match; ValueError for others."""
         everywhere, rules = None, {}
         for text in texts:
             glob, _, number = text.rpartition("=")

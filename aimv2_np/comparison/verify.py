@@ -1,4 +1,4 @@
-"""Does it compute the right thing here? The model on this machine against what Transformers computes.
+"""Whether this machine computes what Transformers computes.
 
 `verify_embedded` needs nothing but this package: it carries a small model and, recorded from Transformers, what every
 module of it computes. `verify_against_transformers` runs Transformers beside it. `published.py` has the third way.
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, Unpack
 
 from aimv2_np import storage
 from aimv2_np.comparison.compare import compare
@@ -18,11 +18,13 @@ from aimv2_np.comparison.comparison import Comparison
 from aimv2_np.config import read_config
 from aimv2_np.data import sample_pictures, tiny_golden_path, tiny_model_path
 from aimv2_np.errors import CheckpointError
+from aimv2_np.files.hub import HubOptions
 from aimv2_np.files.locate import PROCESSOR_FILES
 from aimv2_np.models.auto import load
+from aimv2_np.models.pretrained import AnyModel
 from aimv2_np.recording.adapters import record_torch
 from aimv2_np.recording.inputs import load_with_inputs
-from aimv2_np.recording.record import record, versions
+from aimv2_np.recording.record import library_versions, record
 from aimv2_np.recording.recording import Recording
 from aimv2_np.storage.digest import hash_weights
 
@@ -32,7 +34,7 @@ PICTURES = 2  # of the sample pictures, with their captions
 
 @dataclass(frozen=True)
 class Verified:
-    """A comparison, with what computed on either side.
+    """A comparison, and the versions of the libraries that computed its two sides.
 
     Attributes:
         comparison: what `compare` found.
@@ -66,13 +68,13 @@ def verify_embedded(
     reference = Recording.load(golden or tiny_golden_path())
     if reference.metadata.get("weights_hash") not in (None, hash_weights(network.state_dict())):
         raise CheckpointError(
-            f"the golden was recorded with other weights than those of {model or tiny_model_path()}; record it anew: "
-            "python -m tests.tools.record_embedded_golden"
+            f"golden is recorded with other weights than those of {model or tiny_model_path()}; expected the same: "
+            "record it anew, with python -m tests.tools.record_embedded_golden"
         )
     with TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         ours = record(network.to(backend, dtype, device), reference.inputs, Path(folder) / "ours.safetensors")
         there = json.loads(reference.metadata.get("versions", "{}"))
-        return Verified(compare(reference, ours), versions(backend), there)
+        return Verified(compare(reference, ours), library_versions(backend), there)
 
 
 def verify_against_transformers(
@@ -85,13 +87,13 @@ def verify_against_transformers(
     dtype: str = "float32",
     device: int | None = None,
     prefix: str | None = None,
-    **hub_options: Any,
+    **hub: Unpack[HubOptions],
 ) -> Verified:
     """Run a checkpoint here and in Transformers (eager attention, float32) and compare module by module.
 
     Args:
         model: a folder or a hub id; None for the embedded model.
-        images, texts: what to look at; none at all for two of the sample pictures and their captions.
+        images, texts: the inputs; by default two of the sample pictures and their captions.
         exif_transpose: turn pictures upright by their EXIF orientation.
         backend, dtype, device: where and in what to compute it here, as for `from_pretrained`.
         prefix: of several models in the checkpoint the one whose names begin with it. What Transformers does not read,
@@ -108,7 +110,7 @@ def verify_against_transformers(
         raise ImportError(
             f"comparing with Transformers needs PyTorch and Transformers: pip install 'aimv2-np[oracle]' ({error})"
         ) from error
-    place = storage.fetch(model or tiny_model_path(), extra=PROCESSOR_FILES, **hub_options)
+    place = storage.fetch(model or tiny_model_path(), extra=PROCESSOR_FILES, **hub)
     if not images and not texts:
         kind = type(load(place, prefix=prefix)).__name__
         samples = sample_pictures()[-PICTURES:]
@@ -128,7 +130,7 @@ def verify_against_transformers(
         other = record_torch(module, inputs, Path(folder) / "theirs.safetensors", paths_of(network))
         there = json.loads(other.metadata["versions"]) | {"transformers": transformers.__version__}
         ours = record(network.to(backend, dtype, device), inputs, Path(folder) / "ours.safetensors")
-        return Verified(compare(ours, other, model=network), versions(backend), there)
+        return Verified(compare(ours, other, model=network), library_versions(backend), there)
 
 
 def _transformers_reads(place: Path, prefix: str | None, kind: str) -> bool:
@@ -138,8 +140,8 @@ def _transformers_reads(place: Path, prefix: str | None, kind: str) -> bool:
     return plain and read_config(place).get("model_type") == kind
 
 
-def paths_of(network: Any) -> list[str]:
-    """Globs for what both Transformers' modules and ours compute, by path."""
+def paths_of(network: AnyModel) -> list[str]:
+    """Globs of the paths that both Transformers' modules and ours compute."""
     outputs = ("last_hidden_state", "pooler_output", "logits_per_*", "*_embeds")
     towers = ("", "vision_model.", "text_model.")
     named = [path + name for path in towers for name in outputs]

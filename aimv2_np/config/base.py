@@ -60,7 +60,7 @@ class Config(Advising):
 
     def to_dict(self) -> dict[str, Any]:
         """What `config.json` holds, as Transformers writes it: `model_type`, every field, and `extra`."""
-        fields = {name: _plain(getattr(self, name)) for name in sorted(self.field_names())}
+        fields = {name: _json_value(getattr(self, name)) for name in sorted(self.field_names())}
         return {"model_type": self.model_type, **fields, **copy.deepcopy(self.extra)}
 
     def all_extra(self) -> list[str]:
@@ -156,7 +156,7 @@ def naming_file(path_or_hub_id: str | os.PathLike[str]) -> Iterator[None]:
         raise CheckpointError(f"{CONFIG_FILE} of {os.fspath(path_or_hub_id)}: {error}") from None
 
 
-def _plain(value: Any) -> Any:
+def _json_value(value: Any) -> Any:
     if isinstance(value, Config):
         return value.to_dict()
     return list(value) if isinstance(value, tuple) else value

@@ -74,7 +74,7 @@ class Spot:
     angle: float
 
 
-def place(scene: Scene, rng: np.random.Generator) -> tuple[Spot, ...]:
+def place_things(scene: Scene, rng: np.random.Generator) -> tuple[Spot, ...]:
     """Spots inside the picture that do not touch and honour the scene's relation.
 
     Two things lie at least their radii apart along the relation's axis, and off that axis by less than half of it.
@@ -172,7 +172,7 @@ def draw(scene: Scene, rng: np.random.Generator) -> "Image.Image":
     if any(None in vars(thing).values() for thing in scene.things):
         raise ValueError(f"{scene} leaves attributes unsaid; a picture needs shape, color and size of every thing.")
     canvas = background(rng)
-    for thing, spot in zip(scene.things, place(scene, rng), strict=True):
+    for thing, spot in zip(scene.things, place_things(scene, rng), strict=True):
         color = np.array(RGB[str(thing.color)], np.float32) + rng.uniform(-12, 12, 3).astype(np.float32)
         canvas += coverage(str(thing.shape), spot)[..., None] * (color - canvas)
     canvas *= np.float32(rng.uniform(0.8, 1.1))

@@ -9,7 +9,7 @@ from typing import BinaryIO
 
 
 @contextmanager
-def naming(path: str | os.PathLike[str]) -> Iterator[None]:
+def naming_path(path: str | os.PathLike[str]) -> Iterator[None]:
     """An error of the system without a name (no space, too large a file, a disk that fails) gets that of `path`."""
     try:
         yield
@@ -30,7 +30,7 @@ def atomic_write(path: str | os.PathLike[str], overwrite: bool = False) -> Itera
     # Not tempfile: its files are private to the user (0600), and so would be the one it is renamed to.
     temporary = path.with_name(f".{path.name[:100]}.{secrets.token_hex(6)}.tmp")
     try:
-        with naming(path), temporary.open("xb") as file:
+        with naming_path(path), temporary.open("xb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())

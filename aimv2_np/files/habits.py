@@ -1,5 +1,6 @@
 """What people who come from Transformers pass to `from_pretrained`: it works where it means something here."""
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 # A keyword of Transformers → the values of it that change nothing here (None: any), and what to do otherwise.
@@ -32,6 +33,14 @@ def familiar(options: dict[str, Any]) -> dict[str, Any]:
         if harmless is not None and not any(value is each or value == each for each in harmless):
             raise TypeError(f"{name} is {value!r:.60}, an option of Transformers'; {advice}")
     return options
+
+
+def known_options(options: Mapping[str, Any], kind: type) -> dict[str, Any]:
+    """The options as `familiar` names them; TypeError for one that is no key of the TypedDict `kind`."""
+    known = familiar(dict(options))
+    if unknown := sorted(known.keys() - kind.__annotations__.keys()):
+        raise TypeError(f"an option is {unknown[0]!r}; expected one of {', '.join(kind.__annotations__)}")
+    return known
 
 
 def dtype_name(dtype: Any) -> Any:

@@ -5,9 +5,9 @@ releases, becomes ConnectionError.
 """
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn, TypedDict, Unpack
+from typing import NoReturn, TypedDict, Unpack
 
 # They carry the bytes: requests before huggingface_hub 1.0, httpx or httpx2 since. (hf_xet raises RuntimeError.)
 CARRIERS = {"requests", "urllib3", "httpx", "httpx2", "httpcore"}
@@ -45,28 +45,12 @@ STATUS_ADVICE = {
 
 
 class HubOptions(TypedDict, total=False):
-    """What everything takes that can fetch from the hub, as huggingface_hub means it.
+    """What everything takes that can fetch from the hub, as huggingface_hub means it."""
 
-    Attributes:
-        revision: a branch, a tag or a commit; None: the repository's main branch.
-        cache_dir: where downloads are kept; None: where all of Hugging Face's libraries keep them.
-        token: of a login, for private and gated repositories; True: the one of the last `hf auth login`.
-        local_files_only: take what is in the cache, and fetch nothing.
-    """
-
-    revision: str | None
-    cache_dir: str | os.PathLike[str] | None
-    token: str | bool | None
-    local_files_only: bool
-
-
-OF_MODELS = ("prefix", "final_norm")  # which model it is, beside the hub's options
-OF_COMPUTING = ("backend", "dtype", "device", "progress")  # and how it is to compute
-
-
-def fetching(options: Mapping[str, Any]) -> dict[str, Any]:
-    """A model's options without those that mean nothing to the processors in the same folder."""
-    return {name: value for name, value in options.items() if name not in OF_MODELS + OF_COMPUTING}
+    revision: str | None  # a branch, a tag or a commit; None: the repository's main branch
+    cache_dir: str | os.PathLike[str] | None  # where downloads are kept; None: where Hugging Face's libraries do
+    token: str | bool | None  # of a login, for private repositories; True: that of the last `hf auth login`
+    local_files_only: bool  # take what is in the cache, and fetch nothing
 
 
 def download(name: str, files: Sequence[str], **options: Unpack[HubOptions]) -> Path:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Unpack
 
 from aimv2_np.errors import CheckpointError, is_of_the_system
-from aimv2_np.files.habits import familiar
+from aimv2_np.files.habits import known_options
 from aimv2_np.files.hub import HubOptions, download
 from aimv2_np.files.json import MAX_JSON_BYTES, read_json
 
@@ -41,9 +41,7 @@ def resolve(
     NotADirectoryError for a file, TypeError for an option that is none of `HubOptions`, and what `hub.download` raises
     when a download fails.
     """
-    known = familiar(dict(options))
-    if unknown := sorted(known.keys() - HubOptions.__annotations__.keys()):
-        raise TypeError(f"an option is {unknown[0]!r}; expected one of {', '.join(HubOptions.__annotations__)}")
+    known = known_options(options, HubOptions)
     if not isinstance(path_or_hub_id, str | os.PathLike):
         raise TypeError(
             f"the place is {path_or_hub_id!r:.80}; expected the path of a folder, or a hub repository's name"

@@ -1,5 +1,5 @@
-"""The door to the network: inputs are checked, the network runs, what comes out is looked at and named.
+"""The models: inputs are checked, the network runs, and its results are checked and returned as outputs with names.
 
-Also new models, models from checkpoints and back, and what goes through the same door: packs of pictures of many sizes,
-features of layers, windows. No equation stands here; those are in `network`.
+Also new models, models from checkpoints and back, and other ways to run
+them: packs of images of many sizes, features of layers, windows. Equations belong to `network`.
 """

@@ -1,4 +1,4 @@
-"""The two-tower model: pictures and texts are checked, go through both towers of `network`, and come out compared."""
+"""The two-tower model: images and texts are checked, go through both towers of `network`, and come out compared."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -48,41 +48,31 @@ class Aimv2Model(PretrainedModel[Aimv2Config, Aimv2, Aimv2Output]):
         output_hidden_states: bool = False,
         output_attentions: bool = False,
     ) -> Aimv2Output:
-        """Compare every picture with every text. With only one of the two given, only its tower runs.
+        """Compare every image with every text. With only one of the two given, only its tower runs.
 
         Args:
             input_ids, attention_mask, causal: as for `Aimv2TextModel`.
             pixel_values, interpolate_pos_encoding: as for `Aimv2VisionModel`.
-            pixel_attention_mask: `attention_mask` of the pictures.
-            return_loss: also the contrastive loss, for which text i belongs to picture i.
+            pixel_attention_mask: `attention_mask` of the images.
+            return_loss: also the contrastive loss, for which text i belongs to image i.
             output_hidden_states, output_attentions: of both towers.
 
         Raises:
             ValueError: neither input is given, one does not fit, or a loss is asked for unequal numbers of both.
         """
         if input_ids is None and pixel_values is None:
-            raise ValueError("neither input_ids nor pixel_values was given; pass at least one of them")
+            raise ValueError("input_ids and pixel_values are None; expected at least one of them")
         if input_ids is None and attention_mask is not None:
-            raise ValueError("attention_mask was given without input_ids, which it belongs to; pass both or neither")
+            raise ValueError("attention_mask is given without input_ids; expected both or neither")
         if pixel_values is None and pixel_attention_mask is not None:
-            raise ValueError("pixel_attention_mask was given without pixel_values; pass both or neither")
+            raise ValueError("pixel_attention_mask is given without pixel_values; expected both or neither")
+        both: dict[str, Any] = {"output_hidden_states": output_hidden_states, "output_attentions": output_attentions}
         vision = text = None
         if pixel_values is not None:
-            vision = self.vision_model(
-                pixel_values,
-                attention_mask=pixel_attention_mask,
-                interpolate_pos_encoding=interpolate_pos_encoding,
-                output_hidden_states=output_hidden_states,
-                output_attentions=output_attentions,
-            )
+            how: dict[str, Any] = {"interpolate_pos_encoding": interpolate_pos_encoding, **both}
+            vision = self.vision_model(pixel_values, attention_mask=pixel_attention_mask, **how)
         if input_ids is not None:
-            text = self.text_model(
-                input_ids,
-                attention_mask,
-                causal=causal,
-                output_hidden_states=output_hidden_states,
-                output_attentions=output_attentions,
-            )
+            text = self.text_model(input_ids, attention_mask, causal=causal, **both)
         output = self._compare(text, vision)
         if return_loss:
             output.loss = self._loss(output.logits_per_text)
@@ -91,7 +81,7 @@ class Aimv2Model(PretrainedModel[Aimv2Config, Aimv2, Aimv2Output]):
     def _compare(
         self, text: BaseModelOutputWithPooling | None, vision: BaseModelOutputWithPooling | PackedOutput | None
     ) -> Aimv2Output:
-        """What the network makes of what both towers, or one of them, returned."""
+        """Embeddings and logits from the outputs of both towers; from one tower's alone, its embeddings."""
         if vision is not None and vision.pooler_output is None:
             raise ValueError("vision_model has no head; expected one, whose vectors are compared with texts")
         pooled = (None if output is None else output.pooler_output for output in (text, vision))
@@ -108,7 +98,7 @@ class Aimv2Model(PretrainedModel[Aimv2Config, Aimv2, Aimv2Output]):
         interpolate_pos_encoding: bool = False,
         warn: bool = True,
     ) -> Aimv2Output:
-        """`image_embeds` and `vision_model_output` of pictures of any mix of sizes; see `Aimv2VisionModel`."""
+        """`image_embeds` and `vision_model_output` of images of any mix of sizes; see `Aimv2VisionModel`."""
         vision = self.vision_model.encode_images(
             images, max_tokens=max_tokens, interpolate_pos_encoding=interpolate_pos_encoding, warn=warn
         )
@@ -121,27 +111,27 @@ class Aimv2Model(PretrainedModel[Aimv2Config, Aimv2, Aimv2Output]):
 
     def _loss(self, logits_per_text: Float[Array, "L B"] | None) -> Float[Array, ""]:
         if logits_per_text is None or logits_per_text.shape[0] != logits_per_text.shape[1] or not logits_per_text.size:
-            found = "only one of the two" if logits_per_text is None else "{} and {}".format(*logits_per_text.shape)
-            raise ValueError(f"return_loss needs as many texts as pictures, text i describing picture i; got {found}")
+            found = "one without the other" if logits_per_text is None else "{} and {}".format(*logits_per_text.shape)
+            raise ValueError(f"texts and images are {found}; expected as many of both for return_loss, in pairs")
         return contrastive_loss(logits_per_text)
 
     @running
     def get_image_features(
         self, pixel_values: Float[Array, "B C height width"], *, interpolate_pos_encoding: bool = False
     ) -> Float[Array, "B E"]:
-        """Projected features of pictures, before they are normalised; arguments as for `Aimv2VisionModel`."""
+        """Projected features of images, not yet of length one; arguments and errors as for `Aimv2VisionModel`."""
         output = self.vision_model(pixel_values, interpolate_pos_encoding=interpolate_pos_encoding)
         return self.project(output.pooler_output)
 
     def project(self, pooler_output: Float[Array, "B D"]) -> Float[Array, "B E"]:
-        """Pooled vectors of pictures in the space that they share with texts, before they are normalised."""
+        """The vision tower's pooled vectors, projected into the space shared with texts; not yet of length one."""
         return check_finite(self, self.visual_projection(pooler_output))
 
     @running
     def get_text_features(
         self, input_ids: Int[Array, "L T"], attention_mask: Int[Array, "L T"] | None = None, *, causal: bool = True
     ) -> Float[Array, "L E"]:
-        """Projected features of texts, before they are normalised; arguments as for `Aimv2TextModel`.
+        """Projected features of texts, not yet of length one; arguments and errors as for `Aimv2TextModel`.
 
         Padding at the end costs no time, as `Aimv2TextModel.features` explains.
         """
@@ -149,7 +139,7 @@ class Aimv2Model(PretrainedModel[Aimv2Config, Aimv2, Aimv2Output]):
         return check_finite(self, self.text_projection(pooled))
 
 
-def vision_tower(model: Any) -> Aimv2VisionModel:
+def vision_tower_of(model: object) -> Aimv2VisionModel:
     """The vision tower of a model, or the model when it is one; ValueError when there is none."""
     tower = model.vision_model if isinstance(model, Aimv2Model) else model
     if not isinstance(tower, Aimv2VisionModel):

@@ -1,4 +1,4 @@
-"""Features for detection, segmentation and retrieval: of one layer or several, of patches or of pictures.
+"""Features for detection, segmentation and retrieval: of one layer or several, of patches or of images.
 
     state_i = what the first i layers have made of the embeddings,    i as in `hidden_states`: 0 … L, or from the end
     tokens  = rms_norm(state_i),    mean = the tokens' mean,    head = head(tokens)
@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from aimv2_np.backends.arrays import namespace, widen
 from aimv2_np.models.outputs import feature_map
-from aimv2_np.models.packing import count, embed, packs
+from aimv2_np.models.packing import count, embed_packed, packs
 from aimv2_np.models.running import check_finite
 from aimv2_np.network.encoder import run_layers
 from aimv2_np.network.view import Packed, View
@@ -29,9 +29,9 @@ class Features:
 
     Attributes:
         values: for each layer that was asked for, in that order: of "tokens" (B, N, D), of "mean" and "head" (B, D).
-            Of a list of pictures "tokens" is a list of arrays (N, D).
+            Of a list of images "tokens" is a list of arrays (N, D).
         layers: which layers, counted from 0, the embeddings, to L.
-        grid: rows and columns of patches; of a list of pictures, of each.
+        grid: rows and columns of patches; of a list of images, of each.
     """
 
     values: tuple[Any, ...]
@@ -39,10 +39,10 @@ class Features:
     grid: Any
 
     def to_feature_map(self) -> tuple[Any, ...]:
-        """For each layer (B, D, rows, columns), of a list of pictures a list of (D, rows, columns); of tokens only."""
+        """For each layer (B, D, rows, columns), of a list of images a list of (D, rows, columns); of tokens only."""
         first = self.values[0][0] if isinstance(self.values[0], list) else self.values[0]
         if first.ndim != (2 if isinstance(self.values[0], list) else 3):
-            raise ValueError("a feature map is made of one vector per patch; ask for features='tokens'")
+            raise ValueError("features hold no vector per patch; expected those of features='tokens'")
         if isinstance(self.values[0], list):
             return tuple([feature_map(x, g) for x, g in zip(each, self.grid, strict=True)] for each in self.values)
         return tuple(feature_map(each, self.grid) for each in self.values)
@@ -56,11 +56,10 @@ def features_of_batch(
     features: str,
     norm: bool,
 ) -> Features:
-    """Features of pictures of one size, which have been checked."""
+    """Features of images of one size, which have been checked."""
     states = _states(tower, tower.embeddings(pixels), wanted, norm, view)
-    return Features(
-        tuple(_pooled(tower, states[i], features, view) for i in wanted), wanted, tower.embeddings.grid_of(pixels)
-    )
+    values = tuple(_pooled(tower, states[i], features, view) for i in wanted)
+    return Features(values, wanted, tower.embeddings.grid_of(pixels))
 
 
 def check_layers(layers: Sequence[int], count: int) -> tuple[int, ...]:
@@ -77,13 +76,13 @@ def check_layers(layers: Sequence[int], count: int) -> tuple[int, ...]:
 
 
 def check_features(features: str, tower: VisionTower, norm: bool) -> None:
-    """A ValueError for features that there are not, or that this tower does not have."""
+    """ValueError for an unknown name of features, and for features that this tower does not have."""
     if features not in FEATURES:
         raise ValueError(f"features is {features!r:.80}; expected one of {', '.join(FEATURES)}")
     if features == "head" and tower.head is None:
-        raise ValueError("'head' features come from a pooling head, which this model does not have: choose mean")
+        raise ValueError("features is 'head', but the model has no pooling head; expected 'tokens' or 'mean'")
     if features == "head" and not norm:
-        raise ValueError("the pooling head was trained on normalised tokens; leave norm on")
+        raise ValueError("norm is False; expected True, as the pooling head was trained on normalised tokens")
 
 
 def _states(
@@ -100,7 +99,7 @@ def _states(
 
 
 def _pooled(tower: VisionTower, x: Float[Array, "_ N D"], features: str, view: View) -> Array:
-    """Of a batch (B, N, D): the tokens themselves, or one vector per picture, (B, D); of a pack likewise."""
+    """Of a batch (B, N, D): the tokens themselves, or one vector per image, (B, D); of a pack likewise."""
     if features == "head":
         assert tower.head is not None
         return check_finite(tower, tower.head(x, view))
@@ -120,19 +119,19 @@ def _mean(x: Float[Array, "*batch N D"], padding: Array | None) -> Float[Array, 
 
 def features_of_list(
     tower: VisionTower,
-    pictures: list[Float[Array, "C _ _"]],
+    images: list[Float[Array, "C _ _"]],
     wanted: tuple[int, ...],
     features: str,
     norm: bool,
     max_tokens: int | None,
 ) -> Features:
-    """Features of pictures of any sizes, in packs of at most `max_tokens` patches."""
+    """Features of images of any sizes, in packs of at most `max_tokens` patches."""
     found: dict[int, list[Array]] = {layer: [] for layer in wanted}
-    for pack in packs([count(tower, picture) for picture in pictures], max_tokens):
-        x, view = embed(tower, pictures[pack])
+    for pack in packs([count(tower, image) for image in images], max_tokens):
+        x, view = embed_packed(tower, images[pack])
         for layer, state in _states(tower, x, wanted, norm, view).items():
             found[layer].extend(_pooled(tower, state, features, view))
-    grids = tuple(tower.embeddings.grid_of(picture) for picture in pictures)
+    grids = tuple(tower.embeddings.grid_of(image) for image in images)
     values = (found[layer] for layer in wanted)
     if features != "tokens":
         return Features(tuple(namespace(each[0]).stack(each) for each in values), wanted, grids)

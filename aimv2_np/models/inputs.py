@@ -1,4 +1,4 @@
-"""The door: inputs are checked here, once, and arrive in the layers as arrays of the model's own library and dtype."""
+"""Checks of the models' inputs, which become arrays of the model's library, device and dtype."""
 
 from collections.abc import Mapping
 from os import PathLike
@@ -22,7 +22,7 @@ from aimv2_np.errors import MissingEndWarning, a_type
 from aimv2_np.models.running import check
 from aimv2_np.shapes import Array, Float, Int
 
-# Far above every picture, and far below 1e19, where float32 squares overflow and RMSNorm would quietly give zeros.
+# Far above every image, and far below 1e19, where float32 squares overflow and RMSNorm would quietly give zeros.
 MAX_PIXEL = 1e6
 _NAMED = 5  # rows in a warning
 
@@ -36,7 +36,7 @@ def check_pixel_values(
     if pixels.ndim != 4 or pixels.shape[1] != channels:
         raise ValueError(
             f"pixel_values has shape {pixels.shape}; expected (batch, {channels}, height, width). "
-            "Aimv2ImageProcessor makes such arrays from pictures"
+            "Aimv2ImageProcessor makes such arrays from images"
         )
     if not is_float(pixels):
         raise ValueError(
@@ -46,13 +46,13 @@ def check_pixel_values(
     if height < ph or width < pw:
         raise ValueError(
             f"pixel_values are {height}x{width} (height x width) pixels, smaller than one {ph}x{pw} patch; "
-            "use larger pictures"
+            "use larger images"
         )
     grid = (height // ph, width // pw)
     if not config.is_native and not interpolate and grid != config.grid:
         raise ValueError(
             f"pixel_values of {height}x{width} pixels make a grid of {grid[0]}x{grid[1]} patches, but the model has "
-            f"learned positions for {config.grid[0]}x{config.grid[1]}; resize the pictures to "
+            f"learned positions for {config.grid[0]}x{config.grid[1]}; resize the images to "
             f"{config.image_shape[0]}x{config.image_shape[1]}, or pass interpolate_pos_encoding=True"
         )
     pixels = _beside(like, pixels)
@@ -99,13 +99,13 @@ def check_input_ids(input_ids: Any, config: Aimv2TextConfig, like: Array) -> Int
 def check_attention_mask(
     attention_mask: Any, shape: tuple[int, int], like: Array, what: str = "token"
 ) -> Int[Array, "B N"] | None:
-    """`attention_mask` as an integer array beside `like`, or a ValueError; None stays None.
+    """`attention_mask` as an integer array on the device of `like`; ValueError if it does not fit; None stays None.
 
     Args:
         attention_mask: 1 for a token or a patch, 0 for padding.
         shape: that it has to have, (B, N).
         like: an array of the model's library and device.
-        what: the mask is of: "token" or "patch", of which every picture has to have one.
+        what: what it marks, for messages: "token" or "patch"; an image without a patch is an error.
     """
     if attention_mask is None:
         return None
@@ -119,13 +119,13 @@ def check_attention_mask(
     if what == "patch":
         check(
             mask.any(axis=1).all(),
-            lambda: ValueError("attention_mask hides all patches of a picture; expected at least one 1 in every row"),
+            lambda: ValueError("attention_mask hides all patches of an image; expected at least one 1 in every row"),
         )
     return move(mask.astype(np.int64), backend_of(like), device_of(like))
 
 
 def check_ends(ids: Int[Array, "B T"], mask: Int[Array, "B T"] | None, config: Aimv2TextConfig) -> None:
-    """Warn of texts whose vector says nothing of them: no end-of-text token follows their first."""
+    """Warn of texts that have no end-of-text token after their first token: their vector is that of another token."""
     ended = ids == config.eos_token_id
     if mask is not None:
         begun = mask.cumsum(axis=1) > 0
@@ -145,7 +145,7 @@ def check_ends(ids: Int[Array, "B T"], mask: Int[Array, "B T"] | None, config: A
 
 
 def _beside(like: Array, array: Array) -> Array:
-    """An array of a GPU where `like` is; one of the host as it is."""
+    """A CuPy array moved to the device of `like`; a NumPy array as it is."""
     return array if backend_of(array) == "numpy" else move(array, backend_of(like), device_of(like))
 
 
@@ -163,7 +163,7 @@ def _as_array(value: Any, name: str) -> Array:
     if is_array(value) and backend_of(value) != "numpy":
         return value
     if isinstance(value, list | tuple) and len({np.shape(item) for item in value if is_array(item)}) > 1:
-        raise ValueError(f"{name} is a list of arrays of different shapes; expected one array, or pictures (C, h, w)")
+        raise ValueError(f"{name} is a list of arrays of different shapes; expected one array, or images (C, h, w)")
     try:
         array = np.asarray(value)  # subclasses such as np.matrix, which compute differently, become plain arrays
     except (ValueError, TypeError, RuntimeError) as error:

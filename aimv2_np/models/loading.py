@@ -1,6 +1,6 @@
 """From a mapped checkpoint to a model's arrays, one tensor after the other: the host never holds two copies of them."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import nullcontext
 from math import prod
 from typing import TypeVar
@@ -12,12 +12,12 @@ from aimv2_np.backends.arrays import dtype_of, namespace, settle, upload, widen
 from aimv2_np.backends.dtypes import BITS, FLOATS
 from aimv2_np.backends.narrow import Narrow, can_stay, for_bfloat16, may_be_narrow, widen_bits
 from aimv2_np.backends.stacking import Stacker
+from aimv2_np.models.options import Progress
 from aimv2_np.shapes import Array, NDArray
 from aimv2_np.storage.checkpoint import Tensors
 from aimv2_np.storage.formats.casting import misfit
 from aimv2_np.tree.module import Module, Parameter
 
-Progress = Callable[[int, int], None]
 M = TypeVar("M", bound=Module)
 
 RELEASE_BYTES = 64 << 20  # of the mapped file that stay in memory after they have been copied
@@ -80,7 +80,7 @@ def _kept(tensors: Tensors, name: str, dtype: str) -> NDArray | Narrow:
 
 
 def _sent(tensors: Tensors, name: str, dtype: str) -> Array:
-    """A tensor on the current device in `dtype`; what needs no conversion is not looked at."""
+    """A tensor on the current device in `dtype`; its values are checked only where they are converted."""
     values, target = tensors.stored(name), dtype_of(dtype)
     if tensors.dtypes[name] == "I8":
         array = upload(tensors.narrow(name).widened())

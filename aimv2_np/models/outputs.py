@@ -11,7 +11,7 @@ class ModelOutput(Mapping[str, Any]):
     """Fields by name (`out.loss`, `out["loss"]`), by position among those that are there (`out[0]`), or as a tuple.
 
     As in Transformers, fields that are None are absent from keys, positions and tuples, and iterating gives the keys.
-    So are fields that Transformers' outputs do not have (`beside`): those are attributes alone.
+    So are fields that Transformers' outputs do not have (`attribute_only`): those are attributes alone.
     """
 
     def __getitem__(self, key: str | int | slice) -> Any:
@@ -20,7 +20,7 @@ class ModelOutput(Mapping[str, Any]):
         return self.to_tuple()[key]
 
     def __iter__(self) -> Iterator[str]:
-        listed = (f.name for f in fields(self) if not f.metadata.get("beside"))  # type: ignore[arg-type]
+        listed = (f.name for f in fields(self) if not f.metadata.get("attribute_only"))  # type: ignore[arg-type]
         return (name for name in listed if getattr(self, name) is not None)
 
     def __contains__(self, key: object) -> bool:
@@ -39,7 +39,7 @@ class ModelOutput(Mapping[str, Any]):
 
 def attribute_only() -> Any:
     """A field that is an attribute, and no part of keys, positions and tuples."""
-    return field(default=None, kw_only=True, metadata={"beside": True})
+    return field(default=None, kw_only=True, metadata={"attribute_only": True})
 
 
 @dataclass(eq=False)
@@ -53,7 +53,7 @@ class BaseModelOutputWithPooling(ModelOutput):
         hidden_states: on request, L + 1 arrays (B, N, D): the embeddings, then each layer's output, before the final
             norm.
         attentions: on request, L arrays (B, H, N, N): the softmax's probabilities.
-        grid: of pictures, rows and columns of patches; N is their product.
+        grid: of images, rows and columns of patches; N is their product.
     """
 
     last_hidden_state: Array
@@ -74,12 +74,12 @@ class BaseModelOutputWithPooling(ModelOutput):
 
 @dataclass(eq=False)
 class PackedOutput(ModelOutput):
-    """What the vision tower returns for pictures of many sizes, each by itself.
+    """What the vision tower returns for images of many sizes, each by itself.
 
     Attributes:
         last_hidden_state: B arrays (N, D), after the final norm; N differs.
         pooler_output: (B, D), the pooling head's vectors; None without a head.
-        grid: of each picture, rows and columns of patches; N is their product.
+        grid: of each image, rows and columns of patches; N is their product.
     """
 
     last_hidden_state: list[Array]
@@ -92,7 +92,7 @@ class PackedOutput(ModelOutput):
 
 
 def feature_map(tokens: Float[Array, "*batch N D"], grid: tuple[int, int]) -> Float[Array, "*batch D rows columns"]:
-    """Tokens, row by row, as a picture of D channels."""
+    """Tokens, row by row, as an image of D channels."""
     return tokens.swapaxes(-1, -2).reshape(*tokens.shape[:-2], tokens.shape[-1], *grid)
 
 
@@ -103,7 +103,7 @@ class Aimv2Output(ModelOutput):
     Attributes:
         loss: (), the contrastive loss, with `return_loss=True`.
         logits_per_image: (B_image, B_text), cosines times the temperature; a softmax over the last axis gives each
-            picture's probabilities over the texts.
+            image's probabilities over the texts.
         logits_per_text: (B_text, B_image), its transpose.
         text_embeds: (B_text, E), of length one.
         image_embeds: (B_image, E), of length one.

@@ -1,4 +1,4 @@
-"""What the three models share: a network behind a door. New ones, ones from a checkpoint, and writing a checkpoint."""
+"""`PretrainedModel`, the base of the three models: new ones, loading from a checkpoint, and saving."""
 
 import copy
 from collections.abc import Callable, Iterator
@@ -16,10 +16,11 @@ from aimv2_np.config import CONFIG_FILE, Aimv2Config, Aimv2TextConfig, Aimv2Visi
 from aimv2_np.config.base import naming_file
 from aimv2_np.errors import a_type
 from aimv2_np.files.atomic import atomic_write, make_folder
-from aimv2_np.files.habits import familiar
+from aimv2_np.files.habits import known_options
 from aimv2_np.files.hub import HubOptions
 from aimv2_np.files.json import json_bytes
-from aimv2_np.models.loading import Progress, fill
+from aimv2_np.models.loading import fill
+from aimv2_np.models.options import ModelOptions, Progress
 from aimv2_np.models.outputs import ModelOutput
 from aimv2_np.models.running import running
 from aimv2_np.shapes import Array
@@ -74,7 +75,7 @@ class TowerPart(Generic[M]):
 
 @dataclass(init=False, repr=False, eq=False)
 class PretrainedModel(Module, Generic[Config, Network, Output]):
-    """A network with its configuration. Calling it checks the input, runs the network, and looks at what comes out.
+    """A network with its configuration. Calling it checks the input, runs the network, and checks the output.
 
     The paths of its modules and arrays are those of the network, which are the checkpoint's.
 
@@ -87,9 +88,9 @@ class PretrainedModel(Module, Generic[Config, Network, Output]):
 
     config: Config
     network: Network
-    # (folder or id, revision), and what else it was told of which model it is; None for one that was not loaded.
+    # (folder or id, revision), and `prefix` and `final_norm` in a dictionary if given; None if not loaded
     origin: tuple[Any, ...] | None
-    left_aside: storage.LeftAside  # what its checkpoint holds beside it, by name; empty for a model of another origin
+    left_aside: storage.LeftAside  # name → other arrays of its checkpoint; empty if it was not loaded
     config_class: ClassVar[type[Any]]  # of the configuration
     transparent = "network"
 
@@ -133,7 +134,7 @@ class PretrainedModel(Module, Generic[Config, Network, Output]):
         raise NotImplementedError
 
     def forward(self, *args: Any, **kwargs: Any) -> Output:
-        """Check the input, run the network, look at what comes out."""
+        """Check the input, run the network, and check that the output is finite."""
         raise NotImplementedError
 
     @overload
@@ -144,26 +145,15 @@ class PretrainedModel(Module, Generic[Config, Network, Output]):
 
     @running
     def __call__(self, /, *args: Any, return_dict: bool = True, **kwargs: Any) -> Output | tuple[Any, ...]:
-        """Run `forward`, whose arguments it takes, where the model is. Whoever traces sees the network's modules.
+        """Run `forward` with these arguments on the model's device; a trace sees the network's modules.
 
-        `return_dict=False` gives the values of the output, and of outputs in it, as (nested) tuples.
+        `return_dict=False` returns a tuple of the output's values, in which the towers' outputs are tuples too.
         """
         output = self.forward(*args, **kwargs)
         return output if return_dict else output.to_tuple()
 
     @classmethod
-    def from_pretrained(
-        cls,
-        path_or_hub_id: str | PathLike[str],
-        *,
-        backend: str = "numpy",
-        dtype: str = "float32",
-        device: int | None = None,
-        progress: Progress | None = None,
-        prefix: str | None = None,
-        final_norm: bool = True,
-        **hub: Unpack[HubOptions],
-    ) -> Self:
+    def from_pretrained(cls, path_or_hub_id: str | PathLike[str], **options: Unpack[ModelOptions]) -> Self:
         """The model in a folder, or of an id on the Hugging Face hub.
 
         float32 weights are not copied: they stay in the memory-mapped file, so keep it in place while the model lives.
@@ -178,9 +168,10 @@ class PretrainedModel(Module, Generic[Config, Network, Output]):
             prefix: what the model's names begin with, where the checkpoint holds several AIMv2. One alone is found
                 wherever it is; what is beside it is in `left_aside`.
             final_norm: False to leave out the vision tower's last norm, as some loaders of others do (docs/layouts.md).
-            hub: revision, cache_dir, token and local_files_only, as in huggingface_hub.
+            revision, cache_dir, token, local_files_only: as in huggingface_hub.
 
         Raises:
+            TypeError: an option of another name.
             FileNotFoundError: no such folder, or no configuration or weights in it.
             CheckpointError: files that do not fit: corrupt, or with missing, unexpected or wrongly shaped tensors.
             ValueError: an unknown backend, dtype or device, or a configuration that makes no sense.
@@ -189,10 +180,7 @@ class PretrainedModel(Module, Generic[Config, Network, Output]):
             OSError: a download failed: huggingface_hub's own types where it has one (`GatedRepoError`,
                 `RevisionNotFoundError`, ...), ConnectionError where the connection broke; each says what to do.
         """
-        return load_as(
-            lambda _: cls, path_or_hub_id, backend=backend, dtype=dtype, device=device, progress=progress,
-            prefix=prefix, final_norm=final_norm, **hub,
-        )  # fmt: skip
+        return load_as(lambda _: cls, path_or_hub_id, **options)
 
     @classmethod
     def from_source(
@@ -204,7 +192,7 @@ class PretrainedModel(Module, Generic[Config, Network, Output]):
         progress: Progress | None = None,
         final_norm: bool = True,
     ) -> Self:
-        """The model in an opened folder; options and errors as for `from_pretrained`."""
+        """The model in a folder that `storage.open_source` has opened; options and errors as for `from_pretrained`."""
         check_backend(backend, dtype, device)
         if not isinstance(final_norm, bool):
             raise TypeError(f"final_norm is {final_norm!r:.60}; expected True or False")
@@ -248,30 +236,23 @@ def without_final_norm(config: AnyConfig) -> Any:
 
 
 def load_as(
-    choose: Callable[[storage.Source], type[M]],
-    path_or_hub_id: str | PathLike[str],
-    *,
-    backend: str = "numpy",
-    dtype: str = "float32",
-    device: int | None = None,
-    progress: Progress | None = None,
-    prefix: str | None = None,
-    final_norm: bool = True,
-    **hub: Unpack[HubOptions],
+    choose: Callable[[storage.Source], type[M]], path_or_hub_id: str | PathLike[str], **options: Unpack[ModelOptions]
 ) -> M:
-    """The model in a folder, or of a hub id, of the class that is chosen for it; see `from_pretrained`."""
-    options = familiar({"dtype": dtype, **hub})
-    dtype = options.pop("dtype")
-    check_backend(backend, dtype, device)
-    source = storage.open_source(storage.fetch(path_or_hub_id, **options), prefix)
-    model = choose(source).from_source(source, backend, dtype, device, progress, final_norm)
-    which = ({} if prefix is None else {"prefix": prefix}) | ({} if final_norm else {"final_norm": False})
-    model.origin = (fspath(path_or_hub_id), options.get("revision"), *([which] if which else []))
+    """The model in a folder or of a hub id; `choose` returns its class. Options and errors as for `from_pretrained`."""
+    given = known_options(options, ModelOptions)
+    hub = {name: given.pop(name) for name in HubOptions.__annotations__ if name in given}
+    prefix = given.pop("prefix", None)
+    check_backend(given.get("backend", "numpy"), given.get("dtype", "float32"), given.get("device"))
+    source = storage.open_source(storage.fetch(path_or_hub_id, **hub), prefix)
+    model = choose(source).from_source(source, **given)
+    which = {"prefix": prefix} if prefix is not None else {}
+    which |= {} if given.get("final_norm", True) else {"final_norm": False}
+    model.origin = (fspath(path_or_hub_id), hub.get("revision"), *([which] if which else []))
     return model
 
 
 def initial(path: str, parameter: Parameter, seed: int) -> Array:
-    """The array at `path` of a new model with that seed."""
+    """A new model's array at `path`, float32 of the parameter's shape: constant, or normal by `seed` and `path`."""
     if parameter.std == 0:
         return np.full(parameter.shape, parameter.fill, dtype=np.float32)
     draw = np.random.default_rng([seed, crc32(path.encode())]).standard_normal(parameter.shape, dtype=np.float32)
@@ -280,7 +261,7 @@ def initial(path: str, parameter: Parameter, seed: int) -> Array:
 
 @contextmanager
 def collecting(tower: Any, hidden_states: bool, attentions: bool) -> Iterator[dict[str, Any]]:
-    """Gather a tower's optional outputs while it runs: the fields `hidden_states` and `attentions`, if asked for."""
+    """A dictionary that has `hidden_states` and `attentions`, where asked for, once the tower has run in the block."""
     layers = [f"encoder.layers.{i}" for i in range(len(tower.encoder.layers))]
     states = ["embeddings", *layers] if hidden_states else []
     probs = [f"{layer}.attention.probs" for layer in layers] if attentions else []

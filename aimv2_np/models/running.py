@@ -1,4 +1,4 @@
-"""What surrounds a call of a model: its GPU is the current one, and its inputs and outputs are checked at the end."""
+"""Around a call of a model: its GPU is made the current one, and all checks are evaluated at its end."""
 
 import warnings
 from collections.abc import Callable, Iterator
@@ -33,7 +33,7 @@ class _Call:
     Attributes:
         model: whose method was called.
         again: makes the same call once more; None while it is made.
-        checks: to be looked at in the end.
+        checks: those to evaluate at the end.
     """
 
     model: Module
@@ -41,7 +41,7 @@ class _Call:
     checks: Checks = field(default_factory=list)
 
     def look(self) -> list[Warning]:
-        """Raise the first error of the checks; returns what is to be warned of."""
+        """Evaluate the checks: raise the first error, return all warnings."""
         if not self.checks or reduce(and_, (holds for holds, _ in self.checks)):
             return []
         said = [problem() for holds, problem in self.checks if not holds]
@@ -94,7 +94,7 @@ def check(holds: Array, problem: Callable[[], Exception]) -> None:
 
 
 @contextmanager
-def naming(what: str) -> Iterator[None]:
+def naming_argument(what: str) -> Iterator[None]:
     """Errors of what is checked inside the block begin with `what`, whenever they come."""
     checks = call.checks if (call := _call.get()) is not None else []
     before = len(checks)
@@ -138,7 +138,7 @@ class _FoundError(Exception):
 
 
 def _place() -> str:
-    """Where the running call overflowed, for a message: it is made again, and each module's output looked at."""
+    """Where the running call overflowed, for a message: the call is repeated, and each module's output checked."""
     call = _call.get()
     if call is None or call.again is None:
         return ""

@@ -53,9 +53,9 @@ class Aimv2TextModel(PretrainedModel[Aimv2TextConfig, TextTower, BaseModelOutput
             causal: False lets every token look at later ones too. That is not how AIMv2 was trained; it reproduces
                 what Transformers computes by default for texts of equal length (its sdpa attention drops a mask of
                 all ones together with causality).
-            output_hidden_states, output_attentions: also return what lies between.
+            output_hidden_states, output_attentions: also return these arrays of every layer.
 
-        A MissingEndWarning names the rows of texts without an end-of-text token: what stands for them is another
+        A MissingEndWarning names the rows of texts without an end-of-text token: their vector is another
         token's vector, often the first one's, which is the same for all texts.
 
         Raises:
@@ -68,7 +68,7 @@ class Aimv2TextModel(PretrainedModel[Aimv2TextConfig, TextTower, BaseModelOutput
         return BaseModelOutputWithPooling(x, pooled, **collected)
 
     def check(self, input_ids: Any, attention_mask: Any, *, causal: bool) -> tuple[Int[Array, "B T"], View]:
-        """The ids as an array of the model's own, and who sees whom; a ValueError says what is wrong with them."""
+        """The ids as an array on the model's device, and the view; ValueError for ids or a mask that do not fit."""
         ids = check_input_ids(input_ids, self.config, self.rms_norm.weight)
         mask = check_attention_mask(attention_mask, ids.shape, ids)
         check_ends(ids, mask, self.config)
@@ -82,8 +82,8 @@ class Aimv2TextModel(PretrainedModel[Aimv2TextConfig, TextTower, BaseModelOutput
         """`pooler_output` alone, without the work that cannot change it; arguments and errors as for `forward`.
 
         In a causal tower that is everything after the end of a text: texts of about one length go through the layers
-        together, without the rest; and in the last layer it is most of what comes before the end, too. While somebody
-        traces, nothing is left out.
+        together, without the rest; and in the last layer it is most of what comes before the end, too. Within `trace`
+        nothing is left out.
         """
         ids, view = self.check(input_ids, attention_mask, causal=causal)
         if not causal or recording():

@@ -1,11 +1,12 @@
-"""Sliding windows: pictures larger than the model's grid, seen piece by piece at the size that it was trained for.
+"""Sliding windows: images larger than the model's grid, seen piece by piece at the size that it was trained for.
 
     y_rc = the mean, over all windows that hold patch (r, c), of what the window's tokens say there
 
 Windows begin at multiples of the stride, and at the far edge, so that every patch is seen. Where one window holds the
-picture, the result is the plain one.
+image, the result is the plain one.
 """
 
+from collections.abc import Sequence
 from itertools import product
 from typing import Any
 
@@ -22,13 +23,13 @@ def extract_windows(
     tower: VisionTower,
     config: Aimv2VisionConfig,
     pixel_values: Any,
-    layers: Any,
+    layers: Sequence[int],
     window: int | tuple[int, int] | None,
     stride: int | tuple[int, int] | None,
     norm: bool,
     max_tokens: int | None,
 ) -> Features:
-    """See `Aimv2VisionModel.extract_windows`."""
+    """`Aimv2VisionModel.extract_windows`, which documents arguments, result and errors."""
     wanted = check_layers(layers, len(tower.encoder.layers))
     like = tower.embeddings.rms_norm.weight
     pixels = check_pixel_values(pixel_values, config, like, interpolate=True)
@@ -60,7 +61,7 @@ def extract_windows(
 
 
 def _window(window: int | tuple[int, int] | None, grid: tuple[int, int], config: Aimv2VisionConfig) -> tuple[int, int]:
-    """In patches; the model's own grid, where none is given. Larger ones end at the picture's edges."""
+    """Rows and columns of patches of a window: by default the model's grid, at most the image's."""
     size = config.grid if window is None else _pair(window, "window")
     smaller = (min(size[0], grid[0]), min(size[1], grid[1]))
     if not config.is_native and size != config.grid:
@@ -71,7 +72,7 @@ def _window(window: int | tuple[int, int] | None, grid: tuple[int, int], config:
     if not config.is_native and smaller != size:
         raise ValueError(
             f"pixel_values make a grid of {grid[0]}x{grid[1]} patches, smaller than the model's {size[0]}x{size[1]}; "
-            f"resize the pictures to {config.image_shape[0]}x{config.image_shape[1]} pixels at least"
+            f"resize the images to {config.image_shape[0]}x{config.image_shape[1]} pixels at least"
         )
     return smaller
 

@@ -1,4 +1,4 @@
-"""Comparing pictures with texts: cosines, scaled by a learned temperature, and the loss that trains them.
+"""Comparing images with texts: cosines, scaled by a learned temperature, and the loss that trains them.
 
     e = f / ‖f‖₂,    logits = exp(clip(s, 0, ln s_max)) · e_text e_imageᵀ
     loss = ½ · (mean_i -ln softmax(logits)_ii + mean_i -ln softmax(logitsᵀ)_ii)
@@ -33,7 +33,7 @@ def contrastive_logits(
     logit_scale: Float[Array, ""],
     max_logit_scale: float,
 ) -> Float[Array, "L B"]:
-    """`logits_per_text`: scaled cosines of each text (rows) with each picture (columns).
+    """`logits_per_text`: scaled cosines of each text (rows) with each image (columns).
 
     See docs/equations.md, (19).
     """
@@ -43,7 +43,7 @@ def contrastive_logits(
 
 
 def contrastive_loss(logits_per_text: Float[Array, "B B"]) -> Float[Array, ""]:
-    """The mean of the two cross-entropies against the diagonal, where text i belongs to picture i.
+    """The mean of the two cross-entropies against the diagonal, where text i belongs to image i.
 
     See docs/equations.md, (20).
     """

@@ -1,4 +1,4 @@
-"""Files and strings to arrays: pictures to `pixel_values`, captions to `input_ids`, and both together.
+"""Files and strings to arrays: images to `pixel_values`, captions to `input_ids`, and both together.
 
 What Transformers' processors of AIMv2 do belongs here, with the files that set them up. What a model does with the
 arrays belongs to `models`.

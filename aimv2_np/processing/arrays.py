@@ -1,4 +1,4 @@
-"""Arrays of numbers as pictures: their channels last, three of them, transparency laid on white."""
+"""Arrays of numbers as images: their channels last, three of them, transparency laid on white."""
 
 import warnings
 from typing import Final
@@ -10,7 +10,7 @@ from aimv2_np.shapes import NDArray
 Pixels = NDArray  # (H, W, 3): uint8, or the numbers of the array that was given
 
 MAX_PIXELS: Final = 178_956_970
-"""Most pixels a picture may have, decoded or resized: Pillow's own limit against decompression bombs."""
+"""Most pixels an image may have, decoded or resized: Pillow's own limit against decompression bombs."""
 
 MAX_NUMBER: Final = 1e9  # far beyond any colour, far below the end of float32
 

@@ -1,4 +1,4 @@
-"""Which files are pictures, by their names; and what a file is that is no picture, by its first bytes."""
+"""Which files are images, by their names; and what a file is that is no image, by its first bytes."""
 
 from importlib import import_module
 from importlib.util import find_spec
@@ -39,7 +39,7 @@ SUFFIXES: Final = _OWN + tuple(
 
 HEAD: Final = 64  # bytes of a file that tell what it is
 
-_PAGE: Final = "a web page (HTML), which servers send in the place of a picture: download it again"
+_PAGE: Final = "a web page (HTML), which servers send in the place of an image: download it again"
 # What a file begins with, in lower case → what it is, and what to do.
 _KINDS: Final = {
     b"pk\3\4": "a zip archive: unpack it",

@@ -22,7 +22,7 @@ from aimv2_np.files.json import write_json
 from aimv2_np.files.locate import IMAGE_PROCESSOR_FILES, read_json_in, resolve
 from aimv2_np.processing import settings
 from aimv2_np.processing.inputs import Inputs
-from aimv2_np.processing.loading import load_pixels, naming_picture, numbered_picture
+from aimv2_np.processing.loading import load_pixels, naming_image, numbered_image
 from aimv2_np.processing.transforms import (
     center_crop,
     check_whole_numbers,
@@ -117,8 +117,8 @@ class Aimv2ImageProcessor(Advising):
         chosen = self._with(changes)
         bound = chosen.bound(max_patches, patch_size)
         results = []
-        for index, image in enumerate(_as_list(images)):
-            with naming_picture(numbered_picture(index, image)):
+        for index, image in enumerate(_image_list(images)):
+            with naming_image(numbered_image(index, image)):
                 results.append(chosen.prepare(image, bound, input_data_format))
         same = not any_size and all(result.shape == results[0].shape for result in results)
         return Inputs(pixel_values=np.stack(results) if same else results)
@@ -263,7 +263,7 @@ _SETTINGS: Final = tuple(setting.name for setting in fields(Aimv2ImageProcessor)
 _WRITTEN: Final = tuple(name for name in _SETTINGS if name != "exif_transpose")  # what Transformers' files hold
 
 
-def _as_list(images: Any) -> Sequence[Any]:
+def _image_list(images: Any) -> Sequence[Any]:
     if isinstance(images, list | tuple):
         if not images:
             raise ValueError("the list of images is empty; expected at least one")

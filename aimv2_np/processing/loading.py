@@ -1,9 +1,9 @@
-"""From whatever holds a picture to an array of its pixels, (H, W, 3).
+"""From whatever holds an image to an array of its pixels, (H, W, 3).
 
-A picture may be the path of a file, the bytes of one, an opened Pillow image, or an array of numbers. All four take the
-same road: a file is the same picture as the Pillow image opened from it. (Transformers treats a *path* differently from
-an opened image: it turns the picture by its EXIF tag and drops an alpha channel instead of laying it on white. One
-picture should not give two answers, so here a path follows the rules of opened images.)
+An image may be the path of a file, the bytes of one, an opened Pillow image, or an array of numbers. All four take the
+same road: a file is the same image as the Pillow image opened from it. (Transformers treats a *path* differently from
+an opened image: it turns the image by its EXIF tag and drops an alpha channel instead of laying it on white. One
+image should not give two answers, so here a path follows the rules of opened images.)
 
 Nothing is decoded before the size that the file's header claims has been checked.
 """
@@ -28,34 +28,34 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 
-# A file of some bytes must not cost a gigabyte: a larger picture than this has a byte for so many pixels at least. A
+# A file of some bytes must not cost a gigabyte: a larger image than this has a byte for so many pixels at least. A
 # blank page as an 8-bit PNG in colour, the flattest that cameras, screens and scanners make, has one for 344.
 MAX_FLAT_PIXELS: Final = 2**22
 PIXELS_PER_BYTE: Final = 500
 
-PICTURE_ERRORS: Final = (FileNotFoundError, ValueError, TypeError)
-"""What `load_pixels` raises of a picture; all else that it raises is wrong with the machine."""
+IMAGE_ERRORS: Final = (FileNotFoundError, ValueError, TypeError)
+"""What `load_pixels` raises of an image; all else that it raises is wrong with the machine."""
 
-# Pillow hands these to other programs (Ghostscript; Windows' metafile player). A picture from a stranger must not.
+# Pillow hands these to other programs (Ghostscript; Windows' metafile player). An image from a stranger must not.
 _REFUSED_FORMATS: Final = {"EPS", "WMF"}
 _WIDE_MODES: Final = {"I", "F", "I;16", "I;16B", "I;16L", "I;16N"}
 _PREMULTIPLIED: Final = {"RGBa": "RGBA", "La": "LA"}  # colours that are multiplied by their alpha already
 
 
 def load_pixels(
-    picture: Any,
+    image: Any,
     *,
     convert_rgb: bool = True,
     exif_transpose: bool = False,
     input_data_format: str | None = None,
     check_size: Callable[[int, int], object] = lambda height, width: None,
 ) -> Pixels:
-    """One picture as an array (H, W, 3).
+    """One image as an array (H, W, 3).
 
     Args:
-        picture: a path, bytes, an open binary file, a Pillow image, or an array (H, W), (H, W, C) or (C, H, W) with C
+        image: a path, bytes, an open binary file, a Pillow image, or an array (H, W), (H, W, C) or (C, H, W) with C
             of 1, 3 or 4.
-        convert_rgb: make three channels of whatever there is; transparency is laid on white. Otherwise the picture
+        convert_rgb: make three channels of whatever there is; transparency is laid on white. Otherwise the image
             must have three channels already.
         exif_transpose: turn a file or Pillow image upright by its EXIF orientation tag.
         input_data_format: "channels_first" or "channels_last" for arrays where the shape leaves it open.
@@ -63,41 +63,40 @@ def load_pixels(
 
     Raises:
         FileNotFoundError: the path names nothing.
-        ValueError: not a picture, a damaged or oversized one, or an array that cannot be one.
+        ValueError: not an image, a damaged or oversized one, or an array that cannot be one.
         TypeError: something that is none of these.
-        OSError, MemoryError: what is wrong with the machine and not with the picture: too many open files, no memory,
+        OSError, MemoryError: what is wrong with the machine and not with the image: too many open files, no memory,
             a disk that does not answer.
     """
     from PIL import Image
 
-    if hasattr(picture, "read") and not isinstance(picture, os.PathLike):
-        picture = _content(picture)
-    if isinstance(picture, str | os.PathLike | bytes | bytearray | memoryview):
-        with _open(picture) as opened:
+    if hasattr(image, "read") and not isinstance(image, os.PathLike):
+        image = _content(image)
+    if isinstance(image, str | os.PathLike | bytes | bytearray | memoryview):
+        with _open(image) as opened:
             return _pixels_of_image(opened, convert_rgb, exif_transpose, check_size)
-    if isinstance(picture, Image.Image):
-        return _pixels_of_image(picture, convert_rgb, exif_transpose, check_size)
-    if hasattr(picture, "__array__"):
-        return pixels_of_array(np.asarray(picture), convert_rgb=convert_rgb, input_data_format=input_data_format)
+    if isinstance(image, Image.Image):
+        return _pixels_of_image(image, convert_rgb, exif_transpose, check_size)
+    if hasattr(image, "__array__"):
+        return pixels_of_array(np.asarray(image), convert_rgb=convert_rgb, input_data_format=input_data_format)
     raise TypeError(
-        f"the picture is {a_type(picture)}; expected a path, bytes, a Pillow image or an array: "
-        "open or convert it first"
+        f"the image is {a_type(image)}; expected a path, bytes, a Pillow image or an array: open or convert it first"
     )
 
 
 @contextmanager
-def naming_picture(name: str) -> Iterator[None]:
-    """What is wrong with a picture, one of `PICTURE_ERRORS`, is said behind its name."""
+def naming_image(name: str) -> Iterator[None]:
+    """What is wrong with an image, one of `IMAGE_ERRORS`, is said behind its name."""
     try:
         yield
-    except PICTURE_ERRORS as error:
-        kind = next(kind for kind in PICTURE_ERRORS if isinstance(error, kind))
+    except IMAGE_ERRORS as error:
+        kind = next(kind for kind in IMAGE_ERRORS if isinstance(error, kind))
         raise kind(f"{name}: {error}") from error
 
 
-def numbered_picture(index: int, picture: Any) -> str:
-    """What to call a picture of several: its number, and its path if it is one."""
-    return f"image {index}" + (f" ({str(picture)[:200]})" if isinstance(picture, str | os.PathLike) else "")
+def numbered_image(index: int, image: Any) -> str:
+    """What to call an image of several: its number, and its path if it is one."""
+    return f"image {index}" + (f" ({str(image)[:200]})" if isinstance(image, str | os.PathLike) else "")
 
 
 def _content(file: Any) -> bytes:
@@ -106,7 +105,7 @@ def _content(file: Any) -> bytes:
         file.seek(0)
     content = file.read()
     if not isinstance(content, bytes):
-        raise TypeError("the picture is a file opened as text; expected a binary one: open(path, 'rb')")
+        raise TypeError("the image is a file opened as text; expected a binary one: open(path, 'rb')")
     return content
 
 
@@ -114,7 +113,7 @@ def _open(path: str | os.PathLike[str] | bytes | bytearray | memoryview) -> "Ima
     if isinstance(path, bytes | bytearray | memoryview):
         return _open_file(io.BytesIO(path), memoryview(path).nbytes)
     if isinstance(path, str) and path.startswith(("http://", "https://")):
-        raise ValueError("the path is a web address; expected one of a file: download the picture first")
+        raise ValueError("the path is a web address; expected one of a file: download the image first")
     try:
         file = Path(os.path.expanduser(path))  # noqa: PTH111 (Path.expanduser raises for "~nobody")
         try:
@@ -122,9 +121,9 @@ def _open(path: str | os.PathLike[str] | bytes | bytearray | memoryview) -> "Ima
         except ValueError as error:  # a name with a null byte
             raise FileNotFoundError("there is no such file; check the path") from error
         if S_ISDIR(status.st_mode):
-            raise ValueError("the path is a folder; expected one of a picture: name the files in it one by one")
+            raise ValueError("the path is a folder; expected one of an image: name the files in it one by one")
         if not S_ISREG(status.st_mode):  # opening a pipe would wait for its other end
-            raise ValueError("the path is neither a file nor a folder; expected a picture: copy it to a file")
+            raise ValueError("the path is neither a file nor a folder; expected an image: copy it to a file")
         return _open_file(file, status.st_size)
     except OSError as error:
         if is_of_the_system(error):
@@ -158,29 +157,29 @@ def _open_file(file: Path | io.BytesIO, size: int) -> "Image":
     """Read the header only of a file of `size` bytes, and check what it claims."""
     from PIL import UnidentifiedImageError
 
-    problem = "the picture's header cannot be read ({}); expected a sound picture file"
+    problem = "the image's header cannot be read ({}); expected a sound image file"
     try:
         with _decoding(problem, PermissionError, UnidentifiedImageError):
             image = _identified(file)
     except UnidentifiedImageError as error:
         kind, _, advice = what_it_is(_head(file)).partition(": ")
         if kind:
-            raise ValueError(f"the content is {kind}; expected a picture that Pillow reads: {advice}") from error
+            raise ValueError(f"the content is {kind}; expected an image that Pillow reads: {advice}") from error
         raise ValueError(
-            "the content is not a picture in a format that Pillow knows (or its header is damaged); "
+            "the content is not an image in a format that Pillow knows (or its header is damaged); "
             "open it in a viewer and save it as PNG or JPEG"
         ) from error
     if image.format in _REFUSED_FORMATS:
         image.close()
         raise ValueError(
-            f"the picture is {image.format}, which is a program for another program to run; expected pixels: "
+            f"the image is {image.format}, which is a program for another program to run; expected pixels: "
             "save it as PNG or JPEG"
         )
     pixels = image.width * image.height
     if MAX_FLAT_PIXELS < pixels <= MAX_PIXELS and pixels > PIXELS_PER_BYTE * size:
         image.close()
         raise ValueError(
-            f"the picture has {pixels:,} pixels in a file of {size:,} bytes; expected a byte for every "
+            f"the image has {pixels:,} pixels in a file of {size:,} bytes; expected a byte for every "
             f"{PIXELS_PER_BYTE} at least: it may be made to exhaust memory, open it with Pillow and pass that if you "
             "trust it"
         )
@@ -199,32 +198,32 @@ def _decoding(problem: str, *known: type[Exception]) -> Iterator[None]:
         if isinstance(error, known) or is_of_the_system(error):
             raise
         if isinstance(error, OSError) and str(error).startswith("out of memory error"):
-            raise MemoryError(f"no memory to decode the picture ({error})") from error
+            raise MemoryError(f"no memory to decode the image ({error})") from error
         raise ValueError(problem.format(plain(error))) from error
 
 
 def _pixels_of_image(
     image: "Image", convert_rgb: bool, exif_transpose: bool, check_size: Callable[[int, int], object]
 ) -> Pixels:
-    check_pixel_count(image.height, image.width, "the picture")
+    check_pixel_count(image.height, image.width, "the image")
     check_size(image.height, image.width)
     if _is_closed(image):
         raise ValueError("the image is closed; expected an open one: pass it before closing it, or pass its path")
-    with _decoding("the picture cannot be decoded ({}); expected an undamaged file; fetch or save it again"):
+    with _decoding("the image cannot be decoded ({}); expected an undamaged file; fetch or save it again"):
         image.load()
         if exif_transpose:
             from PIL import ImageOps
 
             image = ImageOps.exif_transpose(image)
     if image.mode == "F" and not np.isfinite(np.asarray(image)).all():
-        raise ValueError("a pixel is NaN or infinite; expected colours: look where the picture comes from")
+        raise ValueError("a pixel is NaN or infinite; expected colours: look where the image comes from")
     with _decoding(
-        f"the picture has mode {image.mode}, of which no colours can be made ({{}}); expected one that Pillow converts "
+        f"the image has mode {image.mode}, of which no colours can be made ({{}}); expected one that Pillow converts "
         "to RGB: convert it first"
     ):
         pixels = np.asarray(rgb_on_white(image) if convert_rgb else image)
     if pixels.ndim != 3 or pixels.shape[2] != 3:
-        raise ValueError(f"the picture's mode is {image.mode}; expected three channels: leave do_convert_rgb on")
+        raise ValueError(f"the image's mode is {image.mode}; expected three channels: leave do_convert_rgb on")
     return pixels
 
 
@@ -243,7 +242,7 @@ def rgb_on_white(image: "Image") -> "Image":
     """Three channels of whatever mode; transparency is laid on white.
 
     Modes wider than 8 bits (I;16, I, F) are cut off at 255 by Pillow, and so by Transformers. That turns most 16-bit
-    pictures white, so a warning says it.
+    images white, so a warning says it.
     """
     from PIL import Image
 
@@ -256,7 +255,7 @@ def rgb_on_white(image: "Image") -> "Image":
         highest = np.asarray(image).max()
         if highest > 255:
             warnings.warn(
-                f"the picture has mode {image.mode} and values up to {highest:g}; all above 255 become white, as in "
+                f"the image has mode {image.mode} and values up to {highest:g}; all above 255 become white, as in "
                 "Transformers. Scale it to 8 bits first if that is not what you want",
                 stacklevel=2,
             )

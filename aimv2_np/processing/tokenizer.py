@@ -100,7 +100,7 @@ class Aimv2Tokenizer(Advising):
         if return_tensors not in (None, "np"):
             raise ValueError("return_tensors " + mismatch(return_tensors, "'np': the results are NumPy arrays"))
         to = _choice(_PADDING, padding, "padding")
-        encodings = self._encode(_as_list(text), add_special_tokens, truncation, max_length)
+        encodings = self._encode(_text_list(text), add_special_tokens, truncation, max_length)
         lengths = [len(encoding) for encoding in encodings]
         longest, most = max(lengths), self.model_max_length
         if not _TRUNCATION[truncation] and most is not None and longest > most:
@@ -236,7 +236,7 @@ class Aimv2Tokenizer(Advising):
         return Inputs(input_ids=np.array(ids, np.int64), attention_mask=np.array(masks, np.int64))
 
 
-def _as_list(text: str | Iterable[str]) -> list[str]:
+def _text_list(text: str | Iterable[str]) -> list[str]:
     if not isinstance(text, Iterable) or isinstance(text, bytes | Mapping):
         raise TypeError(f"text is {a_type(text)}; expected a string or a list of strings")
     texts = [text] if isinstance(text, str) else list(text)

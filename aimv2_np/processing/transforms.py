@@ -1,6 +1,6 @@
 """The four steps of CLIP's image processing, each as its equation: resize, crop, rescale, normalise.
 
-    picture (H, W, 3) → resize → (H', W', 3) → centre crop → (h, w, 3) → ((x · scale) - mean) / std → (3, h, w) float32
+    image (H, W, 3) → resize → (H', W', 3) → centre crop → (h, w, 3) → ((x · scale) - mean) / std → (3, h, w) float32
 
 They follow Transformers' Pillow back end step by step, including its rounding, so the results are the same numbers.
 """
@@ -15,20 +15,20 @@ from aimv2_np.processing.arrays import Pixels, check_pixel_count
 from aimv2_np.processing.window import resize_window
 from aimv2_np.shapes import NDArray
 
-MOST_DISCARDED = 4  # times what is kept: a picture resized to more is not resized as a whole
-MAX_ENLARGED = 2**24  # pixels; a picture of one row that is not cropped would otherwise grow to gigabytes
+MOST_DISCARDED = 4  # times what is kept: an image resized to more is not resized as a whole
+MAX_ENLARGED = 2**24  # pixels; an image of one row that is not cropped would otherwise grow to gigabytes
 
 
 def resized_shape(
     height: int, width: int, size: Mapping[str, int], keep: tuple[int, int] | None = None
 ) -> tuple[int, int]:
-    """The height and width a picture is resized to.
+    """The height and width an image is resized to.
 
     `size` is as `settings.as_size` returns it. Edges are rounded down as in Transformers, but never below one pixel
-    (where Transformers fails). Of an enlarged picture no more than `keep`, a height and a width, will come to be.
+    (where Transformers fails). Of an enlarged image no more than `keep`, a height and a width, will come to be.
 
     Raises:
-        ValueError: more pixels than a picture may have, or may grow to (a long thin one grows enormous).
+        ValueError: more pixels than an image may have, or may grow to (a long thin one grows enormous).
     """
     if "longest_edge" in size:
         wanted = _within_longest_edge(height, width, size["shortest_edge"], size["longest_edge"])
@@ -42,7 +42,7 @@ def resized_shape(
     else:
         wanted = (size["height"], size["width"])
     shape = max(1, wanted[0]), max(1, wanted[1])
-    what = f"the {width} x {height} picture, once resized,"
+    what = f"the {width} x {height} image, once resized,"
     kept = kept_of((height, width), shape, keep)
     check_pixel_count(*kept, what)
     if kept[0] * kept[1] > max(MAX_ENLARGED, height * width):
@@ -54,9 +54,9 @@ def resized_shape(
 
 
 def kept_of(before: tuple[int, int], after: tuple[int, int], keep: tuple[int, int] | None) -> tuple[int, int]:
-    """The height and width that are computed of a picture resized from `before` to `after`.
+    """The height and width that are computed of an image resized from `before` to `after`.
 
-    That is `after`, or where the picture is enlarged on both axes at most `keep`; all (height, width).
+    That is `after`, or where the image is enlarged on both axes at most `keep`; all (height, width).
     """
     if keep is None or after[0] < before[0] or after[1] < before[1]:
         return after
@@ -78,11 +78,11 @@ def _within_longest_edge(height: int, width: int, shortest: int, longest: int) -
 
 
 def shape_within(height: int, width: int, patch: tuple[int, int], most: int) -> tuple[int, int]:
-    """The height and width, in proportion, at which a picture has at most `most` patches; its own where it has.
+    """The height and width, in proportion, at which an image has at most `most` patches; its own where it has.
 
         s = √(most · P_h · P_w / (height · width))
 
-    A picture so long and thin that its short edge would be less than a patch keeps one patch there, not its proportion.
+    An image so long and thin that its short edge would be less than a patch keeps one patch there, not its proportion.
     """
     ph, pw = patch
     if (height // ph) * (width // pw) <= most:
@@ -94,9 +94,9 @@ def shape_within(height: int, width: int, patch: tuple[int, int], most: int) -> 
 
 def resize(pixels: Pixels, size: Mapping[str, int], resample: int, keep: tuple[int, int] | None = None) -> Pixels:
     """(H, W, 3) → (H', W', 3), with Pillow's filter number `resample` (0 nearest, 1 Lanczos, 2 bilinear, 3 bicubic,
-    4 box, 5 Hamming). Of an enlarged picture only the middle, at most `keep` high and wide, comes back.
+    4 box, 5 Hamming). Of an enlarged image only the middle, at most `keep` high and wide, comes back.
 
-    Pillow resizes 8-bit pictures. Arrays of other dtypes must hold whole numbers of 0 to 255 (they come back as uint8)
+    Pillow resizes 8-bit images. Arrays of other dtypes must hold whole numbers of 0 to 255 (they come back as uint8)
     or fractions of 0 to 1 (they are cut down to 8 bits, resized, and come back as float32 fractions).
     """
     from PIL import Image
@@ -153,14 +153,14 @@ def warn_about_fractions(pixels: Pixels) -> None:
     """UserWarning for fractions of 0 to 1, which rescaling would make nearly black."""
     if pixels.any() and are_fractions(pixels):
         warnings.warn(
-            "the picture's numbers are fractions of 0 to 1 and do_rescale multiplies them by 1/255 once more; "
+            "the image's numbers are fractions of 0 to 1 and do_rescale multiplies them by 1/255 once more; "
             "pass do_rescale=False if they are colours already",
             stacklevel=3,
         )
 
 
 def center_crop(pixels: Pixels, height: int, width: int) -> Pixels:
-    """(H, W, 3) → (height, width, 3) around the middle; a picture that is too small is put on zeros (black).
+    """(H, W, 3) → (height, width, 3) around the middle; an image that is too small is put on zeros (black).
 
     Where the margin is odd, the extra pixel is cut off at the end, or filled at the start.
     """

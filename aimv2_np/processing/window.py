@@ -1,11 +1,11 @@
-"""Part of an enlarged picture, computed without the rest: equal to the bit to cutting it out of Pillow's resize.
+"""Part of an enlarged image, computed without the rest: equal to the bit to cutting it out of Pillow's resize.
 
     out_j = clip(round(Σ_x k_jx · in_x / 2²²), 0, 255)     k_jx = round(2²² · w_jx / Σ_x w_jx)
     w_jx  = f(x + ½ - c_j)                                 c_j = (j + ½) · in / out
 
 along the rows, then along the columns, each pass rounded to 8 bits. That is Pillow's `Resample.c`, whose `box` argument
-does not do: it moves the centres c_j by a rounding, and so now and then a pixel by one. A picture of 1 x 300 pixels
-whose short edge becomes 336 would have 34 million pixels before all but 336 x 336 are cut off. Pictures that shrink are
+does not do: it moves the centres c_j by a rounding, and so now and then a pixel by one. An image of 1 x 300 pixels
+whose short edge becomes 336 would have 34 million pixels before all but 336 x 336 are cut off. Images that shrink are
 left to Pillow: what comes out is smaller than what is there already, and from Pillow 13 on the columns may go first.
 """
 
@@ -62,7 +62,7 @@ FILTERS: Final[dict[int, tuple[Callable[[Floats], Floats], float]]] = {
 def resize_window(
     pixels: NDArray[np.uint8], shape: tuple[int, int], rows: range, columns: range, resample: int
 ) -> NDArray[np.uint8]:
-    """(H, W, C) → (len(rows), len(columns), C): these rows and columns of the picture enlarged to `shape`.
+    """(H, W, C) → (len(rows), len(columns), C): these rows and columns of the image enlarged to `shape`.
 
     Time and memory depend on what is kept alone. `shape` is at least H x W; `resample` is the number of one of
     `FILTERS`.

@@ -1,11 +1,12 @@
-"""Pictures and texts as the arguments of a model, whichever towers it has."""
+"""Images and texts as the arguments of a model, whichever towers it has."""
 
 from collections.abc import Sequence
 from os import PathLike
-from typing import Any
+from typing import Any, Unpack
 
-from aimv2_np.files.hub import fetching
-from aimv2_np.models.auto import load
+from aimv2_np.models.aimv2 import vision_tower_of
+from aimv2_np.models.auto import LoadedModel, load
+from aimv2_np.models.options import ModelOptions, fetching
 from aimv2_np.models.text import Aimv2TextModel
 from aimv2_np.models.vision import Aimv2VisionModel
 from aimv2_np.processing import Aimv2Processor
@@ -18,19 +19,19 @@ def load_with_inputs(
     *,
     max_patches: int | None = None,
     exif_transpose: bool = False,
-    **options: Any,
-) -> tuple[Any, dict[str, Any]]:
+    **options: Unpack[ModelOptions],
+) -> tuple[LoadedModel, dict[str, Any]]:
     """A model and its arguments: pixel_values (B, C, H, W); input_ids and attention_mask (T, tokens), padded.
 
-    Pictures of several sizes, which a native model takes, are a list of (C, h, w); those of more than `max_patches`
+    Images of several sizes, which a native model takes, are a list of (C, h, w); those of more than `max_patches`
     patches are scaled down. `exif_transpose` turns files upright; `options` are those of `load`.
 
     Raises:
         ValueError: neither images nor texts, or some for a tower that the checkpoint does not have.
-        FileNotFoundError, CheckpointError: no such checkpoint or picture, no processor files, or damaged ones.
+        FileNotFoundError, CheckpointError: no such checkpoint or image, no processor files, or damaged ones.
     """
     if not images and not texts:
-        raise ValueError("images and texts are empty; expected at least one picture or text")
+        raise ValueError("images and texts are empty; expected at least one image or text")
     model = load(path_or_hub_id, **options)
     if images and isinstance(model, Aimv2TextModel):
         raise ValueError(f"images is given, but {path_or_hub_id} has a text tower only; pass texts alone")
@@ -39,6 +40,5 @@ def load_with_inputs(
     processor = Aimv2Processor.from_pretrained(path_or_hub_id, **fetching(options)).upright(exif_transpose)
     bound: dict[str, Any] = {}
     if images and max_patches is not None:
-        vision = getattr(model, "vision_model", model)
-        bound = {"max_patches": max_patches, "patch_size": vision.config.patch_shape}
+        bound = {"max_patches": max_patches, "patch_size": vision_tower_of(model).config.patch_shape}
     return model, processor(images=list(images) or None, text=list(texts) or None, padding=True, **bound)

@@ -13,6 +13,7 @@ import numpy as np
 
 from aimv2_np.backends.arrays import is_array
 from aimv2_np.models.packing import is_pack
+from aimv2_np.models.pretrained import AnyModel
 from aimv2_np.recording.recording import Recording
 from aimv2_np.recording.writer import RecordingWriter
 from aimv2_np.shapes import Array
@@ -23,7 +24,7 @@ HEADS = {"q", "k", "v"}  # a trace sees them anyway: their projections' outputs 
 
 
 def record(
-    model: Any,
+    model: AnyModel,
     inputs: Mapping[str, Any],
     path: str | os.PathLike[str],
     include: str | Iterable[str] = "*",
@@ -41,8 +42,8 @@ def record(
 
     Args:
         model: an Aimv2Model, Aimv2VisionModel or Aimv2TextModel.
-        inputs: its arguments by name: pixel_values (B, C, H, W), input_ids (B, T), attention_mask (B, T). Pictures of
-            several sizes, a list of (C, h, w), are recorded as the pack (1, ΣN, D) that they go through the layers as.
+        inputs: its arguments by name: pixel_values (B, C, H, W), input_ids (B, T), attention_mask (B, T). Images of
+            several sizes, a list of (C, h, w), go through the layers and are recorded as one pack (1, ΣN, D).
         path: the safetensors file to write.
         include: a glob or several; only matching paths are recorded ("vision_model.encoder.layers.*.ffn").
         inner: also what lies inside attention, as in `aimv2_np.trace`; operations then run as written.
@@ -56,18 +57,20 @@ def record(
         FileExistsError: `path` is there and `overwrite` is False.
         ValueError: inputs that do not fit the model, a slice that does not fit, or globs that match no activation.
     """
-    arrays = {name: value if is_array(value) or is_pack(value) else np.asarray(value) for name, value in inputs.items()}
-    facts = describe(model) | ({"options": json.dumps(options)} if options else {})
-    pictures = arrays.get("pixel_values")
-    if isinstance(pictures, list | tuple):
-        facts["packed"] = str(len(pictures))
+    arrays: dict[str, Any] = {
+        name: value if is_array(value) or is_pack(value) else np.asarray(value) for name, value in inputs.items()
+    }
+    facts = model_facts(model) | ({"options": json.dumps(options)} if options else {})
+    images = arrays.get("pixel_values")
+    if isinstance(images, list | tuple):
+        facts["packed"] = str(len(images))
     with RecordingWriter(
         path, source="aimv2_np", statistics=statistics, whole=whole, slices=slices, overwrite=overwrite, metadata=facts
     ) as writer:
         for name, value in arrays.items():
             if isinstance(value, list | tuple):
-                for i, picture in enumerate(value):
-                    writer.add_input(f"{name}.{i}", picture)
+                for i, image in enumerate(value):
+                    writer.add_input(f"{name}.{i}", image)
             else:
                 writer.add_input(name, value)
 
@@ -84,14 +87,14 @@ def record(
     return Recording.load(path)
 
 
-def describe(model: Any) -> dict[str, str]:
-    """What a recording says of the model that made it."""
+def model_facts(model: AnyModel) -> dict[str, str]:
+    """A recording's metadata about the model that made it: texts by name."""
     config = json.dumps(model.config.to_dict(), sort_keys=True)
     return {
         "config": config,
         "config_hash": sha256(config.encode()).hexdigest(),
         "weights_hash": hash_weights(model.state_dict()),
-        "versions": json.dumps(versions(model.backend)),
+        "versions": json.dumps(library_versions(model.backend)),
         "dtype": model.dtype,
         "backend": model.backend,
         "seed": "crc32(path)",  # what the random projection of each activation is drawn from
@@ -99,8 +102,8 @@ def describe(model: Any) -> dict[str, str]:
     }
 
 
-def versions(backend: str = "numpy") -> dict[str, str]:
-    """What computes here: this package, Python, NumPy with its BLAS, and CuPy if that is the backend."""
+def library_versions(backend: str = "numpy") -> dict[str, str]:
+    """The versions of this package, Python, NumPy, its BLAS, and CuPy if that is the backend."""
     blas = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
     result = {
         "aimv2_np": sys.modules["aimv2_np"].__version__,  # the package itself stands above this room

@@ -14,7 +14,7 @@ from typing import Any, Self, TypedDict
 
 import numpy as np
 
-from aimv2_np.files.atomic import naming, refuse_existing
+from aimv2_np.files.atomic import naming_path, refuse_existing
 from aimv2_np.recording.recording import ACTIVATIONS, FORMAT, INPUTS, as_numpy
 from aimv2_np.recording.slices import parse_slice
 from aimv2_np.recording.statistics import FIRST, Statistics, summarize
@@ -93,7 +93,7 @@ class RecordingWriter:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        with naming(self.path), self._data:
+        with naming_path(self.path), self._data:
             if kind is None:
                 self._finish()
 
@@ -144,7 +144,7 @@ class RecordingWriter:
     def _append(self, name: str, values: NDArray) -> None:
         tensor = lazy(name, values)
         offset = self._data.seek(0, os.SEEK_END)
-        with naming(self.path):
+        with naming_path(self.path):
             write_array(self._data, tensor)
         dtype, shape, size = values.dtype.newbyteorder("<"), values.shape, values.nbytes
 

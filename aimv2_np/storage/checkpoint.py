@@ -15,7 +15,7 @@ from aimv2_np.files.json import telling_cache
 from aimv2_np.files.locate import check_link, read_json_in
 from aimv2_np.shapes import NDArray
 from aimv2_np.storage.formats.casting import as_dtype, misfit
-from aimv2_np.storage.formats.header import Entry
+from aimv2_np.storage.formats.header import TensorEntry
 from aimv2_np.storage.formats.mapped import MappedFile
 from aimv2_np.storage.formats.messagepack import MessagePackFile
 from aimv2_np.storage.formats.safetensors_file import SafetensorsFile
@@ -86,7 +86,7 @@ class Tensors(ABC):
 
     @abstractmethod
     def release(self) -> None:
-        """Let go of the memory that reading has taken so far; the system fetches what is read again."""
+        """Give back the memory that reading has taken; the system reads the pages again when they are used."""
 
 
 class Checkpoint(Tensors):
@@ -108,7 +108,7 @@ class Checkpoint(Tensors):
     def __repr__(self) -> str:
         return f"Checkpoint({str(self.folder)!r}: {len(self.shapes)} tensors, {self.nbytes} bytes)"
 
-    def _has_scale(self, name: str, entries: Mapping[str, Entry]) -> bool:
+    def _has_scale(self, name: str, entries: Mapping[str, TensorEntry]) -> bool:
         """Whether the rows of an int8 matrix have their factors beside it; CheckpointError where these do not fit."""
         entry, scale = entries[name], entries.get(name + SCALE)
         if entry.dtype != "I8" or scale is None:

@@ -87,14 +87,14 @@ def write_apple(config: AnyConfig, dtype: str, _: str) -> dict[str, Any]:
     if not isinstance(config, Aimv2Config):
         return {**head, **_apple_tower(config), **tail}
     values = config.to_dict()
-    beside = {key: values[key] for key in ("projection_dim", "logit_scale_init_value", "max_logit_scale")}
+    scalars = {key: values[key] for key in ("projection_dim", "logit_scale_init_value", "max_logit_scale")}
     both = (config.vision_config, config.text_config)
     towers = {tower.key: {**_apple_tower(tower), **_without_stale(tower.extra)} for tower in both}
-    return {**head, **beside, **tail, **towers}
+    return {**head, **scalars, **tail, **towers}
 
 
 def write_timm(config: AnyConfig, dtype: str, _: str) -> dict[str, Any]:
-    """timm's config.json; ValueError for what timm's model cannot be told."""
+    """timm's config.json; ValueError for a model that timm's keys cannot describe."""
     if not isinstance(config, Aimv2VisionConfig) or config.use_head or config.is_native:
         raise ValueError("timm's layout has no text tower, no pooling head and no native positions; choose another one")
     if config.hidden_act != "silu" or config.rms_norm_eps != 1e-5 or not config.final_norm:

@@ -1,4 +1,4 @@
-"""One number for all weights of a model: by it results are told to be of the same network."""
+"""A hash of all weights of a model, by which results of the same network are recognised."""
 
 from collections.abc import Mapping
 from hashlib import sha256

@@ -40,8 +40,8 @@ def complete(values: Mapping[str, Any], shapes: Shapes, *, default_heads: bool) 
     return result
 
 
-def told(shapes: Shapes) -> dict[str, Any]:
-    """What the shapes alone tell of a tower; of two only that there are two."""
+def inferred(shapes: Shapes) -> dict[str, Any]:
+    """The keys of config.json that follow from the shapes of one tower; of two towers the names of their sections."""
     if all(_below(prefix, shapes) for prefix in KEYS):
         return dict.fromkeys(KEYS.values())
     return complete({"image_size": None}, shapes, default_heads=True)  # of no square grid it cannot be told

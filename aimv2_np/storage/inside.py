@@ -76,7 +76,7 @@ def _place(start: str, kind: str, layout: Layout, names: set[str]) -> Place:
     return Place(start, alone, False)
 
 
-def choose(checkpoint: Tensors, prefix: str | None) -> Place | None:
+def choose_place(checkpoint: Tensors, prefix: str | None) -> Place | None:
     """The place of the one AIMv2 in a checkpoint, or of the one that begins with `prefix`; None where none is found.
 
     Raises CheckpointError where there are several and none is chosen, ValueError where there is none of that prefix.

@@ -1,4 +1,4 @@
-"""From one layout to another: each tensor is made, written and let go of before the next one is read."""
+"""From one layout to another, a tensor at a time: each is read, rearranged and written before the next."""
 
 import os
 from collections import Counter

@@ -11,26 +11,26 @@ OVIS_KEYS = {"vocab_size", "hidden_stride", "num_visual_indicator_tokens", "toke
 KINDS = {OVIS, *(kind.model_type for kind in (Aimv2Config, Aimv2VisionConfig, Aimv2TextConfig))}
 OPENCLIP = "model_cfg"  # a key of OpenCLIP's configurations, which have no model_type
 DEPTH = 6
-# What the tensors tell of a tower too: a part of the configuration that says otherwise describes something else.
-TOLD = ("hidden_size", "intermediate_size", "num_hidden_layers", "patch_size", "vocab_size", "max_position_embeddings")
+# Which the tensors tell too: a part of the configuration that says otherwise describes something else.
+KEYS = ("hidden_size", "intermediate_size", "num_hidden_layers", "patch_size", "vocab_size", "max_position_embeddings")
 
 
-def section(values: Mapping[str, Any], told: Mapping[str, Any] | None = None) -> dict[str, Any]:
+def section(values: Mapping[str, Any], inferred: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """The part of a parsed config.json, which may be all of it, that describes an AIMv2; {} where none does.
 
     The outermost part that says of itself that it is an AIMv2, or else the one that says most of what the tensors tell
-    (`told`: keys of a configuration) and contradicts nothing of it.
+    (`inferred`: keys of a configuration) and contradicts nothing of it.
     """
     parts = list(_parts(values))
-    both = told is None or "vision_config" in told
+    both = inferred is None or "vision_config" in inferred
     named = [part for part in parts if _is_named(part) and (both or "vision_config" not in part)]
     if named:  # where all of them contradict the tensors, the error is about the first
-        return _plain(next((part for part in named if _agreement(part, told or {}) >= 0), named[0]))
-    if told is None or both:
+        return _aimv2_part(next((part for part in named if _agreement(part, inferred or {}) >= 0), named[0]))
+    if inferred is None or both:
         return {}
-    scores = [(_agreement(part, told), part) for part in parts]
+    scores = [(_agreement(part, inferred), part) for part in parts]
     score, best = max(scores, key=lambda scored: scored[0])
-    return _plain(best) if score > 1 else {}
+    return _aimv2_part(best) if score > 1 else {}
 
 
 def _parts(values: Mapping[str, Any], depth: int = 0) -> Iterator[Mapping[str, Any]]:
@@ -50,7 +50,7 @@ def _is_named(part: Mapping[str, Any]) -> bool:
     return isinstance(kind, str) and kind in KINDS
 
 
-def _plain(part: Mapping[str, Any]) -> dict[str, Any]:
+def _aimv2_part(part: Mapping[str, Any]) -> dict[str, Any]:
     if "timm_model_name" in part:  # of OpenCLIP, whose image size is the tower's
         size = {"image_size": part["image_size"]} if "image_size" in part else {}
         return {**from_timm({"architecture": part["timm_model_name"]}, by_name=False), **size}
@@ -60,9 +60,9 @@ def _plain(part: Mapping[str, Any]) -> dict[str, Any]:
     return dict(part)
 
 
-def _agreement(part: Mapping[str, Any], told: Mapping[str, Any]) -> int:
-    said = [key for key in TOLD if key in part and key in told]
-    return -1 if any(part[key] != told[key] for key in said) else len(said)
+def _agreement(part: Mapping[str, Any], inferred: Mapping[str, Any]) -> int:
+    said = [key for key in KEYS if key in part and key in inferred]
+    return -1 if any(part[key] != inferred[key] for key in said) else len(said)
 
 
 def is_wrapped(values: Mapping[str, Any]) -> bool:

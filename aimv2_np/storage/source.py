@@ -13,8 +13,8 @@ from aimv2_np.files.hub import HubOptions
 from aimv2_np.files.locate import CONFIG_FILES, resolve
 from aimv2_np.storage.checkpoint import INDEX, OTHERS, SINGLE, Checkpoint, Tensors, open_checkpoint, shard_names
 from aimv2_np.storage.dialects import from_timm, is_timm
-from aimv2_np.storage.infer import complete, told
-from aimv2_np.storage.inside import LeftAside, Place, choose, inside
+from aimv2_np.storage.infer import complete, inferred
+from aimv2_np.storage.inside import LeftAside, Place, choose_place, inside
 from aimv2_np.storage.layouts import transformers
 from aimv2_np.storage.layouts.detect import detect
 from aimv2_np.storage.layouts.foreign import ADAPTER_FILES, ANYWHERE, TELLTALES, looks_like
@@ -42,7 +42,7 @@ class Source:
     checkpoint: Checkpoint
 
     def left_aside(self, used: Iterable[str]) -> LeftAside:
-        """What the folder holds beside the tensors `used` (names that `tensors` has), but for what means nothing."""
+        """The folder's tensors but those `used` (names that `tensors` has) and those that the layout ignores."""
         origins = {self.tensors.origin(name) for name in used}
         return LeftAside(self.checkpoint, {*origins, *filter(self.layout.ignores, self.checkpoint.shapes)})
 
@@ -92,7 +92,7 @@ def find_model(checkpoint: Checkpoint, prefix: str | None = None) -> tuple[Tenso
 
     Raises CheckpointError when the names are those of a model that is known and not AIMv2.
     """
-    place = choose(checkpoint, prefix)
+    place = choose_place(checkpoint, prefix)
     tensors = inside(checkpoint, place) if place else checkpoint
     what = looks_like(checkpoint.shapes, ANYWHERE) or looks_like(tensors.shapes)
     if what:
@@ -104,14 +104,14 @@ def find_model(checkpoint: Checkpoint, prefix: str | None = None) -> tuple[Tenso
 
 
 def source_of(values: dict[str, Any], checkpoint: Checkpoint, found: Tensors, place: Place | None) -> Source:
-    """The source that a parsed config.json and what `find_model` found make; raises what `open_source` raises."""
+    """The source of a parsed config.json and the result of `find_model`; raises what `open_source` raises."""
     folder = checkpoint.folder
     layout = detect(found, _channels(values))
     ours = layout is transformers.LAYOUT
     tensors: Tensors = found if ours else translated(found, layout)
     with naming_file(folder):
         if place and (place.prefix or is_wrapped(values)):
-            values = section(values, told(tensors.shapes))
+            values = section(values, inferred(tensors.shapes))
             ours = ours and bool(values)
         values = from_timm(values, by_name=False) if is_timm(values) else values
         values = complete(values, tensors.shapes, default_heads=ours)
@@ -121,11 +121,10 @@ def source_of(values: dict[str, Any], checkpoint: Checkpoint, found: Tensors, pl
 def expected_config(
     path_or_hub_id: str | os.PathLike[str], prefix: str | None = None, **options: Unpack[HubOptions]
 ) -> AnyConfig | None:
-    """The configuration of a folder or a hub id before any weights are there; None where they alone can tell.
+    """The configuration of a folder or a hub id, of which no weights are fetched; None where only they can tell.
 
-    They alone can tell which one is meant that begins with `prefix`.
-
-    Raises what `read_config` raises, and CheckpointError for a configuration that makes no sense.
+    That is so for a model inside a larger one, and whenever a `prefix` is given. Raises what `read_config` raises, and
+    CheckpointError for a configuration that makes no sense.
     """
     values = read_config(path_or_hub_id, **options)
     if prefix is not None:

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from os import PathLike
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,13 +20,13 @@ from aimv2_np.backends.arrays import beside, namespace, to_numpy, widen
 from aimv2_np.backends.parallel import pieces
 from aimv2_np.config import Aimv2Config
 from aimv2_np.errors import a_type
-from aimv2_np.files.hub import fetching
 from aimv2_np.models.aimv2 import Aimv2Model
+from aimv2_np.models.options import ModelOptions, fetching
 from aimv2_np.models.packing import warn_untrained
 from aimv2_np.network.attention import softmax
 from aimv2_np.network.contrastive import l2_normalize
 from aimv2_np.processing import Aimv2Processor
-from aimv2_np.processing.loading import naming_picture, numbered_picture
+from aimv2_np.processing.loading import naming_image, numbered_image
 from aimv2_np.processing.settings import as_count
 from aimv2_np.shapes import Array, Float
 from aimv2_np.storage import expected_config
@@ -64,25 +64,17 @@ class Classification:
 
 
 def load_classifier(
-    path_or_hub_id: str | PathLike[str],
-    *,
-    backend: str = "numpy",
-    dtype: str = "float32",
-    device: int | None = None,
-    progress: Callable[[int, int], None] | None = None,
-    **options: Any,
+    path_or_hub_id: str | PathLike[str], **options: Unpack[ModelOptions]
 ) -> tuple[Aimv2Model, Aimv2Processor]:
     """The model and the processor in a folder or of a hub id; options as for `Aimv2Model.from_pretrained`.
 
     Raises ValueError for a checkpoint without a text tower, before its weights are fetched, and what
     `from_pretrained` raises.
     """
-    config = expected_config(path_or_hub_id, **options)
+    config = expected_config(path_or_hub_id, options.get("prefix"), **fetching(options))
     if config and not isinstance(config, Aimv2Config):
         raise ValueError(f"{path_or_hub_id} is a checkpoint with one tower ({config.model_type}); {_TWO_TOWERS}")
-    model = Aimv2Model.from_pretrained(
-        path_or_hub_id, backend=backend, dtype=dtype, device=device, progress=progress, **options
-    )
+    model = Aimv2Model.from_pretrained(path_or_hub_id, **options)
     return model, Aimv2Processor.from_pretrained(path_or_hub_id, **fetching(options))
 
 
@@ -149,7 +141,7 @@ def classify(
         for some in pieces(len(pictures), PICTURES):
             batch = []
             for number, picture in enumerate(pictures[some], some.start):
-                with naming_picture(numbered_picture(number, picture)):
+                with naming_image(numbered_image(number, picture)):
                     batch.append(image_processor.prepare(picture, bound))
             same = len({pixels.shape for pixels in batch}) == 1
             output = model(pixel_values=np.stack(batch)) if same else model.encode_images(batch, warn=False)

@@ -4,11 +4,12 @@ import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Unpack
 
 from aimv2_np.config import CONFIG_FILE, config_from_dict, int8
 from aimv2_np.config.base import naming_file
 from aimv2_np.files.atomic import atomic_write, refuse_existing
+from aimv2_np.files.hub import HubOptions
 from aimv2_np.files.locate import IMAGE_PROCESSOR_FILES, TOKENIZER_FILES, check_link
 from aimv2_np.models.auto import MODELS
 from aimv2_np.models.pretrained import without_final_norm
@@ -48,7 +49,7 @@ def convert(
     overwrite: bool = False,
     prefix: str | None = None,
     final_norm: bool = True,
-    **hub_options: Any,
+    **hub: Unpack[HubOptions],
 ) -> Conversion:
     """Write the checkpoint in a folder, or of a hub id, into another folder in another layout.
 
@@ -63,7 +64,7 @@ def convert(
         overwrite: replace a checkpoint that is in `folder`.
         prefix: chooses where the checkpoint holds several AIMv2, as for `load`. What is beside the model is left out.
         final_norm: False to leave out the vision tower's last norm too.
-        hub_options: revision, cache_dir, token, local_files_only, as in huggingface_hub.
+        hub: revision, cache_dir, token and local_files_only, as in huggingface_hub.
 
     Raises:
         FileExistsError: there is a checkpoint in `folder` and `overwrite` is False.
@@ -71,7 +72,7 @@ def convert(
         ValueError: no such layout or dtype, or the layout has no place for such a model.
     """
     target = check_choice(layout, dtype)
-    source = open_source(fetch(path_or_hub_id, extra=COMPANIONS, **hub_options), prefix)
+    source = open_source(fetch(path_or_hub_id, extra=COMPANIONS, **hub), prefix)
     folder = Path(folder)
     if folder.exists() and folder.samefile(source.folder):
         raise ValueError(f"{folder} is the checkpoint that is converted; choose another folder to write to")

@@ -23,10 +23,10 @@ from aimv2_np.backends.arrays import to_numpy
 from aimv2_np.backends.parallel import one_blas_thread, usable_cores
 from aimv2_np.data import tiny_model_path
 from aimv2_np.errors import CheckpointError
-from aimv2_np.files.hub import fetching
 from aimv2_np.models.aimv2 import Aimv2Model
+from aimv2_np.models.options import fetching
 from aimv2_np.processing import Aimv2Processor
-from aimv2_np.processing.loading import naming_picture
+from aimv2_np.processing.loading import naming_image
 from aimv2_np.processing.settings import as_count
 from aimv2_np.tasks.classify import embed_prompts
 from aimv2_np.tasks.embedding.embedder import EmbedderOptions, ImageEmbedder
@@ -64,7 +64,7 @@ def search(features: FeatureFile, query: Any, top: int = 10, *, threads: int | N
     """
     features.check_one_per_picture()
     top = as_count(top, "top")
-    vector = _unit(query)
+    vector = _unit_query(query)
     found: list[tuple[float, int]] = []
     rows = max(1, BLOCK_BYTES // (4 * len(vector)))
     threads = threads or usable_cores()
@@ -127,7 +127,7 @@ def embed_query(
             "compared; pass the model that it was made with, or embed the pictures again"
         )
     if not text:
-        with nullcontext() if isinstance(query, bytes) else naming_picture(os.fspath(query)):
+        with nullcontext() if isinstance(query, bytes) else naming_image(os.fspath(query)):
             return embedder.compute([embedder.prepare(query)])[0]
     network = embedder.opened.model
     assert isinstance(network, Aimv2Model)
@@ -150,7 +150,7 @@ def _is_text(query: object) -> bool:
     return True
 
 
-def _unit(query: Any) -> NDArray[np.float64]:
+def _unit_query(query: Any) -> NDArray[np.float64]:
     vector = np.asarray(query, np.float64)
     if vector.ndim != 1 or not vector.size or not np.isfinite(vector).all() or not vector.any():
         raise ValueError(

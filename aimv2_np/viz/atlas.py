@@ -21,7 +21,7 @@ HEADS_OF = 3  # layers, at least, before patches are left out further
 MEAN, ROLLOUT = -1, -2  # in the place of a head's number
 
 
-class Plan(NamedTuple):
+class AtlasPlan(NamedTuple):
     """What is stored: the layers whose mean is, those whose heads are, and how many patches per row."""
 
     layers: tuple[int, ...]
@@ -39,22 +39,22 @@ class Kept(NamedTuple):
     values: NDArray[np.uint8]
 
 
-def plan(tokens: int, layers: int, heads: int, budget: int) -> Plan:
+def plan(tokens: int, layers: int, heads: int, budget: int) -> AtlasPlan:
     """The most that fits into `budget` bytes; ValueError when not even a single map does."""
     every = tuple(range(layers))
     for kept in (tokens, *(k for k in KEPT if k < tokens)):
         if (layers * (heads + 1) + 1) * map_bytes(tokens, kept) <= budget:
-            return Plan(every, every, _most(tokens, layers * (heads + 1) + 1, budget))
+            return AtlasPlan(every, every, _most(tokens, layers * (heads + 1) + 1, budget))
     for kept in (k for k in FEWER if k < tokens):
         room = budget // map_bytes(tokens, kept) - layers - 1
         if room >= heads * min(HEADS_OF, layers):
             some = spread(layers, room // heads)
-            return Plan(every, some, _most(tokens, layers + 1 + heads * len(some), budget))
+            return AtlasPlan(every, some, _most(tokens, layers + 1 + heads * len(some), budget))
     room = budget // map_bytes(tokens, min(FEWER[-1], tokens)) - 1
     if room < 1:
-        raise ValueError(f"the picture has {tokens} patches, too many for a page; use a smaller picture, or a .png")
+        raise ValueError(f"image has {tokens} patches, too many for a page; expected a smaller picture, or a .png")
     few = spread(layers, room)
-    return Plan(few, (), _most(tokens, len(few) + 1, budget))
+    return AtlasPlan(few, (), _most(tokens, len(few) + 1, budget))
 
 
 def map_bytes(tokens: int, kept: int) -> int:
@@ -67,7 +67,7 @@ class Atlas:
 
     def __init__(self, layers: int, budget: int) -> None:
         self.total, self.budget = layers, budget
-        self.plan: Plan | None = None
+        self.plan: AtlasPlan | None = None
         self.rollout = Rollout()
         self.names: list[tuple[int, int]] = []  # (layer, head), in the order in which maps are stored
         self.packed: list[Kept] = []

@@ -65,7 +65,7 @@ def patch_attention(
     Raises:
         ValueError: no such layer or patch, and whatever the model raises.
     """
-    tower = towers.vision_tower(model)
+    tower = towers.vision_tower_of(model)
     layer = towers.check_layer(tower, layer)
     grid, rows = (0, 0), []
 

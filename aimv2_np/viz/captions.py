@@ -25,14 +25,14 @@ from aimv2_np.network.attention import split_heads
 from aimv2_np.network.contrastive import l2_normalize
 from aimv2_np.processing import Aimv2Processor
 from aimv2_np.shapes import Array, Float, NDArray
-from aimv2_np.viz.drawing import COSINES, SIGNED, Drawing, draw_maps, look, shortened
+from aimv2_np.viz.drawing import COSINES, SIGNED, Drawing, draw_maps, look, short_title
 from aimv2_np.viz.pooling import pooling_weights
-from aimv2_np.viz.towers import Floats, grid_of, pooling_head, two_towers
+from aimv2_np.viz.towers import Floats, grid_of, pooling_head_of, two_towers
 
 
 def project_patches(model: Aimv2Model, tokens: Float[Array, "B N D"]) -> Float[Array, "B N E"]:
     """Each patch's vector in the space of pictures and texts, before it is scaled to length one."""
-    head = pooling_head(model.vision_model)
+    head = pooling_head_of(model.vision_model)
     projected: Array = model.visual_projection(head.output_proj(head.v_proj(tokens)))
     return projected
 
@@ -116,7 +116,7 @@ def fits(model: Aimv2Model, tokens: Float[Array, "B N D"], texts: Float[Array, "
 def contributions(model: Aimv2Model, tokens: Float[Array, "B N D"], texts: Float[Array, "L E"]) -> Floats:
     """(B, L, N): the parts c_nl of the patches in the cosines with texts' features."""
     tower = model.vision_model
-    head = pooling_head(tower)
+    head = pooling_head_of(tower)
     xp = namespace(tokens)
     weights = xp.asarray(pooling_weights(tower, tokens))  # (B, H, N)
     values = widen(split_heads(head.v_proj(tokens), head.heads))  # (B, H, N, d)
@@ -145,7 +145,7 @@ def _draw(
         raise ValueError(f"captions is {captions!r:.80}; expected a list of at least one")
     _, seen = look(model, processor, image)
     maps = compute(model, seen.pixel_values, **processor(text=list(captions), padding=True))[0]
-    titled = [(shortened(caption), values) for caption, values in zip(captions, maps, strict=True)]
+    titled = [(short_title(caption), values) for caption, values in zip(captions, maps, strict=True)]
     return Drawing(maps, draw_maps(seen, title, titled, label, limits_of(maps, cmap), cmap=cmap))
 
 

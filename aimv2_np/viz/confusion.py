@@ -7,7 +7,7 @@ import numpy as np
 
 from aimv2_np.backends.arithmetic import own_arithmetic
 from aimv2_np.shapes import NDArray
-from aimv2_np.viz.drawing import need_matplotlib, shortened
+from aimv2_np.viz.drawing import need_matplotlib, short_title
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -28,7 +28,7 @@ def draw_confusion(classes: Sequence[str], confusion: NDArray) -> "Figure":
     ax = figure.add_subplot()
     shares = confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
     shades = ax.imshow(shares, cmap="cividis", vmin=0, vmax=1)
-    names = [shortened(name, 20) for name in classes]
+    names = [short_title(name, 20) for name in classes]
     ax.set_xticks(range(len(classes)), names, rotation=90, fontsize=7, parse_math=False)
     ax.set_yticks(range(len(classes)), names, fontsize=7, parse_math=False)
     ax.set_xlabel("taken for")

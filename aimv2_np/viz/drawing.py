@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from aimv2_np.files.atomic import atomic_write
 from aimv2_np.models.vision import Aimv2VisionModel
 from aimv2_np.viz.seen import Seen, see
-from aimv2_np.viz.towers import Floats, VisionModel, VisionProcessor, vision_tower
+from aimv2_np.viz.towers import Floats, VisionModel, VisionProcessor, vision_tower_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -71,7 +71,7 @@ def look(model: VisionModel, processor: VisionProcessor, image: Any) -> tuple[Ai
     and what the image processor raises.
     """
     need_matplotlib()
-    tower = vision_tower(model)
+    tower = vision_tower_of(model)
     return tower, see(tower, processor, [image])[0]
 
 
@@ -197,7 +197,7 @@ def line_axes(ax: "Axes", x: str, y: str, title: str) -> None:
     ax.grid(alpha=0.25, linewidth=0.6)
 
 
-def shortened(caption: str, limit: int = 30) -> str:
+def short_title(caption: str, limit: int = 30) -> str:
     """A caption as a title: one line of at most `limit` characters."""
     line = " ".join(caption.split())
     return line if len(line) <= limit else line[: limit - 1] + "…"

@@ -18,7 +18,7 @@ from aimv2_np.viz.attention import Take, run_with_attention
 from aimv2_np.viz.captions import contributions, fits
 from aimv2_np.viz.pooling import pooling_weights
 from aimv2_np.viz.seen import see
-from aimv2_np.viz.towers import Floats, VisionModel, VisionProcessor, two_towers, vision_tower
+from aimv2_np.viz.towers import Floats, VisionModel, VisionProcessor, two_towers, vision_tower_of
 
 MAX_PATCHES = 8192  # twice what AIMv2 was trained for; all pairs of them are 268 MB in float32
 
@@ -57,13 +57,13 @@ def explain(
     captions: Sequence[str] = (),
     take: Take = lambda layer, q, k: None,
 ) -> Explanation:
-    """Run the model once over a picture, and its captions; `take` is handed the attention of every layer.
+    """Run the model once over a picture, and its captions; `take(layer, q, k)` gets queries and keys of every layer.
 
     Raises:
         ValueError: captions with a model or processor that has no text side, a picture smaller than a patch, captions
             that are too long; and whatever the processor raises.
     """
-    tower = vision_tower(model)
+    tower = vision_tower_of(model)
     features = _text_features(model, processor, captions) if captions else None
     (seen,) = see(tower, processor, [image])
     grid = seen.grid

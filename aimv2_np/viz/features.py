@@ -1,4 +1,4 @@
-"""What a patch has become: features as colours, and how alike the patches are.
+"""Features of patches: as colours, and how alike they are.
 
     colours: the first three principal components of all patches of all pictures, as red, green and blue
     likeness: cos(x_n, x_m) = x_n · x_m / (‖x_n‖ ‖x_m‖)
@@ -17,7 +17,7 @@ from aimv2_np.network.contrastive import l2_normalize
 from aimv2_np.shapes import Array, Float
 from aimv2_np.viz.drawing import COSINES, Drawing, draw_maps, look, need_matplotlib, panels, show_picture
 from aimv2_np.viz.seen import see
-from aimv2_np.viz.towers import Floats, VisionModel, VisionProcessor, check_patch, grid_of, vision_tower
+from aimv2_np.viz.towers import Floats, VisionModel, VisionProcessor, check_patch, grid_of, vision_tower_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -79,7 +79,7 @@ def patch_similarity(
         pixel_values, interpolate_pos_encoding: as the model takes them.
         patch: (row, column), from (0, 0) at the top left; ValueError when there is none.
     """
-    tower = vision_tower(model)
+    tower = vision_tower_of(model)
     tokens = tower(pixel_values, interpolate_pos_encoding=interpolate_pos_encoding).last_hidden_state
     grid = grid_of(tower, pixel_values)
     row, column = check_patch(grid, patch)
@@ -98,7 +98,7 @@ def show_colors(ax: "Axes", colors: Floats, grid: tuple[int, int]) -> None:
 def draw_patch_colors(model: VisionModel, processor: VisionProcessor, images: Sequence[Any]) -> Drawing:
     """Each picture and its patches' features as colours, all in one space. The array: a list of (rows, columns, 3)."""
     need_matplotlib()
-    tower = vision_tower(model)
+    tower = vision_tower_of(model)
     pictures = see(tower, processor, images)
     colors = patch_colors([tower(seen.pixel_values).last_hidden_state[0] for seen in pictures])
     figure, axes = panels(2 * len(pictures), max(seen.grid[0] / seen.grid[1] for seen in pictures))

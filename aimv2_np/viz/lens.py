@@ -1,4 +1,4 @@
-"""The lens: what the model would say if it stopped after a layer.
+"""The lens: the model's answer if it stopped after a layer.
 
     logits_l = scale · cos(W_v · head(rms_norm(x_l)), W_t · text)        x_l: the residual stream after layer l
 
@@ -20,8 +20,8 @@ from aimv2_np.network.attention import softmax
 from aimv2_np.network.contrastive import l2_normalize
 from aimv2_np.shapes import Array, Float
 from aimv2_np.tree.trace import trace
-from aimv2_np.viz.drawing import SERIES, SMALL, Drawing, line_axes, look, panels, shortened
-from aimv2_np.viz.towers import Floats, VisionModel, two_towers, vision_tower
+from aimv2_np.viz.drawing import SERIES, SMALL, Drawing, line_axes, look, panels, short_title
+from aimv2_np.viz.towers import Floats, VisionModel, two_towers, vision_tower_of
 
 STYLES = ("-", "--", ":", "-.")  # beyond seven lines, colours come again in another style
 
@@ -67,7 +67,7 @@ def feature_lens(model: VisionModel, pixel_values: Any, *, interpolate_pos_encod
 
     The vector is the pooling head's, or the mean of the patches for a model without one.
     """
-    tower = vision_tower(model)
+    tower = vision_tower_of(model)
 
     def pooled(tokens: Array) -> Array:
         return l2_normalize(widen(tower.head(tokens) if tower.head else tokens.mean(axis=1)))
@@ -90,7 +90,7 @@ def draw_lens(model: VisionModel, processor: Any, image: Any, captions: Sequence
         array = similarity_lens(network, seen.pixel_values, **inputs)[:, 0]  # (L + 1, captions)
         for i, line in enumerate(softmax(array).T):
             color, style = SERIES[i % len(SERIES)], STYLES[i // len(SERIES) % len(STYLES)]
-            label = shortened(captions[i], 40)
+            label = short_title(captions[i], 40)
             ax.plot(line, color=color, linestyle=style, marker="o", markersize=3, label=label)
         line_axes(ax, "layers passed", "probability among these captions", "what the model would say after each layer")
         legend = ax.legend(fontsize=SMALL, frameon=False, loc="upper left", bbox_to_anchor=(1, 1))

@@ -33,7 +33,7 @@ def draw_explanation(
     The array is the `Explanation`. Arguments as for `draw_patch_attention`; ValueError as for `explain`.
     """
     drawing.need_matplotlib()
-    tower = towers.vision_tower(model)
+    tower = towers.vision_tower_of(model)
     layer = towers.check_layer(tower, layer)
     head = None if head is None else towers.check_number(head, tower.config.num_attention_heads, "head")
     rollout, kept = Rollout(), {}
@@ -76,7 +76,7 @@ def _draw(found: Explanation, patch: tuple[int, int], shares: Sequence[tuple[str
     for title, weights, what in shares:
         drawing.show_shares(next(upcoming), found.colors, weights.reshape(grid), title, what)
     for caption, probability, parts in zip(found.captions, found.probabilities, found.contributions, strict=True):
-        title = f"{drawing.shortened(caption, 24)} ({100 * probability:.1f} %)"
+        title = f"{drawing.short_title(caption, 24)} ({100 * probability:.1f} %)"
         show(parts, title, "part of the cosine", limits_of(found.contributions, drawing.SIGNED), drawing.SIGNED)
     for ax in (axes[0], *axes[2 : marked + 1]):
         drawing.mark_patch(ax, patch)

@@ -19,7 +19,7 @@ from aimv2_np.network.contrastive import l2_normalize
 from aimv2_np.viz.atlas import Atlas
 from aimv2_np.viz.explanation import Explanation, explain
 from aimv2_np.viz.features import patch_colors
-from aimv2_np.viz.towers import VisionModel, VisionProcessor, check_layer, check_number, check_patch, vision_tower
+from aimv2_np.viz.towers import VisionModel, VisionProcessor, check_layer, check_number, check_patch, vision_tower_of
 
 MOST_BYTES = 4_900_000  # of the page
 PICTURE_BYTES = 400_000  # of the picture in it, as a file
@@ -51,7 +51,7 @@ def explanation_page(
         ValueError: what `explain` raises; a picture of so many patches, or so many captions, that a page cannot hold
             them.
     """
-    tower = vision_tower(model)
+    tower = vision_tower_of(model)
     start = {"layer": check_layer(tower, layer), "head": -1}
     if head is not None:
         start["head"] = check_number(head, tower.config.num_attention_heads, "head")
@@ -77,7 +77,7 @@ def _room(tokens: int, heads: int, rank: int, captions: Sequence[str]) -> int:
     room = (MOST_BYTES - FIXED - text) * 3 // 4 - others
     if room <= 0:
         raise ValueError(
-            f"{len(captions)} captions and {tokens} patches are too many for a page; use fewer, or a smaller picture"
+            f"image has {tokens} patches, and captions {len(captions)} texts, too many for a page; expected fewer"
         )
     return room
 

@@ -17,7 +17,7 @@ from aimv2_np.shapes import Array, Float
 from aimv2_np.tree.trace import trace
 from aimv2_np.viz.drawing import EVEN, SMALL, Drawing, color_scale, need_matplotlib
 from aimv2_np.viz.seen import Seen, see
-from aimv2_np.viz.towers import Floats, VisionModel, VisionProcessor, grid_of, pooling_head, vision_tower
+from aimv2_np.viz.towers import Floats, VisionModel, VisionProcessor, grid_of, pooling_head_of, vision_tower_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -29,7 +29,7 @@ COLUMNS = 4  # pictures side by side
 @own_arithmetic()
 def pooling_weights(tower: Aimv2VisionModel, tokens: Float[Array, "B N D"]) -> Floats:
     """The pooling head's attention to tokens that are there already, (B, H, N); each row sums to 1."""
-    head = pooling_head(tower)
+    head = pooling_head_of(tower)
     with beside(tokens), trace(head, "probs") as activations:
         head(tokens)
     return to_numpy(widen(activations["probs"]))[:, :, 0]  # (B, H, 1, N)
@@ -42,8 +42,8 @@ def pooling_attention(model: VisionModel, pixel_values: Any) -> Floats:
     The mean over its heads; `pooling_weights` has each of them. Takes `pixel_values` (B, C, height, width) as the model
     does, and raises what it raises; ValueError for a model without a pooling head.
     """
-    tower = vision_tower(model)
-    pooling_head(tower)
+    tower = vision_tower_of(model)
+    pooling_head_of(tower)
     weights = pooling_weights(tower, tower(pixel_values).last_hidden_state)
     maps: Floats = weights.mean(axis=1).reshape(-1, *grid_of(tower, pixel_values))
     return maps
@@ -70,8 +70,8 @@ def draw_pooling_attention(
         ValueError: no images, as many captions as not images, or a model without a pooling head.
     """
     need_matplotlib()
-    tower = vision_tower(model)
-    pooling_head(tower)
+    tower = vision_tower_of(model)
+    pooling_head_of(tower)
     if captions is not None and len(captions) != len(images):
         raise ValueError(f"captions has {len(captions)} entries for {len(images)} images; expected one for each")
     pictures = see(tower, processor, images)

@@ -1,4 +1,4 @@
-"""Where the model thinks a patch is: its position vectors, learned or made of sines and cosines.
+"""The position vectors of patches, learned or made of sines and cosines, and how alike they are.
 
 Similarity maps of learned positions: Dosovitskiy et al. 2020 (arXiv:2010.11929), fig. 7, centre. The waves of native
 models: `aimv2_np.network.positions.sincos_positions`.
@@ -10,7 +10,7 @@ from aimv2_np.network.contrastive import l2_normalize
 from aimv2_np.shapes import NDArray
 from aimv2_np.viz.atlas import spread
 from aimv2_np.viz.drawing import COSINES, LARGE, MAP, SMALL, Drawing, color_scale, need_matplotlib, panels
-from aimv2_np.viz.towers import VisionModel, vision_tower
+from aimv2_np.viz.towers import VisionModel, vision_tower_of
 
 SHOWN = 8  # positions along each axis whose maps are drawn
 
@@ -22,7 +22,7 @@ def position_vectors(model: VisionModel, grid: tuple[int, int] | None = None) ->
     A learned table is stretched to another grid, as the model does when it is asked to. ValueError for a grid without
     a patch.
     """
-    tower = vision_tower(model)
+    tower = vision_tower_of(model)
     rows, columns = grid or tower.config.grid
     if rows < 1 or columns < 1:
         raise ValueError(f"grid is {rows} x {columns} patches; expected at least one patch")
@@ -73,7 +73,7 @@ def draw_position_waves(model: VisionModel, grid: tuple[int, int] | None = None)
     (rows, columns, D); ValueError for a model with a learned table.
     """
     need_matplotlib()
-    if vision_tower(model).embeddings.position_embedding is not None:
+    if vision_tower_of(model).embeddings.position_embedding is not None:
         raise ValueError(
             "model has a learned table of positions; expected a native model, whose positions are waves; "
             "draw_position_similarity shows tables"

@@ -15,7 +15,7 @@ from aimv2_np.backends.arrays import namespace, to_numpy, widen
 from aimv2_np.shapes import Array, NDArray
 from aimv2_np.tree.trace import trace
 from aimv2_np.viz.drawing import LARGE, SERIES, SMALL, Drawing, line_axes, look, panels
-from aimv2_np.viz.towers import Floats, VisionModel, VisionProcessor, vision_tower
+from aimv2_np.viz.towers import Floats, VisionModel, VisionProcessor, vision_tower_of
 
 
 class ResidualStream(NamedTuple):
@@ -34,7 +34,7 @@ class ResidualStream(NamedTuple):
 @own_arithmetic()
 def residual_stream(model: VisionModel, pixel_values: Any, *, interpolate_pos_encoding: bool = False) -> ResidualStream:
     """The lengths along the vision tower, reduced as they come. Takes and raises what the model does."""
-    tower = vision_tower(model)
+    tower = vision_tower_of(model)
     layers = [f"encoder.layers.{i}" for i in range(len(tower.encoder.layers))]
     lengths: dict[str, NDArray] = {}
 

@@ -15,7 +15,7 @@ from aimv2_np.shapes import Array, Float, NDArray
 from aimv2_np.viz.attention import attention_rows, run_with_attention
 from aimv2_np.viz.drawing import WITH_SCALE, Drawing, look, mark_patch, panels, show_picture, show_shares
 from aimv2_np.viz.pooling import pooling_weights
-from aimv2_np.viz.towers import VisionModel, VisionProcessor, check_patch, vision_tower
+from aimv2_np.viz.towers import VisionModel, VisionProcessor, check_patch, vision_tower_of
 
 
 class Rollout:
@@ -38,7 +38,7 @@ def attention_rollout(model: VisionModel, pixel_values: Any, *, interpolate_pos_
 
     Takes `pixel_values` and `interpolate_pos_encoding` as the model does, and raises what it raises.
     """
-    tower, rollout = vision_tower(model), Rollout()
+    tower, rollout = vision_tower_of(model), Rollout()
     layers = range(len(tower.encoder.layers))
     run_with_attention(
         tower, pixel_values, layers, lambda _, q, k: rollout.add(q, k),

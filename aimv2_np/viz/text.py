@@ -15,7 +15,7 @@ from aimv2_np.processing import Aimv2Processor
 from aimv2_np.tree.trace import trace
 from aimv2_np.viz.attention import by_head
 from aimv2_np.viz.drawing import LARGE, MAP, SMALL, Drawing, color_scale, need_matplotlib, panels
-from aimv2_np.viz.towers import Floats, check_layer, text_tower
+from aimv2_np.viz.towers import Floats, check_layer, text_tower_of
 
 
 @own_arithmetic()
@@ -26,7 +26,7 @@ def text_attention(
 
     Takes `input_ids` and `attention_mask` as the model does; ValueError for no such layer, and what the model raises.
     """
-    tower = text_tower(model)
+    tower = text_tower_of(model)
     path = f"encoder.layers.{check_layer(tower, layer)}.attention.probs"
     with trace(tower, path) as activations:
         tower(input_ids, attention_mask)
@@ -46,7 +46,7 @@ def draw_text_attention(
     What the causal mask forbids is left white. The array is (H, T, T), or (1, T, T) with `head`.
     """
     need_matplotlib()
-    tower = text_tower(model)
+    tower = text_tower_of(model)
     layer = check_layer(tower, layer)
     inputs = processor(text=[text])
     weights = text_attention(tower, **inputs, layer=layer)[0]

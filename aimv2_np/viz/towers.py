@@ -1,17 +1,17 @@
 """The parts of a model that drawings look at, and checks of the layers, heads and patches that a caller names."""
 
 from os import PathLike
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
 
 from aimv2_np.config import Aimv2Config, Aimv2TextConfig, AnyConfig
 from aimv2_np.errors import a_type
-from aimv2_np.files.hub import fetching
 from aimv2_np.models.aimv2 import Aimv2Model
-from aimv2_np.models.aimv2 import vision_tower as vision_tower  # beside the checks that go with it here
+from aimv2_np.models.aimv2 import vision_tower_of as vision_tower_of  # beside the checks that go with it here
 from aimv2_np.models.auto import load
+from aimv2_np.models.options import ModelOptions, fetching
 from aimv2_np.models.text import Aimv2TextModel
 from aimv2_np.models.vision import Aimv2VisionModel
 from aimv2_np.network.pooling import AttentionPoolingHead
@@ -26,7 +26,7 @@ VisionProcessor = Aimv2Processor | Aimv2ImageProcessor
 _LIT = "such as 'apple/aimv2-large-patch14-224-lit'"
 
 
-def text_tower(model: Any) -> Aimv2TextModel:
+def text_tower_of(model: object) -> Aimv2TextModel:
     """The text tower of a model, or the model when it is one; ValueError when there is none."""
     tower = model.text_model if isinstance(model, Aimv2Model) else model
     if not isinstance(tower, Aimv2TextModel):
@@ -34,7 +34,7 @@ def text_tower(model: Any) -> Aimv2TextModel:
     return tower
 
 
-def two_towers(model: Any) -> Aimv2Model:
+def two_towers(model: object) -> Aimv2Model:
     """The model, when it has both towers; ValueError otherwise."""
     if not isinstance(model, Aimv2Model):
         raise ValueError(
@@ -43,7 +43,7 @@ def two_towers(model: Any) -> Aimv2Model:
     return model
 
 
-def pooling_head(tower: Aimv2VisionModel) -> AttentionPoolingHead:
+def pooling_head_of(tower: Aimv2VisionModel) -> AttentionPoolingHead:
     """The pooling head of a vision tower; ValueError when it has none."""
     if tower.head is None:
         raise ValueError(f"model has no pooling head (use_head is false); expected one with a head, {_LIT}")
@@ -83,19 +83,20 @@ def check_patch(grid: tuple[int, int], patch: tuple[int, int] | None) -> tuple[i
 
 
 def load_explained(
-    folder: str | PathLike[str], *, captions: bool, **options: Any
+    folder: str | PathLike[str], *, captions: bool, **options: Unpack[ModelOptions]
 ) -> tuple[VisionModel, Aimv2Processor]:
     """The model and the processor in a folder or of a hub id, for pictures and, with `captions`, texts.
 
     Takes the options of `load` and raises what it raises; ValueError for a checkpoint that lacks a tower, where its
     configuration tells, before its weights are fetched.
     """
-    which: dict[str, Any] = {name: options[name] for name in ("revision", "prefix") if name in options}
-    if config := expected_config(folder, **which):
+    hub = fetching(options)
+    if config := expected_config(folder, options.get("prefix"), **hub):
         _check_kind(config, folder, captions)
     model = load(folder, **options)
     _check_kind(model.config, folder, captions)
-    return model, Aimv2Processor.from_pretrained(folder, **fetching(which))
+    assert not isinstance(model, Aimv2TextModel)
+    return model, Aimv2Processor.from_pretrained(folder, **hub)
 
 
 def _check_kind(config: AnyConfig, name: object, captions: bool) -> None:

@@ -112,11 +112,11 @@ def test_bad_pictures(two_towers, pictures, tmp_path):
     cut.write_bytes(cut.read_bytes()[:200])
     labels = ("--model", two_towers, "--labels", "cat,dog")
     assert_error(run(pictures[0], tmp_path / "missing.png", *labels), "missing.png): there is no such file")
-    assert_error(run(pictures[0], text, *labels), "text.png): the content is not a picture")
-    assert_error(run(cut, *labels), "cut.png): the picture cannot be decoded")
+    assert_error(run(pictures[0], text, *labels), "text.png): the content is not an image")
+    assert_error(run(cut, *labels), "cut.png): the image cannot be decoded")
     assert_error(run(tmp_path, *labels), "is a folder")
     # With --json too: nothing but the error, and nothing on stdout.
-    assert_error(run(pictures[0], text, *labels, "--json"), "text.png): the content is not a picture")
+    assert_error(run(pictures[0], text, *labels, "--json"), "text.png): the content is not an image")
 
 
 def test_a_model_without_a_text_tower(pictures, tmp_path):

@@ -168,4 +168,4 @@ def test_a_picture_that_is_none():
     assert missing.exit_code == 1
     assert missing.stderr == "error: image 0 (missing.png): there is no such file; check the path\n"
     Path("text.png").write_text("no picture")
-    assert run("text.png").stderr.startswith("error: image 0 (text.png): the content is not a picture")
+    assert run("text.png").stderr.startswith("error: image 0 (text.png): the content is not an image")

@@ -32,7 +32,7 @@ def test_what_it_says_and_writes(two_towers, photos, tmp_path):
     output = tmp_path / "f.safetensors"
     result = run(photos, photos / "03.png", "-o", output, "--model", two_towers)
     assert result.exit_code == 0
-    assert result.stderr.startswith(f"left out: {photos / '05.png'}: the content is not a picture")
+    assert result.stderr.startswith(f"left out: {photos / '05.png'}: the content is not an image")
     assert len(result.stderr.splitlines()) == 1
     assert result.stdout.startswith(f"{output}: projected features of 13 pictures, 8 numbers each; 14 pictures in ")
     assert result.stdout.endswith("/s; 1 broken; 1 duplicate left out\n")
@@ -89,7 +89,7 @@ def test_errors_are_one_line(two_towers, photos, tmp_path):
     assert_error(run(photos, "-o", tmp_path / "f.pt", *model), "ends in '.pt'; expected one of")
     assert_error(run(photos, "-o", tmp_path / "no" / "f.npz", *model), "there is no folder")
     strict = run(photos, "-o", output, *model, "--strict", "--batch-size", 2)
-    assert_error(strict, "05.png: the content is not a picture")
+    assert_error(strict, "05.png: the content is not an image")
     # What --strict has computed before it stopped is an interrupted run.
     assert_error(run(photos, "-o", output, *model, "--features", "mean"), "--restart")
     assert_error(run(photos, "-o", output, "--model", "nowhere"), "there is no folder 'nowhere'")

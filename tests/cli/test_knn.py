@@ -42,7 +42,7 @@ def test_what_it_says(folders, tmp_path):
         assert [int(it.strip("[]").replace("·", "0")) for it in line.split()[1:]] == row.tolist()
     assert lines[-1] == f"5 nearest of {len(known.names)} pictures, weights softmax"
     assert "left out: " in result.stderr
-    assert "broken.png: the content is not a picture" in result.stderr
+    assert "broken.png: the content is not an image" in result.stderr
     files = sorted(path.name for path in (tmp_path / "features").iterdir())
     assert files == ["test.safetensors", "train.safetensors"]
     again = run(tmp_path / "features" / files[1], tmp_path / "features" / files[0], "-k", 5)

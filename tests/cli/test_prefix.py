@@ -112,15 +112,15 @@ def test_compare_finds_the_weights(folders, picture, tmp_path, name):
 
 
 def test_a_recording_knows_which_of_several_it_was(folders, picture, tmp_path):
-    from aimv2_np.comparison.diagnosis.weights import find_model
+    from aimv2_np.comparison.diagnosis.weights import recorded_model
 
     run("record", folders / "several", "--images", picture, "-o", tmp_path / "r.safetensors", "--prefix", "teacher")
-    model = find_model(Recording.load(tmp_path / "r.safetensors"))
+    model = recorded_model(Recording.load(tmp_path / "r.safetensors"))
     gain = load(folders / "alone").vision_model.rms_norm.weight
     np.testing.assert_array_equal(model.vision_model.rms_norm.weight, gain)
     run("record", folders / "bare", "--images", picture, "-o", tmp_path / "n.safetensors", "--prefix", "teacher",
         "--no-final-norm")  # fmt: skip
-    assert not find_model(Recording.load(tmp_path / "n.safetensors")).config.final_norm
+    assert not recorded_model(Recording.load(tmp_path / "n.safetensors")).config.final_norm
 
 
 @pytest.mark.parametrize("name", FOLDERS)

@@ -85,7 +85,7 @@ def test_published_numbers(two_towers, tmp_path, monkeypatch):
     assert found["attempts"][0]["max_abs"] == pytest.approx(1, abs=1e-3)
     result = run("--model", two_towers, "--image", cats)
     assert result.exit_code == 2
-    assert "no numbers are published for" in result.stderr
+    assert "for which no numbers are published" in result.stderr
 
 
 @pytest.mark.parametrize("arguments", [["--image", "a.jpg"], ["--as", "x"], ["--model", "x"], ["--against", "jax"]])

@@ -117,7 +117,7 @@ def test_other_names_are_mapped(reference):
 
 
 def test_nothing_in_common(reference):
-    with pytest.raises(ValueError, match=r"no activation in common: the reference has .*; the other side has x\. Say"):
+    with pytest.raises(ValueError, match=r"no activation in common, but .* and x; expected common names: say"):
         compare(reference, {"x": np.zeros(3)})
 
 

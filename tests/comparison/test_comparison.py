@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from aimv2_np.comparison import Comparison, Difference
-from aimv2_np.comparison.measure import measure
+from aimv2_np.comparison.measure import measure_arrays
 
 
 def difference(path="x", ours=(1.0, 2.0), theirs=(1.0, 2.0), tolerance=1e-6, shape=None, **changes):
     a, b = (np.array(side, np.float32).reshape(shape or np.shape(side)) for side in (ours, theirs))
-    measures = changes.pop("measures", measure(a, b, "float32"))
+    measures = changes.pop("measures", measure_arrays(a, b, "float32"))
     relative = inf if measures is None else measures.relative
     return Difference(path, path, a.shape, "float32", 0, tolerance, measures, False, relative <= tolerance, **changes)
 

@@ -78,7 +78,7 @@ def test_another_shape_and_an_unknown_checkpoint(lit, cats):
     wrong = {"apple/made-up-lit": Published("logits_per_image", (1, 3), [[0, 0, 0]], TEXTS)}
     with pytest.raises(ValueError, match=r"is of shape \(1, 2\); expected the published \(1, 3\)"):
         verify_published(lit, cats, table=wrong)
-    with pytest.raises(ValueError, match="no numbers are published for apple/aimv2-huge-patch14-224"):
+    with pytest.raises(ValueError, match="model is apple/aimv2-huge-patch14-224, for which no numbers are published"):
         verify_published("apple/aimv2-huge-patch14-224", cats)
 
 

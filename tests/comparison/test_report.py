@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from aimv2_np.comparison import compare
-from aimv2_np.comparison.report import number, told
+from aimv2_np.comparison.report import in_words, two_digits
 
 
 @pytest.mark.parametrize(
@@ -17,7 +17,7 @@ from aimv2_np.comparison.report import number, told
     ],
 )  # fmt: skip
 def test_numbers(value, text):
-    assert number(value) == text
+    assert two_digits(value) == text
 
 
 def test_the_place_of_the_largest_error():
@@ -25,15 +25,15 @@ def test_the_place_of_the_largest_error():
     theirs = ours.copy()
     theirs[0, 2, 1] = 1.5
     result = compare({"rms_norm": ours}, {"rms_norm": theirs})
-    assert "at batch 0, token 2, channel 1" in told(result.first)
-    assert told(result.first) in result.explanation
+    assert "at batch 0, token 2, channel 1" in in_words(result.first)
+    assert in_words(result.first) in result.explanation
 
 
 def test_infinite_numbers_are_counted():
     ours = np.ones((1, 3, 4), np.float32)
     theirs = ours.copy()
     theirs[0, 0, :2] = np.inf
-    assert "2 numbers are infinite or NaN" in told(compare({"rms_norm": ours}, {"rms_norm": theirs}).first)
+    assert "2 numbers are infinite or NaN" in in_words(compare({"rms_norm": ours}, {"rms_norm": theirs}).first)
 
 
 def test_sides_that_are_equal():

@@ -100,7 +100,7 @@ def test_the_embedded_golden_finds_faults(fault, where, monkeypatch):
 
 
 def test_a_golden_of_other_weights(stand_in):
-    with pytest.raises(CheckpointError, match="recorded with other weights"):
+    with pytest.raises(CheckpointError, match="golden is recorded with other weights"):
         verify_embedded(golden=stand_in / "golden.safetensors")
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from aimv2_np.data.drawing import OUTLINES, RGB, SIDE, Spot, background, coverage, draw, place
+from aimv2_np.data.drawing import OUTLINES, RGB, SIDE, Spot, background, coverage, draw, place_things
 from aimv2_np.data.world import Scene, Thing
 
 RELATIONS = {
@@ -18,7 +18,7 @@ RED, BLUE = Thing("circle", "red", "small"), Thing("square", "blue", "small")
 @pytest.mark.parametrize("relation", RELATIONS)
 def test_things_stand_as_the_relation_says_and_do_not_touch(relation):
     for seed in range(20):
-        a, b = place(Scene((RED, BLUE), relation), np.random.default_rng(seed))
+        a, b = place_things(Scene((RED, BLUE), relation), np.random.default_rng(seed))
         assert RELATIONS[relation](a, b)
         assert np.hypot(a.x - b.x, a.y - b.y) > a.radius + b.radius
         for spot in (a, b):
@@ -45,7 +45,7 @@ def test_the_middle_of_a_circle_has_its_colour(color):
     scene = Scene((Thing("circle", color, "large"),), None)
     rng = np.random.default_rng(5)
     background(rng)  # comes first
-    (spot,) = place(scene, rng)
+    (spot,) = place_things(scene, rng)
     picture = draw(scene, np.random.default_rng(5))
     assert (picture.size, picture.mode) == ((SIDE, SIDE), "RGB")
     top, left = int(spot.y) - 2, int(spot.x) - 2

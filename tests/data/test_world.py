@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aimv2_np.data import sample_pictures
-from aimv2_np.data.drawing import RGB, SIDE, TILT, Spot, coverage, draw, place
+from aimv2_np.data.drawing import RGB, SIDE, TILT, Spot, coverage, draw, place_things
 from aimv2_np.data.world import (
     ALL_PAIRS,
     COLORS,
@@ -159,7 +159,7 @@ def test_pictures_are_64_pixels_rgb(scene, seed):
 
 @given(scenes, seeds)
 def test_things_lie_inside_the_picture_apart_and_as_the_relation_says(scene, seed):
-    spots = place(scene, np.random.default_rng(seed))
+    spots = place_things(scene, np.random.default_rng(seed))
     for spot in spots:
         assert spot.radius <= min(spot.x, spot.y)
         assert max(spot.x, spot.y) <= SIDE - spot.radius
@@ -177,7 +177,7 @@ def test_things_lie_inside_the_picture_apart_and_as_the_relation_says(scene, see
 def test_every_thing_is_drawn_in_its_colour(shape, color):
     for seed, size in enumerate(SIZES):
         scene = Scene((Thing(shape, color, size),))
-        (spot,) = place(scene, _after_background(seed))
+        (spot,) = place_things(scene, _after_background(seed))
         inside = coverage(shape, spot) > 0.99
         assert inside.sum() > 10, "hardly visible"
         picture = np.asarray(draw(scene, np.random.default_rng(seed)), np.float32)
@@ -202,7 +202,7 @@ def _after_background(seed: int) -> np.random.Generator:
 @given(doubles.filter(lambda scene: scene.things[0].color != scene.things[1].color), seeds)
 def test_the_drawn_centroids_honour_the_relation(scene, seed):
     rng = _after_background(seed)
-    spots = place(scene, rng)
+    spots = place_things(scene, rng)
     masks = [coverage(thing.shape, spot) for thing, spot in zip(scene.things, spots, strict=True)]
     y, x = np.mgrid[0:SIDE, 0:SIDE] + 0.5
     (x0, y0), (x1, y1) = [((m * x).sum() / m.sum(), (m * y).sum() / m.sum()) for m in masks]

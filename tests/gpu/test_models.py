@@ -68,7 +68,7 @@ def test_bad_input_is_named(cupy: ModuleType) -> None:
             model(input_ids=make(tokens() + 1000))
         with pytest.raises(ValueError, match="values other than 0 and 1; expected 1 for a token"):
             model(input_ids=make(tokens()), attention_mask=make(2 * np.ones_like(tokens())))
-        with pytest.raises(ValueError, match="hides all patches of a picture"):
+        with pytest.raises(ValueError, match="hides all patches of an image"):
             model(pixel_values=make(pixels(2)), pixel_attention_mask=make(np.zeros((2, 9), np.int64)))
         with pytest.raises(ValueError, match=r"^image 1: pixel_values hold NaN or infinity \(as float32\)"):
             model.encode_images([make(pixels()[1]), make(bad[0])])

@@ -56,7 +56,7 @@ def test_feature_maps():
     first, last = found.to_feature_map()
     assert first.shape == last.shape == (2, 16, 3, 3)
     np.testing.assert_array_equal(last[1, :, 2, 0], found.values[1][1, 6])
-    with pytest.raises(ValueError, match="one vector per patch"):
+    with pytest.raises(ValueError, match="no vector per patch"):
         vision_model().extract_features(pixels(), features="mean").to_feature_map()
 
 
@@ -80,7 +80,7 @@ def test_padding_is_no_part_of_the_mean(dtype):
         ({"layers": []}, r"layers is \[\]"),
         ({"layers": 2}, "layers is 2"),
         ({"features": "cls"}, "features is 'cls'; expected one of tokens, mean, head"),
-        ({"features": "head", "norm": False}, "leave norm on"),
+        ({"features": "head", "norm": False}, "norm is False; expected True"),
     ],
 )
 def test_what_there_is_not(options, message):
@@ -89,7 +89,7 @@ def test_what_there_is_not(options, message):
 
 
 def test_no_head_and_a_mask_for_a_list():
-    with pytest.raises(ValueError, match="does not have: choose mean"):
+    with pytest.raises(ValueError, match="but the model has no pooling head; expected 'tokens' or 'mean'"):
         vision_model(use_head=False).extract_features(pixels(), features="head")
-    with pytest.raises(ValueError, match="attention_mask belongs to a batch"):
+    with pytest.raises(ValueError, match="attention_mask is given for a list"):
         vision_model().extract_features(list(pixels()), attention_mask=np.ones((2, 9)))

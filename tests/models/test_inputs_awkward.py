@@ -33,7 +33,7 @@ def test_lists_of_different_shapes_that_are_no_pictures_are_refused():
 
 
 def test_a_mask_without_ids_is_refused():
-    with pytest.raises(ValueError, match="attention_mask was given without input_ids"):
+    with pytest.raises(ValueError, match="attention_mask is given without input_ids"):
         both_model()(pixel_values=pixels(), attention_mask=np.ones((1, 3)))
 
 

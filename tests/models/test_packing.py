@@ -105,7 +105,7 @@ def test_a_list_of_pictures_is_a_pack_for_forward_too():
     same = pictures([(8, 12), (8, 12)])
     np.testing.assert_array_equal(model(same).last_hidden_state, model(np.stack(same)).last_hidden_state)
     for option in ({"attention_mask": np.ones((2, 16))}, {"output_hidden_states": True}, {"output_attentions": True}):
-        with pytest.raises(ValueError, match="are of pictures of one size"):
+        with pytest.raises(ValueError, match="are of images of one size"):
             model(images, **option)
 
 
@@ -278,7 +278,7 @@ def test_a_mask_for_the_pictures_of_two_towers():
     alone = model.vision_model(pixels(), attention_mask=mask)
     np.testing.assert_array_equal(output.vision_model_output.pooler_output, alone.pooler_output)
     assert not np.allclose(alone.pooler_output, model.vision_model(pixels()).pooler_output)
-    with pytest.raises(ValueError, match="pixel_attention_mask was given without pixel_values"):
+    with pytest.raises(ValueError, match="pixel_attention_mask is given without pixel_values"):
         model(tokens(), pixel_attention_mask=mask)
 
 

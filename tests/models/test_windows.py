@@ -44,7 +44,7 @@ def test_one_window_is_the_plain_result(native):
 @pytest.mark.parametrize(
     ("shape", "options", "message"),
     [
-        ((8, 20), {}, "2x5 patches, smaller than the model's 3x3; resize the pictures to 12x12"),
+        ((8, 20), {}, "2x5 patches, smaller than the model's 3x3; resize the images to 12x12"),
         ((20, 20), {"window": 4}, "window is 4, and the model has learned positions for 3x3"),
         ((20, 20), {"window": 0}, "window is 0"),
         ((20, 20), {"stride": 4}, "stride is 4, more than the window's 3x3"),

@@ -45,7 +45,7 @@ def boxed(brand: bytes) -> bytes:
     [
         (b"", "empty"),
         (bytes(100), "no more than zeros"),
-        (b"PK\3\4" + bytes(60), "a zip archive; expected a picture that Pillow reads: unpack it"),
+        (b"PK\3\4" + bytes(60), "a zip archive; expected an image that Pillow reads: unpack it"),
         (b"\n <!DOCTYPE HTML><html>404", "a web page"),
         (b"\xef\xbb\xbf<HTML>", "a web page"),
         (b"%PDF-1.7", "a PDF"),

@@ -77,7 +77,7 @@ def test_the_callers_image_is_left_alone():
 
 def test_bombs_are_refused_by_their_header(monkeypatch):
     def explode(*args: object) -> None:
-        raise AssertionError("the picture was decoded")
+        raise AssertionError("the image was decoded")
 
     monkeypatch.setattr(Image.Image, "load", explode)
     with pytest.raises(ValueError, match="896000000 x 224"):
@@ -132,7 +132,7 @@ def test_paths_that_name_no_picture(tmp_path):
         load_pixels("https://example.com/cat.png")
     text = tmp_path / "text.png"
     text.write_text("not a picture")
-    with pytest.raises(ValueError, match="not a picture"):
+    with pytest.raises(ValueError, match="not an image"):
         load_pixels(text)
 
 

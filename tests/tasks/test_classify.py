@@ -14,6 +14,13 @@ def loaded(two_towers):
     return load_classifier(two_towers)
 
 
+def test_a_classifier_takes_all_options_of_the_model_and_no_others(two_towers):
+    model, _ = load_classifier(two_towers, dtype="float64", prefix="", final_norm=True, local_files_only=True)
+    assert model.dtype == "float64"
+    with pytest.raises(TypeError, match="an option is 'templates'; expected one of"):
+        load_classifier(two_towers, templates=["{}"])
+
+
 def test_probabilities_are_one_softmax_over_logits_per_image(loaded):
     model, processor = loaded
     pictures = [photo(40, 60, seed=seed) for seed in range(3)]

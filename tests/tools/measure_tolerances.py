@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from transformers import Aimv2VisionConfig, Aimv2VisionModel
 
-from aimv2_np.comparison.measure import measure
+from aimv2_np.comparison.measure import measure_arrays
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 LAYERS = 24
@@ -72,7 +72,7 @@ def main() -> None:
             eps = float(torch.finfo(torch_dtype).eps)
             errors: dict[str, dict[int, tuple[float, float]]] = {}
             for path, array in exact.items():
-                facts = measure(array, rough[path], dtype)
+                facts = measure_arrays(array, rough[path], dtype)
                 layer = next((int(part) + 1 for part in path.split(".") if part.isdecimal()), 0)
                 errors.setdefault(kind(path), {})[layer] = (facts.relative / eps, facts.worst_row / eps)
             print(f"\n{dtype}, weights {spread}/√inputs: relative error (of the worst row) in ε after layer")

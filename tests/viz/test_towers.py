@@ -8,18 +8,18 @@ from tests.support.models import both_model, pixels, text_model, vision_model
 
 def test_a_tower_of_two_and_alone():
     both = both_model()
-    assert towers.vision_tower(both) is both.vision_model
-    assert towers.vision_tower(both.vision_model) is both.vision_model
-    assert towers.text_tower(both) is both.text_model
+    assert towers.vision_tower_of(both) is both.vision_model
+    assert towers.vision_tower_of(both.vision_model) is both.vision_model
+    assert towers.text_tower_of(both) is both.text_model
     assert towers.two_towers(both) is both
-    assert towers.pooling_head(both.vision_model) is both.vision_model.head
+    assert towers.pooling_head_of(both.vision_model) is both.vision_model.head
 
 
 @pytest.mark.parametrize(
     ("ask", "model", "words"),
     [
-        (towers.vision_tower, text_model(), "vision tower"), (towers.text_tower, vision_model(), "text tower"),
-        (towers.two_towers, vision_model(), "both"), (towers.pooling_head, vision_model(use_head=False), "use_head"),
+        (towers.vision_tower_of, text_model(), "vision tower"), (towers.text_tower_of, vision_model(), "text tower"),
+        (towers.two_towers, vision_model(), "both"), (towers.pooling_head_of, vision_model(use_head=False), "use_head"),
     ],
 )  # fmt: skip
 def test_what_a_model_has_not(ask, model, words):

@@ -1,4 +1,4 @@
-"""What the recorded arrays tell alone, without the model: outputs exchanged, tokens in another order, pixels."""
+"""Causes that the recorded arrays show without the model: exchanged outputs, tokens in another order, other pixels."""
 
 from collections.abc import Iterator
 from itertools import permutations

@@ -52,7 +52,7 @@ def attending(
     return computing(forward)
 
 
-def _seeing(when: Callable[[bool, Context], bool], *, padded: bool = False, causal: bool | None = None) -> Plant:
+def _with_view(when: Callable[[bool, Context], bool], *, padded: bool = False, causal: bool | None = None) -> Plant:
     """Attention with another view than it is called with.
 
     Args:
@@ -143,12 +143,12 @@ FAULTS: Table = {
         }.items()
     },
     ("text_not_causal", Attention): {
-        NOT_CAUSAL: _seeing(_is_causal, padded=True, causal=False),
-        f"{NOT_CAUSAL}, and padding is ignored": _seeing(_is_causal, causal=False),
+        NOT_CAUSAL: _with_view(_is_causal, padded=True, causal=False),
+        f"{NOT_CAUSAL}, and padding is ignored": _with_view(_is_causal, causal=False),
     },
-    ("padding_ignored", Attention): {"{path} ignores attention_mask: tokens look at padding": _seeing(_has_padding)},
+    ("padding_ignored", Attention): {"{path} ignores attention_mask: tokens look at padding": _with_view(_has_padding)},
     ("vision_causal", Attention): {
-        "{path} lets patches look at earlier ones only; all look at each other": _seeing(
+        "{path} lets patches look at earlier ones only; all look at each other": _with_view(
             lambda is_text, _: not is_text, causal=True
         ),
     },

@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Any
 
 from aimv2_np.comparison.comparison import Comparison
-from aimv2_np.comparison.diagnosis.weights import find_model
+from aimv2_np.comparison.diagnosis.weights import recorded_model
 from aimv2_np.comparison.naming import TOWERS
 from aimv2_np.models.pretrained import AnyModel
 from aimv2_np.recording.recording import Recording
@@ -47,7 +47,7 @@ class Context:
 
         Where the reference holds the activations of one tower, that tower of it.
         """
-        model: Any = find_model(self.reference) if self.given is None else self.given
+        model: Any = recorded_model(self.reference) if self.given is None else self.given
         if model is None:
             return None
         if hasattr(model, "vision_model") and not any(path.startswith(TOWERS) for path in self.reference.order):

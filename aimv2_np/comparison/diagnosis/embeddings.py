@@ -28,23 +28,23 @@ OTHERS = {
 }
 
 
-def _normalised(raw: Array, mean: Array = CLIP[0], std: Array = CLIP[1]) -> Array:
+def _normalise(raw: Array, mean: Array = CLIP[0], std: Array = CLIP[1]) -> Array:
     return (raw - mean) / std
 
 
 # Identifier → sentence → pixels (B, 3, H, W) from 0 to 1 → what somebody with that fault gives the model.
 PIXELS: Mapping[str, Mapping[str, Callable[[Array], Array]]] = {
     "bgr": {
-        "the pixels' channels are blue, green, red; the model wants red first": lambda raw: _normalised(raw[:, ::-1]),
-        "the normalised channels are reversed; the model wants red, green, blue": lambda raw: _normalised(raw)[:, ::-1],
+        "the pixels' channels are blue, green, red; the model wants red first": lambda raw: _normalise(raw[:, ::-1]),
+        "the normalised channels are reversed; the model wants red, green, blue": lambda raw: _normalise(raw)[:, ::-1],
     },
     "missing_normalisation": {
         "the pixels are 0 to 1: subtract the mean and divide by the deviation": lambda raw: raw,
         "the pixels are 0 to 255: rescale by 1/255, subtract the mean, divide by the deviation": lambda raw: 255 * raw,
-        "the pixels are normalised, but were not rescaled by 1/255 before": lambda raw: _normalised(255 * raw),
+        "the pixels are normalised, but were not rescaled by 1/255 before": lambda raw: _normalise(255 * raw),
     },
     "wrong_normalisation": {
-        f"the pixels are normalised by {name}; AIMv2 uses CLIP's": partial(_normalised, mean=mean, std=std)
+        f"the pixels are normalised by {name}; AIMv2 uses CLIP's": partial(_normalise, mean=mean, std=std)
         for name, (mean, std) in OTHERS.items()
     },
 }
@@ -64,8 +64,8 @@ def pixel_faults(pixels: Array) -> Iterator[tuple[str, str, Array]]:
             yield from ((identifier, sentence, change(raw)) for sentence, change in ways.items())
 
 
-def _seeing(change: Callable[[Array], Array]) -> Plant:
-    """Other pixels than those of the recording."""
+def _with_pixels(change: Callable[[Array], Array]) -> Plant:
+    """A patch embedding that sees the recording's pixels (0 … 1) changed by `change`."""
 
     def plant(embed: Any, path: str, context: Context) -> Module | None:
         raw = _raw(context.input("pixel_values"))
@@ -113,7 +113,7 @@ def _before_norm(m: Any, pixels: Array) -> Array:
 FAULTS: Table = {
     **{
         (identifier, PatchEmbed): {
-            f"what {{path}} sees is wrong: {sentence}": _seeing(change) for sentence, change in ways.items()
+            f"what {{path}} sees is wrong: {sentence}": _with_pixels(change) for sentence, change in ways.items()
         }
         for identifier, ways in PIXELS.items()
     },

@@ -32,7 +32,7 @@ class Fault:
     sentence: str
     plant: Plant
 
-    def told(self, modules: Mapping[str, Any]) -> str:
+    def sentence_for(self, modules: Mapping[str, Any]) -> str:
         """The sentence for the first of the modules that have the fault, by path, and how many more there are."""
         path, module = next(iter(modules.items()))
         size = module.k_proj.weight.shape[0] // module.heads if hasattr(module, "heads") else None

@@ -12,7 +12,7 @@ from aimv2_np.comparison.comparison import Diagnosis
 from aimv2_np.comparison.diagnosis.attentions import attending
 from aimv2_np.comparison.diagnosis.context import Context
 from aimv2_np.comparison.diagnosis.fault import Plant, Table, computing
-from aimv2_np.comparison.measure import measure
+from aimv2_np.comparison.measure import measure_arrays
 from aimv2_np.comparison.tolerances import Tolerances
 from aimv2_np.network.attention import Attention
 from aimv2_np.network.encoder import EncoderLayer
@@ -85,7 +85,7 @@ def coarser(context: Context) -> Diagnosis | None:
     if len(np.unique(theirs)) < ENOUGH or not np.isfinite(theirs).all():
         return None
     for dtype in ("bfloat16", "float16"):
-        relative = measure(ours, theirs, dtype).relative
+        relative = measure_arrays(ours, theirs, dtype).relative
         fits = relative <= Tolerances()(first.path, dtype, first.depth)
         if fits and _is_rounded(theirs, dtype) and not _is_rounded(ours, dtype):
             sentence = (

@@ -9,7 +9,7 @@ from aimv2_np.comparison.diagnosis.context import Context
 from aimv2_np.comparison.diagnosis.extent import extent, is_inside, starred
 from aimv2_np.comparison.diagnosis.fault import Fault, Hypothesis
 from aimv2_np.comparison.diagnosis.stages import Span, Stage, towers_of
-from aimv2_np.comparison.measure import measure
+from aimv2_np.comparison.measure import measure_arrays
 from aimv2_np.recording.recording import INPUTS
 from aimv2_np.shapes import NDArray
 from aimv2_np.tree.module import Module
@@ -67,7 +67,7 @@ def _hypotheses(context: Context, path: str, order: list[str], span: Span, rest:
                 required = [other for other in (path, *inside) if other in found and other in context.names]
                 yield Hypothesis(
                     fault.identifier,
-                    fault.told(modules),
+                    fault.sentence_for(modules),
                     {other: found[other] for other in required},
                     partial(extent, fault, replaced, rest, context),
                 )
@@ -120,8 +120,8 @@ def _check_model(context: Context, path: str, right: dict[str, NDArray]) -> None
         if context.borrowed:
             raise UnableError("From the other side's input the model computes what the other side did: inputs differ.")
         raise UnableError(f"{wrong} It computes what the other side recorded there.")
-    # By more than half of the difference found.
-    if ours is not None and measure(ours, right[path], first.dtype).relative > max(first.tolerance, first.relative / 2):
+    most = max(first.tolerance, first.relative / 2)  # half of the difference that was found
+    if ours is not None and measure_arrays(ours, right[path], first.dtype).relative > most:
         raise UnableError(wrong)
 
 

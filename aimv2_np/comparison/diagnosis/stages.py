@@ -13,6 +13,7 @@ import numpy as np
 from aimv2_np.comparison.diagnosis.context import Context
 from aimv2_np.models.aimv2 import Aimv2Model
 from aimv2_np.models.text import Aimv2TextModel
+from aimv2_np.models.vision import Aimv2VisionModel
 from aimv2_np.network.contrastive import l2_normalize
 from aimv2_np.network.view import CAUSAL, EVERYONE, Padded, View
 from aimv2_np.shapes import NDArray
@@ -114,17 +115,17 @@ def towers_of(context: Context) -> dict[str, list[Stage]]:
         return {"input_ids": _text(model, "", context)} if text else {"pixel_values": _vision(model, "")}
     vision = _vision(model.vision_model, "vision_model.")
     text_stages = _text(model.text_model, "text_model.", context)
-    vision += [Stage("visual_projection", model.visual_projection), _normalised("image_embeds")]
+    vision += [Stage("visual_projection", model.visual_projection), _unit_stage("image_embeds")]
     if context.input("input_ids") is not None:
-        text_stages += [Stage("text_projection", model.text_projection), _normalised("text_embeds")]
+        text_stages += [Stage("text_projection", model.text_projection), _unit_stage("text_embeds")]
     return {"pixel_values": vision, "input_ids": text_stages}
 
 
-def _normalised(path: str) -> Stage:
+def _unit_stage(path: str) -> Stage:
     return Stage(path, None, call=lambda _, x: l2_normalize(x))
 
 
-def _trunk(tower: Any, prefix: str, view: View) -> list[Stage]:
+def _trunk(tower: Aimv2VisionModel | Aimv2TextModel, prefix: str, view: View) -> list[Stage]:
     """Embeddings, layers and the last norm."""
     layers = [
         Stage(
@@ -139,12 +140,12 @@ def _trunk(tower: Any, prefix: str, view: View) -> list[Stage]:
     return [Stage(f"{prefix}embeddings", tower.embeddings), *layers, norm]
 
 
-def _vision(tower: Any, prefix: str) -> list[Stage]:
+def _vision(tower: Aimv2VisionModel, prefix: str) -> list[Stage]:
     head = [Stage(f"{prefix}head", tower.head, (f"{prefix}pooler_output",))] if tower.head else []
     return [*_trunk(tower, prefix, EVERYONE), *head]
 
 
-def _text(tower: Any, prefix: str, context: Context) -> list[Stage]:
+def _text(tower: Aimv2TextModel, prefix: str, context: Context) -> list[Stage]:
     ids, padding = context.input("input_ids"), context.input("attention_mask")
     view: View = CAUSAL if context.causal else EVERYONE
     if padding is not None:

@@ -1,4 +1,4 @@
-"""The model that a recording was made with, where it can be had without asking: faults are planted in its weights.
+"""The model that a recording was made with, if it is on this machine: faults are planted in it.
 
 A recording says where its model came from, and the hash of its weights: no other model is ever taken for it.
 """
@@ -9,9 +9,9 @@ from pathlib import Path
 
 from aimv2_np.config import kind_of
 from aimv2_np.data import tiny_model_path
-from aimv2_np.files.hub import OF_MODELS
 from aimv2_np.models.aimv2 import Aimv2Model
 from aimv2_np.models.auto import MODELS, load
+from aimv2_np.models.options import WhichModel
 from aimv2_np.models.pretrained import AnyModel
 from aimv2_np.recording.recording import Recording
 from aimv2_np.storage.digest import hash_weights
@@ -20,7 +20,7 @@ from aimv2_np.storage.digest import hash_weights
 FEW, SEEDS = 2_000_000, range(4)
 
 
-def find_model(recording: Recording) -> AnyModel | None:
+def recorded_model(recording: Recording) -> AnyModel | None:
     """The recording's model from the folder or id it was loaded from, the embedded one, or a new one; or None."""
     wanted, computed = recording.metadata.get("weights_hash"), recording.metadata.get("dtype", "float32")
     dtype = "float32" if computed == "bfloat16" else computed  # which NumPy lacks
@@ -41,7 +41,7 @@ def _origin(recording: Recording, dtype: str) -> Iterator[AnyModel]:
     if isinstance(place, str) and place:
         # A recording that somebody sent makes nothing be fetched.
         hub = {} if Path(place).is_dir() else {"revision": revision, "local_files_only": True}
-        chosen = {name: told[name] for told in which for name in OF_MODELS if name in told}
+        chosen = {name: options[name] for options in which for name in WhichModel.__annotations__ if name in options}
         yield load(place, dtype=dtype, **hub, **chosen)
 
 

@@ -186,7 +186,7 @@ def _fours(array: Array) -> bool:
 
 
 def _by_products(out: Array, q: Array, k: Array, v: Array, scale: float, mask: Array | None) -> None:
-    """Scores of some pictures, or of some queries of one, in float32; their softmax; the product with the values."""
+    """Scores of some images, or of some queries of one, in float32; their softmax; the product with the values."""
     xp, (batch, heads, queries, _), keys = namespace(q), q.shape, k.shape[2]
     items = max(1, min(batch, SCORES_BYTES // (4 * heads * queries * keys)))
     rows = queries if items > 1 else max(1, min(queries, SCORES_BYTES // (4 * heads * keys)))
@@ -215,7 +215,7 @@ def _softmax(scores: Float[Array, "B H N M"], scale: float, mask: Array | None, 
 
 
 def _products(a: Array, b: Array, out: Array) -> None:
-    """`out = a @ b` for (B, H, …): one call of cuBLAS where the stack has one stride, else one per picture or head."""
+    """`out = a @ b` for (B, H, …): one call of cuBLAS where the stack has one stride, else one per image or head."""
     if len(a) == 1:
         matmul(a[0], b[0], out[0])
     elif all(x.strides[0] == x.shape[1] * x.strides[1] for x in (a, b, out)):
@@ -258,7 +258,7 @@ def _strides(*arrays: Array) -> list[int]:
 
 
 def _mask_strides(mask: Array | None) -> list[int]:
-    """Bytes from one picture, and from one query, to the next; 0 where all share one."""
+    """Bytes from one image, and from one query, to the next; 0 where all share one."""
     if mask is None:
         return [0, 0]
     return [mask.strides[axis] if mask.shape[axis] > 1 else 0 for axis in (0, 2)]

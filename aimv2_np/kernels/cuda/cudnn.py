@@ -41,7 +41,7 @@ def cudnn_attention() -> AbstractContextManager[None]:
     return having(_wanted, True)
 
 
-class Plan(NamedTuple):
+class ReadyGraph(NamedTuple):
     """A graph that is ready to run on one device."""
 
     graph: Any
@@ -55,7 +55,7 @@ class Plans:
     def __init__(self) -> None:
         self.unlock()
         self._handles: dict[int, Any] = {}
-        self._plans: OrderedDict[Any, Plan | None] = OrderedDict()  # None where cuDNN has none
+        self._plans: OrderedDict[Any, ReadyGraph | None] = OrderedDict()  # None where cuDNN has none
         self._said: set[str] = set()
 
     def unlock(self) -> None:
@@ -91,18 +91,20 @@ class Plans:
                 return False
         return True
 
-    def _plan(self, cudnn: ModuleType, handle: Any, key: Any, arrays: tuple[Array, ...], scale: float) -> Plan | None:
+    def _plan(
+        self, cudnn: ModuleType, handle: Any, key: Any, arrays: tuple[Array, ...], scale: float
+    ) -> ReadyGraph | None:
         if key in self._plans:
             self._plans.move_to_end(key)
             return self._plans[key]
-        graph, tensors = describe(cudnn, arrays, scale, handle)
+        graph, tensors = attention_graph(cudnn, arrays, scale, handle)
         graph.build_operation_graph()
         graph.create_execution_plans([cudnn.heur_mode.A, cudnn.heur_mode.FALLBACK])
         graph.check_support()
         graph.build_plans()
-        return self._keep(key, Plan(graph, tensors, graph.get_workspace_size()))
+        return self._keep(key, ReadyGraph(graph, tensors, graph.get_workspace_size()))
 
-    def _keep(self, key: Any, plan: Plan | None) -> Plan | None:
+    def _keep(self, key: Any, plan: ReadyGraph | None) -> ReadyGraph | None:
         self._plans[key] = plan
         self._plans.move_to_end(key)
         while len(self._plans) > KEPT:
@@ -117,7 +119,7 @@ class Plans:
             warnings.warn(text, CudnnWarning, stacklevel=2)
 
 
-def describe(cudnn: ModuleType, arrays: tuple[Array, ...], scale: float, handle: Any = None) -> tuple[Any, Any]:
+def attention_graph(cudnn: ModuleType, arrays: tuple[Array, ...], scale: float, handle: Any = None) -> tuple[Any, Any]:
     """The graph of attention for q, k, v and the result, (B, H, N, d) with any strides but the last; and its tensors.
 
     Without a handle it can be looked at, not planned; cuDNN checks the shapes in both cases.

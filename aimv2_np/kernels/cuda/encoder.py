@@ -16,7 +16,7 @@ from aimv2_np.backends.arrays import namespace
 from aimv2_np.backends.stacking import stacked
 from aimv2_np.kernels.cuda.attention import attend
 from aimv2_np.kernels.cuda.gated import gated_pass
-from aimv2_np.kernels.cuda.gemm import multiply
+from aimv2_np.kernels.cuda.gemm import multiply_transposed
 from aimv2_np.kernels.cuda.graphs import GRAPHS, TOKENS
 from aimv2_np.kernels.cuda.launch import computes
 from aimv2_np.kernels.cuda.linear import linear_rows
@@ -131,7 +131,7 @@ def _norm(norm: RMSNorm, x: Array, owed: Array | None) -> Array:
 
 def _add_product(x: Float[Array, "B N D"], y: Float[Array, "B N I"], linear: Linear) -> None:
     """`x += y Wᵀ`, without the bias, by letting the product's sum begin with x."""
-    multiply(y.reshape(-1, y.shape[-1]), linear.weight, x.reshape(-1, x.shape[-1]), add=True)
+    multiply_transposed(y.reshape(-1, y.shape[-1]), linear.weight, x.reshape(-1, x.shape[-1]), add=True)
 
 
 def _attend(project: Maps, heads: int, h: Float[Array, "B N D"], view: View) -> Float[Array, "B N D"]:

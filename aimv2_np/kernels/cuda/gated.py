@@ -3,7 +3,7 @@
 import numpy as np
 
 from aimv2_np.backends.arrays import namespace
-from aimv2_np.kernels.cuda.launch import computes, element, launch, threads, width
+from aimv2_np.kernels.cuda.launch import block_threads, computes, element, launch, width
 from aimv2_np.network.activations import ACTIVATIONS as EQUATIONS
 from aimv2_np.network.swiglu import gated
 from aimv2_np.shapes import Array
@@ -21,7 +21,7 @@ def gated_pass(gate: Array, up: Array, hidden_act: str) -> Array:
     y = xp.empty(gate.shape, gate.dtype)
     gate, up = (_rows(x) for x in (gate, up))
     vector = width(size, gate, up, y)
-    launch("gated", [element(gate), vector, ACTIVATIONS[hidden_act]], [len(gate)], threads(size // vector),
+    launch("gated", [element(gate), vector, ACTIVATIONS[hidden_act]], [len(gate)], block_threads(size // vector),
            [y, gate, up, np.int32(size), *(np.int64(x.strides[0] // x.itemsize) for x in (gate, up))])  # fmt: skip
     return y
 

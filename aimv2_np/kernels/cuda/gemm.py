@@ -76,17 +76,17 @@ def matmul(a: Array, b: Array, out: Array, *, beta: int = 0) -> None:
           out_step, batch, compute, _DEFAULT_ALGORITHM)  # fmt: skip
 
 
-def multiply(x: Array, weight: Array, out: Array | None = None, *, add: bool = False) -> Array:
+def multiply_transposed(x: Array, weight: Array, out: Array | None = None, *, add: bool = False) -> Array:
     """`x @ weight.T` of (R, I) and (O, I), in `out` (R, O) where it is given; with `add`, added to what is there."""
     xp = namespace(x)
-    x, weight = (m if _unit(m) else xp.ascontiguousarray(m) for m in (x, weight))
+    x, weight = (m if _has_dense_rows(m) else xp.ascontiguousarray(m) for m in (x, weight))
     if out is None:
         out = xp.empty((len(x), len(weight)), x.dtype)
     matmul(x[None], weight.T[None], out[None], beta=int(add))
     return out
 
 
-def _unit(x: Array) -> bool:
+def _has_dense_rows(x: Array) -> bool:
     """Whether rows are without gaps and do not overlap, so that cuBLAS takes the matrix as it lies."""
     return x.strides[1] == x.itemsize and (len(x) == 1 or x.strides[0] >= x.shape[1] * x.itemsize)
 

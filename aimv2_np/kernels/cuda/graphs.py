@@ -1,6 +1,6 @@
 """CUDA graphs: what a function launched once, launched again as a whole.
 
-Launching a kernel or a product takes the host some microseconds; a picture's 24 layers are 192 of them. A graph is one.
+Launching a kernel or a product takes the host some microseconds; an image's 24 layers are 192 of them. A graph is one.
 It computes where it was recorded: its inputs are copied to its own memory, its results from there. Few graphs are kept,
 and none longer than the module it belongs to. `GRAPHS.counts()` says how many there were, and how often they were used.
 """

@@ -64,7 +64,7 @@ def width(size: int, *arrays: Array) -> int:
     return step if whole else 1
 
 
-def threads(pieces: int) -> int:
+def block_threads(pieces: int) -> int:
     """Threads of a block that takes `pieces` in turns: whole warps, at most 256 threads, turns of about equal size."""
     turns = -(-pieces // 256)
     return -(-pieces // (32 * turns)) * 32

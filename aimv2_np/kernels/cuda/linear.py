@@ -1,7 +1,7 @@
 """The linear map on the device: all rows in one product of cuBLAS; the bias is what the sum begins with."""
 
 from aimv2_np.backends.arrays import namespace
-from aimv2_np.kernels.cuda.gemm import multiplies, multiply
+from aimv2_np.kernels.cuda.gemm import multiplies, multiply_transposed
 from aimv2_np.network.linear import linear
 from aimv2_np.shapes import Array
 
@@ -14,5 +14,5 @@ def linear_rows(x: Array, weight: Array, bias: Array | None = None) -> Array:
     y = namespace(x).empty((len(rows), len(weight)), x.dtype)
     if bias is not None:
         y[...] = bias
-    multiply(rows, weight, y, add=bias is not None)
+    multiply_transposed(rows, weight, y, add=bias is not None)
     return y.reshape(*x.shape[:-1], len(weight))

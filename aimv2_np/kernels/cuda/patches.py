@@ -3,7 +3,7 @@
 import numpy as np
 
 from aimv2_np.backends.arrays import namespace
-from aimv2_np.kernels.cuda.launch import computes, element, launch, threads
+from aimv2_np.kernels.cuda.launch import block_threads, computes, element, launch
 from aimv2_np.kernels.cuda.linear import linear_rows
 from aimv2_np.network.patches import patch_embed
 from aimv2_np.shapes import Array, Float
@@ -24,5 +24,6 @@ def patch_rows(pixels: Array, patch: tuple[int, int]) -> Float[Array, "B N CPP"]
     out = namespace(pixels).empty((batch, rows * columns, size), pixels.dtype)
     strides = [np.int64(stride // pixels.itemsize) for stride in pixels.strides]
     numbers = [np.int32(number) for number in (channels, rows, columns, ph, pw)]
-    launch("patches", [element(pixels)], [batch * rows * columns], threads(size), [out, pixels, *numbers, *strides])
+    grid, block = [batch * rows * columns], block_threads(size)
+    launch("patches", [element(pixels)], grid, block, [out, pixels, *numbers, *strides])
     return out

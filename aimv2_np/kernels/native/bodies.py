@@ -81,7 +81,7 @@ def _run(function: Callable[..., int], multiplications: int, *arguments: Any) ->
     with _sharing.threads(multiplications) as threads:
         if function(*arguments, threads):
             raise MemoryError(
-                "there is no memory for what the kernels keep between two steps; take fewer pictures at once"
+                "there is no memory for what the kernels keep between two steps; take fewer images at once"
             )
 
 
@@ -170,7 +170,7 @@ def run_layers_at_once(c: Kernels, x: NDArray, layers: list[EncoderLayer], view:
     table, (sequences, mask) = _layers(layers, width), _sequences(view, batch, tokens, tokens)
     if table is None or sequences is None or not x.size:
         return None
-    for name in ("query", "key"):  # rows of all pictures
+    for name in ("query", "key"):  # rows of all images
         sequences[name] += sequences["batch"] * tokens
     sequences["batch"] = 0
     y, first = np.array(x, order="C"), layers[0]

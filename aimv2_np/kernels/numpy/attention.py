@@ -39,7 +39,7 @@ def _attend(q: NDArray, k: NDArray, v: NDArray, scale: float, mask: NDArray | No
 
 
 def _tile(mask: NDArray | None, b: int, n: slice) -> NDArray | None:
-    """The part of a mask for a picture and some queries; along an axis of length one it is the same for all."""
+    """The part of a mask for an image and some queries; along an axis of length one it is the same for all."""
     if mask is None:
         return None
     return mask[b if len(mask) > 1 else 0, :, n if mask.shape[2] > 1 else slice(None)]

@@ -26,7 +26,7 @@ def record_torch(
 ) -> Recording:
     """Run a `torch.nn.Module` without gradients and write what each of its modules computed to `path`.
 
-    Paths are the module's own (`named_modules`). Some outputs are brought into the form that they have here: pictures
+    Paths are the module's own (`named_modules`). Some outputs are brought into the form that they have here: images
     of channels (B, D, h, w) that a convolution makes become tokens (B, h·w, D); tables (1, N, D) of positions lose
     their first axis; a fused projection `qkv` is recorded as its thirds `q_proj`, `k_proj`, `v_proj`. Output classes
     are recorded field by field; of a tuple the first tensor is the module's output, and the others are `<path>.1`, ….

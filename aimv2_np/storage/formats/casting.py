@@ -25,7 +25,7 @@ def as_dtype(stored: NDArray, code: str, target: str, what: str) -> NDArray:
     if target == "bfloat16" or target not in FLOATS:
         raise ValueError(f"dtype is {target!r}; expected one of float32, float64, float16")
     if code != FLOATS[target]:
-        array = convert(np.ascontiguousarray(stored).reshape(-1), code, target, what).reshape(stored.shape)
+        array = convert_dtype(np.ascontiguousarray(stored).reshape(-1), code, target, what).reshape(stored.shape)
     elif stored.flags.c_contiguous and stored.flags.aligned:
         array = stored[...]
     else:
@@ -43,7 +43,7 @@ def recast(stored: NDArray, code: str, target: str, what: str) -> NDArray:
     if code == target:
         return stored
     row = np.ascontiguousarray(stored).reshape(-1)
-    cast = to_bfloat16(row, code, what) if target == "BF16" else convert(row, code, NAMES[target], what)
+    cast = to_bfloat16(row, code, what) if target == "BF16" else convert_dtype(row, code, NAMES[target], what)
     return cast.reshape(stored.shape)
 
 
@@ -65,7 +65,7 @@ def misfit(what: str, largest: float, target: str) -> CheckpointError:
     )
 
 
-def convert(stored: NDArray, code: str, target: str, what: str) -> NDArray:
+def convert_dtype(stored: NDArray, code: str, target: str, what: str) -> NDArray:
     """A flat array of a file as one of `target` ("float32", ...): exact where it can be, else rounded to nearest.
 
     Raises CheckpointError, beginning with `what`, for a number that is not finite or that `target` cannot hold.
@@ -85,7 +85,7 @@ def to_bfloat16(stored: NDArray, code: str, what: str) -> NDArray:
     float64 is rounded to float32 first, which moves a number that lies within 2^-25 of a tie. Raises CheckpointError,
     beginning with `what`, for a number that is not finite or too large.
     """
-    single = convert(stored, code, "float32", what)
+    single = convert_dtype(stored, code, "float32", what)
     result = np.empty(single.size, np.uint16)
     for place, piece in bounded_pieces(single, "F32"):
         result[place] = round_bits(piece)

@@ -26,7 +26,7 @@ _KEYS = {"dtype", "shape", "data_offsets"}
 
 
 @dataclass(frozen=True)
-class Entry:
+class TensorEntry:
     """One tensor: its dtype as the format names it, its shape, and where its bytes lie in the file."""
 
     dtype: str
@@ -35,7 +35,7 @@ class Entry:
     stop: int
 
 
-def read_header(file: BinaryIO, path: Path) -> tuple[dict[str, Entry], dict[str, str]]:
+def read_header(file: BinaryIO, path: Path) -> tuple[dict[str, TensorEntry], dict[str, str]]:
     """The tensors and the metadata of the safetensors file that is open; `path` is where it lies.
 
     The size of the header is checked here before it is read, and what the safetensors library lets pass is refused:
@@ -72,7 +72,7 @@ def read_header(file: BinaryIO, path: Path) -> tuple[dict[str, Entry], dict[str,
     return {name: _entry(name, value, 8 + length, path) for name, value in header.items()}, metadata
 
 
-def _entry(name: str, value: Mapping[str, Any], data: int, path: Path) -> Entry:
+def _entry(name: str, value: Mapping[str, Any], data: int, path: Path) -> TensorEntry:
     what = f"{path}: tensor {name!r:.200}"
     if not isinstance(value, dict) or value.keys() != _KEYS:
         raise CheckpointError(f"{what} is described by {value!r:.120}; expected dtype, shape and data_offsets")
@@ -83,7 +83,7 @@ def _entry(name: str, value: Mapping[str, Any], data: int, path: Path) -> Entry:
             f"{what} has the shape {shape!r:.80}; expected at most {MAX_DIMENSIONS} sizes, of a product that an array "
             "can have"
         )
-    return Entry(dtype, tuple(shape), data + start, data + stop)
+    return TensorEntry(dtype, tuple(shape), data + start, data + stop)
 
 
 def write_header(

@@ -15,10 +15,10 @@ import numpy as np
 
 from aimv2_np.backends.dtypes import FLOATS, HELD
 from aimv2_np.errors import CheckpointError, quoted
-from aimv2_np.files.atomic import naming
+from aimv2_np.files.atomic import naming_path
 from aimv2_np.shapes import NDArray
 from aimv2_np.storage.formats.casting import as_dtype
-from aimv2_np.storage.formats.header import Entry
+from aimv2_np.storage.formats.header import TensorEntry
 
 
 class MappedFile:
@@ -30,7 +30,7 @@ class MappedFile:
     Raises FileNotFoundError when there is no such file, CheckpointError naming it when it is damaged.
     """
 
-    entries: Mapping[str, Entry]
+    entries: Mapping[str, TensorEntry]
     metadata: Mapping[str, str]
 
     def __init__(self, path: str | PathLike[str]) -> None:
@@ -41,12 +41,12 @@ class MappedFile:
             if not fstat(file.fileno()).st_size:  # cannot be mapped
                 raise CheckpointError(f"{self.path} is truncated: it is empty; fetch it again")
             # Arrays keep the mapping alive; it goes with the last of them.
-            with naming(self.path):
+            with naming_path(self.path):
                 self._bytes = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
             self.entries, self.metadata = self._read_places(file)
 
     @abstractmethod
-    def _read_places(self, file: BinaryIO) -> tuple[dict[str, Entry], dict[str, str]]:
+    def _read_places(self, file: BinaryIO) -> tuple[dict[str, TensorEntry], dict[str, str]]:
         """The tensors of the open file, each with its place in it, and the file's metadata."""
 
     def label(self, name: str) -> str:
@@ -95,6 +95,6 @@ class MappedFile:
         return np.frombuffer(self._bytes, kind, count, entry.start).reshape(entry.shape)
 
     def release(self) -> None:
-        """Let go of the memory that reading has taken so far; the system fetches what is read again."""
+        """Give back the memory that reading has taken; the system reads the pages again when they are used."""
         if hasattr(self._bytes, "madvise"):  # Windows has none
             self._bytes.madvise(mmap.MADV_DONTNEED)

@@ -12,7 +12,7 @@ from typing import BinaryIO
 
 from aimv2_np.backends.dtypes import BITS, CODES
 from aimv2_np.errors import CheckpointError, quoted
-from aimv2_np.storage.formats.header import MAX_BYTES, MAX_DIMENSIONS, Entry
+from aimv2_np.storage.formats.header import MAX_BYTES, MAX_DIMENSIONS, TensorEntry
 from aimv2_np.storage.formats.mapped import MappedFile
 
 ARRAYS = (1, 3)
@@ -46,11 +46,11 @@ class MessagePackFile(MappedFile):
     MessagePack aligns nothing, so reading an array copies it.
     """
 
-    def _read_places(self, _: BinaryIO) -> tuple[dict[str, Entry], dict[str, str]]:
+    def _read_places(self, _: BinaryIO) -> tuple[dict[str, TensorEntry], dict[str, str]]:
         return read_places(self._bytes, str(self.path)), {}
 
 
-def read_places(data: bytes | mmap.mmap, where: str) -> dict[str, Entry]:
+def read_places(data: bytes | mmap.mmap, where: str) -> dict[str, TensorEntry]:
     """The places of all arrays of a MessagePack tree, by path; CheckpointError beginning with `where` otherwise."""
     walk = _Walk(data, where)
     kind, count = walk.head()
@@ -68,7 +68,7 @@ class _Walk:
     def __init__(self, data: bytes | mmap.mmap, where: str) -> None:
         self.data, self.where = data, where
         self.at, self.end, self.items = 0, len(data), 0
-        self.entries: dict[str, Entry] = {}
+        self.entries: dict[str, TensorEntry] = {}
 
     def error(self, problem: str) -> CheckpointError:
         return CheckpointError(f"{self.where} is no MessagePack file of a Flax model: it {problem}; fetch it again")
@@ -145,7 +145,7 @@ class _Walk:
             raise self.error(f"asks for {count} bytes at byte {self.at}, where {self.end - self.at} are left")
         self.at += count
 
-    def array(self, path: str, length: int) -> Entry:
+    def array(self, path: str, length: int) -> TensorEntry:
         """The array in an extension of `length` bytes, all of which it has to take."""
         outer, start = self.end, self.at
         self.skip(length)
@@ -162,7 +162,7 @@ class _Walk:
             raise self.error(
                 f"has at {path!r:.200} an array of dtype {name} and shape {shape} in {count} bytes, which do not agree"
             )
-        entry = Entry(CODES[name], shape, self.at, self.end)
+        entry = TensorEntry(CODES[name], shape, self.at, self.end)
         self.at, self.end = self.end, outer
         return entry
 

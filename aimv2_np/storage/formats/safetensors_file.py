@@ -2,12 +2,12 @@
 
 from typing import BinaryIO
 
-from aimv2_np.storage.formats.header import Entry, read_header
+from aimv2_np.storage.formats.header import TensorEntry, read_header
 from aimv2_np.storage.formats.mapped import MappedFile
 
 
 class SafetensorsFile(MappedFile):
     """The tensors of one safetensors file; see `MappedFile`."""
 
-    def _read_places(self, file: BinaryIO) -> tuple[dict[str, Entry], dict[str, str]]:
+    def _read_places(self, file: BinaryIO) -> tuple[dict[str, TensorEntry], dict[str, str]]:
         return read_header(file, self.path)

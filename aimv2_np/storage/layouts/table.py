@@ -81,14 +81,14 @@ class Row:
         return tuple(self.ours.replace("{qkv}", letter) for letter in ("qkv" if "{qkv}" in self.ours else " "))
 
 
-def linear(theirs: str, ours: str) -> tuple[Row, Row]:
+def weight_and_bias(theirs: str, ours: str) -> tuple[Row, Row]:
     """The rows of a linear layer: weight and bias."""
     return Row(f"{theirs}.weight", f"{ours}.weight"), Row(f"{theirs}.bias", f"{ours}.bias")
 
 
 @dataclass(frozen=True)
 class Part:
-    """Which part of a stored tensor is one of ours: the name there, its form, and the how-manieth of `count` in it."""
+    """Where one of our tensors is stored: the stored name, its form, and which of the `count` tensors in it."""
 
     name: str
     form: Form = SAME

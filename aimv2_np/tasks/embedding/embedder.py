@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike, fspath
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,15 +13,15 @@ from numpy.typing import NDArray
 from aimv2_np.backends.arrays import beside, check_backend, to_numpy
 from aimv2_np.data import tiny_model_path
 from aimv2_np.errors import a_type
-from aimv2_np.files.hub import HubOptions, fetching
-from aimv2_np.models.aimv2 import vision_tower
-from aimv2_np.models.auto import load
+from aimv2_np.models.aimv2 import Aimv2Model, vision_tower_of
+from aimv2_np.models.auto import LoadedModel, load
+from aimv2_np.models.options import CheckpointOptions, Placement, fetching
 from aimv2_np.models.packing import warn_untrained
 from aimv2_np.models.vision import Aimv2VisionModel
 from aimv2_np.network.contrastive import l2_normalize
 from aimv2_np.processing import Aimv2ImageProcessor
 from aimv2_np.processing.image import Bound
-from aimv2_np.processing.loading import PICTURE_ERRORS, naming_picture
+from aimv2_np.processing.loading import IMAGE_ERRORS, naming_image
 from aimv2_np.processing.settings import as_count
 from aimv2_np.storage.digest import hash_weights
 from aimv2_np.tasks.embedding.kinds import KINDS, check_name, chosen_kind
@@ -31,24 +31,19 @@ BATCH = 16  # pictures that go through the model at a time: bounds the memory, g
 COLUMNS = ("pixel_values", "pixels", "image", "bytes", "path")
 
 
-class EmbedderOptions(HubOptions, total=False):
+class EmbedderOptions(CheckpointOptions, Placement, total=False):
     """What other functions hand on to `ImageEmbedder`, which says what it means."""
 
     batch_size: int
     max_patches: int | None
     exif_transpose: bool
-    backend: str
-    dtype: str
-    device: int | None
-    prefix: str | None
-    final_norm: bool
 
 
 @dataclass(frozen=True)
 class Opened:
     """A model and its vision tower, what prepares pictures for it, of at most `bound`, and the kind of features."""
 
-    model: Any
+    model: LoadedModel
     vision: Aimv2VisionModel
     processor: Aimv2ImageProcessor
     bound: Bound | None
@@ -107,7 +102,7 @@ class ImageEmbedder:
         backend: str = "numpy",
         dtype: str = "float32",
         device: int | None = None,
-        **options: Any,
+        **options: Unpack[CheckpointOptions],
     ) -> None:
         if not isinstance(model, str | PathLike | None):
             raise TypeError(
@@ -137,7 +132,7 @@ class ImageEmbedder:
         return {**vars(self), "_opened": None}
 
     @property
-    def source(self) -> tuple[str | PathLike[str], dict[str, Any]]:
+    def source(self) -> tuple[str | PathLike[str], CheckpointOptions]:
         """The folder or hub id of the model, and how to open it."""
         return (tiny_model_path(), {}) if self.model is None else (self.model, self.options)
 
@@ -157,7 +152,7 @@ class ImageEmbedder:
         model = load(place, backend=self.backend, dtype=self.dtype, device=self.device, **options)
         kind = chosen_kind(self.features, model)
         processor = Aimv2ImageProcessor.from_pretrained(place, **fetching(options)).upright(self.exif_transpose)
-        vision = vision_tower(model)
+        vision = vision_tower_of(model)
         return Opened(model, vision, processor, processor.bound(self.max_patches, vision.config.patch_shape), kind)
 
     def prepare(self, picture: Any) -> NDArray[np.float32]:
@@ -243,15 +238,16 @@ class ImageEmbedder:
         """D, the length of a vector."""
         opened = self.opened
         if opened.kind == "projected":
-            return int(opened.model.config.projection_dim)
+            assert isinstance(opened.model, Aimv2Model)
+            return opened.model.config.projection_dim
         return opened.vision.config.hidden_size
 
     def _prepare_row(self, batch: Any, column: str, picture: Any, row: int) -> NDArray[np.float32] | None:
         path = f" ({list(batch['path'])[row]!s:.200})" if "path" in batch else ""
         try:
-            with naming_picture(f"row {row}{path}"):
+            with naming_image(f"row {row}{path}"):
                 return _checked(picture) if column == "pixel_values" else self.prepare(picture)
-        except PICTURE_ERRORS as error:
+        except IMAGE_ERRORS as error:
             if self.errors == "raise":
                 raise
             warnings.warn(f"left out: {error}", stacklevel=3)

@@ -148,14 +148,14 @@ def write_features(
         metadata: see `FeatureFile`; "format" is `FORMAT`.
     """
     if suffix == ".parquet":
-        parquet.write(file, arrays, names, broken, metadata)
+        parquet.write_parquet(file, arrays, names, broken, metadata)
         return
     encoded = [encode_name(name) for name in names]
     ends = np.cumsum([len(name) for name in encoded], dtype=np.int64)
     text, report = (np.frombuffer(data, np.uint8) for data in (b"".join(encoded), json.dumps(broken).encode()))
     arrays = {**arrays, "name_ends": ends, "names": text, "broken": report}
     if suffix == ".npz":
-        npz.write(file, arrays, metadata)
+        npz.write_npz(file, arrays, metadata)
         return
     tensors = {name: (CODES[array.dtype.name], array.shape) for name, array in arrays.items()}
     for name in write_header(file, tensors, metadata):

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from aimv2_np.backends.arrays import namespace, widen
-from aimv2_np.models.aimv2 import Aimv2Model, vision_tower
+from aimv2_np.models.aimv2 import Aimv2Model, vision_tower_of
+from aimv2_np.models.pretrained import AnyModel
 from aimv2_np.shapes import Array
 
 
@@ -29,8 +30,8 @@ class Kind:
     compute: Callable[[Any, Any], Array]
 
 
-def _encode(model: Any, pixels: Any) -> Any:
-    vision = vision_tower(model)
+def _encode(model: AnyModel, pixels: Any) -> Any:
+    vision = vision_tower_of(model)
     # Who embeds many pictures says once which of them the model was not trained for.
     return vision.encode_images(pixels, warn=False) if isinstance(pixels, list) else vision(pixels)
 
@@ -57,7 +58,7 @@ KINDS = {
     "cls": Kind(
         "what the pooling head's class token gathers from the patches, before the head's output projection",
         "head",
-        _of_each(lambda model, tokens: vision_tower(model).head.gather(tokens)),  # type: ignore[union-attr]
+        _of_each(lambda model, tokens: vision_tower_of(model).head.gather(tokens)),  # type: ignore[union-attr]
     ),
     "mean": Kind("the mean of the patches' vectors", "", _of_each(lambda model, tokens: widen(tokens).mean(1))),
     "tokens": Kind(
@@ -82,12 +83,12 @@ def check_name(name: str) -> None:
         raise ValueError(f"features is {name!r:.80}; expected one of {', '.join(KINDS)}")
 
 
-def chosen_kind(name: str | None, model: Any) -> str:
+def chosen_kind(name: str | None, model: AnyModel) -> str:
     """`name`, if the model has such features; for None projected ones, else pooled ones, else the mean of the patches.
 
     Raises ValueError, with the reason, for features that the model does not have, and for a text tower.
     """
-    missing = {"projection": not isinstance(model, Aimv2Model), "head": vision_tower(model).head is None, "": False}
+    missing = {"projection": not isinstance(model, Aimv2Model), "head": vision_tower_of(model).head is None, "": False}
     available = [kind for kind in KINDS if not missing[KINDS[kind].needs]]
     if name is None:
         return available[0]

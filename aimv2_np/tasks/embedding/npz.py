@@ -17,7 +17,7 @@ ZIP64: Final = 20  # bytes that zipfile adds to the extra field
 PADDING: Final = 0xD935  # the extra field by which Android's zipalign pads
 
 
-def write(file: BinaryIO, arrays: Mapping[str, NDArray], metadata: Mapping[str, str]) -> None:
+def write_npz(file: BinaryIO, arrays: Mapping[str, NDArray], metadata: Mapping[str, str]) -> None:
     """Write arrays and metadata as `numpy.savez` does, with every array's numbers at a multiple of `ALIGNMENT`."""
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
         for name, array in {**arrays, "metadata": np.array(json.dumps(dict(metadata)))}.items():
@@ -29,7 +29,7 @@ def write(file: BinaryIO, arrays: Mapping[str, NDArray], metadata: Mapping[str, 
 
 
 def read(path: Path) -> tuple[dict[str, str], dict[str, NDArray]]:
-    """The metadata and the arrays, mapped. Raises ValueError and zipfile's errors for what `write` has not written."""
+    """The metadata and the arrays, mapped; ValueError or an error of zipfile's for what `write_npz` did not write."""
     arrays: dict[str, NDArray] = {}
     with path.open("rb") as file, zipfile.ZipFile(file) as archive:
         for info in archive.infolist():

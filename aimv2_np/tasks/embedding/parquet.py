@@ -28,7 +28,7 @@ def pyarrow() -> Any:
     return pyarrow
 
 
-def write(
+def write_parquet(
     file: BinaryIO,
     arrays: Mapping[str, NDArray[Any]],
     names: Sequence[str],

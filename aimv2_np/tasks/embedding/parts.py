@@ -25,7 +25,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from aimv2_np.errors import CheckpointError
-from aimv2_np.files.atomic import make_folder, naming
+from aimv2_np.files.atomic import make_folder, naming_path
 from aimv2_np.shapes import NDArray
 
 FORMAT: Final = "aimv2_np.embed/2"
@@ -103,7 +103,7 @@ class Parts:
     @contextlib.contextmanager
     def assembled(self, output: Path) -> Iterator[BinaryIO]:
         """A file beside the parts, to put the output together in; `finish` then makes it the output."""
-        with naming(output), (self.folder / ASSEMBLED).open("wb") as file:
+        with naming_path(output), (self.folder / ASSEMBLED).open("wb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -242,7 +242,7 @@ def digest_states(states: Sequence[str]) -> str:
 
 def _write(path: Path, data: bytes | memoryview, size: int) -> None:
     """Write `data` behind the first `size` bytes of a file, in the place of what an interrupted write has left."""
-    with naming(path), path.open("ab") as file:
+    with naming_path(path), path.open("ab") as file:
         file.truncate(size)
         file.write(data)
         file.flush()

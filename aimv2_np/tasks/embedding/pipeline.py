@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aimv2_np.backends.parallel import usable_cores
-from aimv2_np.processing.loading import PICTURE_ERRORS
+from aimv2_np.processing.loading import IMAGE_ERRORS
 from aimv2_np.tasks.embedding.complaints import about
 from aimv2_np.tasks.embedding.embedder import ImageEmbedder
 from aimv2_np.tasks.embedding.sources import Pictures, Place
@@ -95,7 +95,7 @@ def _prepare(embedder: ImageEmbedder, fetched: Fetched) -> NDArray[np.float32] |
             raise picture
         with about(name):
             return embedder.prepare(_read(picture) if isinstance(picture, Member) else picture)
-    except PICTURE_ERRORS as error:
+    except IMAGE_ERRORS as error:
         return " ".join(str(error).split())
     except MemoryError as error:
         error.add_note(f"{name} was being read")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from aimv2_np.errors import is_of_the_system
-from aimv2_np.files.atomic import naming
+from aimv2_np.files.atomic import naming_path
 
 TAR: Final = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
 MAX_BYTES: Final = 2**30  # of one picture's file
@@ -87,7 +87,7 @@ def _place(archive: str, info: tarfile.TarInfo, compressed: bool) -> Member | st
 
 def read_member(member: Member) -> bytes:
     """The bytes of a file in an archive that is not compressed; from any thread, in any order."""
-    with naming(member.archive), Path(member.archive).open("rb") as file:
+    with naming_path(member.archive), Path(member.archive).open("rb") as file:
         return _read(file, member)
 
 
@@ -109,7 +109,7 @@ class CompressedArchives:
             self._archive = member.archive
         assert self._tar is not None
         try:
-            with naming(member.archive):
+            with naming_path(member.archive):
                 return _read(self._tar.fileobj, member)  # the archive as it is once decompressed
         except Exception as error:  # of gzip, zlib, bz2, lzma
             if is_of_the_system(error):

@@ -15,7 +15,7 @@ MODULES = dict(both_model().named_modules())
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: f"{fault.identifier}: {fault.sentence[:40]}")
 def test_every_sentence_can_be_said_of_a_module_of_its_kind(fault):
     path, module = next((path, module) for path, module in MODULES.items() if type(module) is fault.kind)
-    alone, several = fault.told({path: module}), fault.told({path: module, "other": module})
+    alone, several = fault.sentence_for({path: module}), fault.sentence_for({path: module, "other": module})
     assert path in alone
     assert "{" not in alone
     assert several == f"{alone} (and so do 1 more like it)"

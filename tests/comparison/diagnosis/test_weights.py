@@ -3,7 +3,7 @@ import pytest
 from aimv2_np import Aimv2VisionModel
 from aimv2_np.comparison import compare
 from aimv2_np.comparison.diagnosis.fault import with_fields
-from aimv2_np.comparison.diagnosis.weights import find_model
+from aimv2_np.comparison.diagnosis.weights import recorded_model
 from aimv2_np.recording import record
 from tests.support.models import pixels, vision_config, vision_model
 
@@ -41,8 +41,8 @@ def test_another_model_in_its_place_is_not_taken_for_it(tmp_path):
     vision_model().save_pretrained(tmp_path / "model")
     model = Aimv2VisionModel.from_pretrained(tmp_path / "model")
     reference = record(model, {"pixel_values": pixels()}, tmp_path / "reference")
-    assert find_model(reference) is not None
+    assert recorded_model(reference) is not None
     vision_model(seed=1).save_pretrained(tmp_path / "model", overwrite=True)
-    assert find_model(reference) is None
+    assert recorded_model(reference) is None
     reference.metadata["model"] = "no JSON"
-    assert find_model(reference) is None
+    assert recorded_model(reference) is None

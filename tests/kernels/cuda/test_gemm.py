@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aimv2_np.kernels.cuda.gemm import matmul, multiply, tf32, uses_tf32
+from aimv2_np.kernels.cuda.gemm import matmul, multiply_transposed, tf32, uses_tf32
 from tests.kernels.cuda.arrays import EPS32, assert_within, dtypes, eps, exact, normal
 
 
@@ -40,7 +40,7 @@ def test_nothing_to_sum(cupy):
 def test_a_product_is_added_where_the_sum_lies(cupy):
     x, weight, total = normal(0, "float32", (3, 4), (5, 4), (3, 5))
     out = cupy.asarray(total)
-    assert multiply(cupy.asarray(x), cupy.asarray(weight), out, add=True) is out
+    assert multiply_transposed(cupy.asarray(x), cupy.asarray(weight), out, add=True) is out
     np.testing.assert_allclose(out.get(), total + x @ weight.T, rtol=1e-5)
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from aimv2_np.kernels.cuda import launch as module
-from aimv2_np.kernels.cuda.launch import computes, element, launch, source, threads, width
+from aimv2_np.kernels.cuda.launch import block_threads, computes, element, launch, source, width
 from tests.kernels.cuda.arrays import DTYPES, normal
 
 
@@ -49,7 +49,7 @@ def test_no_blocks_are_no_launch(cupy):
 @pytest.mark.parametrize("pieces", [1, 32, 33, 256, 257, 352, 512, 588, 10000])
 def test_threads_of_a_block(pieces):
     """Whole warps, at most 256 threads, as few turns as that allows, and no warp without work."""
-    count = threads(pieces)
+    count = block_threads(pieces)
     turns = -(-pieces // count)
     assert count % 32 == 0
     assert count <= 256

@@ -158,7 +158,7 @@ def test_a_model_that_crops_takes_no_bound(two_towers):
 def test_a_broken_picture_stops_or_is_left_out_and_never_becomes_zeros(two_towers, tmp_path):
     good = as_bytes(photo(20, 30))
     batch = {"bytes": [good, b"no picture", good, good[:100]], "path": ["a", "b.png", "c", "d"], "n": np.arange(4)}
-    with pytest.raises(ValueError, match=r"row 1 \(b.png\): the content is not a picture"):
+    with pytest.raises(ValueError, match=r"row 1 \(b.png\): the content is not an image"):
         ImageEmbedder(two_towers)(batch)
     with pytest.raises(FileNotFoundError, match=r"row 0 \(.*missing.png\): there is no such file"):
         ImageEmbedder(two_towers)({"path": [str(tmp_path / "missing.png")]})
@@ -234,7 +234,7 @@ def test_batches_that_make_no_sense(two_towers):
         embedder({"text": ["a"]})
     with pytest.raises(ValueError, match=r"row 0: pixel_values is uint8 of shape \(3, 16, 24\); expected floats"):
         embedder({"pixel_values": [np.zeros((3, 16, 24), np.uint8)]})
-    with pytest.raises(TypeError, match=r"row 0 \(3\): the picture is an int"):
+    with pytest.raises(TypeError, match=r"row 0 \(3\): the image is an int"):
         embedder({"path": [3]})
     with pytest.raises(FileNotFoundError, match="there is no folder 'nowhere'"):
         ImageEmbedder("nowhere")({"image": [photo(20, 30)]})

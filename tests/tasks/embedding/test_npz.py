@@ -17,7 +17,7 @@ ARRAYS = {
 
 def write(path, metadata=None):
     with path.open("wb") as file:
-        npz.write(file, ARRAYS, metadata or {})
+        npz.write_npz(file, ARRAYS, metadata or {})
 
 
 def test_numpy_reads_it(tmp_path):

@@ -63,7 +63,7 @@ def test_all_pictures_are_in_the_file_in_order(two_towers, photos, output):
     assert (result.count, result.size, result.kind, result.continued) == (38, 8, "projected", 0)
     assert [name for name, _ in result.broken] == [str(photos / "07.png"), str(photos / "21.png")]
     assert list(file.broken) == list(result.broken) == told
-    assert "is not a picture" in file.broken[0][1]
+    assert "is not an image" in file.broken[0][1]
     assert "cannot be decoded" in file.broken[1][1]
     assert steps == [(done, 40) for done in (0, 6, 12, 18, 24, 30, 36, 40)]
     assert files(output.parent) == ["features.safetensors"]
@@ -467,6 +467,6 @@ def test_warnings_name_the_picture_and_come_once_a_kind(two_towers, tmp_path, ca
         embed([tmp_path], tmp_path / "f.npz", model=two_towers, threads=1)
     told = [str(warning.message) for warning in caught]
     assert len(told) == len({text.partition(": ")[2][:20] for text in told})
-    assert any(text.startswith(f"{tmp_path / '0.png'}: the picture has mode I;16") for text in told)
+    assert any(text.startswith(f"{tmp_path / '0.png'}: the image has mode I;16") for text in told)
     assert any(text.startswith(f"{tmp_path / '0.tif'}: libtiff says: ") for text in told)
     assert capfd.readouterr().err == ""
