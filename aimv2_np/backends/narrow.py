@@ -45,9 +45,9 @@ def round_bits(array: NDArray) -> NDArray:
 
 
 def to_int8(matrix: NDArray) -> "Narrow":
-    """The float32 matrix (O, I) rounded to int8, each row's largest number in size being 127 times its factor."""
-    largest = np.abs(matrix).max(axis=1, initial=0)
-    scale = np.where(largest > 0, largest / np.float32(127), np.float32(1)).astype(np.float32)
+    """The finite float32 matrix (O, I) rounded to int8; the largest number of a row in size is 127 times its factor."""
+    scale = np.abs(matrix).max(axis=1, initial=0) / np.float32(127)
+    scale = np.where(scale >= np.finfo(np.float32).tiny, scale, np.float32(1))  # a row of nothing is zeros
     return Narrow(np.rint(matrix / scale[:, None]).clip(-127, 127).astype(np.int8), scale)
 
 

@@ -10,12 +10,12 @@ import numpy as np
 from aimv2_np.backends import devices
 from aimv2_np.backends.arrays import dtype_of, namespace, settle, upload, widen
 from aimv2_np.backends.dtypes import BITS, FLOATS
-from aimv2_np.backends.narrow import Narrow, can_stay, for_bfloat16, may_be_narrow, widen_bits
+from aimv2_np.backends.narrow import Narrow, can_stay, may_be_narrow, widen_bits
 from aimv2_np.backends.stacking import Stacker
 from aimv2_np.models.options import Progress
 from aimv2_np.shapes import Array, NDArray
 from aimv2_np.storage.checkpoint import Tensors
-from aimv2_np.storage.formats.casting import misfit
+from aimv2_np.storage.formats.casting import misfit, recast
 from aimv2_np.tree.module import Module, Parameter
 
 M = TypeVar("M", bound=Module)
@@ -76,7 +76,9 @@ def _kept(tensors: Tensors, name: str, dtype: str) -> NDArray | Narrow:
     code = tensors.dtypes[name] if may_be_narrow(tensors.shapes[name]) else ""
     if (code == "BF16" and dtype == "bfloat16") or (code in ("BF16", "I8") and dtype == "float32" and can_stay()):
         return tensors.narrow(name, rounds=dtype == "bfloat16")
-    return for_bfloat16(tensors.read(name)) if dtype == "bfloat16" else tensors.read(name, dtype)
+    if dtype != "bfloat16" or not code:
+        return tensors.read(name, "float32" if dtype == "bfloat16" else dtype)
+    return Narrow(recast(tensors.read(name), "F32", "BF16", tensors.label(name)), rounds=True)
 
 
 def _sent(tensors: Tensors, name: str, dtype: str) -> Array:

@@ -17,7 +17,7 @@ from aimv2_np.files.json import write_json
 from aimv2_np.shapes import NDArray
 from aimv2_np.storage.checkpoint import INDEX, OTHERS, SCALE, SINGLE, Tensors
 from aimv2_np.storage.dialects import write_apple, write_timm, write_transformers
-from aimv2_np.storage.formats.casting import recast
+from aimv2_np.storage.formats.casting import misfit, recast
 from aimv2_np.storage.formats.lazy import Lazy
 from aimv2_np.storage.formats.messagepack_writer import save_messagepack
 from aimv2_np.storage.formats.safetensors_writer import save_safetensors
@@ -97,7 +97,12 @@ def _int8(tensors: Tensors, part: str, theirs: str, layout: Layout) -> dict[str,
 
     def make() -> Narrow:
         tensors.release()
-        return tensors.narrow(part) if tensors.dtypes[part] == "I8" else to_int8(tensors.read(part))
+        if tensors.dtypes[part] == "I8":
+            return tensors.narrow(part)
+        matrix = tensors.read(part)
+        if not np.isfinite(matrix).all():
+            raise misfit(tensors.label(part), float("inf"), "int8")
+        return to_int8(matrix)
 
     rows, columns = tensors.shapes[part]
     return {

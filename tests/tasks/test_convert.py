@@ -267,6 +267,20 @@ def test_int8_is_compressed_tensors(tmp_path):
     assert stored.keys() == before.keys()
 
 
+@pytest.mark.parametrize("dtype", ["int8", "bfloat16"])
+@pytest.mark.parametrize("number", [np.nan, np.inf, -np.inf])
+def test_numbers_that_are_not_finite_are_refused(tmp_path, dtype, number):
+    save_vision_tower(tmp_path / "model")
+    state = load_file(tmp_path / "model" / "model.safetensors")
+    state["encoder.layers.0.ffn.up_proj.weight"][1, 2] = number
+    save_safetensors(tmp_path / "model" / "model.safetensors", state, overwrite=True)
+    with pytest.raises(CheckpointError, match=r"up_proj.*not finite"):
+        convert(tmp_path / "model", tmp_path / "out", dtype=dtype)
+    assert not (tmp_path / "out" / "config.json").exists()
+    with pytest.raises(CheckpointError, match=r"up_proj.*not finite"):
+        load(tmp_path / "model", dtype="bfloat16")
+
+
 def test_int8_there_and_back(tmp_path):
     convert(tiny_model_path(), tmp_path / "int8", dtype="int8")
     for dtype in ("same", "int8"):
