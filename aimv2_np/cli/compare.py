@@ -34,7 +34,11 @@ WIDE = 100  # characters, from which on the table has all its columns
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON: equal, first, worst, diagnosis, explanation, ...")
 @click.option("--html", metavar="FILE", help="Also write a page with a chart of the errors.")
-@click.option("--force", is_flag=True, help="Overwrite the page if it is there.")
+@click.option(
+    "--capsule", metavar="FOLDER",
+    help="Also write the first module that is wrong by itself: its input, weights, outputs, and a script in NumPy.",
+)  # fmt: skip
+@click.option("--force", is_flag=True, help="Overwrite the page and the capsule if they are there.")
 @options.debug
 @click.pass_context
 def compare_command(
@@ -49,6 +53,7 @@ def compare_command(
     dtype: str | None,
     as_json: bool,
     html: str | None,
+    capsule: str | None,
     force: bool,
 ) -> None:
     """Find the first module whose outputs differ by more than rounding, and why.
@@ -63,6 +68,7 @@ def compare_command(
     """
     from aimv2_np import load
     from aimv2_np.comparison import Tolerances, compare
+    from aimv2_np.comparison.capsule import write_capsule
     from aimv2_np.comparison.html import page
     from aimv2_np.files.atomic import atomic_write
 
@@ -80,12 +86,17 @@ def compare_command(
     if html:
         with atomic_write(html, overwrite=force) as file:
             file.write(page(result, reference, other).encode())
+    if capsule and result.step:
+        write_capsule(result.step, capsule, overwrite=force)
     if as_json:
         output.print_json(result.to_dict())
     else:
         _print(output.console(), result)
         if html:
             click.echo(f"\nchart: {output.printable(html)}")
+        if capsule:
+            told = capsule if result.step else "none, as it is not known that a module is wrong by itself"
+            click.echo(f"\ncapsule: {output.printable(told)}")
     ctx.exit(options.SAME if result.equal else options.DIFFERENT)
 
 
@@ -135,7 +146,7 @@ def _facts(first: "Difference") -> "Table":
 def _worst(result: "Comparison", wide: bool) -> "Table":
     from aimv2_np.comparison.report import two_digits
 
-    table = output.figures("module", "max abs", "relative", *(("ulps", "cosine") if wide else ()), "tolerances")
+    table = output.figures("module", "max abs", "relative", *(("ulps", "cosine") if wide else ()), "tolerances", "own")
     table.columns[0].ratio = 1
     for difference in result.worst:
         facts = difference.measures
@@ -144,5 +155,5 @@ def _worst(result: "Comparison", wide: bool) -> "Table":
         else:
             more = (two_digits(facts.ulps), f"{facts.cosine:.4f}") if wide else ()
             row = [two_digits(facts.max_abs), two_digits(facts.relative), *more, two_digits(difference.excess)]
-        table.add_row(output.printable(difference.path), *row)
+        table.add_row(output.printable(difference.path), *row, two_digits(difference.own))
     return table

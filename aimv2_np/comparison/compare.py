@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from aimv2_np.comparison.comparison import Comparison, Difference
+from aimv2_np.comparison.comparison import Comparison, Difference, Step
 from aimv2_np.comparison.diagnosis.context import Context
 from aimv2_np.comparison.diagnosis.diagnose import diagnose
+from aimv2_np.comparison.forcing import force, in_words
 from aimv2_np.comparison.measure import measure_arrays, measure_statistics
 from aimv2_np.comparison.naming import Naming, rank
 from aimv2_np.comparison.padding import Padding
@@ -67,9 +68,14 @@ def compare(
     matcher = _Matcher(a, b, Tolerances.of(tolerances), mapping)
     differences = matcher.run()
     result = Comparison(differences, matcher.missing, matcher.extra, notes=matcher.notes())
-    outcome = diagnose(Context(a, b, matcher.names, result, matcher.judge, model))
+    context = Context(a, b, matcher.names, result, matcher.judge, model)
+    outcome = diagnose(context)
     result = replace(result, diagnosis=outcome.diagnosis)
-    return replace(result, explanation=summarise(result, outcome.remark))
+    if not result.equal:
+        differences, step = matcher.own_errors(differences, context)
+        result = replace(result, differences=differences, step=step)
+    remark = f"{outcome.remark} {in_words(result.differences)}".strip()
+    return replace(result, explanation=summarise(result, remark))
 
 
 class _Matcher:
@@ -117,6 +123,37 @@ class _Matcher:
             return measures.relative, measures.within(self.tolerances(path, dtype, 0))
         difference = self._activation(path, Recording.from_arrays({path: expected}))
         return difference.relative, difference.equal
+
+    def own_errors(
+        self, differences: tuple[Difference, ...], context: Context
+    ) -> tuple[tuple[Difference, ...], Step | None]:
+        """The differences, with what goes wrong in each module by itself; the first step in which something does."""
+        known = {difference.path: difference for difference in differences}
+        first: Step | None = None
+
+        def look(step: Step) -> None:
+            nonlocal first
+            if (difference := known.get(step.path)) is None:
+                return
+            found = self.padding.without(step.path, step.expected, step.found)
+            own = measure_arrays(step.expected, found, difference.dtype).relative
+            tolerance = self.tolerances(step.path, difference.dtype, 1)
+            known[step.path] = difference = replace(difference, own=own, own_tolerance=tolerance)
+            first = step if first is None and difference.wrong else first
+
+        force(context, self.taken, look)
+        return tuple(known.values()), first
+
+    def taken(self, path: str, expected: NDArray) -> NDArray | None:
+        """What the other side recorded at `path`, as an array like `expected`; None where it recorded less."""
+        if path not in self.names:
+            return None
+        try:
+            arrays = pair(Recording.from_arrays({path: expected}), self.b, path, self.names[path])
+        except UnlikeError:
+            return None
+        found = None if arrays is None else arrays[1]
+        return None if found is None or found.shape != expected.shape else found.astype(expected.dtype, copy=False)
 
     def _dtype(self, path: str) -> str:
         theirs = self.names.get(path, path)

@@ -11,7 +11,8 @@ PACKAGE = Path(aimv2_np.__file__).parent
 # From the top down; names of one line know nothing of each other.
 FLOORS = (
     ("comparison.loss", "comparison.verify", "comparison.html", "comparison.pytest_plugin", "comparison.published"),
-    ("comparison", "comparison.compare"),
+    ("comparison", "comparison.compare", "comparison.capsule"),
+    ("comparison.forcing",),
     ("comparison.report", "comparison.sides", "comparison.padding", "comparison.diagnosis"),
     ("comparison.comparison", "comparison.naming", "comparison.tolerances"),
     ("comparison.measure",),
