@@ -38,6 +38,10 @@ WIDE = 100  # characters, from which on the table has all its columns
     "--capsule", metavar="FOLDER",
     help="Also write the first module that is wrong by itself: its input, weights, outputs, and a script in NumPy.",
 )  # fmt: skip
+@click.option(
+    "--budget", metavar="COSINE", type=click.FloatRange(0, 1),
+    help="Of a quantised engine: which layers to keep in float for vectors of that cosine.",
+)  # fmt: skip
 @click.option("--force", is_flag=True, help="Overwrite the page and the capsule if they are there.")
 @options.debug
 @click.pass_context
@@ -54,6 +58,7 @@ def compare_command(
     as_json: bool,
     html: str | None,
     capsule: str | None,
+    budget: float | None,
     force: bool,
 ) -> None:
     """Find the first module whose outputs differ by more than rounding, and why.
@@ -82,7 +87,7 @@ def compare_command(
     options.check_free(html, force)
     with output.waiting("comparing", loads=model):
         network = load(model, prefix=prefix, final_norm=final_norm) if model else None
-        result = compare(reference, other, tolerances=tolerances, mapping=mapping, model=network)
+        result = compare(reference, other, tolerances=tolerances, mapping=mapping, model=network, budget=budget)
     if html:
         with atomic_write(html, overwrite=force) as file:
             file.write(page(result, reference, other).encode())
@@ -103,6 +108,7 @@ def compare_command(
 def _print(screen: "Console", result: "Comparison") -> None:
     from rich.text import Text
 
+    from aimv2_np.comparison.budget import budget_in_words
     from aimv2_np.comparison.report import unmatched
 
     verdict = ("the same", "green") if result.equal else ("different", "red")
@@ -118,6 +124,8 @@ def _print(screen: "Console", result: "Comparison") -> None:
     screen.print(_worst(result, wide=screen.width >= WIDE))
     screen.print()
     screen.print(output.printable(result.explanation))
+    if result.budget:
+        screen.print(output.printable(budget_in_words(result.budget)))
     for remark in (*unmatched(result, LISTED), *(f"note: {note}" for note in result.notes)):
         screen.print(output.printable(remark), style="dim")
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from aimv2_np.comparison.budget import find_budget
 from aimv2_np.comparison.comparison import Comparison, Difference, Step
 from aimv2_np.comparison.diagnosis.context import Context
 from aimv2_np.comparison.diagnosis.diagnose import diagnose
@@ -44,6 +45,7 @@ def compare(
     tolerances: Tolerances | Mapping[str, float] | float | None = None,
     mapping: Mapping[str, str] | Iterable[str] | None = None,
     model: AnyModel | str | PathLike[str] | None = None,
+    budget: float | None = None,
 ) -> Comparison:
     """Compare what two implementations computed, module by module, and say where they part and why.
 
@@ -55,6 +57,7 @@ def compare(
         mapping: the other side's names → the reference's, `{"blocks.*.mlp": "encoder.layers.*.ffn"}` or texts
             `"theirs=ours"`. Apple's, timm's and ONNX' names are known without.
         model: the reference's model, or its folder: most causes can be tested with the weights only.
+        budget: a cosine, for a quantised engine: `Comparison.budget` says which layers to keep in float to reach it.
 
     Raises:
         FileNotFoundError, CheckpointError: a file that is not there, or is no recording.
@@ -74,6 +77,8 @@ def compare(
     if not result.equal:
         differences, step = matcher.own_errors(differences, context)
         result = replace(result, differences=differences, step=step)
+        if budget is not None:
+            result = replace(result, budget=find_budget(context, matcher.taken, budget))
     remark = f"{outcome.remark} {in_words(result.differences)}".strip()
     return replace(result, explanation=summarise(result, remark))
 

@@ -1,6 +1,6 @@
 """What a comparison finds: one `Difference` per activation that both sides have, and the `Comparison` of them all."""
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from math import inf, isfinite
 from typing import Any
 
@@ -119,6 +119,25 @@ class Step:
 
 
 @dataclass(frozen=True)
+class Budget:
+    """What to keep in float.
+
+    Attributes:
+        target: the smallest cosine that is wanted between the vectors of both sides.
+        now: the one that the other side has.
+        alone: (layer, cosine with that layer's errors alone), the worst first.
+        keep: the layers to keep in float, the worst first; all of them where not even that is enough.
+        then: the cosine with them in float.
+    """
+
+    target: float
+    now: float
+    alone: tuple[tuple[str, float], ...]
+    keep: tuple[str, ...]
+    then: float
+
+
+@dataclass(frozen=True)
 class Diagnosis:
     """The fault that explains the first divergence.
 
@@ -144,6 +163,7 @@ class Comparison:
         diagnosis: the fault that explains the first divergence to rounding, or None.
         explanation: what was found, in sentences.
         notes: what else differs between the recordings.
+        budget: which layers to keep in float, where that was asked for.
         step: the call of the first module that is wrong by itself, for a capsule; None where that is not known.
     """
 
@@ -154,6 +174,7 @@ class Comparison:
     explanation: str = ""
     notes: tuple[str, ...] = ()
     step: Step | None = field(default=None, repr=False, compare=False)
+    budget: Budget | None = None
 
     @property
     def equal(self) -> bool:
@@ -191,6 +212,7 @@ class Comparison:
             "wrong": [difference.to_dict() for difference in self.wrong],
             "diagnosis": self.diagnosis.identifier if self.diagnosis else None,
             "explanation": self.explanation,
+            "budget": asdict(self.budget) if self.budget else None,
             "missing": list(self.missing),
             "extra": list(self.extra),
             "notes": list(self.notes),

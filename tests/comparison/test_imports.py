@@ -12,6 +12,7 @@ PACKAGE = Path(aimv2_np.__file__).parent
 FLOORS = (
     ("comparison.loss", "comparison.verify", "comparison.html", "comparison.pytest_plugin", "comparison.published"),
     ("comparison", "comparison.compare", "comparison.capsule"),
+    ("comparison.budget",),
     ("comparison.forcing",),
     ("comparison.report", "comparison.sides", "comparison.padding", "comparison.diagnosis"),
     ("comparison.comparison", "comparison.naming", "comparison.tolerances"),
