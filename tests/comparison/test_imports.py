@@ -10,7 +10,14 @@ import aimv2_np
 PACKAGE = Path(aimv2_np.__file__).parent
 # From the top down; names of one line know nothing of each other.
 FLOORS = (
-    ("comparison.loss", "comparison.verify", "comparison.html", "comparison.pytest_plugin", "comparison.published"),
+    (
+        "comparison.sets",
+        "comparison.loss",
+        "comparison.verify",
+        "comparison.html",
+        "comparison.pytest_plugin",
+        "comparison.published",
+    ),
     ("comparison", "comparison.compare", "comparison.capsule"),
     ("comparison.budget",),
     ("comparison.forcing",),
