@@ -1,5 +1,6 @@
 """`aimv2-np compare`: where another implementation parts from the reference, and why."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -12,8 +13,10 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from aimv2_np.comparison import Comparison, Difference
+    from aimv2_np.comparison.sets import SetComparison
 
 LISTED = 5  # names of missing or extra activations that are shown
+WORST = 10  # modules of a set that are shown
 WIDE = 100  # characters, from which on the table has all its columns
 
 
@@ -34,7 +37,15 @@ WIDE = 100  # characters, from which on the table has all its columns
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON: equal, first, worst, diagnosis, explanation, ...")
 @click.option("--html", metavar="FILE", help="Also write a page with a chart of the errors.")
-@click.option("--force", is_flag=True, help="Overwrite the page if it is there.")
+@click.option(
+    "--capsule", metavar="FOLDER",
+    help="Also write the first module that is wrong by itself: its input, weights, outputs, and a script in NumPy.",
+)  # fmt: skip
+@click.option(
+    "--budget", metavar="COSINE", type=click.FloatRange(0, 1),
+    help="Of a quantised engine: which layers to keep in float for vectors of that cosine.",
+)  # fmt: skip
+@click.option("--force", is_flag=True, help="Overwrite the page and the capsule if they are there.")
 @options.debug
 @click.pass_context
 def compare_command(
@@ -49,11 +60,14 @@ def compare_command(
     dtype: str | None,
     as_json: bool,
     html: str | None,
+    capsule: str | None,
+    budget: float | None,
     force: bool,
 ) -> None:
     """Find the first module whose outputs differ by more than rounding, and why.
 
-    REFERENCE and OTHER are recordings (see `aimv2-np record`), or safetensors files of arrays named by module.
+    REFERENCE and OTHER are recordings (see `aimv2-np record`), or safetensors files of arrays named by module; or two
+    folders of such: then those of one name are compared, and the errors of each module over all of them are shown.
     The exit code is 0 when both are the same, 1 when they differ, 2 when they cannot be compared.
 
     \b
@@ -63,7 +77,9 @@ def compare_command(
     """
     from aimv2_np import load
     from aimv2_np.comparison import Tolerances, compare
+    from aimv2_np.comparison.capsule import write_capsule
     from aimv2_np.comparison.html import page
+    from aimv2_np.comparison.sets import compare_sets, pairs_in
     from aimv2_np.files.atomic import atomic_write
 
     options.comparing(ctx)
@@ -74,24 +90,37 @@ def compare_command(
     except ValueError as error:
         raise click.UsageError(f"--rtol: {error}") from None
     options.check_free(html, force)
+    if Path(reference).is_dir() and (html or capsule or budget is not None):
+        raise click.UsageError("--html, --capsule and --budget are of one pair; REFERENCE is a folder of several")
     with output.waiting("comparing", loads=model):
         network = load(model, prefix=prefix, final_norm=final_norm) if model else None
-        result = compare(reference, other, tolerances=tolerances, mapping=mapping, model=network)
+        if Path(reference).is_dir() and Path(other).is_dir():
+            pairs = pairs_in(reference, other)
+            several = compare_sets(pairs, tolerances=tolerances, mapping=mapping, model=network)
+            _print_several(several, as_json)
+            ctx.exit(options.SAME if several.equal else options.DIFFERENT)
+        result = compare(reference, other, tolerances=tolerances, mapping=mapping, model=network, budget=budget)
     if html:
         with atomic_write(html, overwrite=force) as file:
             file.write(page(result, reference, other).encode())
+    if capsule and result.step:
+        write_capsule(result.step, capsule, overwrite=force)
     if as_json:
         output.print_json(result.to_dict())
     else:
         _print(output.console(), result)
         if html:
             click.echo(f"\nchart: {output.printable(html)}")
+        if capsule:
+            told = capsule if result.step else "none, as it is not known that a module is wrong by itself"
+            click.echo(f"\ncapsule: {output.printable(told)}")
     ctx.exit(options.SAME if result.equal else options.DIFFERENT)
 
 
 def _print(screen: "Console", result: "Comparison") -> None:
     from rich.text import Text
 
+    from aimv2_np.comparison.budget import budget_in_words
     from aimv2_np.comparison.report import unmatched
 
     verdict = ("the same", "green") if result.equal else ("different", "red")
@@ -107,8 +136,34 @@ def _print(screen: "Console", result: "Comparison") -> None:
     screen.print(_worst(result, wide=screen.width >= WIDE))
     screen.print()
     screen.print(output.printable(result.explanation))
+    if result.budget:
+        screen.print(output.printable(budget_in_words(result.budget)))
     for remark in (*unmatched(result, LISTED), *(f"note: {note}" for note in result.notes)):
         screen.print(output.printable(remark), style="dim")
+
+
+def _print_several(result: "SetComparison", as_json: bool) -> None:
+    from rich.text import Text
+
+    from aimv2_np.comparison.report import two_digits
+
+    if as_json:
+        output.print_json(result.to_dict())
+        return
+    screen, pairs = output.console(), output.plural(len(result.comparisons), "pair")
+    wrong = sum(not each.equal for each in result.comparisons.values())
+    verdict = ("the same", "green") if result.equal else ("different", "red")
+    screen.print(Text.assemble(verdict, f": {pairs}" if result.equal else f": {wrong} of {pairs}"), style="bold")
+    screen.print()
+    table = output.figures("module", "median", "90 %", "largest", "SNR", "own")
+    table.columns[0].ratio = 1
+    for each in result.worst[:WORST]:
+        own = each.own[0] if each.own else None
+        row = [*(two_digits(value) for value in each.relative), f"{each.snr[0]:.1f} dB", two_digits(own)]
+        table.add_row(output.printable(each.path), *row)
+    screen.print(table)
+    for label, share in result.agreement.items():
+        screen.print(f"{label}: {share:.1%} agree")
 
 
 def _facts(first: "Difference") -> "Table":
@@ -135,7 +190,7 @@ def _facts(first: "Difference") -> "Table":
 def _worst(result: "Comparison", wide: bool) -> "Table":
     from aimv2_np.comparison.report import two_digits
 
-    table = output.figures("module", "max abs", "relative", *(("ulps", "cosine") if wide else ()), "tolerances")
+    table = output.figures("module", "max abs", "relative", *(("ulps", "cosine") if wide else ()), "tolerances", "own")
     table.columns[0].ratio = 1
     for difference in result.worst:
         facts = difference.measures
@@ -144,5 +199,5 @@ def _worst(result: "Comparison", wide: bool) -> "Table":
         else:
             more = (two_digits(facts.ulps), f"{facts.cosine:.4f}") if wide else ()
             row = [two_digits(facts.max_abs), two_digits(facts.relative), *more, two_digits(difference.excess)]
-        table.add_row(output.printable(difference.path), *row)
+        table.add_row(output.printable(difference.path), *row, two_digits(difference.own))
     return table

@@ -12,9 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from aimv2_np.comparison.comparison import Comparison, Difference
+from aimv2_np.comparison.budget import find_budget
+from aimv2_np.comparison.comparison import Comparison, Difference, Step
 from aimv2_np.comparison.diagnosis.context import Context
 from aimv2_np.comparison.diagnosis.diagnose import diagnose
+from aimv2_np.comparison.forcing import force, in_words
 from aimv2_np.comparison.measure import measure_arrays, measure_statistics
 from aimv2_np.comparison.naming import Naming, rank
 from aimv2_np.comparison.padding import Padding
@@ -43,6 +45,7 @@ def compare(
     tolerances: Tolerances | Mapping[str, float] | float | None = None,
     mapping: Mapping[str, str] | Iterable[str] | None = None,
     model: AnyModel | str | PathLike[str] | None = None,
+    budget: float | None = None,
 ) -> Comparison:
     """Compare what two implementations computed, module by module, and say where they part and why.
 
@@ -54,6 +57,7 @@ def compare(
         mapping: the other side's names → the reference's, `{"blocks.*.mlp": "encoder.layers.*.ffn"}` or texts
             `"theirs=ours"`. Apple's, timm's and ONNX' names are known without.
         model: the reference's model, or its folder: most causes can be tested with the weights only.
+        budget: a cosine, for a quantised engine: `Comparison.budget` says which layers to keep in float to reach it.
 
     Raises:
         FileNotFoundError, CheckpointError: a file that is not there, or is no recording.
@@ -67,9 +71,16 @@ def compare(
     matcher = _Matcher(a, b, Tolerances.of(tolerances), mapping)
     differences = matcher.run()
     result = Comparison(differences, matcher.missing, matcher.extra, notes=matcher.notes())
-    outcome = diagnose(Context(a, b, matcher.names, result, matcher.judge, model))
+    context = Context(a, b, matcher.names, result, matcher.judge, model)
+    outcome = diagnose(context)
     result = replace(result, diagnosis=outcome.diagnosis)
-    return replace(result, explanation=summarise(result, outcome.remark))
+    if not result.equal:
+        differences, step = matcher.own_errors(differences, context)
+        result = replace(result, differences=differences, step=step)
+        if budget is not None:
+            result = replace(result, budget=find_budget(context, matcher.taken, budget))
+    remark = f"{outcome.remark} {in_words(result.differences)}".strip()
+    return replace(result, explanation=summarise(result, remark))
 
 
 class _Matcher:
@@ -117,6 +128,37 @@ class _Matcher:
             return measures.relative, measures.within(self.tolerances(path, dtype, 0))
         difference = self._activation(path, Recording.from_arrays({path: expected}))
         return difference.relative, difference.equal
+
+    def own_errors(
+        self, differences: tuple[Difference, ...], context: Context
+    ) -> tuple[tuple[Difference, ...], Step | None]:
+        """The differences, with what goes wrong in each module by itself; the first step in which something does."""
+        known = {difference.path: difference for difference in differences}
+        first: Step | None = None
+
+        def look(step: Step) -> None:
+            nonlocal first
+            if (difference := known.get(step.path)) is None:
+                return
+            found = self.padding.without(step.path, step.expected, step.found)
+            own = measure_arrays(step.expected, found, difference.dtype).relative
+            tolerance = self.tolerances(step.path, difference.dtype, 1)
+            known[step.path] = difference = replace(difference, own=own, own_tolerance=tolerance)
+            first = step if first is None and difference.wrong else first
+
+        force(context, self.taken, look)
+        return tuple(known.values()), first
+
+    def taken(self, path: str, expected: NDArray) -> NDArray | None:
+        """What the other side recorded at `path`, as an array like `expected`; None where it recorded less."""
+        if path not in self.names:
+            return None
+        try:
+            arrays = pair(Recording.from_arrays({path: expected}), self.b, path, self.names[path])
+        except UnlikeError:
+            return None
+        found = None if arrays is None else arrays[1]
+        return None if found is None or found.shape != expected.shape else found.astype(expected.dtype, copy=False)
 
     def _dtype(self, path: str) -> str:
         theirs = self.names.get(path, path)

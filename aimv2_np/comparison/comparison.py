@@ -1,10 +1,12 @@
 """What a comparison finds: one `Difference` per activation that both sides have, and the `Comparison` of them all."""
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from math import inf, isfinite
 from typing import Any
 
 from aimv2_np.comparison.measure import Measures
+from aimv2_np.shapes import NDArray
+from aimv2_np.tree.module import Module
 
 WORST = 5  # how many are listed as the worst
 
@@ -36,6 +38,9 @@ class Difference:
         measures: the errors; None when the shapes do not fit.
         from_statistics: whether only statistics were compared: then errors are estimates.
         note: a remark, such as that shapes differ.
+        own: the relative error that arises here: of what the module computes from what the other side gave it
+            (`forcing`). None where that is not known.
+        own_tolerance: the own error that counts as rounding.
     """
 
     path: str
@@ -47,6 +52,13 @@ class Difference:
     measures: Measures | None = None
     from_statistics: bool = False
     note: str = ""
+    own: float | None = None
+    own_tolerance: float = 0.0
+
+    @property
+    def wrong(self) -> bool:
+        """Whether more than rounding goes wrong here, whatever went wrong before."""
+        return self.own is not None and not self.own <= self.own_tolerance
 
     @property
     def equal(self) -> bool:
@@ -82,8 +94,47 @@ class Difference:
             **{name: _finite(getattr(self.measures, name, None)) for name in names},
             "nonfinite": self.measures.nonfinite if self.measures else 0,
             "where": self.where,
+            "own": _finite(self.own),
+            "wrong": self.wrong,
             "estimated": self.from_statistics,
         }
+
+
+@dataclass(frozen=True)
+class Step:
+    """One call of a module on what the other side gave it.
+
+    Attributes:
+        path, module: which one; no module for a step that has none, such as the choice of the last token.
+        arguments: what it was called with: arrays, and a view of who sees whom.
+        expected: what it computes of them.
+        found: what the other side recorded.
+    """
+
+    path: str
+    module: Module | None
+    arguments: tuple[Any, ...]
+    expected: NDArray
+    found: NDArray
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What to keep in float.
+
+    Attributes:
+        target: the smallest cosine that is wanted between the vectors of both sides.
+        now: the one that the other side has.
+        alone: (layer, cosine with that layer's errors alone), the worst first.
+        keep: the layers to keep in float, the worst first; all of them where not even that is enough.
+        then: the cosine with them in float.
+    """
+
+    target: float
+    now: float
+    alone: tuple[tuple[str, float], ...]
+    keep: tuple[str, ...]
+    then: float
 
 
 @dataclass(frozen=True)
@@ -112,6 +163,8 @@ class Comparison:
         diagnosis: the fault that explains the first divergence to rounding, or None.
         explanation: what was found, in sentences.
         notes: what else differs between the recordings.
+        budget: which layers to keep in float, where that was asked for.
+        step: the call of the first module that is wrong by itself, for a capsule; None where that is not known.
     """
 
     differences: tuple[Difference, ...] = field(repr=False)
@@ -120,6 +173,8 @@ class Comparison:
     diagnosis: Diagnosis | None = None
     explanation: str = ""
     notes: tuple[str, ...] = ()
+    step: Step | None = field(default=None, repr=False, compare=False)
+    budget: Budget | None = None
 
     @property
     def equal(self) -> bool:
@@ -130,6 +185,12 @@ class Comparison:
     def first(self) -> Difference | None:
         """The first divergence in order of execution, or None."""
         return next((difference for difference in self.differences if not difference.equal), None)
+
+    @property
+    def wrong(self) -> tuple[Difference, ...]:
+        """Where more than rounding goes wrong by itself, the largest own error first; empty where that is not known."""
+        found = [difference for difference in self.differences if difference.wrong]
+        return tuple(sorted(found, key=lambda difference: -(difference.own or 0.0)))
 
     @property
     def worst(self) -> tuple[Difference, ...]:
@@ -148,8 +209,10 @@ class Comparison:
             "compared": len(self.differences),
             "first": self.first.to_dict() if self.first else None,
             "worst": [difference.to_dict() for difference in self.worst],
+            "wrong": [difference.to_dict() for difference in self.wrong],
             "diagnosis": self.diagnosis.identifier if self.diagnosis else None,
             "explanation": self.explanation,
+            "budget": asdict(self.budget) if self.budget else None,
             "missing": list(self.missing),
             "extra": list(self.extra),
             "notes": list(self.notes),

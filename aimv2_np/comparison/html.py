@@ -37,7 +37,9 @@ def page(result: Comparison, reference: str, other: str) -> str:
 
 def _chart(result: Comparison) -> str:
     shown = _shown(result)
-    values = [value for point in shown for value in (point.relative, point.tolerance) if 0 < value < inf]
+    values = [
+        value for point in shown for value in (point.relative, point.tolerance, point.own or 0) if 0 < value < inf
+    ]
     low = floor(log10(max(min(values, default=1e-8), 1e-20))) - 1
     high = max(ceil(log10(max(values, default=1.0))) + 1, low + 2)
     scale = (HEIGHT - TOP - BOTTOM) / (high - low)
@@ -56,6 +58,11 @@ def _chart(result: Comparison) -> str:
     first = result.first
     for i, point in enumerate(shown):
         kind, radius = ("first", 7) if point is first else ("good", 4) if point.equal else ("bad", 5)
+        if point.own is not None:
+            kind_of_own = "own wrong" if point.wrong else "own"
+            lines.append(
+                f'<rect class="{kind_of_own}" x="{x(i) - 3:.1f}" y="{y(point.own) - 3:.1f}" width="6" height="6"/>'
+            )
         focus = 0 if point is (first or shown[0]) else -1  # one stop for Tab; arrow keys go on from there
         lines.append(
             f'<circle class="{kind}" cx="{x(i):.1f}" cy="{y(point.relative):.1f}" r="{radius}" tabindex="{focus}" '
@@ -104,6 +111,7 @@ def _told(difference: Difference) -> str:
         difference.path,
         f"relative error {two_digits(facts.relative)}",
         f"tolerance {two_digits(difference.tolerance)}",
+        "" if difference.own is None else f"own error {two_digits(difference.own)}",
         f"largest {two_digits(facts.max_abs)}{position(difference)}",
         f"{two_digits(facts.ulps)} ulps of {difference.dtype}",
         f"cosine {facts.cosine:.7f}",
@@ -116,6 +124,6 @@ def _row(index: int, difference: Difference) -> str:
     facts, path = difference.measures, escape(difference.path)
     numbers = [facts.max_abs, facts.relative, facts.ulps, facts.cosine] if facts else [None] * 4
     cells = [f"<th scope=row>{path}</th>", f"<td>{'x'.join(map(str, difference.shape))}</td>"]
-    cells += [f"<td>{two_digits(value)}</td>" for value in (*numbers, difference.tolerance)]
+    cells += [f"<td>{two_digits(value)}</td>" for value in (*numbers, difference.tolerance, difference.own)]
     cells.append(f"<td>{'rounding' if difference.equal else 'differs'}</td>")
     return f'<tr id="row-{index}" class="{"good" if difference.equal else "bad"}">{"".join(cells)}</tr>'

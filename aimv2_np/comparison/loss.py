@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from aimv2_np.comparison.measure import measure_arrays
+from aimv2_np.comparison.measure import measure_arrays, smallest_cosine
 from aimv2_np.config import Aimv2TextConfig, Aimv2VisionConfig
 from aimv2_np.data import sample_pictures
 from aimv2_np.models.auto import load
@@ -56,7 +56,7 @@ def measure_loss(
     before, after = (_outputs(model, inputs) for model in models)
     names = [name for name in VECTORS if name in before]
     wanted = [name for name in names if name.endswith("_embeds")] or names[:1]
-    cosines = {name: _smallest_cosine(before[name], after[name]) for name in wanted}
+    cosines = {name: smallest_cosine(before[name], after[name]) for name in wanted}
     errors = {
         path: measure_arrays(before[path], after[path], "float32").relative for path in before if ".layers." in path
     }
@@ -89,9 +89,3 @@ def _outputs(model: Any, inputs: dict[str, NDArray]) -> dict[str, NDArray]:
     with trace(model, layers, inner=False) as activations:
         output = model(**inputs)
     return activations | {name: output[name] for name in VECTORS if name in output}
-
-
-def _smallest_cosine(a: NDArray, b: NDArray) -> float:
-    rows = [array.reshape(-1, array.shape[-1]).astype(np.float64) for array in (a, b)]
-    products = [np.vecdot(x, y) for x, y in ((rows[0], rows[1]), (rows[0], rows[0]), (rows[1], rows[1]))]
-    return float((products[0] / np.sqrt(np.maximum(products[1] * products[2], np.finfo(np.float64).tiny))).min())

@@ -94,6 +94,13 @@ def measure_statistics(a: Statistics, b: Statistics, *, same_projection: bool = 
     return Measures(max_abs, _ratio(error, a.rms), None, None, _cosine(pa, pb), None)
 
 
+def smallest_cosine(a: NDArray, b: NDArray) -> float:
+    """The smallest cosine between rows of a and b, (..., D)."""
+    rows = [array.reshape(-1, array.shape[-1]).astype(np.float64) for array in (a, b)]
+    products = [np.vecdot(x, y) for x, y in ((rows[0], rows[1]), (rows[0], rows[0]), (rows[1], rows[1]))]
+    return float((products[0] / np.sqrt(np.maximum(products[1] * products[2], np.finfo(np.float64).tiny))).min())
+
+
 def _of_nonfinite(same: bool) -> Measures:
     """Measures of statistics that are not finite: none apart if both sides are so in the `same` way."""
     error = 0.0 if same else inf

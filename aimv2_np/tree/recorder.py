@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from functools import partial
 from typing import Any
 
 from aimv2_np.backends.arrays import is_array
@@ -37,6 +38,16 @@ class Recorder:
     running: list[str] = field(default_factory=list)  # paths of the modules being called, outermost first
     offered: set[str] = field(default_factory=set)
     stored: bool = False
+
+    def around(self, path: str, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """What the module at `path` returns: what `function` does, which is its own call, or another recorder's."""
+        self.running.append(path)
+        try:
+            output = function(*args, **kwargs)
+        finally:
+            self.running.pop()
+        self.keep(path, output)
+        return output
 
     def wants(self, path: str) -> bool:
         return any(fnmatchcase(path, pattern) for pattern in self.include)
@@ -77,14 +88,7 @@ def numbered(i: int) -> AbstractContextManager[None]:
 
 def recorded(module: object, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     """`function(*args, **kwargs)` as what `module` computes: its result is offered under the module's path."""
-    recorders = [recorder for recorder in RECORDERS.get() if id(module) in recorder.paths]
-    for recorder in recorders:
-        recorder.running.append(recorder.paths[id(module)])
-    try:
-        output = function(*args, **kwargs)
-    finally:
-        for recorder in recorders:
-            recorder.running.pop()
-    for recorder in recorders:
-        recorder.keep(recorder.paths[id(module)], output)
-    return output
+    for recorder in RECORDERS.get():
+        if id(module) in recorder.paths:
+            function = partial(recorder.around, recorder.paths[id(module)], function)
+    return function(*args, **kwargs)

@@ -10,8 +10,17 @@ import aimv2_np
 PACKAGE = Path(aimv2_np.__file__).parent
 # From the top down; names of one line know nothing of each other.
 FLOORS = (
-    ("comparison.loss", "comparison.verify", "comparison.html", "comparison.pytest_plugin", "comparison.published"),
-    ("comparison", "comparison.compare"),
+    (
+        "comparison.sets",
+        "comparison.loss",
+        "comparison.verify",
+        "comparison.html",
+        "comparison.pytest_plugin",
+        "comparison.published",
+    ),
+    ("comparison", "comparison.compare", "comparison.capsule"),
+    ("comparison.budget",),
+    ("comparison.forcing",),
     ("comparison.report", "comparison.sides", "comparison.padding", "comparison.diagnosis"),
     ("comparison.comparison", "comparison.naming", "comparison.tolerances"),
     ("comparison.measure",),
