@@ -12,7 +12,7 @@ from aimv2_np.backends.dtypes import COMPUTED
 from aimv2_np.bench.blas import describe_blas, title
 from aimv2_np.bench.machine import versions
 from aimv2_np.errors import NoGraphWarning
-from aimv2_np.kernels.native.library import describe
+from aimv2_np.kernels.native.library import describe_native
 from aimv2_np.network.linear import Linear
 from aimv2_np.shapes import Array
 
@@ -21,7 +21,7 @@ def describe_backends() -> dict[str, Any]:
     """As it goes into JSON.
 
     Returns:
-        "python"; "numpy": "version", "blas", "threads", "dtypes"; "native": what `library.describe` returns;
+        "python"; "numpy": "version", "blas", "threads", "dtypes"; "native": what `library.describe_native` returns;
         "cupy": "usable", "problem" (a sentence with the command that mends it, or None), "version", "driver" and
         "runtime" (the CUDA that the driver knows, and that CuPy is built for), "dtypes", "devices": of each "name",
         "compute_capability", "memory" and "free" in bytes.
@@ -33,7 +33,7 @@ def describe_backends() -> dict[str, Any]:
             "version": np.__version__, "blas": title(blas), "threads": blas["threads"],
             "dtypes": list(COMPUTED),
         },
-        "native": describe(), "cupy": _describe_cupy(),
+        "native": describe_native(), "cupy": _describe_cupy(),
     }  # fmt: skip
 
 

@@ -21,7 +21,7 @@ from aimv2_np.bench.machine import GPU_PACKAGES, PACKAGES, describe_machine, des
 from aimv2_np.bench.talk import Worker, module_command
 from aimv2_np.bench.timing import summary
 from aimv2_np.config import AnyConfig
-from aimv2_np.kernels.native.library import describe
+from aimv2_np.kernels.native.library import describe_native
 
 SCHEMA = 1
 WORTH_TRYING = 0.01  # share of the operations: smaller products decide nothing
@@ -105,7 +105,7 @@ def benchmark(plan: Plan, tell: Callable[[str], None] = lambda _: None) -> dict[
     result: dict[str, Any] = {
         "schema": SCHEMA, "date": time.strftime("%Y-%m-%d"), "machine": describe_machine(),
         "versions": describe_versions((*PACKAGES, *(GPU_PACKAGES if on_gpu else ()))),
-        **(_device(plan) if on_gpu else {"blas": describe_blas(), "native": describe()}), "models": [],
+        **(_device(plan) if on_gpu else {"blas": describe_blas(), "native": describe_native()}), "models": [],
     }  # fmt: skip
     for name in plan.models:
         tell(f"preparing {name}")

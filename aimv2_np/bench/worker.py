@@ -13,7 +13,7 @@ from aimv2_np.bench.profile import profiling
 from aimv2_np.bench.subject import Subject
 from aimv2_np.bench.talk import serve
 from aimv2_np.bench.timing import stopwatch
-from aimv2_np.kernels.native.library import available, describe
+from aimv2_np.kernels.native.library import available, describe_native
 
 PROFILED = 3  # passes
 NUMPY = "NumPy"  # what computes where no kernels in C do
@@ -46,7 +46,7 @@ def measure(
         _peak(threads).rate if available() else None,
     )  # fmt: skip
     return {"peak_gflops": None, "peak_fraction": None} | found | {
-        "body": describe()["used"] or NUMPY,
+        "body": describe_native()["used"] or NUMPY,
         "loading_seconds": subject.loading, "first_seconds": first, "memory": memory,
         "profile": _profile(subject, rates, rate, threads) if profile else None,
     }  # fmt: skip

@@ -63,9 +63,9 @@ def demo_command(
     times = f"loaded in {1e3 * (loaded - began):.0f} ms, classified in {1e3 * (done - loaded):.0f} ms"
     facts.add_row("backend", f"{output.place_of(model)}: {times}")
     if model.backend == "numpy" and model.dtype == "float32":
-        from aimv2_np.kernels.native.library import describe
+        from aimv2_np.kernels.native.library import describe_native
 
-        facts.add_row("computed", describe()["reason"])
+        facts.add_row("computed", describe_native()["reason"])
     facts.add_row("versions", _versions(model.backend))
     facts.add_row("attention", _draw(model, processor, pictures, result.top, place, free, path is not None))
     screen.print(facts)

@@ -16,7 +16,7 @@ from aimv2_np.comparison.budget import find_budget
 from aimv2_np.comparison.comparison import Comparison, Difference, Step
 from aimv2_np.comparison.diagnosis.context import Context
 from aimv2_np.comparison.diagnosis.diagnose import diagnose
-from aimv2_np.comparison.forcing import force, in_words
+from aimv2_np.comparison.forcing import force, own_errors_in_words
 from aimv2_np.comparison.measure import measure_arrays, measure_statistics
 from aimv2_np.comparison.naming import Naming, rank
 from aimv2_np.comparison.padding import Padding
@@ -79,7 +79,7 @@ def compare(
         result = replace(result, differences=differences, step=step)
         if budget is not None:
             result = replace(result, budget=find_budget(context, matcher.taken, budget))
-    remark = f"{outcome.remark} {in_words(result.differences)}".strip()
+    remark = f"{outcome.remark} {own_errors_in_words(result.differences)}".strip()
     return replace(result, explanation=summarise(result, remark))
 
 

@@ -70,7 +70,7 @@ def force(context: Context, taken: Taken, look: Callable[[Step], None]) -> None:
                     x = recorder.around(stage.path, partial(stage.call, None), x)
 
 
-def in_words(differences: Sequence[Difference]) -> str:
+def own_errors_in_words(differences: Sequence[Difference]) -> str:
     """Which modules are wrong by themselves, in a sentence; "" where that is not known."""
     known = [difference for difference in differences if difference.own is not None]
     wrong = [difference for difference in known if difference.wrong]

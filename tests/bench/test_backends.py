@@ -8,7 +8,7 @@ import pytest
 
 from aimv2_np.backends import devices
 from aimv2_np.bench.backends import describe_backends
-from aimv2_np.kernels.native.library import describe
+from aimv2_np.kernels.native.library import describe_native
 
 
 def test_numpy_is_always_there():
@@ -17,7 +17,7 @@ def test_numpy_is_always_there():
     assert found["numpy"]["version"] == np.__version__
     assert {"float32", "float64"} <= set(found["numpy"]["dtypes"])
     assert json.loads(json.dumps(found)) == found
-    assert found["native"] == describe()
+    assert found["native"] == describe_native()
 
 
 def test_without_cupy_the_reason_is_told(monkeypatch):

@@ -28,7 +28,7 @@ from aimv2_np.bench.kernels import compare_kernels
 from aimv2_np.bench.machine import PACKAGES, describe_machine, describe_versions
 from aimv2_np.bench.run import measure_case
 from aimv2_np.files.json import write_json
-from aimv2_np.kernels.native.library import describe
+from aimv2_np.kernels.native.library import describe_native
 from tests.benchmarks.measure import CASES, Case, compare, compare_cold, compare_sharing, make_inputs, prepare
 from tests.benchmarks.peer import OURS, PEERS, PLAIN
 from tests.benchmarks.readme import filled
@@ -52,7 +52,7 @@ def measure(args: argparse.Namespace, cases: Sequence[Case], tell: Tell) -> Iter
     """A run: everything that the page shows of this processor, as JSON; after each case what there is by then."""
     data: dict[str, Any] = {
         "date": time.strftime("%Y-%m-%d"), "command": shlex.join(args.command), "machine": describe_machine(),
-        "versions": {"aimv2-np": __version__} | describe_versions(LIBRARIES), "native": describe(),
+        "versions": {"aimv2-np": __version__} | describe_versions(LIBRARIES), "native": describe_native(),
         "threads": args.threads, "seconds": args.seconds, "layers": args.layers, "cases": [], "cold": None,
         "sharing": None, "profile": None, "scaling": None,
     }  # fmt: skip

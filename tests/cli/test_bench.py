@@ -7,7 +7,7 @@ from aimv2_np.bench import kernels
 from aimv2_np.cli.app import app
 from aimv2_np.cli.bench import print_result
 from aimv2_np.cli.output import console
-from aimv2_np.kernels.native.library import describe
+from aimv2_np.kernels.native.library import describe_native
 
 QUICK = ("--seconds", "0", "--cold", "0")
 
@@ -22,9 +22,9 @@ def test_a_table():
     assert "tiny, 1,296,641 parameters, 5.2 MB" in result.stdout
     rows = [line.split() for line in result.stdout.splitlines() if line.startswith("64x64")]
     assert [row[1] for row in rows] == ["1", "2"]
-    body = describe()["used"] or "NumPy"
+    body = describe_native()["used"] or "NumPy"
     assert all(row[2].startswith(f"{body}×") for row in rows)
-    assert " ".join(describe()["reason"].split()) in " ".join(result.stdout.split())
+    assert " ".join(describe_native()["reason"].split()) in " ".join(result.stdout.split())
     assert all(row[row.index("%") - 1].replace(".", "").isdigit() for row in rows)
     assert all(len(line) <= 80 for line in result.stdout.splitlines())
 

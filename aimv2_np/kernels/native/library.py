@@ -109,7 +109,7 @@ def kernels() -> Kernels | None:
     return _chosen[-1] if _chosen else _asked_for()
 
 
-def describe() -> dict[str, Any]:
+def describe_native() -> dict[str, Any]:
     """What computes float32 on the CPU, as it goes into JSON.
 
     Returns:

@@ -9,7 +9,7 @@ import pytest
 from aimv2_np.kernels.native.library import VARIABLE, available, describe, kernels, path, using
 
 
-def said(variable, code="from aimv2_np.kernels.native.library import describe; print(describe())"):
+def said(variable, code="from aimv2_np.kernels.native.library import describe; print(describe_native())"):
     """What a fresh process prints that has the variable set."""
     environment = os.environ | {VARIABLE: variable}
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False)
@@ -18,12 +18,12 @@ def said(variable, code="from aimv2_np.kernels.native.library import describe; p
 def test_the_fastest_computes_unless_told_otherwise():
     with using(None):
         assert kernels() is None
-        assert "by NumPy" in describe()["reason"]
+        assert "by NumPy" in describe_native()["reason"]
     for name in available():
         with using(name):
             assert kernels() is available()[name]
-            assert describe()["used"] == name
-            assert describe()["reason"].startswith(f"in C for {name}")
+            assert describe_native()["used"] == name
+            assert describe_native()["reason"].startswith(f"in C for {name}")
     assert not available() or list(available())[-1] in ("plain", "neon")
 
 
@@ -48,7 +48,7 @@ def test_without_the_library():
     """NumPy computes, the reason is told, and whoever requires the library is told how to get it."""
     assert available() == {}
     assert kernels() is None
-    assert "was not compiled" in describe()["reason"] or sys.platform == "win32"
+    assert "was not compiled" in describe_native()["reason"] or sys.platform == "win32"
 
 
 @pytest.fixture
@@ -82,5 +82,5 @@ def test_a_library_that_is_none_or_another_one(tmp_path, content, said):
     (tmp_path / path().name).write_bytes(path().read_bytes() if content is None else content)
     (tmp_path / "kernels.h").write_text("/* another one */", encoding="ascii")
     assert available() == {}
-    assert said in describe()["reason"]
-    assert "native.build" in describe()["reason"]
+    assert said in describe_native()["reason"]
+    assert "native.build" in describe_native()["reason"]
