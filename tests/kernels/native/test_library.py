@@ -6,10 +6,10 @@ import sys
 
 import pytest
 
-from aimv2_np.kernels.native.library import VARIABLE, available, describe, kernels, path, using
+from aimv2_np.kernels.native.library import VARIABLE, available, describe_native, kernels, path, using
 
 
-def said(variable, code="from aimv2_np.kernels.native.library import describe; print(describe_native())"):
+def said(variable, code="from aimv2_np.kernels.native.library import describe_native; print(describe_native())"):
     """What a fresh process prints that has the variable set."""
     environment = os.environ | {VARIABLE: variable}
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False)
