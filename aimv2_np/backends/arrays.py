@@ -9,7 +9,7 @@ import numpy as np
 
 from aimv2_np.backends import devices
 from aimv2_np.backends.dtypes import BACKENDS, COMPUTED
-from aimv2_np.backends.narrow import Narrow
+from aimv2_np.backends.narrow import Narrow, round_bits, widen_bits
 from aimv2_np.shapes import Array
 
 HALF_BYTES = 2  # of float16 and of bfloat16, the floats whose sums are taken in float32
@@ -52,6 +52,13 @@ def widen(array: Array) -> Array:
     if isinstance(array, Narrow):
         return array.widened()
     return array.astype(np.float32) if array.dtype.itemsize == HALF_BYTES and is_float(array) else array
+
+
+def factor_of(x: Array, weight: Any) -> Array:
+    """`x` as it is multiplied with a weight: widened, or rounded to bfloat16 where the weight says so."""
+    if isinstance(weight, Narrow) and weight.rounds and x.dtype == np.float32:
+        return widen_bits(round_bits(np.ascontiguousarray(x)))
+    return widen(x)
 
 
 def to_numpy(array: Array) -> np.ndarray[Any, Any]:

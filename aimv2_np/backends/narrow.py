@@ -132,10 +132,3 @@ class Narrow(NDArrayOperatorsMixin):
 def for_bfloat16(array: NDArray) -> Any:
     """A float32 array as one of a model that computes in bfloat16 on a CPU: narrow where it may be, else as it is."""
     return Narrow(round_bits(array), rounds=True) if may_be_narrow(array.shape) else array
-
-
-def factor_of(x: Array, weight: Any) -> Array:
-    """`x` as it is multiplied with a weight: as it is, or rounded to bfloat16, in float32 again."""
-    if isinstance(weight, Narrow) and weight.rounds and x.dtype == np.float32:
-        return widen_bits(round_bits(np.ascontiguousarray(x)))
-    return x

@@ -7,8 +7,7 @@ W is stored as PyTorch stores it, one row per output feature.
 
 from dataclasses import dataclass
 
-from aimv2_np.backends.arrays import widen
-from aimv2_np.backends.narrow import factor_of
+from aimv2_np.backends.arrays import factor_of, widen
 from aimv2_np.backends.operation import operation
 from aimv2_np.shapes import Array, Float
 from aimv2_np.tree.module import Module
@@ -19,7 +18,7 @@ def linear(
     x: Float[Array, "*batch I"], weight: Float[Array, "O I"], bias: Float[Array, "O"] | None = None
 ) -> Float[Array, "*batch O"]:
     """`x @ weight.T + bias` in the dtype of `x`; half precision is summed in float32. See docs/equations.md, (1)."""
-    y = widen(factor_of(x, weight)) @ widen(weight).T
+    y = factor_of(x, weight) @ widen(weight).T
     if bias is not None:
         y = y + widen(bias)
     return y.astype(x.dtype, copy=False)

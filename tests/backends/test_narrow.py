@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aimv2_np.backends.arrays import backend_of, is_array, move, to_numpy, widen
-from aimv2_np.backends.narrow import Narrow, factor_of, for_bfloat16, round_bits, to_int8, widen_bits
+from aimv2_np.backends.arrays import backend_of, factor_of, is_array, move, to_numpy, widen
+from aimv2_np.backends.narrow import Narrow, for_bfloat16, round_bits, to_int8, widen_bits
 from aimv2_np.network.linear import linear
 
 

@@ -7,8 +7,7 @@ from functools import partial
 
 import numpy as np
 
-from aimv2_np.backends.arrays import widen
-from aimv2_np.backends.narrow import factor_of
+from aimv2_np.backends.arrays import factor_of, widen
 from aimv2_np.backends.parallel import cores, parts, pieces, run
 from aimv2_np.kernels.ends import vectors_of_ends
 from aimv2_np.kernels.numpy.attention import attend
