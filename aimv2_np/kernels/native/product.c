@@ -265,8 +265,7 @@ static void round_rows(const struct product *p, struct team *team) {
                 const float *x = p->x + row * p->x_stride + k;
                 floats low = load_some(x, inputs - k), high = {0};
                 if (k + LANES < inputs) high = load_some(x + LANES, inputs - k - LANES);
-                store_some(p->pairs + row * pairs_stride(p->w) + k / 2, pairs_of(EVENS(low, high), ODDS(low, high)),
-                           pairs - k / 2);
+                store_some(p->pairs + row * pairs_stride(p->w) + k / 2, pairs_of(low, high), pairs - k / 2);
             }
     team_meet(team);
 }

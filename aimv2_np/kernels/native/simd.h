@@ -79,13 +79,7 @@ INLINE floats widen_bytes(const int8_t *from) {
     return __builtin_convertvector(x, floats);
 }
 
-/* Pairs of such numbers, the first in the lower half of a lane. */
-INLINE floats pairs_of(floats even, floats odd) { /* rounded to nearest, ties to even; NaN stays NaN */
-    words low = (words)even, high = (words)odd;
-    low = (low + 0x7fff + ((low >> 16) & 1)) >> 16 | ((words)(even != even) & 0x7fc0);
-    high = ((high + 0x7fff + ((high >> 16) & 1)) & 0xffff0000) | ((words)(odd != odd) & 0x7fc00000);
-    return (floats)(low | high);
-}
+/* A pair of such numbers in a lane, the first in its lower half: */
 INLINE floats same_pair(const float *pair) {
     uint32_t bits;
     memcpy(&bits, pair, 4);
@@ -150,9 +144,18 @@ INLINE floats exp_of(floats x) {
 #define SHUFFLE(a, b, ...) __builtin_shuffle(a, b, (ints){__VA_ARGS__})
 #endif
 
-/* Every second lane of a and b, one behind the other. */
-#define EVENS(a, b) SHUFFLE(a, b, EVEN)
-#define ODDS(a, b) SHUFFLE(a, b, ODD)
+/* The numbers of a and those of b behind them as pairs, rounded to nearest, ties to even; NaN stays NaN. */
+INLINE floats pairs_of(floats a, floats b) {
+#if defined(__AVX512BF16__)
+    return (floats)_mm512_cvtne2ps_pbh((__m512)b, (__m512)a);
+#else
+    floats even = SHUFFLE(a, b, EVEN), odd = SHUFFLE(a, b, ODD);
+    words low = (words)even, high = (words)odd;
+    low = (low + 0x7fff + ((low >> 16) & 1)) >> 16 | ((words)(even != even) & 0x7fc0);
+    high = ((high + 0x7fff + ((high >> 16) & 1)) & 0xffff0000) | ((words)(odd != odd) & 0x7fc00000);
+    return (floats)(low | high);
+#endif
+}
 
 /* Transpose LANES x LANES numbers in registers: log2(LANES) perfect shuffles of the rows' first and second half. */
 INLINE void transpose(floats x[LANES]) {
