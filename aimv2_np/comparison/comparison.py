@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from math import inf, isfinite
 from typing import Any
 
+from aimv2_np.comparison.coverage import Coverage
 from aimv2_np.comparison.measure import Measures
 
 WORST = 5  # how many are listed as the worst
@@ -132,6 +133,11 @@ class Comparison:
         return next((difference for difference in self.differences if not difference.equal), None)
 
     @property
+    def coverage(self) -> Coverage:
+        """How many of the reference's modules were compared."""
+        return Coverage.of((difference.path for difference in self.differences), self.missing)
+
+    @property
     def worst(self) -> tuple[Difference, ...]:
         """The largest divergences in units of their tolerances; of equal sides, the largest rounding errors."""
         several = [difference for difference in self.differences if not difference.equal] or list(self.differences)
@@ -146,6 +152,11 @@ class Comparison:
         return {
             "equal": self.equal,
             "compared": len(self.differences),
+            "coverage": {
+                "compared": len(self.coverage.compared),
+                "modules": self.coverage.modules,
+                "share": self.coverage.share,
+            },
             "first": self.first.to_dict() if self.first else None,
             "worst": [difference.to_dict() for difference in self.worst],
             "diagnosis": self.diagnosis.identifier if self.diagnosis else None,

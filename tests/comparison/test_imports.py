@@ -14,7 +14,7 @@ FLOORS = (
     ("comparison", "comparison.compare"),
     ("comparison.report", "comparison.sides", "comparison.padding", "comparison.diagnosis"),
     ("comparison.comparison", "comparison.naming", "comparison.tolerances"),
-    ("comparison.measure",),
+    ("comparison.measure", "comparison.coverage"),
     ("recording.adapters", "recording.inputs"),
     ("recording", "recording.record"),
     ("recording.writer",),
