@@ -15,8 +15,8 @@ import numpy as np
 from aimv2_np.comparison.comparison import Comparison, Difference
 from aimv2_np.comparison.diagnosis.context import Context
 from aimv2_np.comparison.diagnosis.diagnose import diagnose
+from aimv2_np.comparison.matching import Matching, match
 from aimv2_np.comparison.measure import measure, measure_statistics
-from aimv2_np.comparison.naming import Naming, rank
 from aimv2_np.comparison.padding import Padding
 from aimv2_np.comparison.report import explain
 from aimv2_np.comparison.sides import UnlikeError, as_recording, pair
@@ -64,36 +64,21 @@ def compare(
         model = load(model)
     if model is not None and not isinstance(model, PretrainedModel):
         raise TypeError(f"model is {a_type(model)}; expected one of our models, or the folder of one")
-    matcher = _Matcher(a, b, Tolerances.of(tolerances), mapping)
-    differences = matcher.run()
-    result = Comparison(differences, matcher.missing, matcher.extra, notes=matcher.notes())
-    outcome = diagnose(Context(a, b, matcher.names, result, matcher.judge, model))
+    matching = match(a, b, mapping)
+    judge = _Judge(a, b, Tolerances.of(tolerances), matching)
+    result = Comparison(judge.run(), matching.missing, matching.extra, notes=judge.notes())
+    outcome = diagnose(Context(a, b, matching.names, result, judge.judge, model))
     result = replace(result, diagnosis=outcome.diagnosis)
     return replace(result, explanation=explain(result, outcome.remark))
 
 
-class _Matcher:
-    """Pairs the activations of two recordings and judges each pair."""
+class _Judge:
+    """Judges each pair of activations of two recordings."""
 
-    def __init__(
-        self, a: Recording, b: Recording, tolerances: Tolerances, mapping: Mapping[str, str] | Iterable[str] | None
-    ) -> None:
-        self.a, self.b, self.tolerances = a, b, tolerances
-        naming = Naming(a.order, mapping)
-        found = [(naming(theirs), theirs) for theirs in b.order]
-        # Several names may lead to one path, such as the operators of an ONNX graph: a name that is ours already
-        # counts, else the one that ends the module.
-        self.names = {ours: theirs for ours, theirs in sorted(found, key=lambda pair: rank(pair[1])) if ours}
-        self.names |= {name: name for name in b.order if name in a.shapes}
-        self.missing = tuple(path for path in a.order if path not in self.names)
-        self.extra = tuple(theirs for ours, theirs in found if ours is None)
+    def __init__(self, a: Recording, b: Recording, tolerances: Tolerances, matching: Matching) -> None:
+        self.a, self.b, self.tolerances, self.names = a, b, tolerances, matching.names
         self.depths = depths(a.order)
         self.padding = Padding.of(a)
-        if not self.names:
-            raise ValueError(
-                f"the two sides have no activation in common: the reference has {_some(a.order)}; the other side has "
-                f"{_some(b.order)}. Say which is which with a mapping, 'theirs=ours' (--map)"
-            )
 
     def run(self) -> tuple[Difference, ...]:
         """One difference per input and activation that both sides have, in the reference's order."""
@@ -167,8 +152,3 @@ class _Matcher:
         elif not same and (array := self.b.array(theirs)) is not None:
             b, same = summarize(path, array), True
         return replace(difference, measures=measure_statistics(a, b, same_projection=same))
-
-
-def _some(names: Iterable[str]) -> str:
-    names = list(names)
-    return ", ".join(f"{name:.60}" for name in names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")

@@ -11,9 +11,12 @@ PACKAGE = Path(aimv2_np.__file__).parent
 # From the top down; names of one line know nothing of each other.
 FLOORS = (
     ("comparison.verify", "comparison.html", "comparison.pytest_plugin", "comparison.published"),
-    ("comparison", "comparison.compare"),
+    ("comparison", "comparison.compare", "comparison.loss"),
+    ("comparison.matching",),
     ("comparison.report", "comparison.sides", "comparison.padding", "comparison.diagnosis"),
+    ("comparison.alignment", "comparison.fused"),
     ("comparison.comparison", "comparison.naming", "comparison.tolerances"),
+    ("comparison.operators", "comparison.rules"),
     ("comparison.measure", "comparison.coverage"),
     ("recording.adapters", "recording.inputs"),
     ("recording", "recording.record"),
