@@ -33,7 +33,7 @@ WIDE = 100  # characters, from which on the table has all its columns
     help="What OTHER computed in, where its arrays do not show it.",
 )
 @click.option(
-    "--require", metavar="GLOB", multiple=True, help="Modules that have to be compared, or the exit code is 2."
+    "--require", metavar="GLOB", multiple=True, help="Modules that have to be compared, or the exit code is 2"
 )
 @click.option("--require-all", is_flag=True, help="All modules of the reference have to be compared.")
 @click.option("--partial", is_flag=True, help="Less than half of the modules is enough to be called the same.")

@@ -5,21 +5,23 @@ result.equal, result.first.path, result.diagnosis, result.explanation
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from math import prod
 from os import PathLike
 from typing import Any
 
 import numpy as np
 
+from aimv2_np.comparison.alignment import UnlikeError
+from aimv2_np.comparison.batch import reordered
 from aimv2_np.comparison.comparison import Comparison, Difference
 from aimv2_np.comparison.diagnosis.context import Context
 from aimv2_np.comparison.diagnosis.diagnose import diagnose
-from aimv2_np.comparison.matching import Matching, match
+from aimv2_np.comparison.matching import match
 from aimv2_np.comparison.measure import measure, measure_statistics
 from aimv2_np.comparison.padding import Padding
 from aimv2_np.comparison.report import explain
-from aimv2_np.comparison.sides import UnlikeError, as_recording, pair
+from aimv2_np.comparison.sides import as_recording, pair
 from aimv2_np.comparison.tolerances import Tolerances, coarsest, depths
 from aimv2_np.errors import a_type
 from aimv2_np.models.auto import load
@@ -65,20 +67,66 @@ def compare(
     if model is not None and not isinstance(model, PretrainedModel):
         raise TypeError(f"model is {a_type(model)}; expected one of our models, or the folder of one")
     matching = match(a, b, mapping)
-    judge = _Judge(a, b, Tolerances.of(tolerances), matching)
-    result = Comparison(judge.run(), matching.missing, matching.extra, notes=judge.notes())
-    outcome = diagnose(Context(a, b, matching.names, result, judge.judge, model))
+    judge, differences, aligned = _aligned(_Judge(a, matching.recording, Tolerances.of(tolerances), matching.names))
+    notes = (*judge.notes(), *matching.notes, *aligned, *_layouts(differences))
+    result = Comparison(differences, matching.missing, matching.extra, notes=notes)
+    outcome = diagnose(Context(a, judge.b, matching.names, result, judge.judge, model))
     result = replace(result, diagnosis=outcome.diagnosis)
     return replace(result, explanation=explain(result, outcome.remark))
 
 
-class _Judge:
-    """Judges each pair of activations of two recordings."""
+def _aligned(judge: "_Judge") -> tuple["_Judge", tuple[Difference, ...], list[str]]:
+    """A judge of the sides with what only lies otherwise undone, what it finds, and notes on what was undone.
 
-    def __init__(self, a: Recording, b: Recording, tolerances: Tolerances, matching: Matching) -> None:
-        self.a, self.b, self.tolerances, self.names = a, b, tolerances, matching.names
-        self.depths = depths(a.order)
-        self.padding = Padding.of(a)
+    Pictures and texts in another order are undone where the inputs show it. Where they do not, and where axes of one
+    length are exchanged, it is done only if everything agrees after it: anything else may be a fault.
+    """
+    differences = judge.run()
+    wrong = [difference for difference in differences if not difference.equal]
+    if not wrong:
+        return judge, differences, []
+    notes = []
+    moved = reordered(judge.a, judge.b, judge.names, (difference.path for difference in wrong))
+    if moved:
+        other = replace(judge, b=moved.recording)
+        found = other.run()
+        if moved.certain or all(difference.equal for difference in found):
+            judge, differences, notes = other, found, [moved.note]
+    wrong = [difference for difference in differences if not difference.equal]
+    if wrong and all(len({*difference.shape}) < len(difference.shape) == 3 for difference in wrong):
+        other = replace(judge, exchanged=True)
+        found = other.run()
+        if all(difference.equal for difference in found):
+            return other, found, notes
+    return judge, differences, notes
+
+
+def _layouts(differences: Iterable[Difference]) -> list[str]:
+    """A note for each order of axes in which arrays of the other side lie, with the first of them."""
+    found: dict[str, list[str]] = {}
+    for difference in differences:
+        _, order, axes = difference.note.partition("axes in the order ")
+        if order:
+            found.setdefault(axes.partition(";")[0], []).append(difference.path)
+    return [
+        f"{len(paths)} of the other side's arrays were read with their axes in the order {axes} ({paths[0]}"
+        f"{', ...' if len(paths) > 1 else ''})" for axes, paths in found.items()
+    ]  # fmt: skip
+
+
+@dataclass
+class _Judge:
+    """Judges each pair of activations of two recordings; `exchanged` as for `pair`."""
+
+    a: Recording
+    b: Recording
+    tolerances: Tolerances
+    names: Mapping[str, str]
+    exchanged: bool = False
+
+    def __post_init__(self) -> None:
+        self.depths = depths(self.a.order)
+        self.padding = Padding.of(self.a)
 
     def run(self) -> tuple[Difference, ...]:
         """One difference per input and activation that both sides have, in the reference's order."""
@@ -124,7 +172,7 @@ class _Judge:
         tolerance = self.tolerances(path, dtype, depth)
         difference = Difference(path, theirs, reference.shapes[path], dtype, depth, tolerance)
         try:
-            arrays = pair(reference, self.b, path, theirs)
+            arrays = pair(reference, self.b, path, theirs, exchanged=self.exchanged)
         except UnlikeError as error:
             return replace(difference, note=str(error))
         if arrays is None:

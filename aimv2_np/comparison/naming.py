@@ -189,7 +189,7 @@ def _hidden(name: str) -> str:
 
 
 def _plain(name: str) -> str:
-    """Dots for slashes, `layers.3` for `layers_3`, without wrappers or the operator of an ONNX name; "" in its middle."""
+    """Dots for slashes, `layers.3` for `layers_3`, without wrappers or an ONNX operator; "" if that is inside."""
     parts = without_operator(name) if name.startswith("/") else re.split(r"[./]", name)
     dotted = ".".join(re.sub(r"^(layers|blocks|hidden_states)[_\-](\d+)$", r"\1.\2", part) for part in parts if part)
     return WRAPPERS.sub("", dotted)

@@ -7,15 +7,12 @@ from typing import Any
 import numpy as np
 
 from aimv2_np.backends.arrays import is_array
+from aimv2_np.comparison.alignment import UnlikeError, in_shape
 from aimv2_np.errors import CheckpointError, a_type
 from aimv2_np.recording.recording import ACTIVATIONS, FORMAT, INPUTS, Recording
 from aimv2_np.recording.slices import parse_slice
 from aimv2_np.shapes import NDArray
 from aimv2_np.storage import SafetensorsFile
-
-
-class UnlikeError(ValueError):
-    """Why two arrays cannot be brought to one shape, in words for a note."""
 
 
 def as_recording(side: Any, what: str) -> Recording:
@@ -56,11 +53,13 @@ def _from_arrays(arrays: Mapping[str, Any]) -> Recording:
     )
 
 
-def pair(reference: Recording, other: Recording, ours: str, theirs: str) -> tuple[NDArray, NDArray, str] | None:
+def pair(
+    reference: Recording, other: Recording, ours: str, theirs: str, *, exchanged: bool = False
+) -> tuple[NDArray, NDArray, str] | None:
     """The arrays of one activation on both sides in the reference's shape, and a remark if theirs had another.
 
-    None when a side has no array; UnlikeError when they cannot be brought together; CheckpointError when one holds
-    other things than numbers.
+    With `exchanged`, axes of one length may be exchanged. None when a side has no array; UnlikeError when they cannot
+    be brought together; CheckpointError when one holds other things than numbers.
     """
     a, b = reference.activations.get(ours), other.activations.get(theirs)
     for path, array in ((ours, a), (theirs, b)):
@@ -78,24 +77,5 @@ def pair(reference: Recording, other: Recording, ours: str, theirs: str) -> tupl
             a = np.asarray(a[parse_slice(cut_b)])
     except IndexError:
         raise UnlikeError(f"the part [{cut_a or cut_b}] does not exist on the other side") from None
-    b, note = _in_shape(b, a.shape)
+    b, note = in_shape(b, a, exchanged=exchanged)
     return a, b, note
-
-
-def _in_shape(array: NDArray, shape: tuple[int, ...]) -> tuple[NDArray, str]:
-    """The other side's array in the reference's shape, and a remark if it had another; UnlikeError if it cannot be."""
-    theirs = array.shape
-    if theirs == shape:
-        return array, ""
-    if [size for size in theirs if size != 1] == [size for size in shape if size != 1]:
-        return array.reshape(shape), f"theirs is {theirs}"
-    if len(shape) == 3 and len(theirs) == 4 and (theirs[0], theirs[2] * theirs[3], theirs[1]) == shape:
-        # what a convolution returns, (B, D, rows, columns)
-        return array.reshape(*theirs[:2], -1).swapaxes(1, 2), f"theirs is {theirs}, channels first"
-    if len(shape) == 4:
-        batch, heads, tokens, size = shape
-        if theirs == (batch, tokens, heads * size):
-            return array.reshape(batch, tokens, heads, size).swapaxes(1, 2), f"theirs is {theirs}, heads merged"
-        if theirs == (batch, tokens, heads, size):
-            return array.swapaxes(1, 2), f"theirs is {theirs}, heads second"
-    raise UnlikeError(f"theirs has the shape {theirs}")

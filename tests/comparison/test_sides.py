@@ -32,7 +32,7 @@ def test_what_is_no_side(side, words):
     ("theirs", "remark"),
     [
         (X, ""), (X[0], "theirs is (4, 6)"),
-        (X.swapaxes(1, 2).reshape(1, 6, 2, 2), "theirs is (1, 6, 2, 2), channels first"),
+        (X.swapaxes(1, 2).reshape(1, 6, 2, 2), "theirs is (1, 6, 2, 2), axes in the order channels, tokens"),
     ],
 )  # fmt: skip
 def test_shapes_that_only_look_different(theirs, remark):
@@ -44,7 +44,10 @@ def test_shapes_that_only_look_different(theirs, remark):
 
 @pytest.mark.parametrize(
     ("theirs", "remark"),
-    [(X.reshape(1, 4, 2, 3), "heads second"), (X, "heads merged")],
+    [
+        (X.reshape(1, 4, 2, 3), "theirs is (1, 4, 2, 3), axes in the order tokens, heads, channels"),
+        (X, "theirs is (1, 4, 6), axes in the order tokens, heads, channels"),
+    ],
 )
 def test_heads_at_another_place(theirs, remark):
     ours = X.reshape(1, 4, 2, 3).swapaxes(1, 2)  # (B, H, N, d)

@@ -9,7 +9,7 @@ MOST = 100_000  # characters of that: it is a list of a dozen names
 
 
 def module_outputs(nodes: Iterable[Any], final: Iterable[str], values: Collection[str]) -> dict[str, str]:
-    """Module's dotted path → the last of `values` that leaves it: the node that makes it is inside, one that reads it not.
+    """Module's dotted path → the last of `values` that leaves it: made by a node inside, read by one that is not.
 
     `nodes` are onnx.NodeProto in order of execution. The graph's outputs, `final`, leave all modules.
     """

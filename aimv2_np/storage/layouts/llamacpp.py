@@ -1,6 +1,6 @@
 """The names of llama.cpp's GGUF files: of the vision encoder behind `v.`, as its multimodal code writes them.
 
-For names alone: arrays that a port on ggml dumps are called after its weights. No file is read or written by this table.
+For names alone: arrays that a port on ggml dumps are called after its weights. No file is read by this table.
 """
 
 from aimv2_np.storage.layouts.table import TEXT, VISION, Layout, Row, linear
