@@ -50,7 +50,8 @@ def compare(
 
     Args:
         reference, other: each a recording (its path, or a `Recording`), a safetensors file of arrays, or a dict of
-            arrays by dotted path. Recordings of statistics do: then errors are estimates.
+            arrays by dotted path, of PyTorch's tensors or nested lists of numbers too. Recordings of statistics do:
+            then errors are estimates.
         tolerances: None for those of docs/compare.md; a number: the relative error that counts as rounding; glob →
             number; or `Tolerances`.
         mapping: the other side's names → the reference's, `{"blocks.*.mlp": "encoder.layers.*.ffn"}` or texts
@@ -93,7 +94,7 @@ def _aligned(judge: "_Judge") -> tuple["_Judge", tuple[Difference, ...], list[st
         if moved.certain or all(difference.equal for difference in found):
             judge, differences, notes = other, found, [moved.note]
     wrong = [difference for difference in differences if not difference.equal]
-    if wrong and all(len({*difference.shape}) < len(difference.shape) == 3 for difference in wrong):
+    if len(wrong) > 1 and all(len({*difference.shape}) < len(difference.shape) == 3 for difference in wrong):
         other = replace(judge, exchanged=True)
         found = other.run()
         if all(difference.equal for difference in found):

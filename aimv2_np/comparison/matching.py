@@ -21,6 +21,10 @@ _LAYER = re.compile(r"(|vision_model\.|text_model\.)encoder\.layers\.(\d{1,6})")
 Mappings = Mapping[str, str] | Iterable[str] | None
 
 
+class NothingInCommonError(ValueError):
+    """The two sides have no activation in common."""
+
+
 @dataclass(frozen=True)
 class Matching:
     """The reference's paths and the other side's names for them.
@@ -64,7 +68,7 @@ def match(a: Recording, b: Recording, mapping: Mappings) -> Matching:
     recording, parts, notes = take_apart(a, b, together, names) if together else (b, {}, [])
     names |= parts
     if not names:
-        raise ValueError(
+        raise NothingInCommonError(
             f"the two sides have no activation in common: the reference has {_some(a.order)}; the other side has "
             f"{_some(b.order)}. Say which is which with a mapping, 'theirs=ours' (--map)"
         )

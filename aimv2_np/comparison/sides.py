@@ -1,7 +1,7 @@
 """The two sides of a comparison as recordings, whatever they come as, and their activations brought to one shape."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -19,20 +19,39 @@ def as_recording(side: Any, what: str) -> Recording:
     """One side of a comparison as a recording; `what` is the argument's name, for messages.
 
     A `Recording` is returned as it is; a path is read, of a recording or of any safetensors file of arrays; a dict of
-    arrays by name becomes a recording in memory. In dicts and plain files, names may begin with `inputs/` and
-    `activations/` as in recordings. TypeError for anything else, and what `Recording.load` raises for files.
+    arrays by name, of PyTorch's tensors or of nested lists of numbers (as float32) becomes a recording in memory. In
+    dicts and plain files, names may begin with `inputs/` and `activations/` as in recordings. TypeError for anything
+    else, and what `Recording.load` raises for files.
     """
     if isinstance(side, Recording):
         return side
     if isinstance(side, str | os.PathLike):
         return _from_file(side)
     if isinstance(side, Mapping) and all(isinstance(name, str) for name in side):
-        wrong = [name for name, value in side.items() if not is_array(value)]
-        if wrong:
-            kind = type(side[wrong[0]]).__name__
-            raise TypeError(f"{what}[{wrong[0]!r:.100}] is a {kind}; expected a NumPy or CuPy array")
-        return _from_arrays(side)
+        return _from_arrays({name: array for given in side for name, array in _arrays(given, side[given], what)})
     raise TypeError(f"{what} is {a_type(side)}; expected a path, a Recording or a dict of arrays")
+
+
+def _arrays(name: str, value: Any, what: str) -> Iterator[tuple[str, Any]]:
+    """(name, array) of a value of a dict: of several arrays, such as Transformers' `hidden_states`, each `name.i`."""
+    if is_array(value) or hasattr(value, "detach"):
+        yield name, value
+        return
+    if isinstance(value, list | tuple):
+        if value and all(is_array(item) or hasattr(item, "detach") for item in value):
+            yield from ((f"{name}.{i}", item) for i, item in enumerate(value))
+            return
+        try:
+            array = np.asarray(value)
+        except ValueError:  # lists of different lengths
+            array = np.asarray(None)
+        if array.dtype.kind in "fiub" and array.size:
+            yield name, array.astype(np.float32) if array.dtype == np.float64 else array
+            return
+    raise TypeError(
+        f"{what}[{name!r:.100}] is {a_type(value)}; expected an array of NumPy or CuPy, a PyTorch tensor, a list of "
+        "these, or nested lists of numbers"
+    )
 
 
 def _from_file(path: Any) -> Recording:
