@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from aimv2_np.comparison import Comparison, Difference
+    from aimv2_np.comparison import Comparison, Coverage, Difference
     from aimv2_np.comparison.sets import SetComparison
 
 LISTED = 5  # names of missing or extra activations that are shown
@@ -35,6 +35,11 @@ WIDE = 100  # characters, from which on the table has all its columns
     type=click.Choice(list(FLOATS)),
     help="What OTHER computed in, where its arrays do not show it.",
 )
+@click.option(
+    "--require", metavar="GLOB", multiple=True, help="Modules that have to be compared, or the exit code is 2"
+)
+@click.option("--require-all", is_flag=True, help="All modules of the reference have to be compared.")
+@click.option("--partial", is_flag=True, help="Less than half of the modules is enough to be called the same.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON: equal, first, worst, diagnosis, explanation, ...")
 @click.option("--html", metavar="FILE", help="Also write a page with a chart of the errors.")
 @click.option(
@@ -58,6 +63,9 @@ def compare_command(
     mapping: tuple[str, ...],
     rtol: tuple[str, ...],
     dtype: str | None,
+    require: tuple[str, ...],
+    require_all: bool,
+    partial: bool,
     as_json: bool,
     html: str | None,
     capsule: str | None,
@@ -68,7 +76,8 @@ def compare_command(
 
     REFERENCE and OTHER are recordings (see `aimv2-np record`), or safetensors files of arrays named by module; or two
     folders of such: then those of one name are compared, and the errors of each module over all of them are shown.
-    The exit code is 0 when both are the same, 1 when they differ, 2 when they cannot be compared.
+    The exit code is 0 when both are the same, 1 when they differ, 2 when that cannot be told: when they cannot be
+    compared, or agree where less than half of the reference's modules, or not all of the required ones, were compared.
 
     \b
     aimv2-np compare reference.safetensors other.safetensors \\
@@ -100,32 +109,53 @@ def compare_command(
             _print_several(several, as_json)
             ctx.exit(options.SAME if several.equal else options.DIFFERENT)
         result = compare(reference, other, tolerances=tolerances, mapping=mapping, model=network, budget=budget)
+    globs = ("*",) if require_all else require
+    lacking = result.coverage.lacking(globs)
+    enough = not lacking and (result.coverage.enough or partial or bool(globs))
     if html:
         with atomic_write(html, overwrite=force) as file:
             file.write(page(result, reference, other).encode())
     if capsule and result.step:
         write_capsule(result.step, capsule, overwrite=force)
     if as_json:
-        output.print_json(result.to_dict())
+        output.print_json(result.to_dict() | {"required_missing": list(lacking)})
     else:
-        _print(output.console(), result)
+        _print(output.console(), result, enough)
         if html:
             click.echo(f"\nchart: {output.printable(html)}")
         if capsule:
             told = capsule if result.step else "none, as it is not known that a module is wrong by itself"
             click.echo(f"\ncapsule: {output.printable(told)}")
+    if result.equal and not enough:
+        raise ValueError(_insufficient(result.coverage, lacking))
     ctx.exit(options.SAME if result.equal else options.DIFFERENT)
 
 
-def _print(screen: "Console", result: "Comparison") -> None:
+def _insufficient(coverage: "Coverage", lacking: tuple[str, ...]) -> str:
+    """Why what was compared does not suffice to call the two the same, and what to do."""
+    if lacking:
+        required = output.plural(len(lacking), "required module")
+        names = ", ".join(lacking[:LISTED]) + (", ..." if len(lacking) > LISTED else "")
+        return (
+            f"what was compared is the same, but the other side lacks {required}: {names}; record more, or say with "
+            "--map what is called otherwise"
+        )
+    return (
+        f"what was compared is the same, but it is {coverage}; expected half of them or more; record more, say with "
+        "--map what is called otherwise, or call it enough with --partial or --require GLOB"
+    )
+
+
+def _print(screen: "Console", result: "Comparison", enough: bool) -> None:
     from rich.text import Text
 
     from aimv2_np.comparison.budget import budget_in_words
     from aimv2_np.comparison.report import unmatched
 
-    verdict = ("the same", "green") if result.equal else ("different", "red")
+    agree = ("the same", "green") if enough else ("the same, as far as compared", "yellow")
+    verdict = agree if result.equal else ("different", "red")
     compared = output.plural(len(result.differences), "activation")
-    screen.print(Text.assemble(verdict, f": {compared} compared"), style="bold")
+    screen.print(Text.assemble(verdict, f": {compared} compared, {result.coverage}"), style="bold")
     screen.print()
     if result.first:
         facts = _facts(result.first)

@@ -7,6 +7,7 @@ this (`verify`, `published`, `pytest_plugin`). How activations get into a file i
 
 from aimv2_np.comparison.compare import compare
 from aimv2_np.comparison.comparison import Comparison, Diagnosis, Difference
+from aimv2_np.comparison.coverage import Coverage
 from aimv2_np.comparison.tolerances import Tolerances
 
-__all__ = ["Comparison", "Diagnosis", "Difference", "Tolerances", "compare"]
+__all__ = ["Comparison", "Coverage", "Diagnosis", "Difference", "Tolerances", "compare"]

@@ -5,23 +5,25 @@ result.equal, result.first.path, result.diagnosis, result.explanation
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from math import prod
 from os import PathLike
 from typing import Any
 
 import numpy as np
 
+from aimv2_np.comparison.alignment import UnlikeError
+from aimv2_np.comparison.batch import reordered
 from aimv2_np.comparison.budget import find_budget
 from aimv2_np.comparison.comparison import Comparison, Difference, Step
 from aimv2_np.comparison.diagnosis.context import Context
 from aimv2_np.comparison.diagnosis.diagnose import diagnose
 from aimv2_np.comparison.forcing import force, own_errors_in_words
+from aimv2_np.comparison.matching import match
 from aimv2_np.comparison.measure import measure_arrays, measure_statistics
-from aimv2_np.comparison.naming import Naming, rank
 from aimv2_np.comparison.padding import Padding
 from aimv2_np.comparison.report import summarise
-from aimv2_np.comparison.sides import UnlikeError, as_recording, pair
+from aimv2_np.comparison.sides import as_recording, pair
 from aimv2_np.comparison.tolerances import Tolerances, coarsest, depths
 from aimv2_np.errors import a_type
 from aimv2_np.models.auto import load
@@ -51,7 +53,8 @@ def compare(
 
     Args:
         reference, other: each a recording (its path, or a `Recording`), a safetensors file of arrays, or a dict of
-            arrays by dotted path. Recordings of statistics do: then errors are estimates.
+            arrays by dotted path, of PyTorch's tensors or nested lists of numbers too. Recordings of statistics do:
+            then errors are estimates.
         tolerances: None for those of docs/compare.md; a number: the relative error that counts as rounding; glob →
             number; or `Tolerances`.
         mapping: the other side's names → the reference's, `{"blocks.*.mlp": "encoder.layers.*.ffn"}` or texts
@@ -68,43 +71,74 @@ def compare(
         model = load(model)
     if model is not None and not isinstance(model, PretrainedModel):
         raise TypeError(f"model is {a_type(model)}; expected one of our models, or the folder of one")
-    matcher = _Matcher(a, b, Tolerances.of(tolerances), mapping)
-    differences = matcher.run()
-    result = Comparison(differences, matcher.missing, matcher.extra, notes=matcher.notes())
-    context = Context(a, b, matcher.names, result, matcher.judge, model)
+    matching = match(a, b, mapping)
+    judge, differences, aligned = _aligned(_Judge(a, matching.recording, Tolerances.of(tolerances), matching.names))
+    notes = (*judge.notes(), *matching.notes, *aligned, *_layouts(differences))
+    result = Comparison(differences, matching.missing, matching.extra, notes=notes)
+    context = Context(a, judge.b, matching.names, result, judge.judge, model)
     outcome = diagnose(context)
     result = replace(result, diagnosis=outcome.diagnosis)
     if not result.equal:
-        differences, step = matcher.own_errors(differences, context)
+        differences, step = judge.own_errors(differences, context)
         result = replace(result, differences=differences, step=step)
         if budget is not None:
-            result = replace(result, budget=find_budget(context, matcher.taken, budget))
+            result = replace(result, budget=find_budget(context, judge.taken, budget))
     remark = f"{outcome.remark} {own_errors_in_words(result.differences)}".strip()
     return replace(result, explanation=summarise(result, remark))
 
 
-class _Matcher:
-    """Pairs the activations of two recordings and judges each pair."""
+def _aligned(judge: "_Judge") -> tuple["_Judge", tuple[Difference, ...], list[str]]:
+    """A judge of the sides with what only lies otherwise undone, what it finds, and notes on what was undone.
 
-    def __init__(
-        self, a: Recording, b: Recording, tolerances: Tolerances, mapping: Mapping[str, str] | Iterable[str] | None
-    ) -> None:
-        self.a, self.b, self.tolerances = a, b, tolerances
-        naming = Naming(a.order, mapping)
-        found = [(naming(theirs), theirs) for theirs in b.order]
-        # Several names may lead to one path, such as the operators of an ONNX graph: a name that is ours already
-        # counts, else the one that ends the module.
-        self.names = {ours: theirs for ours, theirs in sorted(found, key=lambda pair: rank(pair[1])) if ours}
-        self.names |= {name: name for name in b.order if name in a.shapes}
-        self.missing = tuple(path for path in a.order if path not in self.names)
-        self.extra = tuple(theirs for ours, theirs in found if ours is None)
-        self.depths = depths(a.order)
-        self.padding = Padding.of(a)
-        if not self.names:
-            raise ValueError(
-                f"reference and other have no activation in common, but {_some(a.order)} and {_some(b.order)}; "
-                "expected common names: say which is which with a mapping, 'theirs=ours' (--map)"
-            )
+    Pictures and texts in another order are undone where the inputs show it. Where they do not, and where axes of one
+    length are exchanged, it is done only if everything agrees after it: anything else may be a fault.
+    """
+    differences = judge.run()
+    wrong = [difference for difference in differences if not difference.equal]
+    if not wrong:
+        return judge, differences, []
+    notes = []
+    moved = reordered(judge.a, judge.b, judge.names, (difference.path for difference in wrong))
+    if moved:
+        other = replace(judge, b=moved.recording)
+        found = other.run()
+        if moved.certain or all(difference.equal for difference in found):
+            judge, differences, notes = other, found, [moved.note]
+    wrong = [difference for difference in differences if not difference.equal]
+    if len(wrong) > 1 and all(len({*difference.shape}) < len(difference.shape) == 3 for difference in wrong):
+        other = replace(judge, exchanged=True)
+        found = other.run()
+        if all(difference.equal for difference in found):
+            return other, found, notes
+    return judge, differences, notes
+
+
+def _layouts(differences: Iterable[Difference]) -> list[str]:
+    """A note for each order of axes in which arrays of the other side lie, with the first of them."""
+    found: dict[str, list[str]] = {}
+    for difference in differences:
+        _, order, axes = difference.note.partition("axes in the order ")
+        if order:
+            found.setdefault(axes.partition(";")[0], []).append(difference.path)
+    return [
+        f"{len(paths)} of the other side's arrays were read with their axes in the order {axes} ({paths[0]}"
+        f"{', ...' if len(paths) > 1 else ''})" for axes, paths in found.items()
+    ]  # fmt: skip
+
+
+@dataclass
+class _Judge:
+    """Judges each pair of activations of two recordings; `exchanged` as for `pair`."""
+
+    a: Recording
+    b: Recording
+    tolerances: Tolerances
+    names: Mapping[str, str]
+    exchanged: bool = False
+
+    def __post_init__(self) -> None:
+        self.depths = depths(self.a.order)
+        self.padding = Padding.of(self.a)
 
     def run(self) -> tuple[Difference, ...]:
         """One difference per input and activation that both sides have, in the reference's order."""
@@ -154,7 +188,9 @@ class _Matcher:
         if path not in self.names:
             return None
         try:
-            arrays = pair(Recording.from_arrays({path: expected}), self.b, path, self.names[path])
+            arrays = pair(
+                Recording.from_arrays({path: expected}), self.b, path, self.names[path], exchanged=self.exchanged
+            )
         except UnlikeError:
             return None
         found = None if arrays is None else arrays[1]
@@ -181,7 +217,7 @@ class _Matcher:
         tolerance = self.tolerances(path, dtype, depth)
         difference = Difference(path, theirs, reference.shapes[path], dtype, depth, tolerance)
         try:
-            arrays = pair(reference, self.b, path, theirs)
+            arrays = pair(reference, self.b, path, theirs, exchanged=self.exchanged)
         except UnlikeError as error:
             return replace(difference, note=str(error))
         if arrays is None:
@@ -209,8 +245,3 @@ class _Matcher:
         elif not same and (array := self.b.array(theirs)) is not None:
             b, same = summarize(path, array), True
         return replace(difference, measures=measure_statistics(a, b, same_projection=same))
-
-
-def _some(names: Iterable[str]) -> str:
-    names = list(names)
-    return ", ".join(f"{name:.60}" for name in names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")

@@ -4,6 +4,7 @@ from dataclasses import asdict, dataclass, field
 from math import inf, isfinite
 from typing import Any
 
+from aimv2_np.comparison.coverage import Coverage
 from aimv2_np.comparison.measure import Measures
 from aimv2_np.shapes import NDArray
 from aimv2_np.tree.module import Module
@@ -193,6 +194,11 @@ class Comparison:
         return tuple(sorted(found, key=lambda difference: -(difference.own or 0.0)))
 
     @property
+    def coverage(self) -> Coverage:
+        """How many of the reference's modules were compared."""
+        return Coverage.of((difference.path for difference in self.differences), self.missing)
+
+    @property
     def worst(self) -> tuple[Difference, ...]:
         """The largest divergences in units of their tolerances; of equal sides, the largest rounding errors."""
         several = [difference for difference in self.differences if not difference.equal] or list(self.differences)
@@ -207,6 +213,11 @@ class Comparison:
         return {
             "equal": self.equal,
             "compared": len(self.differences),
+            "coverage": {
+                "compared": len(self.coverage.compared),
+                "modules": self.coverage.modules,
+                "share": self.coverage.share,
+            },
             "first": self.first.to_dict() if self.first else None,
             "worst": [difference.to_dict() for difference in self.worst],
             "wrong": [difference.to_dict() for difference in self.wrong],

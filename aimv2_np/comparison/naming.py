@@ -1,12 +1,17 @@
-"""Other people's names for the same activations, translated by tables: Apple's, timm's, Flax', ONNX graphs'.
+"""Other people's names for the same activations, translated by the tables of all layouts, and by the caller's rules.
 
-A name is tried as it is, then by the caller's own rules, then by `RULES`, then with and without a tower's prefix.
+A name is changed by the caller's own rules first. Then it is tried as it is, by `RULES`, with and without a tower's
+prefix, and without what wrappers put before it, which is found from all of the other side's names.
 """
 
 import re
 from collections.abc import Collection, Iterable, Mapping
 
+from aimv2_np.comparison.operators import without_operator
+from aimv2_np.comparison.rules import applied, check_rules, compiled, parse_mapping
 from aimv2_np.storage import LAYOUTS
+from aimv2_np.storage.inside import RENAMED, WRAPPERS
+from aimv2_np.storage.layouts import llamacpp
 
 # What the tables of weights do not tell: a module whose output is that of the module that it calls last, and what
 # Transformers' eager attention returns besides its output.
@@ -17,6 +22,12 @@ OUTPUTS = (
 )
 
 TOWERS = ("vision_model.", "text_model.")
+MOST_PREFIXES, DEEPEST = 4, 12  # how many are looked for, and in how many components: names may be hostile
+# Which tower is meant by a prefix of other people's, where its modules could be those of either.
+_TEXT_WORDS = re.compile(r"te?xt|lang|caption", re.IGNORECASE)
+_PICTURE_WORDS = re.compile(r"vis|im(?:age|g)|pict", re.IGNORECASE)
+# Transformers' `hidden_states`: what goes into the first layer, then what each layer gives.
+_HIDDEN = re.compile(r"(|.*\.)hidden_states\.(\d{1,6})")
 
 
 def _rules() -> list[tuple[str, str]]:
@@ -25,8 +36,8 @@ def _rules() -> list[tuple[str, str]]:
     `*` stands for the number of a layer. A row gives the name of its module, in two stretches where the name passes the
     number of a block, and the names of the modules that these are in.
     """
-    rules = dict(OUTPUTS)
-    for layout in LAYOUTS.values():
+    rules = dict(OUTPUTS) | {theirs.strip("."): ours.strip(".") for theirs, ours in RENAMED.items()}
+    for layout in (*LAYOUTS.values(), llamacpp.LAYOUT):
         rules |= {_module(theirs): _module(ours) for ours, theirs in layout.prefixes.items()}
         rows = [row for row in (*layout.vision, *layout.text, *layout.both) if len(row.names) == 1]
         pairs = [pair for row in rows for pair in zip(_stretches(row.theirs), _stretches(row.ours), strict=True)]
@@ -49,18 +60,8 @@ def _module(tensor: str) -> str:
 
 
 RULES = _rules()
-
-# The last component of an ONNX value: the operator that made it. Only where an operator ends a module is it that
-# module's output; the last one of a graph counts.
-_OPERATOR = re.compile(r"(?:Add|MatMul|Gemm|Mul|Conv|Gather|Transpose)(?:_[0-9]{1,9})?(?:_output_[0-9]{1,9})?")
-LAST_KINDS = ("Conv", "Gather", "MatMul", "Gemm", "Mul", "Transpose", "Add")  # a bias is added after the product
-_ENDS = {
-    r"(?:\w+_proj|\w+_projection)": ("MatMul", "Gemm", "Add"),
-    r"rms_norm[12]?|norm[12]?|norm_[12]": ("Mul",),
-    r"patch_embed|proj": ("Conv", "Transpose"),
-    r"token_embedding|position_embedding": ("Gather",),
-    r"embeddings|\d+": ("Add",),
-}
+_COMPILED = compiled(RULES, r"([^.]+)")
+_ANY_RULE = re.compile("(?<![^.])(?:" + "|".join(pattern.pattern for pattern, _ in _COMPILED) + ")(?![^.])")
 
 
 class Naming:
@@ -70,87 +71,125 @@ class Naming:
         ours: the reference's paths.
         mapping: theirs → ours, with as many `*` on the right as on the left at most: each stands for any text, and
             is carried over. `("blocks.*.mlp", "encoder.layers.*.ffn")`.
+        theirs: all names of the other side: from these its prefixes are found, and rules that are of no use.
 
-    Raises ValueError for rules that are no such pairs.
+    Raises ValueError for rules that are no such pairs, that fit none of `theirs`, or lead to none of `ours`.
     """
 
-    def __init__(self, ours: Collection[str], mapping: Mapping[str, str] | Iterable[str] | None = None) -> None:
+    def __init__(
+        self,
+        ours: Collection[str],
+        mapping: Mapping[str, str] | Iterable[str] | None = None,
+        theirs: Collection[str] = (),
+    ) -> None:
         self.ours = frozenset(ours)
-        self.rules = _compiled(parse_mapping(mapping), "(.*)")
+        # Of one tower, which: the names of the other tower on the other side mean nothing here.
+        single = not any(path.startswith(TOWERS) for path in self.ours)
+        signs = {"embeddings.patch_embed": TOWERS[0], "embeddings.token_embedding": TOWERS[1]}
+        self.alone = next((tower for sign, tower in signs.items() if single and sign in self.ours), "")
+        rules = parse_mapping(mapping)
+        self.rules = compiled(rules, "(.*)")
+        self.prefixes: dict[str, str] = {}
+        self._find_prefixes([self._ruled(name) for name in theirs])
+        if theirs:
+            check_rules(rules, ours, theirs, self)
 
     def __call__(self, theirs: str) -> str | None:
         """Our path for their name, or None when no rule leads to one."""
-        ruled = _applied(self.rules, theirs)
-        if ruled is not None:
-            return ruled if ruled in self.ours else None
-        return next((name for name in self._candidates(theirs) if name in self.ours), None)
+        name = self._ruled(theirs)
+        direct = self._direct(name)
+        if direct is not None or not self.prefixes:
+            return direct
+        plain = _dotted(name)
+        found = (
+            self._below(plain.removeprefix(prefix), tower)
+            for prefix, tower in self.prefixes.items() if plain.startswith(prefix)
+        )  # fmt: skip
+        return next((path for path in found if path is not None), None)
+
+    def plain(self, theirs: str) -> str:
+        """Their name by the caller's rules, with dots, without wrappers and operators."""
+        return _dotted(self._ruled(theirs))
+
+    def _ruled(self, theirs: str) -> str:
+        ruled = applied(self.rules, theirs)
+        return theirs if ruled is None else ruled
+
+    def _direct(self, name: str) -> str | None:
+        return next((path for path in self._candidates(name) if path in self.ours), None)
 
     def _candidates(self, theirs: str) -> Iterable[str]:
         plain = _dotted(theirs)
         translated = rename(plain) if plain else ""
-        for name in (theirs, plain, translated):
+        for name in (theirs, plain, translated, _hidden(plain), _hidden(translated)):
             if name:
                 yield name
-                yield from (name.removeprefix(tower) for tower in TOWERS if name.startswith(tower))
+                yield self._without_tower(name)
                 yield from (tower + name for tower in TOWERS)
 
+    def _without_tower(self, name: str) -> str:
+        tower = next((tower for tower in TOWERS if name.startswith(tower)), "")
+        return name.removeprefix(tower) if self.alone in ("", tower) else name
 
-def rank(theirs: str) -> tuple[int, int]:
-    """Which of several operators of one module ends it: the one of the highest rank, (0, 0) for plain names.
+    def _below(self, name: str, tower: str) -> str | None:
+        """Our path for a dotted name without their prefix, in the tower that the prefix stands for."""
+        translated = rename(name)
+        for path in (name, translated, _hidden(translated)):
+            if path and tower + path in self.ours:
+                return tower + path
+            if path and not tower and self._without_tower(path) in self.ours:
+                return self._without_tower(path)
+        return None
 
-    Names in a file may be in any order, and `Mul_1` comes before `Mul` in the alphabet.
-    """
-    operator = theirs.rpartition("/")[2]
-    if not theirs.startswith("/") or not _OPERATOR.fullmatch(operator):
-        return (0, 0)
-    kind, *numbers = operator.partition("_output_")[0].split("_")
-    return (LAST_KINDS.index(kind), int(numbers[0]) if numbers else 0)
+    def _find_prefixes(self, theirs: Iterable[str]) -> None:
+        """What stands before our names in theirs: the prefix that makes most of them ours, then of those that are left.
 
+        One component alone, such as `norm`, is no sign of a prefix, as anything may end in it; `layers.0.ffn` is.
+        """
+        direct = {name: self._direct(name) for name in theirs}
+        taken = {path for path in direct.values() if path is not None}
+        left = dict.fromkeys(plain for name, path in direct.items() if path is None and (plain := _dotted(name)))
+        while left and len(self.prefixes) < MOST_PREFIXES:
+            signs: dict[tuple[str, str], set[str]] = {}
+            for name in left:
+                parts = name.split(".", DEEPEST)
+                for cut in range(1, len(parts) - 1):
+                    prefix, rest = ".".join(parts[:cut]) + ".", ".".join(parts[cut:])
+                    for tower in ("", *TOWERS) if self._likely(prefix, "") else ():
+                        path = self._below(rest, tower)
+                        if path is not None and path not in taken:
+                            signs.setdefault((prefix, tower), set()).add(path)
+            if not signs:
+                return
+            best = max(signs, key=lambda sign: (len(signs[sign]), self._likely(*sign), -len(sign[0])))
+            self.prefixes[best[0]] = best[1]
+            taken |= signs[best]
+            left = dict.fromkeys(name for name in left if not name.startswith(best[0]))
 
-def parse_mapping(mapping: Mapping[str, str] | Iterable[str] | None) -> list[tuple[str, str]]:
-    """Pairs (theirs, ours) of a mapping, or of texts `theirs=ours`; ValueError where that cannot be."""
-    if isinstance(mapping, Mapping):
-        pairs = list(mapping.items())
-    else:
-        texts = [mapping] if isinstance(mapping, str) else mapping or ()
-        pairs = [(theirs, ours) for theirs, _, ours in (text.partition("=") for text in texts)]
-    for theirs, ours in pairs:
-        if not theirs or not ours or ours.count("*") > theirs.count("*"):
-            raise ValueError(
-                f"mapping is {theirs!r:.100} = {ours!r:.100}; expected 'theirs=ours', with no more stars on the right "
-                "than on the left, such as 'blocks.*.mlp=encoder.layers.*.ffn'"
-            )
-    return pairs
+    def _likely(self, prefix: str, tower: str) -> int:
+        """How well the words of a prefix go with a tower; best where the names behind it say the tower themselves."""
+        meant = tower or self.alone
+        if not meant:
+            return 2
+        text, picture = _TEXT_WORDS.search(prefix), _PICTURE_WORDS.search(prefix)
+        return int(bool(text if meant == TOWERS[1] else not text or picture) or not (text or picture))
 
 
 def rename(name: str) -> str:
     """A dotted name by `RULES`, stretch by stretch of whole components from the left."""
-    return _ANY_RULE.sub(lambda stretch: _applied(_COMPILED, stretch[0]) or stretch[0], name)
+    return _ANY_RULE.sub(lambda stretch: applied(_COMPILED, stretch[0]) or stretch[0], name)
 
 
-def _compiled(rules: Iterable[tuple[str, str]], star: str) -> list[tuple[re.Pattern[str], str]]:
-    """Rules whose left side is a regular expression, with `star` for its stars."""
-    return [(re.compile(star.join(map(re.escape, theirs.split("*"))), re.DOTALL), ours) for theirs, ours in rules]
-
-
-def _applied(rules: Iterable[tuple[re.Pattern[str], str]], name: str) -> str | None:
-    """What the first rule that fits the whole name makes of it; None where none does."""
-    for pattern, target in rules:
-        if match := pattern.fullmatch(name):
-            first, *rest = target.split("*")
-            return first + "".join(text + piece for text, piece in zip(match.groups(), rest, strict=False))
-    return None
-
-
-_COMPILED = _compiled(RULES, r"([^.]+)")
-_ANY_RULE = re.compile("(?<![^.])(?:" + "|".join(pattern.pattern for pattern, _ in _COMPILED) + ")(?![^.])")
+def _hidden(name: str) -> str:
+    """`hidden_states.3` as the layer that made it; "" for other names."""
+    if match := _HIDDEN.fullmatch(name):
+        number = int(match[2])
+        return match[1] + (f"encoder.layers.{number - 1}" if number else "embeddings")
+    return ""
 
 
 def _dotted(name: str) -> str:
-    """Dots for slashes, `layers.3` for `layers_3`, without the operator that ends an ONNX name; "" if it ends none."""
-    parts = [part for part in name.replace("/", ".").split(".") if part]
-    if name.startswith("/") and len(parts) > 1 and _OPERATOR.fullmatch(parts[-1]):
-        kind = parts.pop().split("_")[0]
-        if not any(re.fullmatch(where, parts[-1]) and kind in kinds for where, kinds in _ENDS.items()):
-            return ""
-    return ".".join(re.sub(r"^(layers|blocks)_(\d+)$", r"\1.\2", part) for part in parts)
+    """Dots for slashes, `layers.3` for `layers_3`, without wrappers or an ONNX operator; "" if that is inside."""
+    parts = without_operator(name) if name.startswith("/") else re.split(r"[./]", name)
+    dotted = ".".join(re.sub(r"^(layers|blocks|hidden_states)[_\-](\d+)$", r"\1.\2", part) for part in parts if part)
+    return WRAPPERS.sub("", dotted)

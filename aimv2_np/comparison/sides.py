@@ -1,12 +1,13 @@
 """The two sides of a comparison as recordings, whatever they come as, and their activations brought to one shape."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
 from aimv2_np.backends.arrays import is_array
+from aimv2_np.comparison.alignment import UnlikeError, in_shape
 from aimv2_np.errors import CheckpointError, a_type
 from aimv2_np.recording.recording import ACTIVATIONS, FORMAT, INPUTS, Recording
 from aimv2_np.recording.slices import parse_slice
@@ -14,28 +15,43 @@ from aimv2_np.shapes import NDArray
 from aimv2_np.storage import SafetensorsFile
 
 
-class UnlikeError(ValueError):
-    """Why two arrays cannot be brought to one shape, in words for a note."""
-
-
 def as_recording(side: object, what: str) -> Recording:
     """One side of a comparison as a recording; `what` is the argument's name, for messages.
 
     A `Recording` is returned as it is; a path is read, of a recording or of any safetensors file of arrays; a dict of
-    arrays by name becomes a recording in memory. In dicts and plain files, names may begin with `inputs/` and
-    `activations/` as in recordings. TypeError for anything else, and what `Recording.load` raises for files.
+    arrays by name, of PyTorch's tensors or of nested lists of numbers (as float32) becomes a recording in memory. In
+    dicts and plain files, names may begin with `inputs/` and `activations/` as in recordings. TypeError for anything
+    else, and what `Recording.load` raises for files.
     """
     if isinstance(side, Recording):
         return side
     if isinstance(side, str | os.PathLike):
         return _from_file(side)
     if isinstance(side, Mapping) and all(isinstance(name, str) for name in side):
-        wrong = [name for name, value in side.items() if not is_array(value)]
-        if wrong:
-            kind = type(side[wrong[0]]).__name__
-            raise TypeError(f"{what}[{wrong[0]!r:.100}] is a {kind}; expected a NumPy or CuPy array")
-        return _from_arrays(side)
+        return _from_arrays({name: array for given in side for name, array in _arrays(given, side[given], what)})
     raise TypeError(f"{what} is {a_type(side)}; expected a path, a Recording or a dict of arrays")
+
+
+def _arrays(name: str, value: Any, what: str) -> Iterator[tuple[str, Any]]:
+    """(name, array) of a value of a dict: of several arrays, such as Transformers' `hidden_states`, each `name.i`."""
+    if is_array(value) or hasattr(value, "detach"):
+        yield name, value
+        return
+    if isinstance(value, list | tuple):
+        if value and all(is_array(item) or hasattr(item, "detach") for item in value):
+            yield from ((f"{name}.{i}", item) for i, item in enumerate(value))
+            return
+        try:
+            array = np.asarray(value)
+        except ValueError:  # lists of different lengths
+            array = np.asarray(None)
+        if array.dtype.kind in "fiub" and array.size:
+            yield name, array.astype(np.float32) if array.dtype == np.float64 else array
+            return
+    raise TypeError(
+        f"{what}[{name!r:.100}] is {a_type(value)}; expected an array of NumPy or CuPy, a PyTorch tensor, a list of "
+        "these, or nested lists of numbers"
+    )
 
 
 def _from_file(path: str | os.PathLike[str]) -> Recording:
@@ -56,11 +72,13 @@ def _from_arrays(arrays: Mapping[str, Any]) -> Recording:
     )
 
 
-def pair(reference: Recording, other: Recording, ours: str, theirs: str) -> tuple[NDArray, NDArray, str] | None:
+def pair(
+    reference: Recording, other: Recording, ours: str, theirs: str, *, exchanged: bool = False
+) -> tuple[NDArray, NDArray, str] | None:
     """The arrays of one activation on both sides in the reference's shape, and a remark if theirs had another.
 
-    None when a side has no array; UnlikeError when they cannot be brought together; CheckpointError when one holds
-    other things than numbers.
+    With `exchanged`, axes of one length may be exchanged. None when a side has no array; UnlikeError when they cannot
+    be brought together; CheckpointError when one holds other things than numbers.
     """
     a, b = reference.activations.get(ours), other.activations.get(theirs)
     for path, array in ((ours, a), (theirs, b)):
@@ -78,24 +96,5 @@ def pair(reference: Recording, other: Recording, ours: str, theirs: str) -> tupl
             a = np.asarray(a[parse_slice(cut_b)])
     except IndexError:
         raise UnlikeError(f"the part [{cut_a or cut_b}] does not exist on the other side") from None
-    b, note = _in_shape(b, a.shape)
+    b, note = in_shape(b, a, exchanged=exchanged)
     return a, b, note
-
-
-def _in_shape(array: NDArray, shape: tuple[int, ...]) -> tuple[NDArray, str]:
-    """The other side's array in the reference's shape, and a remark if it had another; UnlikeError if it cannot be."""
-    theirs = array.shape
-    if theirs == shape:
-        return array, ""
-    if [size for size in theirs if size != 1] == [size for size in shape if size != 1]:
-        return array.reshape(shape), f"theirs is {theirs}"
-    if len(shape) == 3 and len(theirs) == 4 and (theirs[0], theirs[2] * theirs[3], theirs[1]) == shape:
-        # what a convolution returns, (B, D, rows, columns)
-        return array.reshape(*theirs[:2], -1).swapaxes(1, 2), f"theirs is {theirs}, channels first"
-    if len(shape) == 4:
-        batch, heads, tokens, size = shape
-        if theirs == (batch, tokens, heads * size):
-            return array.reshape(batch, tokens, heads, size).swapaxes(1, 2), f"theirs is {theirs}, heads merged"
-        if theirs == (batch, tokens, heads, size):
-            return array.swapaxes(1, 2), f"theirs is {theirs}, heads second"
-    raise UnlikeError(f"theirs has the shape {theirs}")

@@ -39,7 +39,7 @@ TABLES = {"statistics": 5, "first": FIRST, "projection": BUCKETS}  # name -> col
 Value = TypeVar("Value")
 
 
-class _Lazy(Mapping[str, Value]):
+class OnDemand(Mapping[str, Value]):
     """Names → values that are made when they are asked for."""
 
     def __init__(self, names: Iterable[str], make: Callable[[str], Value]) -> None:
@@ -131,7 +131,7 @@ class Recording:
             dtypes=dtypes,
             inputs={name: as_numpy(array)[0] for name, array in (inputs or {}).items()},
             activations=values,
-            statistics=_Lazy(values, lambda path: summarize(path, values[path])),
+            statistics=OnDemand(values, lambda path: summarize(path, values[path])),
             metadata={"format": FORMAT, "source": "arrays", **metadata},
         )
 
@@ -172,7 +172,7 @@ class Recording:
         shapes = _shapes(file, order, slices, brief)
         dtypes = _dtypes(file, order, brief)
         inputs = (name.removeprefix(INPUTS) for name in file.entries if name.startswith(INPUTS))
-        activations = _Lazy(
+        activations = OnDemand(
             [path for path in order if ACTIVATIONS + path in stored], lambda path: _array(file, ACTIVATIONS + path)
         )
         whole = [path for path in order if path not in slices]
@@ -180,10 +180,10 @@ class Recording:
             tuple(order),
             shapes,
             dtypes,
-            _Lazy(inputs, lambda name: _array(file, INPUTS + name)),
+            OnDemand(inputs, lambda name: _array(file, INPUTS + name)),
             activations,
             slices,
-            _tables(file, shapes) if brief else _Lazy(whole, lambda path: summarize(path, activations[path])),
+            _tables(file, shapes) if brief else OnDemand(whole, lambda path: summarize(path, activations[path])),
             dict(file.metadata),
         )
 
@@ -269,4 +269,4 @@ def _tables(file: SafetensorsFile, shapes: dict[str, tuple[int, ...]]) -> Mappin
         first = tables["first"][row, : min(FIRST, prod(shape))]
         return Statistics(shape, mean, std, low, high, rms, first, tables["projection"][row])
 
-    return _Lazy(shapes, make)
+    return OnDemand(shapes, make)

@@ -29,8 +29,8 @@ from tests.benchmarks.peer import OURS, PLAIN, POOLED, STATES, STREAMS
 PEER, PEAK = "tests.benchmarks.peer", "peak"
 # Relative, root mean square: two float32 programs differ by a few 1e-6, another network by much more.
 AGREEMENT = {"float32": 1e-5, "bfloat16": 5e-2, "int8": 1e-1}  # by what the weights are stored as
-# Scores of a hundred round a hundred times as much, and e^x has that relative to itself: two layers agree to 1e-7, eight
-# to 5e-3, and at large's full depth nobody agrees with anybody, in float64 neither. What is timed there is time.
+# Scores of a hundred round a hundred times as much, and e^x has that relative to itself: two layers agree to 1e-7,
+# eight to 5e-3, and at large's full depth nobody agrees with anybody, in float64 neither.
 PEAKED_AGREEMENT = float("inf")
 RANDOM = "random"  # the folder of the same architecture with random weights, beside peaked ones
 FLOAT32 = ("float32", "float32")  # stored, computed

@@ -40,7 +40,7 @@ def test_the_same(files):
     result = run(files["reference"], files["same"])
     assert result.exit_code == 0
     assert result.stderr == ""
-    assert result.stdout.startswith("the same: 75 activations compared")
+    assert result.stdout.startswith("the same: 75 activations compared, 73 of 73 modules (100%)")
     assert "not in the reference (23): vision_model.encoder.layers.0.attention.q," in " ".join(result.stdout.split())
 
 
@@ -49,7 +49,7 @@ def test_different(files):
     assert result.exit_code == 1
     assert result.stderr == ""
     lines = result.stdout.splitlines()
-    assert lines[0] == "different: 6 activations compared"
+    assert lines[0] == "different: 6 activations compared, 4 of 73 modules (5%)"
     assert lines[2].split() == ["first", FFN]
     assert "diagnosis gate_up_swapped" in " ".join(" ".join(lines).split())
     assert "exchanges gate and up" in " ".join(lines)
@@ -88,8 +88,8 @@ def test_names_are_mapped(files):
 
 
 def test_tolerances(files):
-    assert run(files["reference"], files["coarse"], "--rtol", "10").exit_code == 0
-    assert run(files["reference"], files["coarse"], "--rtol", "vision_*=10").exit_code == 0
+    assert run(files["reference"], files["coarse"], "--rtol", "10", "--partial").exit_code == 0
+    assert run(files["reference"], files["coarse"], "--rtol", "vision_*=10", "--partial").exit_code == 0
     assert run(files["reference"], files["coarse"], "--rtol", "text_*=10").exit_code == 1
     assert run(files["reference"], files["same"], "--rtol", "0", "--rtol", "*=0", "--dtype", "bfloat16").exit_code in (
         0,
@@ -98,6 +98,34 @@ def test_tolerances(files):
     wrong = run(files["reference"], files["coarse"], "--rtol", "much")
     assert wrong.exit_code == 2
     assert "expected NUMBER or GLOB=NUMBER" in wrong.stderr
+
+
+def test_a_few_modules_that_agree_are_not_the_same(files):
+    coarse = (files["broken"], files["coarse"])  # 4 of 73 modules, and the inputs, all the same
+    result = run(*coarse)
+    assert result.exit_code == 2
+    assert result.stdout.startswith("the same, as far as compared: 6 activations compared, 4 of 73 modules (5%)")
+    assert "4 of 73 modules (5%); expected half of them or more" in result.stderr
+    assert run(*coarse, "--partial").exit_code == 0
+    assert run(*coarse, "--json").exit_code == 2
+    found = json.loads(run(*coarse, "--json", "--partial").stdout)
+    assert found["coverage"] == {"compared": 4, "modules": 73, "share": 4 / 73}
+
+
+def test_what_is_required_has_to_be_compared(files):
+    coarse = (files["broken"], files["coarse"])
+    assert run(*coarse, "--require", "*.ffn").exit_code == 0
+    result = run(*coarse, "--require", "*.ffn", "--require", "*.layers.0.attention")
+    assert result.exit_code == 2
+    assert "lacks 2 required modules: vision_model.encoder.layers.0.attention, text_model." in result.stderr
+    found = json.loads(run(*coarse, "--require", "*.attention", "--json").stdout)
+    assert len(found["required_missing"]) == 4
+    assert run(*coarse, "--require-all", "--partial").exit_code == 2
+    assert run(files["reference"], files["same"], "--require-all").exit_code == 0
+    unknown = run(*coarse, "--require", "*.fnn")
+    assert unknown.exit_code == 2
+    assert "no module of the reference matches; did you mean" in unknown.stderr
+    assert run(files["reference"], files["coarse"], "--require-all").exit_code == 1  # different is different
 
 
 def test_a_page(files, tmp_path):

@@ -10,20 +10,18 @@ import aimv2_np
 PACKAGE = Path(aimv2_np.__file__).parent
 # From the top down; names of one line know nothing of each other.
 FLOORS = (
-    (
-        "comparison.sets",
-        "comparison.loss",
-        "comparison.verify",
-        "comparison.html",
-        "comparison.pytest_plugin",
-        "comparison.published",
-    ),
+    ("comparison.loss", "comparison.verify", "comparison.pytest_plugin", "comparison.published"),
+    ("comparison.sets", "comparison.html"),
     ("comparison", "comparison.compare", "comparison.capsule"),
     ("comparison.budget",),
     ("comparison.forcing",),
+    ("comparison.matching",),
     ("comparison.report", "comparison.sides", "comparison.padding", "comparison.diagnosis"),
+    ("comparison.fused",),
+    ("comparison.alignment", "comparison.batch"),
     ("comparison.comparison", "comparison.naming", "comparison.tolerances"),
-    ("comparison.measure",),
+    ("comparison.operators", "comparison.rules"),
+    ("comparison.measure", "comparison.coverage"),
     ("recording.adapters", "recording.inputs"),
     ("recording", "recording.record"),
     ("recording.writer",),

@@ -1,7 +1,9 @@
 import pytest
 
 from aimv2_np import trace
-from aimv2_np.comparison.naming import Naming, parse_mapping, rank, rename
+from aimv2_np.comparison.naming import Naming, rename
+from aimv2_np.comparison.operators import inner, rank
+from aimv2_np.comparison.rules import parse_mapping
 from aimv2_np.storage import LAYOUTS
 from tests.support.models import both_model, pixels, tokens, vision_model
 
@@ -141,3 +143,93 @@ def test_of_several_operators_the_last_one_of_the_module_counts():
 def test_renaming_leaves_what_it_does_not_know():
     assert rename("a.b.c") == "a.b.c"
     assert rename("blocks") == "blocks"
+
+
+def found(ours, theirs, mapping=None):
+    naming = Naming(ours, mapping, theirs)
+    return {name: naming(name) for name in theirs}
+
+
+@pytest.mark.parametrize(
+    "prefix",
+    ["model.", "module.", "_orig_mod.", "module._orig_mod.", "/m/", "model.visual_tokenizer.backbone.", "a.b."],
+)
+def test_what_stands_before_the_names_is_found(prefix, vision_paths):
+    paths = [path for path in vision_paths if not path.endswith((".q", ".k", ".v"))]
+    theirs = [prefix + path for path in paths]
+    assert list(found(paths, theirs).values()) == paths
+
+
+def test_wrappers_may_stand_anywhere(both_paths):
+    theirs = ["vision_model._orig_mod.encoder.layers.0.ffn", "text_model.encoder.layers.1._fsdp_wrapped_module.ffn"]
+    assert list(found(both_paths, theirs).values()) == [
+        "vision_model.encoder.layers.0.ffn", "text_model.encoder.layers.1.ffn",
+    ]  # fmt: skip
+
+
+def test_prefixes_of_two_towers(both_paths):
+    theirs = ["visual.encoder.layers.0.ffn", "txt.encoder.layers.0.ffn", "txt.trunk.blocks.1.norm_1"]
+    assert list(found(both_paths, theirs).values()) == [
+        "vision_model.encoder.layers.0.ffn", "text_model.encoder.layers.0.ffn", "text_model.encoder.layers.1.rms_norm1",
+    ]  # fmt: skip
+
+
+def test_the_other_tower_is_not_this_one(vision_paths):
+    theirs = ["vision_model.encoder.layers.0.ffn", "text_model.encoder.layers.0.ffn"]
+    assert list(found(vision_paths, theirs).values()) == ["encoder.layers.0.ffn", None]
+
+
+def test_one_component_is_no_sign_of_a_prefix(vision_paths):
+    assert found(vision_paths, ["classifier.norm", "my.head"]) == {"classifier.norm": None, "my.head": None}
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours"),
+    [
+        # Ovis2 in Transformers
+        ("model.vision_tower.transformer.embeddings.patch_embedding", "embeddings.patch_embed"),
+        ("model.vision_tower.transformer.encoder.layers.1.attention.k_proj", "encoder.layers.1.attention.k_proj"),
+        # llama.cpp
+        ("v.blk.1.attn_q", "encoder.layers.1.attention.q_proj"),
+        ("v.blk.1.attn_out", "encoder.layers.1.attention.out_proj"),
+        ("v.blk.0.ffn_down", "encoder.layers.0.ffn.down_proj"),
+        ("v.blk.0.ln2", "encoder.layers.0.rms_norm2"),
+        ("v.patch_embd", "embeddings.patch_embed"),
+        ("v.post_ln", "rms_norm"),
+        # Transformers' hidden states
+        ("hidden_states.0", "embeddings"),
+        ("model.hidden_states.2", "encoder.layers.1"),
+    ],
+)
+def test_the_names_of_others(theirs, ours, vision_paths):
+    assert found(vision_paths, [theirs, "model.vision_tower.transformer.encoder.layers.0.ffn"])[theirs] == ours
+
+
+def test_the_tables_apply_after_the_callers_rules(both_paths):
+    theirs = ["net.trunk.blocks.0.mlp"]
+    assert found(both_paths, theirs, ["net.*=image_encoder.*"]) == {theirs[0]: "vision_model.encoder.layers.0.ffn"}
+
+
+def test_a_rule_that_is_of_no_use_is_an_error(vision_paths):
+    theirs = ["blk.0.ffn_out", "blk.1.ffn_out"]
+    with pytest.raises(ValueError, match=r"fits no name of the other side; did you mean blk\.[01]\.ffn_out"):
+        found(vision_paths, theirs, ["blk.*.fnn_out=encoder.layers.*.ffn"])
+    with pytest.raises(ValueError, match=r"makes 'encoder\.layers\.0\.fnn' of .* did you mean encoder\.layers\.0\.ffn"):
+        found(vision_paths, theirs, ["blk.*.ffn_out=encoder.layers.*.fnn"])
+    assert (
+        found(vision_paths, theirs, ["blk.*.ffn_out=encoder.layers.*.ffn"])["blk.1.ffn_out"] == "encoder.layers.1.ffn"
+    )
+
+
+def test_values_that_do_not_end_their_module():
+    graph = [
+        "/layers.0/rms_norm1/Mul_output_0", "/layers.0/rms_norm1/Mul_1_output_0", "/rms_norm/Mul_output_0",
+        "/layers.0/q_proj/MatMul", "/layers.0/q_proj/Add", "/layers.1/q_proj/MatMul", "/layers.1/k_proj/MatMul",
+        "/layers.0/Add", "/layers.0/Add_1", "/layers.1/Add", "x",
+    ]  # fmt: skip
+    assert inner(graph) == {
+        "/layers.0/rms_norm1/Mul_output_0", "/rms_norm/Mul_output_0", "/layers.0/q_proj/MatMul",
+        "/layers.1/q_proj/MatMul", "/layers.0/Add", "/layers.1/Add",
+    }  # fmt: skip
+    # numbers that count through the graph are no reason to leave out all modules but one
+    assert inner(["/a/q_proj/MatMul_1", "/b/q_proj/MatMul_7"]) == set()

@@ -54,6 +54,11 @@ def test_what_agrees_passes(project):
     run(project).assert_outcomes(passed=1)
 
 
+def test_items_in_another_order_are_not_those_of_the_golden(project):
+    change(project, lambda x: x[::-1])
+    run(project).assert_outcomes(failed=1)
+
+
 def test_what_differs_fails_and_says_where(project):
     def spoil(x):
         x[1, 4, 7] += 0.5
@@ -70,10 +75,10 @@ def test_another_shape_or_path(project):
     result = run(project)
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines([f"*{PATH}*shape*(2, 5, 16)*"])
-    project.makepyfile(TEST.replace(PATH, "encoder.layers.1.mlp"))
+    project.makepyfile(TEST.replace(PATH, "encoder.layers.1.fnn"))
     result = run(project)
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["*no activation 'encoder.layers.1.mlp'; did you mean encoder.layers.1*"])
+    result.stdout.fnmatch_lines(["*no activation 'encoder.layers.1.fnn'; did you mean encoder.layers.1*"])
 
 
 def test_update_writes_what_tests_pass_and_keeps_the_rest(project):
@@ -101,10 +106,10 @@ def test_update_refuses_what_it_cannot_write(project):
     inputs = {"pixel_values": pixels()}
     record(vision_model(), inputs, project.path / "golden.safetensors", statistics=True, overwrite=True)
     result = run(project, "--golden-update")
-    result.stdout.fnmatch_lines(["*holds statistics or parts of arrays*"])
+    result.stderr.fnmatch_lines(["*holds statistics or parts of arrays*"])
     project.makeini("[pytest]\n")
     result = run(project, "--golden-update")
-    result.stdout.fnmatch_lines(["*has no file to write*"])
+    result.stderr.fnmatch_lines(["*has no file to write*"])
 
 
 def test_tensors_of_pytorch_are_taken_without_importing_it(project):
@@ -130,3 +135,57 @@ def test_statistics_are_compared_too(project):
     run(project).assert_outcomes(passed=1)
     change(project, lambda x: x[..., ::-1])  # the same moments, other numbers
     run(project).assert_outcomes(failed=1)
+
+
+def test_update_stores_nothing_of_a_test_that_fails(project):
+    before = Recording.load(project.path / "golden.safetensors")
+    change(project, lambda x: x + 1)
+    project.makepyfile(TEST + "        assert False\n")
+    run(project, "--golden-update").assert_outcomes(failed=1)
+    after = Recording.load(project.path / "golden.safetensors")
+    np.testing.assert_array_equal(after.activations[PATH], before.activations[PATH])
+
+
+def test_update_in_several_processes_stops_at_once(project):
+    pytest.importorskip("xdist")
+    result = run(project, "-n", "2", "--golden-update")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert result.stderr.lines == ["ERROR: --golden-update writes one file; expected one process; pass -n 0", ""]
+    run(project, "-n", "0", "--golden-update").assert_outcomes(passed=1)
+    run(project, "-n", "2").assert_outcomes(passed=1)
+
+
+def test_a_golden_that_is_not_there_is_one_sentence(project):
+    result = run(project, "--golden", "none.safetensors")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert len([line for line in result.stderr.lines if line]) == 1
+    result.stderr.fnmatch_lines(["ERROR: there is no golden at *none.safetensors; make one with `aimv2-np record*"])
+    (project.path / "golden.safetensors").unlink()
+    result = run(project)
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["there is no golden at *golden.safetensors; make one with `aimv2-np record*"])
+    result.stdout.no_fnmatch_line("*Traceback*")
+    result.stdout.no_fnmatch_line("*pytest_plugin.py:*")
+
+
+def test_a_golden_that_is_none_is_one_sentence(project):
+    (project.path / "golden.safetensors").write_text("no tensors")
+    result = run(project)
+    result.assert_outcomes(errors=1)
+    result.stdout.no_fnmatch_line("*pytest_plugin.py:*")
+    result = run(project, "--golden-update")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert len([line for line in result.stderr.lines if line]) == 1
+
+
+def test_names_of_others_are_known(project):
+    project.makepyfile(TEST.replace(repr(PATH), "'trunk.blocks.1.mlp'"))
+    run(project).assert_outcomes(passed=1)
+    change(project, lambda x: x + 1)
+    result = run(project)
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines([f"*trunk.blocks.1.mlp ({PATH}) differs from the golden*"])
+    run(project, "--golden-update").assert_outcomes(passed=1)
+    run(project).assert_outcomes(passed=1)
+    assert PATH in Recording.load(project.path / "golden.safetensors").order
+    assert "trunk.blocks.1.mlp" not in Recording.load(project.path / "golden.safetensors").order

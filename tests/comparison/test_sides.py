@@ -22,7 +22,16 @@ def test_a_dict_and_a_file_of_it_are_the_same(tmp_path):
     assert as_recording(recording, "other") is recording
 
 
-@pytest.mark.parametrize(("side", "words"), [(3, "other is an int"), ({"a": [1, 2]}, r"other\['a'\] is a list")])
+@pytest.mark.parametrize(
+    ("side", "words"),
+    [
+        (3, "other is an int"),
+        ({"a": ["x"]}, r"other\['a'\] is a list"),
+        ({"a": [[1], [1, 2]]}, r"other\['a'\] is a"),
+        ({"a": []}, r"other\['a'\] is a list"),
+        ({"a": None}, r"other\['a'\] is a NoneType"),
+    ],
+)
 def test_what_is_no_side(side, words):
     with pytest.raises(TypeError, match=words):
         as_recording(side, "other")
@@ -32,7 +41,7 @@ def test_what_is_no_side(side, words):
     ("theirs", "remark"),
     [
         (X, ""), (X[0], "theirs is (4, 6)"),
-        (X.swapaxes(1, 2).reshape(1, 6, 2, 2), "theirs is (1, 6, 2, 2), channels first"),
+        (X.swapaxes(1, 2).reshape(1, 6, 2, 2), "theirs is (1, 6, 2, 2), axes in the order channels, tokens"),
     ],
 )  # fmt: skip
 def test_shapes_that_only_look_different(theirs, remark):
@@ -44,7 +53,10 @@ def test_shapes_that_only_look_different(theirs, remark):
 
 @pytest.mark.parametrize(
     ("theirs", "remark"),
-    [(X.reshape(1, 4, 2, 3), "heads second"), (X, "heads merged")],
+    [
+        (X.reshape(1, 4, 2, 3), "theirs is (1, 4, 2, 3), axes in the order tokens, heads, channels"),
+        (X, "theirs is (1, 4, 6), axes in the order tokens, heads, channels"),
+    ],
 )
 def test_heads_at_another_place(theirs, remark):
     ours = X.reshape(1, 4, 2, 3).swapaxes(1, 2)  # (B, H, N, d)
@@ -63,3 +75,29 @@ def test_arrays_that_hold_no_numbers():
     recording.activations["a"] = np.array(["x"])
     with pytest.raises(CheckpointError, match="expected real numbers"):
         pair(recording, recording, "a", "a")
+
+
+class Tensor:
+    """What a PyTorch tensor does as far as it is asked."""
+
+    dtype = "torch.bfloat16"
+
+    def __init__(self, array):
+        self.array = array
+
+    def detach(self):
+        return self
+
+    cpu = float = detach
+
+    def __array__(self, dtype=None, copy=None):
+        return self.array
+
+
+def test_tensors_and_lists_of_numbers_are_arrays():
+    recording = as_recording({"a": Tensor(X), "b": X.tolist(), "hidden_states": (X, 2 * X), "c": [1, 2]}, "other")
+    assert recording.order == ("a", "b", "hidden_states.0", "hidden_states.1", "c")
+    assert recording.dtypes["a"] == "bfloat16"
+    assert recording.dtypes["b"] == "float32"
+    np.testing.assert_array_equal(recording.activations["b"], X)
+    np.testing.assert_array_equal(recording.activations["hidden_states.1"], 2 * X)

@@ -9,6 +9,7 @@ from typing import Any, Unpack
 
 import numpy as np
 
+from aimv2_np.recording.adapters.onnx_graph import module_outputs
 from aimv2_np.recording.recording import Recording
 from aimv2_np.recording.writer import RecordingWriter, WriterOptions
 
@@ -25,7 +26,9 @@ def record_onnx(
     """Run an ONNX model and write the floating-point tensors of its graph to `path`, by their names in the graph.
 
     Exporters name a tensor after its module and operator, `/encoder/layers.0/ffn/down_proj/MatMul_output_0`, all but
-    the graph's outputs, which have names of their own. From a file, these are recorded under both.
+    the graph's outputs, which have names of their own. From a file, these are recorded under both, and the recording
+    says which tensor is the output of which module: the last one that leaves it. For graphs of the newer exporter
+    (`dynamo=True`), whose tensors have names such as `linear_3`, that is all that tells what they are.
 
     Args:
         model: the path of an .onnx file, all of whose tensors are exposed (this needs the `onnx` package); or an
@@ -41,7 +44,7 @@ def record_onnx(
         ValueError: inputs that the graph does not have, or no name matches `include`.
         FileExistsError: `path` is there and `overwrite` is not set.
     """
-    session, second = _expose(Path(model)) if isinstance(model, str | os.PathLike) else (model, {})
+    session, outputs, second = _expose(Path(model)) if isinstance(model, str | os.PathLike) else (model, {}, {})
     arrays = _inputs(session, inputs)
     with RecordingWriter(path, source="onnxruntime", include=include, **options) as writer:
         versions = {"onnxruntime": import_module("onnxruntime").__version__}
@@ -49,19 +52,30 @@ def record_onnx(
         for name, array in arrays.items():
             writer.add_input(name, array)
         floats = [out.name for out in session.get_outputs() if "float" in out.type or "double" in out.type]
-        names = [name for name in floats if writer.wants(name) or writer.wants(second.get(name, name))]
+        named = {name: _names(writer, name, second, outputs) for name in floats}
+        names = [name for name in floats if named[name]]
         for start in range(0, len(names), AT_A_TIME):
             group = names[start : start + AT_A_TIME]
             for name, array in zip(group, session.run(group, arrays), strict=True):
-                for recorded in dict.fromkeys((second.get(name, name), name)):
+                for recorded in named[name]:
                     writer.add(recorded, array)
+        modules = {module: value for module, value in outputs.items() if value in writer.order}
+        if modules:
+            writer.metadata["modules"] = json.dumps(modules)
     return Recording.load(path)
 
 
-def _expose(path: Path) -> tuple[Any, dict[str, str]]:
+def _names(writer: RecordingWriter, name: str, second: Mapping[str, str], outputs: Mapping[str, str]) -> list[str]:
+    """The names under which a tensor is recorded: its own, where they are wanted, else those of modules that are."""
+    own = [one for one in dict.fromkeys((second.get(name, name), name)) if writer.wants(one)]
+    return own or [module for module, value in outputs.items() if value == name and writer.wants(module)]
+
+
+def _expose(path: Path) -> tuple[Any, dict[str, str], dict[str, str]]:
     """A session of the graph in a file with every node's outputs added to its outputs, in order of execution.
 
-    And the second names of what were outputs before: by the node that computes them.
+    And which of them is the output of which module; and the second names of what were outputs before, by the node that
+    computes them.
     """
     if not path.is_file():
         raise FileNotFoundError(f"there is no file {path}; expected an .onnx model")
@@ -78,7 +92,7 @@ def _expose(path: Path) -> tuple[Any, dict[str, str]]:
         for i, name in enumerate(node.output):
             if name and node.op_type != "Constant":
                 graph.graph.output.append(final.get(name) or onnx.ValueInfoProto(name=name))
-            if name in final and node.name:
+            if name in final and node.name.startswith("/"):
                 second[name] = f"{node.name}_output_{i}"
     settings = onnxruntime.SessionOptions()
     # As written: a fused node has no intermediate tensors.
@@ -88,7 +102,9 @@ def _expose(path: Path) -> tuple[Any, dict[str, str]]:
         "session.model_external_initializers_file_folder_path", str(path.parent.absolute())
     )
     providers = onnxruntime.get_available_providers()
-    return onnxruntime.InferenceSession(graph.SerializeToString(), settings, providers=providers), second
+    session = onnxruntime.InferenceSession(graph.SerializeToString(), settings, providers=providers)
+    floats = {out.name for out in session.get_outputs() if "float" in out.type or "double" in out.type}
+    return session, module_outputs(graph.graph.node, final, floats), second
 
 
 def _inputs(session: Any, inputs: Mapping[str, Any]) -> dict[str, Any]:

@@ -29,7 +29,8 @@ def record_torch(
     Paths are the module's own (`named_modules`). Some outputs are brought into the form that they have here: images
     of channels (B, D, h, w) that a convolution makes become tokens (B, h·w, D); tables (1, N, D) of positions lose
     their first axis; a fused projection `qkv` is recorded as its thirds `q_proj`, `k_proj`, `v_proj`. Output classes
-    are recorded field by field; of a tuple the first tensor is the module's output, and the others are `<path>.1`, ….
+    are recorded field by field (`hidden_states.0`, …); of a tuple the first tensor is the module's output, and the
+    others are `<path>.1`, ….
     bfloat16 is stored as float32, exactly.
 
     Args:
@@ -87,6 +88,11 @@ def _parts(torch: Any, path: str, module: Any, output: Any) -> Iterator[tuple[st
         if path.rpartition(".")[2] == "encoder" and "last_hidden_state" in tensors:
             yield path, tensors.pop("last_hidden_state")  # ours returns the array itself
         yield from ((f"{path}.{key}".lstrip("."), value) for key, value in tensors.items())
+        several = {key: value for key, value in output.items() if isinstance(value, tuple | list)}
+        for key, values in several.items():  # hidden_states, attentions
+            for i, value in enumerate(values):
+                if isinstance(value, torch.Tensor):
+                    yield f"{path}.{key}.{i}".lstrip("."), value
     elif isinstance(output, tuple | list):
         for i, value in enumerate(output):
             if isinstance(value, torch.Tensor):
