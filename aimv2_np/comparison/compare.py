@@ -188,9 +188,8 @@ class _Judge:
         if path not in self.names:
             return None
         try:
-            arrays = pair(
-                Recording.from_arrays({path: expected}), self.b, path, self.names[path], exchanged=self.exchanged
-            )
+            ours = Recording.from_arrays({path: expected})
+            arrays = pair(ours, self.b, path, self.names[path], exchanged=self.exchanged)
         except UnlikeError:
             return None
         found = None if arrays is None else arrays[1]

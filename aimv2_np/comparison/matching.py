@@ -69,8 +69,8 @@ def match(a: Recording, b: Recording, mapping: Mappings) -> Matching:
     names |= parts
     if not names:
         raise NothingInCommonError(
-            f"the two sides have no activation in common: the reference has {_some(a.order)}; the other side has "
-            f"{_some(b.order)}. Say which is which with a mapping, 'theirs=ours' (--map)"
+            f"reference and other have no activation in common, but {_some(a.order)} and {_some(b.order)}; expected "
+            "common names: say which is which with a mapping, 'theirs=ours' (--map)"
         )
     used = {theirs for theirs, ours in found.items() if ours} | set(names.values()) | {one.theirs for one in together}
     return Matching(
