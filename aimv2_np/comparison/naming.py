@@ -89,6 +89,10 @@ class Naming:
         self.alone = next((tower for sign, tower in signs.items() if single and sign in self.ours), "")
         rules = parse_mapping(mapping)
         self.rules = compiled(rules, "(.*)")
+        layers = [int(number) for path in self.ours for number in re.findall(r"encoder\.layers\.(\d{1,6})", path)]
+        states = [int(match[2]) for name in theirs if (match := _HIDDEN.fullmatch(_plain(self._ruled(name))))]
+        # Compilers number their temporary values likewise, and those are more.
+        self.states = not layers or not states or max(states) <= max(layers) + 1
         self.prefixes: dict[str, str] = {}
         self._find_prefixes([self._ruled(name) for name in theirs])
         if theirs:
@@ -121,7 +125,8 @@ class Naming:
     def _candidates(self, theirs: str) -> Iterable[str]:
         plain = _plain(theirs)
         translated = rename(plain) if plain else ""
-        for name in (theirs, plain, translated, _hidden(plain), _hidden(translated)):
+        states = (_hidden(plain), _hidden(translated)) if self.states else ()
+        for name in (theirs, plain, translated, *states):
             if name:
                 yield name
                 yield self._without_tower(name)
@@ -134,7 +139,7 @@ class Naming:
     def _below(self, name: str, tower: str) -> str | None:
         """Our path for a dotted name without their prefix, in the tower that the prefix stands for."""
         translated = rename(name)
-        for path in (name, translated, _hidden(translated)):
+        for path in (name, translated, _hidden(translated) if self.states else ""):
             if path and tower + path in self.ours:
                 return tower + path
             if path and not tower and self._without_tower(path) in self.ours:

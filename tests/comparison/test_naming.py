@@ -205,6 +205,11 @@ def test_the_names_of_others(theirs, ours, vision_paths):
     assert found(vision_paths, [theirs, "model.vision_tower.transformer.encoder.layers.0.ffn"])[theirs] == ours
 
 
+def test_the_temporary_values_of_compilers_are_no_hidden_states(vision_paths):
+    theirs = [f"hidden_states.{i}" for i in range(1, 50, 2)]
+    assert set(found(vision_paths, theirs).values()) == {None}
+
+
 def test_the_tables_apply_after_the_callers_rules(both_paths):
     theirs = ["net.trunk.blocks.0.mlp"]
     assert found(both_paths, theirs, ["net.*=image_encoder.*"]) == {theirs[0]: "vision_model.encoder.layers.0.ffn"}
