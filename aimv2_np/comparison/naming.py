@@ -83,6 +83,7 @@ class Naming:
         theirs: Collection[str] = (),
     ) -> None:
         self.ours = frozenset(ours)
+        self._known: dict[str, str | None] = {}  # what has been translated without a prefix
         # Of one tower, which: the names of the other tower on the other side mean nothing here.
         single = not any(path.startswith(TOWERS) for path in self.ours)
         signs = {"embeddings.patch_embed": TOWERS[0], "embeddings.token_embedding": TOWERS[1]}
@@ -120,7 +121,9 @@ class Naming:
         return theirs if ruled is None else ruled
 
     def _direct(self, name: str) -> str | None:
-        return next((path for path in self._candidates(name) if path in self.ours), None)
+        if name not in self._known:
+            self._known[name] = next((path for path in self._candidates(name) if path in self.ours), None)
+        return self._known[name]
 
     def _candidates(self, theirs: str) -> Iterable[str]:
         plain = _plain(theirs)
@@ -153,7 +156,12 @@ class Naming:
         """
         direct = {name: self._direct(name) for name in theirs}
         taken = {path for path in direct.values() if path is not None}
+        # What ends as none of ours does is not one of them whatever stands before it.
+        ends = {path.rpartition(".")[2] for path in self.ours}
         left = dict.fromkeys(plain for name, path in direct.items() if path is None and (plain := _plain(name)))
+        left = dict.fromkeys(
+            name for name in left if rename(name).rpartition(".")[2] in ends or _HIDDEN.fullmatch(name)
+        )
         while left and len(self.prefixes) < MOST_PREFIXES:
             signs: dict[tuple[str, str], set[str]] = {}
             for name in left:
