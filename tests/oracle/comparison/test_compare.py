@@ -8,7 +8,7 @@ from transformers import Aimv2TextConfig, Aimv2TextModel
 from aimv2_np.comparison import Tolerances, compare
 from aimv2_np.recording import record
 from aimv2_np.recording.adapters import record_torch
-from tests.support.models import both_model, pixels, text_model, tokens, vision_config
+from tests.support.models import both_model, pixels, text_model, tokens, vision_config, vision_model
 from tests.support.oracle import their_model
 from tests.support.port import recorded
 
