@@ -1,6 +1,7 @@
 """The composite action: its steps, run as plain commands."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -97,3 +98,78 @@ def test_what_cannot_be_compared(folder, inputs):
     result, output, _ = run(folder, **inputs)
     assert result.returncode == 2
     assert output == "equal=false"
+
+
+def test_its_inputs_are_options_of_the_command(folder):
+    golden = Recording.load(folder / "golden.safetensors")
+    vision_model().save_pretrained(folder / "model")
+    some = {path: 1.0001 * golden.activations[path] for path in golden.order if path.endswith(".ffn")}
+    record_arrays(some, folder / "mine.safetensors")
+    inputs = {"REFERENCE": "golden.safetensors", "OTHER": "mine.safetensors", "MODEL": "model"}
+    for more, code in (
+        ({}, 1),
+        ({"RTOL": "1e-9\n*.ffn=1e-3"}, 2),  # less than half of the modules
+        ({"DTYPE": "float16"}, 2),
+        ({"RTOL": "1e-3", "PARTIAL": "true"}, 0),
+        ({"RTOL": "1e-3", "REQUIRE": "*.ffn\n"}, 0),
+        ({"RTOL": "1e-3", "REQUIRE": "*.ffn\nrms_norm"}, 2),
+    ):
+        result, output, _ = run(folder, **inputs, **more)
+        assert result.returncode == code, (more, result.stdout + result.stderr)
+        assert output == f"equal={str(code == 0).lower()}"
+
+
+PORT = """#!{python}
+# An implementation of its own: it dumps what its MLPs and its last norm compute, under names of its own.
+import sys
+import numpy as np
+sys.path.insert(0, {root!r})
+from aimv2_np.storage import save_safetensors
+from tests.support.models import pixels, vision_model
+from tests.support.port import Port
+
+option, target, picture = sys.argv[1:]
+assert option == "--dump-activations" and open(picture)
+out = Port(vision_model()).run(pixel_values=pixels())
+arrays = {{f"layer{{i}}.mlp_out": out[f"encoder.layers.{{i}}.ffn"] for i in range(2)}}
+save_safetensors(target, arrays | {{"rms_norm": {factor} * out["rms_norm"].astype(np.float32)}})
+"""
+TEST = """
+import numpy as np
+from safetensors.numpy import load_file
+
+def test_the_norm(assert_matches_golden):
+    assert_matches_golden("rms_norm", load_file("mine.safetensors")["rms_norm"], rtol=1e-4)
+"""
+
+
+@pytest.mark.parametrize(("factor", "codes"), [("1", (0, 0, 0)), ("1.01", (0, 1, 1))])
+def test_the_workflow_of_the_page_as_plain_commands(folder, factor, codes):
+    """A repository as docs/verify.md describes it: its workflow's steps, one after the other, as they stand there."""
+    yaml = pytest.importorskip("yaml")
+    page = (ROOT / "docs" / "verify.md").read_text("utf-8")
+    workflow = yaml.safe_load(re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)[0])
+    steps = workflow["jobs"]["golden"]["steps"]
+    (folder / "my-aimv2").write_text(PORT.format(python=sys.executable, root=str(ROOT), factor=factor))
+    (folder / "my-aimv2").chmod(0o755)
+    (folder / "cat.png").write_bytes(b"a picture")
+    (folder / "tests").mkdir()
+    (folder / "golden.safetensors").rename(folder / "tests" / "golden.safetensors")
+    (folder / "tests" / "test_mine.py").write_text(TEST)
+    (folder / "bin" / "python").write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
+    (folder / "bin" / "python").chmod(0o755)
+    # the entry point of the plugin, which an installed package has
+    plugin = {"PYTHONPATH": str(ROOT), "PYTEST_ADDOPTS": "-p aimv2_np.comparison.pytest_plugin -p no:aimv2_np"}
+    found = []
+    for step in steps:
+        if "actions/verify" in step.get("uses", ""):
+            result, _, _ = run(folder, **{name.upper(): value for name, value in step["with"].items()})
+            found.append(result.returncode)
+        elif "run" in step:
+            path = f"{folder / 'bin'}{os.pathsep}{os.environ['PATH']}"
+            environment = os.environ | {"PATH": path} | plugin
+            command = ["bash", "-ec", step["run"]]
+            done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+            found.append(done.returncode)
+    assert tuple(found) == codes
+    assert (folder / "golden.html").read_text("utf-8").lower().startswith("<!doctype html>")

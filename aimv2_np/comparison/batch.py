@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from aimv2_np.comparison.alignment import UnlikeError, in_shape
 from aimv2_np.recording.recording import OnDemand, Recording
 from aimv2_np.recording.statistics import summarize
 from aimv2_np.shapes import NDArray
@@ -65,7 +66,11 @@ def item_order(ours: NDArray, theirs: NDArray) -> tuple[int, ...] | None:
     """The items of `theirs` (B, ...) that are those of `ours` one after the other; None if they are so already."""
     batch = len(ours) if ours.ndim else 0
     finite = np.isfinite(ours).all() and np.isfinite(theirs).all()
-    if ours.shape != theirs.shape or not 1 < batch <= LARGEST or not finite:
+    try:
+        theirs, _ = in_shape(theirs, ours)
+    except UnlikeError:
+        return None
+    if not 1 < batch <= LARGEST or not finite:
         return None
     a, b = (side.reshape(batch, -1).astype(np.float64) for side in (ours, theirs))
     sizes = np.linalg.norm(a, axis=1)

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from aimv2_np.comparison.alignment import UnlikeError
+from aimv2_np.comparison.alignment import PICTURES, UnlikeError, in_shape
 from aimv2_np.comparison.batch import reordered
 from aimv2_np.comparison.budget import find_budget
 from aimv2_np.comparison.comparison import Comparison, Difference, Step
@@ -28,7 +28,7 @@ from aimv2_np.comparison.tolerances import Tolerances, coarsest, depths
 from aimv2_np.errors import a_type
 from aimv2_np.models.auto import load
 from aimv2_np.models.pretrained import AnyModel, PretrainedModel
-from aimv2_np.recording.recording import INPUTS, Recording
+from aimv2_np.recording.recording import INPUTS, OnDemand, Recording
 from aimv2_np.recording.statistics import summarize
 from aimv2_np.shapes import NDArray
 
@@ -75,7 +75,7 @@ def compare(
     judge, differences, aligned = _aligned(_Judge(a, matching.recording, Tolerances.of(tolerances), matching.names))
     notes = (*judge.notes(), *matching.notes, *aligned, *_layouts(differences))
     result = Comparison(differences, matching.missing, matching.extra, notes=notes)
-    context = Context(a, judge.b, matching.names, result, judge.judge, model)
+    context = Context(a, judge.in_our_layout(), matching.names, result, judge.judge, model)
     outcome = diagnose(context)
     result = replace(result, diagnosis=outcome.diagnosis)
     if not result.equal:
@@ -140,6 +140,29 @@ class _Judge:
         self.depths = depths(self.a.order)
         self.padding = Padding.of(self.a)
 
+    def in_our_layout(self) -> Recording:
+        """The other side with its arrays as ours lie, for who takes them from there."""
+        owners = {theirs: ours for ours, theirs in self.names.items()}
+
+        def array(theirs: str) -> NDArray:
+            ours = owners.get(theirs, "")
+            if ours in self.a.shapes and ours not in self.a.slices and theirs not in self.b.slices:
+                try:
+                    arrays = pair(self.a, self.b, ours, theirs, exchanged=self.exchanged)
+                except UnlikeError:
+                    arrays = None
+                if arrays is not None:
+                    return arrays[1]
+            return self.b.activations[theirs]
+
+        def given(name: str) -> NDArray:
+            try:
+                return self._their_input(name, self.a.inputs[name])[0] if name in self.a.inputs else self.b.inputs[name]
+            except UnlikeError:
+                return self.b.inputs[name]
+
+        return replace(self.b, activations=OnDemand(self.b.activations, array), inputs=OnDemand(self.b.inputs, given))
+
     def run(self) -> tuple[Difference, ...]:
         """One difference per input and activation that both sides have, in the reference's order."""
         inputs = [self._input(name) for name in self.a.inputs if name in self.b.inputs]
@@ -158,7 +181,7 @@ class _Judge:
         """The relative error of what the other side recorded for `path` against `expected`; whether it is rounding."""
         if path.startswith(INPUTS):
             dtype = self._dtype(path)
-            measures = measure_arrays(expected, self.b.inputs[path.removeprefix(INPUTS)], dtype)
+            measures = measure_arrays(expected, self._their_input(path.removeprefix(INPUTS), expected)[0], dtype)
             return measures.relative, measures.within(self.tolerances(path, dtype, 0))
         difference = self._activation(path, Recording.from_arrays({path: expected}))
         return difference.relative, difference.equal
@@ -200,15 +223,21 @@ class _Judge:
         return coarsest([self.a.dtypes.get(path, ""), self.b.dtypes.get(theirs, ""), self.tolerances.dtype or ""])
 
     def _input(self, name: str) -> Difference:
-        a, b, path = self.a.inputs[name], self.b.inputs[name], INPUTS + name
+        a, path = self.a.inputs[name], INPUTS + name
         # A model in half precision rounds what it is given.
         models = [side.metadata.get("dtype", "") for side in (self.a, self.b)]
-        dtype = coarsest([str(a.dtype), str(b.dtype), *models, self.tolerances.dtype or ""])
+        dtype = coarsest([str(a.dtype), str(self.b.inputs[name].dtype), *models, self.tolerances.dtype or ""])
         tolerance = self.tolerances(path, dtype, 0) if a.dtype.kind == "f" else 0.0
         difference = Difference(path, path, a.shape, dtype, 0, tolerance)
-        if a.shape != b.shape:
-            return replace(difference, note=f"theirs has the shape {b.shape}")
-        return replace(difference, measures=measure_arrays(a, b, dtype))
+        try:
+            b, note = self._their_input(name, a)
+        except UnlikeError as error:
+            return replace(difference, note=str(error))
+        return replace(difference, measures=measure_arrays(a, b, dtype), note=note)
+
+    def _their_input(self, name: str, like: NDArray) -> tuple[NDArray, str]:
+        """The other side's input as `like` lies, and a remark if it lay otherwise."""
+        return in_shape(self.b.inputs[name], like, axes=PICTURES if like.ndim == 4 else ())
 
     def _activation(self, path: str, reference: Recording) -> Difference:
         """The difference at `path` between the other side and `reference`: the first side, or a prediction from it."""

@@ -46,7 +46,8 @@ class Matching:
 
 def match(a: Recording, b: Recording, mapping: Mappings) -> Matching:
     """Which activations of `b` are which of the reference `a`; ValueError when there are none, or a rule is wrong."""
-    naming = Naming(a.order, mapping, b.order)
+    said = _modules(b)
+    naming = Naming(a.order, mapping, (*b.order, *said))
     found = {theirs: naming(theirs) for theirs in b.order}
     # Several names may lead to one path. That of a module counts more than that of an operator, the last operator of a
     # module more than others, what the recording itself says of a module more than that, and our own path most.
@@ -57,7 +58,7 @@ def match(a: Recording, b: Recording, mapping: Mappings) -> Matching:
     }  # fmt: skip
     operators = set(names)
     names |= {ours: theirs for theirs, ours in found.items() if ours and rank(theirs) == (0, 0)}
-    modules = [(naming(module), theirs) for module, theirs in _modules(b).items()]
+    modules = [(naming(module), theirs) for module, theirs in said.items()]
     names |= {ours: theirs for ours, theirs in modules if ours}
     names |= {path: path for path in b.order if path in a.shapes}
     if operators:

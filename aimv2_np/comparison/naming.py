@@ -83,12 +83,17 @@ class Naming:
         theirs: Collection[str] = (),
     ) -> None:
         self.ours = frozenset(ours)
+        self._known: dict[str, str | None] = {}  # what has been translated without a prefix
         # Of one tower, which: the names of the other tower on the other side mean nothing here.
         single = not any(path.startswith(TOWERS) for path in self.ours)
         signs = {"embeddings.patch_embed": TOWERS[0], "embeddings.token_embedding": TOWERS[1]}
         self.alone = next((tower for sign, tower in signs.items() if single and sign in self.ours), "")
         rules = parse_mapping(mapping)
         self.rules = compiled(rules, "(.*)")
+        layers = [int(number) for path in self.ours for number in re.findall(r"encoder\.layers\.(\d{1,6})", path)]
+        states = [int(match[2]) for name in theirs if (match := _HIDDEN.fullmatch(_dotted(self._ruled(name))))]
+        # Compilers number their temporary values likewise, and those are more.
+        self.states = not layers or not states or max(states) <= max(layers) + 1
         self.prefixes: dict[str, str] = {}
         self._find_prefixes([self._ruled(name) for name in theirs])
         if theirs:
@@ -116,12 +121,15 @@ class Naming:
         return theirs if ruled is None else ruled
 
     def _direct(self, name: str) -> str | None:
-        return next((path for path in self._candidates(name) if path in self.ours), None)
+        if name not in self._known:
+            self._known[name] = next((path for path in self._candidates(name) if path in self.ours), None)
+        return self._known[name]
 
     def _candidates(self, theirs: str) -> Iterable[str]:
         plain = _dotted(theirs)
         translated = rename(plain) if plain else ""
-        for name in (theirs, plain, translated, _hidden(plain), _hidden(translated)):
+        states = (_hidden(plain), _hidden(translated)) if self.states else ()
+        for name in (theirs, plain, translated, *states):
             if name:
                 yield name
                 yield self._without_tower(name)
@@ -134,7 +142,7 @@ class Naming:
     def _below(self, name: str, tower: str) -> str | None:
         """Our path for a dotted name without their prefix, in the tower that the prefix stands for."""
         translated = rename(name)
-        for path in (name, translated, _hidden(translated)):
+        for path in (name, translated, _hidden(translated) if self.states else ""):
             if path and tower + path in self.ours:
                 return tower + path
             if path and not tower and self._without_tower(path) in self.ours:
@@ -148,7 +156,12 @@ class Naming:
         """
         direct = {name: self._direct(name) for name in theirs}
         taken = {path for path in direct.values() if path is not None}
+        # What ends as none of ours does is not one of them whatever stands before it.
+        ends = {path.rpartition(".")[2] for path in self.ours}
         left = dict.fromkeys(plain for name, path in direct.items() if path is None and (plain := _dotted(name)))
+        left = dict.fromkeys(
+            name for name in left if rename(name).rpartition(".")[2] in ends or _HIDDEN.fullmatch(name)
+        )
         while left and len(self.prefixes) < MOST_PREFIXES:
             signs: dict[tuple[str, str], set[str]] = {}
             for name in left:

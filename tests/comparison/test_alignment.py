@@ -70,6 +70,27 @@ def test_a_port_that_keeps_its_tokens_first(reference):
     assert result.diagnosis.identifier == "gate_up_swapped"
 
 
+def test_pictures_with_their_channels_last(reference):
+    port = Port(vision_model()).run(pixel_values=pixels())
+    pictures = port["inputs/pixel_values"].transpose(0, 2, 3, 1)
+    result = compare(reference, port | {"inputs/pixel_values": pictures})
+    assert result.equal, result.explanation
+    assert result.differences[0].note == "theirs is (2, 12, 12, 3), axes in the order pictures, rows, columns, channels"
+    reversed_ = compare(reference, GateUpSwapped(vision_model()).run(pixel_values=pixels()[::-1]) | {
+        "inputs/pixel_values": pictures[::-1]
+    }, model=vision_model())  # fmt: skip
+    assert reversed_.diagnosis.identifier == "gate_up_swapped"
+
+
+def test_causes_that_arrays_alone_tell_are_told_in_any_layout(reference):
+    """A port in half precision that keeps its tokens first."""
+    half = recorded(vision_model().to(dtype="float16"), {"pixel_values": pixels()})
+    other = {path: x.astype(np.float32) for path, x in half.items()}
+    first = {path: x.swapaxes(0, 1) if x.ndim == 3 else x for path, x in other.items()}
+    found = [compare(reference, side, model=vision_model()).diagnosis for side in (other, first)]
+    assert [diagnosis.identifier for diagnosis in found] == ["reduced_precision"] * 2
+
+
 def test_square_arrays_are_transposed_only_if_all_agrees_then():
     model = vision_model(image_size=16)  # 16 tokens of 16 channels
     reference = recorded(model, {"pixel_values": pixels(2, 16, 16)})

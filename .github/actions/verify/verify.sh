@@ -27,9 +27,19 @@ if [ -n "${REFERENCE:-}${OTHER:-}" ]; then
     exit 2
   fi
   options=()
-  while IFS= read -r pair; do
-    [ -z "$pair" ] || options+=(--map "$pair")
-  done <<<"${MAP:-}"
+  # Add an option once for each line of a text that is not empty.
+  each() {
+    local value
+    while IFS= read -r value; do
+      [ -z "$value" ] || options+=("$1" "$value")
+    done <<<"$2"
+  }
+  each --map "${MAP:-}"
+  each --rtol "${RTOL:-}"
+  each --require "${REQUIRE:-}"
+  [ -z "${MODEL:-}" ] || options+=(--model "$MODEL")
+  [ -z "${DTYPE:-}" ] || options+=(--dtype "$DTYPE")
+  [ "${PARTIAL:-}" != true ] || options+=(--partial)
   [ -z "${HTML:-}" ] || options+=(--html "$HTML")
   report aimv2-np compare "$REFERENCE" "$OTHER" ${options[@]+"${options[@]}"}
 fi
