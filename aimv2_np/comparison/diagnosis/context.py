@@ -12,6 +12,7 @@ from aimv2_np.comparison.naming import TOWERS
 from aimv2_np.models.pretrained import AnyModel
 from aimv2_np.recording.recording import Recording
 from aimv2_np.shapes import NDArray
+from aimv2_np.tree.module import Module
 
 INPUT_NAMES = ("pixel_values", "input_ids")
 
@@ -53,6 +54,11 @@ class Context:
         if hasattr(model, "vision_model") and not any(path.startswith(TOWERS) for path in self.reference.order):
             model = model.text_model if self.is_text("") else model.vision_model
         return model.to("numpy", "float32" if model.dtype in ("float16", "bfloat16") else model.dtype)
+
+    @cached_property
+    def modules(self) -> dict[str, Module]:
+        """Path → module of the model; none without one."""
+        return dict(self.model.named_modules()) if self.model is not None else {}
 
     @cached_property
     def inner(self) -> bool:

@@ -1,8 +1,9 @@
 """What a fault is: an identifier, a sentence, and how a module that has it computes."""
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from aimv2_np.comparison.diagnosis.context import Context
@@ -23,7 +24,7 @@ class Fault:
         identifier: the short name that `--json` gives.
         kind: the class of the modules that can have it.
         sentence: what is wrong, and what is right; `{path}` in it is the module's path, `{m}` the module
-            itself, and `{d}` the size of its heads.
+            itself, `{p}` the one with the fault, and `{d}` the size of its heads.
         plant: gives a module the fault.
     """
 
@@ -32,12 +33,29 @@ class Fault:
     sentence: str
     plant: Plant
 
-    def sentence_for(self, modules: Mapping[str, Any]) -> str:
+    def sentence_for(self, modules: Mapping[str, Any], planted: Mapping[str, Any]) -> str:
         """The sentence for the first of the modules that have the fault, by path, and how many more there are."""
         path, module = next(iter(modules.items()))
         size = module.k_proj.weight.shape[0] // module.heads if hasattr(module, "heads") else None
         also = f" (and so do {len(modules) - 1} more like it)" if len(modules) > 1 else ""
-        return self.sentence.format(path=path, m=module, d=size) + also
+        return self.sentence.format(path=path, m=module, p=planted[path], d=size) + also
+
+
+@dataclass(frozen=True)
+class Extent:
+    """How far a fault explains what follows.
+
+    Attributes:
+        sentence: that, in words; "" when nothing follows.
+        found: path → what the other side would have recorded with the fault where it explains most.
+        replaced: path → module with the fault, there.
+        unexplained: the first path that it leaves unexplained, or None.
+    """
+
+    sentence: str = ""
+    found: Mapping[str, NDArray] | None = None
+    replaced: Mapping[str, Module] | None = None
+    unexplained: str | None = None
 
 
 @dataclass(frozen=True)
@@ -46,26 +64,34 @@ class Hypothesis:
 
     Attributes:
         identifier, sentence: of the fault.
-        predicted: path → what the other side must have recorded there.
+        predicted: (path, what the other side must have recorded there), as it is computed.
         extent: says how far it explains what follows.
     """
 
     identifier: str
     sentence: str
-    predicted: Mapping[str, NDArray]
-    extent: Callable[[], str] = str
+    predicted: Iterable[tuple[str, NDArray]]
+    extent: Callable[[], Extent] = Extent
+
+
+def copied(module: Module) -> Module:
+    """A copy of `module` that computes as it does, a fault included, and from its own fields."""
+    clone = copy.copy(module)
+    if "planted" in vars(clone):
+        vars(clone)["forward"] = partial(vars(clone)["planted"], clone)
+    return clone
 
 
 def with_forward(module: Module, forward: Callable[..., Any]) -> Module:
     """A copy of `module` that computes `forward(module, *its arguments)` and is recorded under the same path."""
     clone = copy.copy(module)
-    vars(clone)["forward"] = lambda *args, **kwargs: forward(clone, *args, **kwargs)
-    return clone
+    vars(clone)["planted"] = forward
+    return copied(clone)
 
 
 def with_fields(module: Module, **fields: Any) -> Module:
     """A copy of `module` with other values in some fields."""
-    clone = copy.copy(module)
+    clone = copied(module)
     vars(clone).update(fields)
     return clone
 
@@ -78,3 +104,22 @@ def computing(forward: Callable[..., Any]) -> Plant:
 def holding(**fields: Callable[[Any], Any]) -> Plant:
     """Gives every module of the kind other values in some fields: field → function of the module."""
     return lambda module, *_: with_fields(module, **{name: value(module) for name, value in fields.items()})
+
+
+def exchanging(**fields: Callable[[Any], Any]) -> Plant:
+    """Like `holding`, but what is called is recorded under the name that it has in the model."""
+
+    def forward(m: Any, *args: Any) -> Any:
+        return type(m).forward(with_fields(m, **{name: value(m) for name, value in fields.items()}), *args)
+
+    return computing(forward)
+
+
+def varying(form: Callable[..., Any], **options: Any) -> Plant:
+    """Gives every module of the kind its general form, with `options` besides those that it has already."""
+
+    def plant(module: Module, *_: Any) -> Module:
+        held = {**vars(module).get("options", {}), **options}
+        return with_fields(with_forward(module, lambda m, *args: form(m, *args, **m.options)), options=held)
+
+    return plant

@@ -1,28 +1,46 @@
 """Where faults are planted: in which modules, alone or in all of their kind, and what they must then explain."""
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
-from aimv2_np.comparison.diagnosis import attentions, embeddings, half, norms, projections
+from aimv2_np.comparison.diagnosis import (
+    attentions,
+    ends,
+    half,
+    layers,
+    masks,
+    norms,
+    pictures,
+    positions,
+    precision,
+    projections,
+)
+from aimv2_np.comparison.diagnosis.blocks import rearrangements
 from aimv2_np.comparison.diagnosis.context import Context
-from aimv2_np.comparison.diagnosis.extent import extent, is_inside, starred
+from aimv2_np.comparison.diagnosis.ends import Embeds
+from aimv2_np.comparison.diagnosis.extent import extent, is_inside, reach, starred
 from aimv2_np.comparison.diagnosis.fault import Fault, Hypothesis
-from aimv2_np.comparison.diagnosis.stages import Span, Stage, towers_of
+from aimv2_np.comparison.diagnosis.stages import EMBEDS, Span, Stage, towers_of
 from aimv2_np.comparison.measure import measure_arrays
 from aimv2_np.recording.recording import INPUTS
 from aimv2_np.shapes import NDArray
 from aimv2_np.tree.module import Module
 
+TABLES = (
+    norms, projections, attentions, masks, layers, pictures, positions, ends, half, precision,
+)  # fmt: skip
 FAULTS = tuple(
     Fault(identifier, kind, sentence, plant)
-    for table in (norms.FAULTS, projections.FAULTS, attentions.FAULTS, embeddings.FAULTS, half.FAULTS)
-    for (identifier, kind), ways in table.items()
+    for file in TABLES
+    for (identifier, kind), ways in file.FAULTS.items()
     for sentence, plant in ways.items()
 )
 
 # Recorded by stages, but no sign that the stage's input was right.
-TABLES = ("position_embedding",)
+NO_SIGN = ("position_embedding",)
 
 
 class UnableError(Exception):
@@ -51,26 +69,53 @@ def planted(context: Context, path: str) -> Iterator[Hypothesis]:
     except Exception as error:  # weights of other shapes, a recording that contradicts itself
         raise UnableError("The model given does not fit the recording; is it the same checkpoint?") from error
     _check_model(context, path, right)
-    return _hypotheses(context, path, list(right), span, rest)
+    known = _hypotheses(context, path, list(right), span, rest)
+    return itertools.chain(known, _rearranged(context, path, chain, start, index, rest))
 
 
 def _hypotheses(context: Context, path: str, order: list[str], span: Span, rest: Span) -> Iterator[Hypothesis]:
     """Faults planted in a span, which computes the paths `order` in that order; `rest` reaches to the tower's end."""
+    groups: dict[type[Module], list[dict[str, Module]]] = {}
     for fault in FAULTS:
-        for modules in _groups(span, fault.kind, path, order, context):
+        if fault.kind not in groups:
+            groups[fault.kind] = list(_groups(span, fault.kind, path, order, context))
+        for modules in groups[fault.kind]:
             faulty = {name: fault.plant(module, name, context) for name, module in modules.items()}
             replaced = {name: module for name, module in faulty.items() if module is not None}
             if len(replaced) == len(modules):
-                found = span.run(replaced)
-                inside = [other for other in order[order.index(path) :] if is_inside(other, replaced)]
                 # The first divergence, and all that the modules compute from there on.
-                required = [other for other in (path, *inside) if other in found and other in context.names]
+                inside = [other for other in order[order.index(path) :] if is_inside(other, replaced)]
+                required = {path, *inside} & context.names.keys()
                 yield Hypothesis(
                     fault.identifier,
-                    fault.sentence_for(modules),
-                    {other: found[other] for other in required},
-                    partial(extent, fault, replaced, rest, context),
+                    fault.sentence_for(modules, replaced),
+                    _judged(span.steps(replaced), required, last=True),
+                    partial(extent, fault, FAULTS, replaced, rest, context),
                 )
+
+
+def _rearranged(
+    context: Context, path: str, chain: Sequence[Stage], start: int, index: int, rest: Span
+) -> Iterator[Hypothesis]:
+    """Layers in another order, from where the other side was right on."""
+    order = [difference.path for difference in context.result.differences]
+    later = set(order[order.index(path) :]) & context.names.keys()
+    for change in rearrangements(chain, start, index):
+        x = rest.x
+        if change.again and start:
+            ours = context.reference.array(chain[start - 1].path)
+            if ours is None:
+                continue
+            x = ours.astype(x.dtype, copy=False)
+        whole = replace(rest, stages=change.stages, x=x)
+        some = replace(whole, stages=change.stages[: change.number])
+        predicted = _judged(some.steps(), later, last=change.identifier == "blocks_doubled")
+        yield Hypothesis(change.identifier, change.sentence, predicted, partial(reach, whole.run, rest, context))
+
+
+def _judged(steps: Iterator[tuple[str, NDArray]], later: set[str], *, last: bool) -> Iterator[tuple[str, NDArray]]:
+    """What is predicted of some paths, as it is computed; of a path that is several times, the `last` one."""
+    return ((path, array) for path, array in (dict(steps).items() if last else steps) if path in later)
 
 
 def _find(context: Context, path: str) -> tuple[str, list[Stage], int]:
@@ -84,7 +129,7 @@ def _find(context: Context, path: str) -> tuple[str, list[Stage], int]:
 
 def _start(chain: Sequence[Stage], index: int, context: Context) -> int:
     """The first stage that may hold the fault: something in it, or all that it takes, was right on the other side."""
-    good = {path for path in context.good if not path.endswith(TABLES)}
+    good = {path for path in context.good if not path.endswith(NO_SIGN)}
     start = index
     while start > 0 and good.isdisjoint((chain[start - 1].path, *chain[start - 1].aliases)):
         if any(path.startswith(chain[start].path + ".") for path in good):
@@ -96,6 +141,8 @@ def _start(chain: Sequence[Stage], index: int, context: Context) -> int:
 def _input(name: str, chain: Sequence[Stage], start: int, context: Context) -> NDArray:
     """The reference's recorded input of a stage, or what the model computes for it from the recorded inputs."""
     dtype = context.model.dtype
+    if name == EMBEDS:
+        return _embeds(context)
     before = chain[start - 1] if start else None
     for path in (before.path, *before.aliases) if before else ():
         if (array := context.reference.array(path)) is not None:
@@ -106,6 +153,18 @@ def _input(name: str, chain: Sequence[Stage], start: int, context: Context) -> N
         raise UnableError(f"More causes can be tested when the recording holds the model's inputs {advice}.")
     x = x.astype(dtype, copy=False) if x.dtype.kind == "f" else x
     return Span(chain[:start], x).run()[before.path] if before else x
+
+
+def _embeds(context: Context) -> Any:
+    """The unit vectors that logits are made of, as the reference recorded them, or computed anew."""
+    towers = towers_of(context)
+    both = []
+    for name, path in (("input_ids", "text_embeds"), ("pixel_values", "image_embeds")):
+        array = context.reference.array(path)
+        if array is None:
+            array = Span(towers[name], _input(name, towers[name], 0, context)).run()[path]
+        both.append(array.astype(context.model.dtype, copy=False))
+    return Embeds(*both)
 
 
 def _check_model(context: Context, path: str, right: dict[str, NDArray]) -> None:
