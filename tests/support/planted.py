@@ -1,0 +1,489 @@
+"""Faults for ports, a row each: what it is called, where it can be, and the methods of `Port` that it overrides.
+
+`port(fault)` has it everywhere, `port(fault, layer=0)` in that layer alone.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tests.support.faults import MEAN, STD
+from tests.support.port import Port
+
+LAYERED = "learned native text"  # towers whose layers can have it, one alone or all
+VISION = "learned native"
+
+
+@dataclass(frozen=True)
+class Planted:
+    """One fault.
+
+    Attributes:
+        identifier: what it is to be called.
+        towers: where it can be: `learned` and `native` vision towers, the same of `stretched` positions, `text`, `both`.
+        methods: what it overrides.
+        layered: whether it can be in one layer alone.
+    """
+
+    identifier: str
+    towers: str
+    methods: Mapping[str, Callable[..., Any]]
+    layered: bool = False
+
+
+def port(fault: Planted, layer: int | None = None) -> type[Port]:
+    """A port with the fault, everywhere or in one layer alone."""
+
+    def method(name: str, changed: Callable[..., Any]) -> Callable[..., Any]:
+        right = getattr(Port, name)
+
+        def called(self: Port, *args: Any) -> Any:
+            path = args[0] if args and isinstance(args[0], str) and "layers." in args[0] else self.path
+            here = layer is None or f"layers.{layer}." in path + "."
+            return changed(self, *args) if here else right(self, *args)
+
+        return called
+
+    return type("Faulty", (Port,), {name: method(name, changed) for name, changed in fault.methods.items()})
+
+
+def raw(pixels):
+    return pixels * STD + MEAN
+
+
+def again(raw):
+    return (raw - MEAN) / STD
+
+
+def of_pixels(change):
+    return {"pixels": lambda self, pixels: change(pixels)}
+
+
+def of_scale(change):
+    return {"scale": lambda self, size: change(size)}
+
+
+def of_positions(change):
+    """Native positions, of (rows, columns, size)."""
+    return {"positions": lambda self, rows, columns, size: change(rows, columns, size)}
+
+
+def of_stretch(kernel):
+    return {"stretch": lambda self, table, grid, r, c: self.resampled(table, grid, r, c, kernel)}
+
+
+def waves(rows, columns, size, base=10000.0, first=0.0, step=1.0, unit=lambda n: 1, order="sc"):
+    omega = base ** (-np.arange(size // 4) / (size // 4))
+
+    def axis(number):
+        s, c = np.sin(number * omega), np.cos(number * omega)
+        if order == "turns":
+            return np.stack([s, c], -1).ravel()
+        return np.concatenate([c, s] if order == "cs" else [s, c])
+
+    return np.array([
+        np.concatenate([axis((c * step + first) / unit(columns)), axis((r * step + first) / unit(rows))])
+        for r in range(rows) for c in range(columns)
+    ])  # fmt: skip
+
+
+def of_waves(**changes):
+    return of_positions(lambda rows, columns, size: waves(rows, columns, size, **changes))
+
+
+def keys_of_linear(table, grid, rows, columns, *, corners=False, nearest=False):
+    """Bilinear with align_corners, or nearest."""
+    cube = table.reshape(*grid, -1)
+    result = np.zeros((rows, columns, cube.shape[2]), table.dtype)
+    for r in range(rows):
+        for c in range(columns):
+            if nearest:
+                result[r, c] = cube[r * grid[0] // rows, c * grid[1] // columns]
+                continue
+            y, x = r * (grid[0] - 1) / max(rows - 1, 1), c * (grid[1] - 1) / max(columns - 1, 1)
+            for i in range(grid[0]):
+                for j in range(grid[1]):
+                    result[r, c] += max(0, 1 - abs(y - i)) * max(0, 1 - abs(x - j)) * cube[i, j]
+    return result.reshape(rows * columns, -1)
+
+
+def softmax(scores, axis=-1):
+    e = np.exp(scores - scores.max(axis, keepdims=True))
+    return e / e.sum(axis, keepdims=True)
+
+
+def interleaved(x, heads):
+    return [x[..., h::heads] for h in range(heads)]
+
+
+def put_interleaved(parts):
+    return np.stack(parts, axis=-1).reshape(*parts[0].shape[:-1], -1)
+
+
+def as_it_lies(x, heads):
+    return list(x.reshape(x.shape[0], heads, x.shape[1], -1).swapaxes(0, 1))
+
+
+def merged_as_it_lies(parts):
+    stacked = np.stack(parts, axis=1)
+    return stacked.reshape(stacked.shape[0], stacked.shape[2], -1)
+
+
+def block(change):
+    """(attention, ffn, norm1, norm2, x) → x, of functions."""
+
+    def method(self, path, config, x, allowed):
+        return change(
+            lambda y: self.attention(f"{path}.attention", config, y, allowed),
+            lambda y: self.ffn(f"{path}.ffn", config, y),
+            lambda y: self.norm(f"{path}.rms_norm1", y, config.rms_norm_eps),
+            lambda y: self.norm(f"{path}.rms_norm2", y, config.rms_norm_eps),
+            x,
+        )
+
+    return {"block": method}
+
+
+def renamed(exchange):
+    """Weights and biases under each other's names: (end of a path → end of a path)."""
+
+    def other(path):
+        return next((path.removesuffix(a) + b for a, b in exchange.items() if path.endswith(a)), path)
+
+    return {
+        "weight": lambda self, path: self.w[f"{other(path)}.weight"],
+        "bias": lambda self, path: self.w.get(f"{other(path)}.bias"),
+    }
+
+
+def of_weight(change, ends=""):
+    return {
+        "weight": lambda self, path: (
+            change(self.w[f"{path}.weight"]) if path.endswith(ends) else self.w[f"{path}.weight"]
+        )
+    }
+
+
+def interleaved_gate(self, path):
+    weight = self.w[f"{path}.weight"]
+    if not path.endswith(("gate_proj", "up_proj")):
+        return weight
+    parent = path.rpartition(".")[0]
+    both = np.concatenate([self.w[f"{parent}.gate_proj.weight"], self.w[f"{parent}.up_proj.weight"]])
+    return both[0 if path.endswith("gate_proj") else 1 :: 2]
+
+
+def bfloat16(x):
+    bits = np.ascontiguousarray(x, np.float32).view(np.uint32)
+    odd = (bits >> np.uint32(16)) & np.uint32(1)
+    return ((bits + np.uint32(0x7FFF) + odd) & np.uint32(0xFFFF0000)).view(np.float32)
+
+
+def int8(x):
+    if x.ndim < 2:
+        return x
+    step = np.abs(x).reshape(len(x), -1).max(1).reshape(-1, *[1] * (x.ndim - 1)) / 127
+    return (np.rint(x / step) * step).astype(x.dtype)
+
+
+def int8_of_all(x):
+    step = np.abs(x).max() / 127
+    return x if x.ndim < 2 else (np.rint(x / step) * step).astype(x.dtype)
+
+
+def row(value):
+    def change(weight):
+        weight = weight.copy()
+        weight[3] = value
+        return weight
+
+    return change
+
+
+def look(rule):
+    """Another rule for who may look at whom, (i, j) → bool; padding as it is."""
+
+    def method(self, tokens, padding):
+        i, j = np.arange(tokens)[:, None], np.arange(tokens)
+        allowed = rule(i, j)[None]
+        return allowed if padding is None else allowed & (padding[:, None, :] != 0)
+
+    return {"may_look": method}
+
+
+def shifted(first):
+    return {"token_positions": lambda self, table, ids, padding: table[first : first + ids.shape[1]]}
+
+
+def vector(change):
+    return {"text_vector": lambda self, x, ids, padding, eos: change(x, ids, eos)}
+
+
+def at(numbers):
+    return vector(lambda x, ids, eos: x[np.arange(len(x)), numbers(ids, eos)])
+
+
+def embedded(change):
+    """(normed patches, positions) → embeddings"""
+    return {
+        "embed": lambda self, prefix, patches, positions, eps: change(
+            self.norm(f"{prefix}embeddings.rms_norm", patches, eps), positions
+        )
+    }
+
+
+def no_final_norm(self, path, x, eps):
+    return x if path.rpartition("model.")[2] == "rms_norm" else Port.norm(self, path, x, eps)
+
+
+def pooled(change):
+    return {"pool": lambda self, prefix, config, x: change(self, prefix, x)}
+
+
+def norm_twice(self, path, x, eps):
+    return self.keep(path, Port.norm(self, path, Port.norm(self, path, x, eps), eps))
+
+
+def end_of(ids, eos):
+    return (ids == eos).argmax(1)
+
+
+def numbered(order):
+    """Layers with the weights of others: number of a layer → of the one whose weights it has."""
+
+    def other(path):
+        return re.sub(r"layers\.(\d+)", lambda number: f"layers.{order(int(number[1]))}", path)
+
+    return {
+        "weight": lambda self, path: self.w[f"{other(path)}.weight"],
+        "bias": lambda self, path: self.w.get(f"{other(path)}.bias"),
+    }
+
+
+def of_norms(att, ffn, n1, n2, x):
+    """Residual connections that take what the norms give."""
+    x = n1(x)
+    x = n2(x + att(x))
+    return x + ffn(x)
+
+
+def of_gains(change):
+    return {"weight": lambda self, path: (change if "norm" in path else np.asarray)(self.w[f"{path}.weight"])}
+
+
+def of_norm(change):
+    """(x, ε) → normalised x"""
+    return {"normalise": lambda self, path, x, eps: change(x, x.dtype.type(eps))}
+
+
+def mean(x):
+    return x.mean(-1, keepdims=True)
+
+
+def hidden(change):
+    return {"hidden": lambda self, act, gate, up: change(lambda x: self.activation(act, x), gate, up)}
+
+
+def of_mask(change):
+    return {"mask": lambda self, scores, allowed: change(scores, allowed)}
+
+
+NORMS = {
+    "eps 1e-3": ("wrong_eps", of_norm(lambda x, e: x / np.sqrt(mean(x * x) + np.float32(1e-3)))),
+    "eps 0.0123": ("wrong_eps", of_norm(lambda x, e: x / np.sqrt(mean(x * x) + np.float32(0.0123)))),
+    "layer norm": ("mean_centred_norm", of_norm(lambda x, e: (x - mean(x)) / np.sqrt(x.var(-1, keepdims=True) + e))),
+    "sum of squares": ("wrong_norm_mean", of_norm(lambda x, e: x / np.sqrt((x * x).sum(-1, keepdims=True) + e))),
+    "gain without norm": ("missing_norm", of_norm(lambda x, e: x)),
+    "no gain": ("wrong_norm_gain", of_gains(np.ones_like)),
+    "1 + gain": ("wrong_norm_gain", of_gains(lambda gain: 1 + gain)),
+    "no norm": ("missing_norm", {"norm": lambda self, path, x, eps: self.keep(path, x)}),
+    "norm twice": ("norm_twice", {"norm": norm_twice}),
+    "norms exchanged": ("norms_exchanged", renamed({"rms_norm1": "rms_norm2", "rms_norm2": "rms_norm1"})),
+    "norms by other names": ("norms_exchanged", block(lambda a, f, n1, n2, x: (y := x + a(n2(x))) + f(n1(y)))),
+}
+BLOCKS = {
+    "no attention residual": ("missing_residual", block(lambda a, f, n1, n2, x: (y := a(n1(x))) + f(n2(y)))),
+    "no MLP residual": ("missing_residual", block(lambda a, f, n1, n2, x: f(n2(x + a(n1(x)))))),
+    "no residuals": ("missing_residual", block(lambda a, f, n1, n2, x: f(n2(a(n1(x)))))),
+    "residual of norms": ("missing_residual", block(of_norms)),
+    "post norm": ("post_norm", block(lambda a, f, n1, n2, x: n2((y := n1(x + a(x))) + f(y)))),
+    "parallel": ("parallel_block", block(lambda a, f, n1, n2, x: x + a(n1(x)) + f(n2(x)))),
+    "passed through": ("blocks_skipped", {"block": lambda self, path, config, x, allowed: x}),
+}
+ORDERS = {
+    "skipped": ("blocks_skipped", {"layers": lambda self, n: [i for i in range(n) if i != 1]}),
+    "first skipped": ("blocks_skipped", {"layers": lambda self, n: list(range(1, n))}),
+    "last skipped": ("blocks_skipped", {"layers": lambda self, n: list(range(n - 1))}),
+    "last two skipped": ("blocks_skipped", {"layers": lambda self, n: list(range(n - 2))}),
+    "doubled": ("blocks_doubled", {"layers": lambda self, n: [0, 1, *range(1, n)]}),
+    "exchanged": ("blocks_exchanged", {"layers": lambda self, n: [1, 0, *range(2, n)]}),
+    "exchanged, far": ("blocks_exchanged", {"layers": lambda self, n: [0, 3, 2, 1]}),
+    "reversed": ("blocks_exchanged", {"layers": lambda self, n: list(range(n))[::-1]}),
+    "weights exchanged": ("blocks_exchanged", numbered(lambda i: {1: 2, 2: 1}.get(i, i))),
+    "weights of the first": ("blocks_exchanged", numbered(lambda i: 0)),
+    "weights of one before": ("blocks_exchanged", numbered(lambda i: max(i - 1, 0))),
+}
+ATTENTIONS = {
+    "qkv order": ("qkv_order", {"roles": lambda self, path: ("k_proj", "q_proj", "v_proj")}),
+    "kvq order": ("qkv_order", {"roles": lambda self, path: ("k_proj", "v_proj", "q_proj")}),
+    "no scale": ("missing_scale", of_scale(lambda size: 1.0)),
+    "scale 1/d": ("wrong_scale", of_scale(lambda size: 1 / size)),
+    "scale √d": ("wrong_scale", of_scale(lambda size: size**0.5)),
+    "softmax of queries": ("softmax_axis", {"softmax": lambda self, scores: softmax(scores, -2)}),
+    "no softmax": ("wrong_softmax", {"softmax": lambda self, scores: scores}),
+    "one head": ("wrong_heads", {"heads": lambda self, count: 1}),
+    "twice the heads": ("wrong_heads", {"heads": lambda self, count: 2 * count}),
+    "interleaved": ("heads_interleaved", {
+        "split": lambda self, x, heads: interleaved(x, heads), "merge": lambda self, parts: put_interleaved(parts)
+    }),
+    "split interleaved": ("heads_interleaved", {"split": lambda self, x, heads: interleaved(x, heads)}),
+    "merged interleaved": ("heads_interleaved", {"merge": lambda self, parts: put_interleaved(parts)}),
+    "split as it lies": ("heads_not_transposed", {"split": lambda self, x, heads: as_it_lies(x, heads)}),
+    "v and out": ("v_out_swapped", renamed({"v_proj": "out_proj", "out_proj": "v_proj"})),
+}
+MERGED = {"merged as it lies": ("heads_not_transposed", {"merge": lambda self, parts: merged_as_it_lies(parts)})}
+MLPS = {
+    "gate and up": ("gate_up_swapped", {"gate_and_up": lambda self, path: ("up_proj", "gate_proj")}),
+    "gate by up's name": ("gate_up_swapped", hidden(lambda act, gate, up: gate * act(up))),
+    "interleaved rows": ("gate_up_interleaved", {"weight": interleaved_gate}),
+    "no up": ("wrong_gating", hidden(lambda act, gate, up: act(gate))),
+    "sum": ("wrong_gating", hidden(lambda act, gate, up: act(gate) + up)),
+    "act of product": ("wrong_gating", hidden(lambda act, gate, up: act(gate * up))),
+    "relu": ("wrong_activation", {"activation": lambda self, name, x: np.maximum(x, 0)}),
+    "no activation": ("wrong_activation", {"activation": lambda self, name, x: x}),
+}
+WEIGHTS = {
+    "down transposed": ("transposed_weight", of_weight(lambda w: w.ravel().reshape(w.shape[::-1]).T, "ffn.down_proj")),
+    "negative": ("weight_sign", of_weight(lambda w: -w, "attention.out_proj")),
+    "gate in bfloat16": ("bfloat16_weights", of_weight(bfloat16, "ffn.gate_proj")),
+    "out in int8": ("int8_weights", of_weight(int8, "attention.out_proj")),
+    "k in int8 of all": ("int8_weights", of_weight(int8_of_all, "attention.k_proj")),
+    "NaN": ("nan_weight", of_weight(row(np.nan), "ffn.down_proj")),
+    "zero": ("zero_weight", of_weight(row(0.0), "attention.out_proj")),
+    "NaN in a norm": ("nan_weight", of_weight(row(np.nan), "rms_norm2")),
+}
+ALL_WEIGHTS = {
+    "all in bfloat16": ("bfloat16_weights", {
+        "weight": lambda self, path: bfloat16(self.w[f"{path}.weight"]),
+    }),
+    "all in int8": ("int8_weights", {"weight": lambda self, path: int8(self.w[f"{path}.weight"])}),
+}
+PICTURES = {
+    "bgr": ("bgr", of_pixels(lambda p: again(raw(p)[:, ::-1]))),
+    "gbr": ("channel_order", of_pixels(lambda p: again(raw(p)[:, [1, 2, 0]]))),
+    "0 to 1": ("missing_normalisation", of_pixels(raw)),
+    "no deviation": ("missing_normalisation", of_pixels(lambda p: raw(p) - MEAN)),
+    "no mean": ("missing_normalisation", of_pixels(lambda p: raw(p) / STD)),
+    "normalised twice": ("normalised_twice", of_pixels(again)),
+    "rescaled twice": ("normalised_twice", of_pixels(lambda p: again(raw(p) / 255))),
+    "mirrored": ("flipped", of_pixels(lambda p: p[..., ::-1])),
+    "upside down": ("flipped", of_pixels(lambda p: p[:, :, ::-1])),
+    "first for all": ("wrong_batch", of_pixels(lambda p: np.repeat(p[:1], len(p), 0))),
+    "reversed batch": ("wrong_batch", of_pixels(lambda p: p[::-1])),
+    "column order": ("patches_column_order", {
+        "patch_order": lambda self, rows, columns: [(r, c) for c in range(columns) for r in range(rows)]
+    }),
+    "no positions": ("missing_positions", embedded(lambda x, positions: x)),
+    "no patch norm": ("missing_norm", {
+        "norm": lambda self, p, x, e: self.keep(p, x) if "embeddings" in p else Port.norm(self, p, x, e)
+    }),
+    "no patch bias": ("missing_bias", {
+        "bias": lambda self, path: None if path.endswith("patch_embed") else Port.bias(self, path)
+    }),
+    "positions before norm": ("positions_before_norm", {
+        "embed": lambda self, prefix, x, positions, eps: self.norm(f"{prefix}embeddings.rms_norm", x + positions, eps)
+    }),
+    "positions added twice": ("positions_scaled", embedded(lambda x, positions: x + 2 * positions)),
+    "positions one late": ("positions_cls_row", embedded(lambda x, positions: x + np.roll(positions, 1, 0))),
+}
+FINAL = {"no final norm": ("missing_norm", {"norm": no_final_norm})}
+STRETCHES = {
+    "bilinear": ("wrong_interpolation", of_stretch(lambda s: max(0, 1 - abs(s)))),
+    "a = -1/2": ("wrong_interpolation", of_stretch(lambda s: Port.cubic(s, -0.5))),
+    "nearest": ("wrong_interpolation", {
+        "stretch": lambda self, *args: keys_of_linear(*args, nearest=True)
+    }),
+    "align_corners": ("wrong_interpolation", {
+        "stretch": lambda self, *args: keys_of_linear(*args, corners=True)
+    }),
+    "grid exchanged": ("positions_transposed", {
+        "stretch": lambda self, table, grid, r, c: Port.stretch(self, table, grid, c, r)
+    }),
+}
+SLICES = {
+    "corner": ("positions_sliced", {
+        "stretch": lambda self, table, grid, r, c: table.reshape(*grid, -1)[:r, :c].reshape(r * c, -1)
+    }),
+    "first rows": ("positions_sliced", {"stretch": lambda self, table, grid, r, c: table[: r * c]}),
+}
+WAVES = {
+    "row first": ("positions_h_first", of_positions(
+        lambda rows, columns, size: np.roll(waves(rows, columns, size), size // 2, 1)
+    )),
+    "one-based": ("positions_one_based", of_waves(first=1.0)),
+    "in turns": ("positions_interleaved", of_waves(order="turns")),
+    "cosine first": ("positions_cosine_first", of_waves(order="cs")),
+    "base 1000": ("positions_base", of_waves(base=1000.0)),
+    "base 7777, step 1.5": ("positions_waves", of_waves(base=7777.0, step=1.5)),
+    "step 2": ("positions_step", of_waves(step=2.0)),
+    "0 to 1": ("positions_unit", of_waves(unit=lambda n: n)),
+    "0 to 1, corners": ("positions_unit", of_waves(unit=lambda n: n - 1)),
+}
+POOLS = {
+    "mean": ("wrong_pooling", pooled(lambda self, prefix, x: x.mean(1))),
+    "first token": ("wrong_pooling", pooled(lambda self, prefix, x: x[:, 0])),
+    "mean, projected": ("wrong_pooling", pooled(lambda self, prefix, x: self.linear(f"{prefix}head.output_proj", x.mean(1)))),
+    "query normalised": ("wrong_query", {"query": lambda self, token: token / np.linalg.norm(token)}),
+    "k and v": ("qkv_order", renamed({"head.k_proj": "head.v_proj", "head.v_proj": "head.k_proj"})),
+    "no bias": ("missing_bias", {
+        "bias": lambda self, path: None if path.endswith("output_proj") else Port.bias(self, path)
+    }),
+}
+TEXTS = {
+    "not causal": ("text_not_causal", look(lambda i, j: i == i + 0 * j)),
+    "not itself": ("causal_off_by_one", look(lambda i, j: j < i)),
+    "next one": ("causal_off_by_one", look(lambda i, j: j <= i + 1)),
+    "transposed": ("causal_transposed", look(lambda i, j: j >= i)),
+    "-10": ("wrong_mask_value", of_mask(lambda scores, allowed: np.where(allowed, scores, np.float32(-10)))),
+    "-10 added": ("wrong_mask_value", of_mask(lambda s, allowed: s + np.where(allowed, 0, -10).astype(s.dtype))),
+    "0": ("wrong_mask_value", of_mask(lambda scores, allowed: np.where(allowed, scores, np.float32(0)))),
+}
+TEXT_ENDS = {
+    "last token": ("text_end", at(lambda ids, eos: ids.shape[1] - 1)),
+    "last end": ("text_end", at(lambda ids, eos: ids.shape[1] - 1 - (ids == eos)[:, ::-1].argmax(1))),
+    "before the end": ("text_end", at(lambda ids, eos: end_of(ids, eos) - 1)),
+    "first token": ("text_end", at(lambda ids, eos: 0)),
+    "mean": ("text_end", vector(lambda x, ids, eos: x.mean(1))),
+    "one-based": ("positions_shifted", shifted(1)),
+    "two-based": ("positions_shifted", shifted(2)),
+}
+PADDED = {
+    "ignored": ("padding_ignored", {"may_look": lambda self, tokens, padding: Port.may_look(self, tokens, None)}),
+    "inverted": ("padding_inverted", {
+        "may_look": lambda self, tokens, padding: Port.may_look(self, tokens, 1 - padding)
+    }),
+}
+BOTH = {
+    "no projection": ("missing_projection", {"project": lambda self, path, x: x}),
+    "no L2": ("missing_l2", {"unit": lambda self, x: x}),
+    "L1": ("wrong_l2", {"unit": lambda self, x: x / np.abs(x).sum(-1, keepdims=True)}),
+    "scale itself": ("logit_scale", {"logits": lambda self, image, text, scale: scale * image @ text.T}),
+    "scale left out": ("logit_scale", {"logits": lambda self, image, text, scale: image @ text.T}),
+    "scale inverted": ("logit_scale", {"logits": lambda self, image, text, scale: image @ text.T / np.exp(scale)}),
+    "scale clipped": ("logit_scale", {"logits": lambda self, image, text, scale: np.exp(min(scale, 1)) * image @ text.T}),
+}
+TABLES = (
+    (NORMS, LAYERED, True), (BLOCKS, LAYERED, True), (ORDERS, LAYERED, False), (ATTENTIONS, LAYERED, True),
+    (MERGED, LAYERED, True), (MLPS, LAYERED, True), (WEIGHTS, LAYERED, True), (ALL_WEIGHTS, LAYERED, False),
+    (PICTURES, "learned native", False), (FINAL, "learned native text both", False), (STRETCHES, "stretched", False),
+    (SLICES, "shrunk", False), (WAVES, "native", False), (POOLS, "learned", False), (TEXTS, "text", True),
+    (TEXT_ENDS, "text", False), (PADDED, "padded", False), (BOTH, "both", False),
+)  # fmt: skip
+PLANTED: dict[str, Planted] = {
+    f"{name}, {towers.split()[0]}": Planted(identifier, towers, methods, layered)
+    for table, towers, layered in TABLES
+    for name, (identifier, methods) in table.items()
+}
