@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -28,6 +28,8 @@ class Context:
         judge: (path, array) → the relative error of what the other side recorded at `path` against the array, and
             whether that is rounding.
         given: the model that the caller passed, or None.
+        base: path → module in whose place the model has it: faults that were found before, behind which more are
+            looked for.
     """
 
     reference: Recording
@@ -36,6 +38,7 @@ class Context:
     result: Comparison
     judge: Callable[[str, NDArray], tuple[float, bool]]
     given: AnyModel | None = None
+    base: Mapping[str, Module] = field(default_factory=dict)
 
     @cached_property
     def good(self) -> set[str]:

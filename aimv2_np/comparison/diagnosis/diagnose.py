@@ -12,8 +12,9 @@ from operator import itemgetter
 from aimv2_np.backends.dtypes import EPS
 from aimv2_np.comparison.comparison import Diagnosis
 from aimv2_np.comparison.diagnosis import arrays
+from aimv2_np.comparison.diagnosis.behind import behind
 from aimv2_np.comparison.diagnosis.context import Context
-from aimv2_np.comparison.diagnosis.fault import Hypothesis
+from aimv2_np.comparison.diagnosis.fault import Extent, Hypothesis
 from aimv2_np.comparison.diagnosis.half import coarser
 from aimv2_np.comparison.diagnosis.search import UnableError, planted
 
@@ -21,6 +22,8 @@ from aimv2_np.comparison.diagnosis.search import UnableError, planted
 EXPLAINED, CLEARLY = 0.25, 4.0
 # Faults with numbers of their own that are fitted to what was recorded: named where none without explains it.
 FITTED = ("positions_waves",)
+MOST = 4  # faults, one behind the other
+NEXT = "With this fault planted, the next cause"
 
 
 @dataclass(frozen=True)
@@ -31,8 +34,8 @@ class Outcome:
     remark: str = ""
 
 
-def diagnose(context: Context) -> Outcome:
-    """The fault behind the first divergence, where one alone explains it."""
+def diagnose(context: Context, depth: int = 0) -> Outcome:
+    """The fault behind the first divergence, where one alone explains it; `depth` faults were found before."""
     first = context.result.first
     if first is None:
         return Outcome()
@@ -62,7 +65,21 @@ def diagnose(context: Context) -> Outcome:
         return Outcome(remark=f"{names} explain it equally well; other inputs would tell them apart.")
     reached = winner.extent()
     explained = 1.0 if first.measures is None else max(0.0, 1 - left / first.relative)
-    return Outcome(Diagnosis(winner.identifier, winner.sentence, left, explained), reached.sentence)
+    diagnosis = Diagnosis(winner.identifier, winner.sentence, left, explained)
+    return Outcome(diagnosis, f"{reached.sentence} {_more(context, reached, depth)}".strip())
+
+
+def _more(context: Context, reached: Extent, depth: int) -> str:
+    """What is wrong besides a fault that was found, in a sentence; "" when nothing is."""
+    rest = behind(context, reached)
+    if rest is None or rest.result.first is None or depth >= MOST:
+        return ""
+    path = rest.result.first.path
+    outcome = diagnose(rest, depth + 1)
+    about = "" if path == reached.unexplained else f"Apart from that, {path} differs."
+    if outcome.diagnosis is None:
+        return about
+    return f"{about} {NEXT}: {outcome.diagnosis.sentence}. {outcome.remark}".strip()
 
 
 def _tested(

@@ -42,7 +42,10 @@ def extent(
             if planted is not replaced
             else "It explains all that follows in this tower."
         )
-        found = rest.run(planted)
+        try:
+            found = rest.run(planted)
+        except ValueError:  # a module that can have the fault only where the next one takes what it gives
+            continue
         unexplained = next((p for p in followers if p not in found or not context.judge(p, found[p])[1]), None)
         trial = Extent(sentence if followers_left(replaced, context, followers) else "", found, planted, unexplained)
         trials.append(trial)

@@ -34,6 +34,11 @@ def _normalise(raw: Array, mean: Array = CLIP[0], std: Array = CLIP[1]) -> Array
     return (raw - mean) / std
 
 
+def _ordered(order: tuple[int, ...]) -> Callable[[Array], Array]:
+    return lambda raw: _normalise(raw[:, list(order)])
+
+
+NAMES = ("red", "green", "blue")
 # Identifier → sentence → pixels (B, 3, H, W) from 0 to 1 → what somebody with that fault gives the model.
 PIXELS: Mapping[str, Mapping[str, Callable[[Array], Array]]] = {
     "bgr": {
@@ -41,8 +46,7 @@ PIXELS: Mapping[str, Mapping[str, Callable[[Array], Array]]] = {
         "the normalised channels are reversed; the model wants red, green, blue": lambda raw: _normalise(raw)[:, ::-1],
     },
     "channel_order": {
-        f"the pixels' channels are {', '.join(('red', 'green', 'blue')[i] for i in order)}; the model wants red, green, "
-        "blue": lambda raw, order=list(order): _normalise(raw[:, order])
+        f"the channels are {', '.join(NAMES[i] for i in order)}; the model wants red, green, blue": _ordered(order)
         for order in permutations(range(3))
         if order not in ((0, 1, 2), (2, 1, 0))
     },

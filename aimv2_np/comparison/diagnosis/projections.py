@@ -99,6 +99,11 @@ def _other_activation(used: str) -> Plant:
     return lambda ffn, *_: None if ffn.hidden_act in family else with_fields(ffn, hidden_act=used)
 
 
+def _left_out(m: Any, path: str, context: Context) -> Module | None:
+    """One of the two projections into the common space, passed by."""
+    return computing(lambda m, x: x)(m, path, context) if path.endswith("_projection") else None
+
+
 COMBINED: dict[str, Callable[[Array, Array, Callable[[Array], Array]], Array]] = {
     "act(gate), without up": lambda gate, up, act: act(gate),
     "act(up), without gate": lambda gate, up, act: act(up),
@@ -160,7 +165,7 @@ FAULTS: Table = {
     ("wrong_layer", RMSNorm): LAYERS,
     ("weight_sign", Linear): {"{path} has the negative of its weight": holding(weight=_negative)},
     ("missing_projection", Linear): {
-        "{path} is left out: what it is given goes on as it is": computing(lambda m, x: x),
+        "{path} is left out: what it is given goes on as it is": _left_out,
     },
     ("gelu_approximation", SwiGLU): {
         "{path} approximates GELU by tanh; the model's is the exact one": _approximated("gelu_new", GELU_EXACT),

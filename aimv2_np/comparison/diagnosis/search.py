@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -17,6 +18,7 @@ from aimv2_np.comparison.diagnosis import (
     positions,
     precision,
     projections,
+    texts,
 )
 from aimv2_np.comparison.diagnosis.blocks import rearrangements
 from aimv2_np.comparison.diagnosis.context import Context
@@ -30,7 +32,7 @@ from aimv2_np.shapes import NDArray
 from aimv2_np.tree.module import Module
 
 TABLES = (
-    norms, projections, attentions, masks, layers, pictures, positions, ends, half, precision,
+    norms, projections, attentions, masks, layers, pictures, positions, texts, ends, half, precision,
 )  # fmt: skip
 FAULTS = tuple(
     Fault(identifier, kind, sentence, plant)
@@ -114,8 +116,12 @@ def _rearranged(
 
 
 def _judged(steps: Iterator[tuple[str, NDArray]], later: set[str], *, last: bool) -> Iterator[tuple[str, NDArray]]:
-    """What is predicted of some paths, as it is computed; of a path that is several times, the `last` one."""
-    return ((path, array) for path, array in (dict(steps).items() if last else steps) if path in later)
+    """What is predicted of some paths, as it is computed; of a path that is several times, the `last` one.
+
+    Nothing of modules that cannot run so, as one without a projection that changes the size of its input.
+    """
+    with suppress(ValueError):
+        yield from ((path, array) for path, array in (dict(steps).items() if last else steps) if path in later)
 
 
 def _find(context: Context, path: str) -> tuple[str, list[Stage], int]:

@@ -4,7 +4,7 @@ A fault is planted by replacing modules of a stage by others; the model that the
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -111,7 +111,17 @@ def plant(module: Module, replaced: Mapping[str, Module], prefix: str) -> Module
 
 
 def towers_of(context: Context) -> dict[str, list[Stage]]:
-    """Name of the input → stages, for each tower of the context's model that ran."""
+    """Name of the input → stages, for each tower of the context's model that ran, with the faults of its base."""
+    towers = _towers(context)
+    if not context.base:
+        return towers
+    return {
+        name: [replace(stage, module=plant(stage.module, context.base, stage.path)) for stage in stages]
+        for name, stages in towers.items()
+    }
+
+
+def _towers(context: Context) -> dict[str, list[Stage]]:
     model = context.model
     if not isinstance(model, Aimv2Model):
         text = isinstance(model, Aimv2TextModel)
