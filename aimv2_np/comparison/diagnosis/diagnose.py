@@ -8,30 +8,40 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain
 from operator import itemgetter
+from time import monotonic
 
 from aimv2_np.backends.dtypes import EPS
 from aimv2_np.comparison.comparison import Diagnosis
 from aimv2_np.comparison.diagnosis import arrays
+from aimv2_np.comparison.diagnosis.advice import change
 from aimv2_np.comparison.diagnosis.behind import behind
 from aimv2_np.comparison.diagnosis.context import Context
 from aimv2_np.comparison.diagnosis.fault import Extent, Hypothesis
 from aimv2_np.comparison.diagnosis.half import coarser
-from aimv2_np.comparison.diagnosis.search import UnableError, planted
+from aimv2_np.comparison.diagnosis.search import UnableError, place_of, planted, planted_in_pairs
 
 # The winner explains all but this part of the difference, and others leave so many times more of it.
 EXPLAINED, CLEARLY = 0.25, 4.0
 # Faults with numbers of their own that are fitted to what was recorded: named where none without explains it.
 FITTED = ("positions_waves",)
+SECONDS, SECONDS_FOR_PAIRS = 40.0, 8.0
 MOST = 4  # faults, one behind the other
 NEXT = "With this fault planted, the next cause"
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of the search: a diagnosis or None, and how far it reaches or why there is none, in a sentence."""
+    """What came of the search.
+
+    Attributes:
+        diagnosis: the fault that was found, or None.
+        remark: how far it reaches, or why there is none, in sentences.
+        complete: whether what was found explains all differences.
+    """
 
     diagnosis: Diagnosis | None = None
     remark: str = ""
+    complete: bool = False
 
 
 def diagnose(context: Context, depth: int = 0) -> Outcome:
@@ -39,14 +49,16 @@ def diagnose(context: Context, depth: int = 0) -> Outcome:
     first = context.result.first
     if first is None:
         return Outcome()
-    faults: Iterator[Hypothesis] = iter(())
-    unable = ""
+    place, unable = None, ""
     try:
-        faults = planted(context, first.path)
+        place = place_of(context, first.path)
     except UnableError as error:
         unable = str(error)
-    rounding = EPS[first.dtype]
-    tested, best = _tested(chain(faults, arrays.hypotheses(context, first.path)), context, 8 * rounding)
+    rounding, patience = EPS[first.dtype], Patience(SECONDS)
+    faults = chain(planted(context, place) if place else (), arrays.hypotheses(context, first.path))
+    tested, best = _tested(patience.lasting(faults), context, 8 * rounding)
+    if not best and place and first.measures is not None:
+        _, best = _tested(Patience(SECONDS_FOR_PAIRS).lasting(planted_in_pairs(context, place)), context, 8 * rounding)
     fitting = sorted((found for found in best if found[0] <= EXPLAINED * first.relative), key=itemgetter(0))
     exact = [found for found in fitting if found[1].identifier not in FITTED]
     fitting = exact or fitting
@@ -56,30 +68,60 @@ def diagnose(context: Context, depth: int = 0) -> Outcome:
             return Outcome(rounded)
         if first.measures is None:
             return Outcome(remark=f"No cause that was tested gives outputs of that shape. {unable}".strip())
+        late = " The search was ended: it took too long." if patience.ended else ""
         reason = f"None of the {tested} causes tested explains it." if tested else "No cause could be tested."
-        return Outcome(remark=f"{reason} {unable}".strip())
+        return Outcome(remark=f"{reason}{late} {unable}".strip())
     (left, winner), *others = fitting
     rivals = [winner, *(other for relative, other in others if relative <= CLEARLY * max(left, rounding))]
     if len(rivals) > 1:
         names = " and ".join(hypothesis.identifier for hypothesis in rivals)
         return Outcome(remark=f"{names} explain it equally well; other inputs would tell them apart.")
-    reached = winner.extent()
     explained = 1.0 if first.measures is None else max(0.0, 1 - left / first.relative)
-    diagnosis = Diagnosis(winner.identifier, winner.sentence, left, explained)
-    return Outcome(diagnosis, f"{reached.sentence} {_more(context, reached, depth)}".strip())
+    diagnosis = Diagnosis(winner.identifier, winner.sentence, left, explained, change(winner.identifier))
+    remark, complete = "", False
+    for reached in winner.extent():
+        more, complete = _more(context, reached, depth)
+        remark = f"{reached.sentence} {more}".strip()
+        if complete:
+            break
+    return Outcome(diagnosis, remark, complete)
 
 
-def _more(context: Context, reached: Extent, depth: int) -> str:
-    """What is wrong besides a fault that was found, in a sentence; "" when nothing is."""
+def _more(context: Context, reached: Extent, depth: int) -> tuple[str, bool]:
+    """What is wrong besides a fault that was found, in a sentence; whether all is known that is wrong."""
     rest = behind(context, reached)
-    if rest is None or rest.result.first is None or depth >= MOST:
-        return ""
+    if rest is None:
+        return "", reached.unexplained is None
+    if rest.result.first is None or depth >= MOST:
+        return "", False
     path = rest.result.first.path
     outcome = diagnose(rest, depth + 1)
     about = "" if path == reached.unexplained else f"Apart from that, {path} differs."
     if outcome.diagnosis is None:
-        return about
-    return f"{about} {NEXT}: {outcome.diagnosis.sentence}. {outcome.remark}".strip()
+        return about, False
+    return f"{about} {NEXT}: {outcome.diagnosis.sentence}. {outcome.remark}".strip(), outcome.complete
+
+
+@dataclass
+class Patience:
+    """So many seconds for a search.
+
+    Attributes:
+        seconds: how many.
+        ended: whether they were too few.
+    """
+
+    seconds: float
+    ended: bool = False
+
+    def lasting(self, hypotheses: Iterable[Hypothesis]) -> Iterator[Hypothesis]:
+        """The hypotheses, until time is up."""
+        end = monotonic() + self.seconds
+        for hypothesis in hypotheses:
+            yield hypothesis
+            if monotonic() > end:
+                self.ended = True
+                return
 
 
 def _tested(

@@ -1,7 +1,7 @@
 """What a fault is: an identifier, a sentence, and how a module that has it computes."""
 
 import copy
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -18,20 +18,26 @@ Table = Mapping[tuple[str, type[Module]], Mapping[str, Plant]]
 
 @dataclass(frozen=True)
 class Fault:
-    """One way in which a module of a kind may be wrong. Several ways to make the same mistake share an identifier.
+    """One way in which modules may be wrong. Several ways to make the same mistake share an identifier.
 
     Attributes:
         identifier: the short name that `--json` gives.
-        kind: the class of the modules that can have it.
         sentence: what is wrong, and what is right; `{path}` in it is the module's path, `{m}` the module
             itself, `{p}` the one with the fault, and `{d}` the size of its heads.
-        plant: gives a module the fault.
+        plants: class of modules that can have it → what gives it to them.
     """
 
     identifier: str
-    kind: type[Module]
     sentence: str
-    plant: Plant
+    plants: Mapping[type[Module], Plant]
+
+    def plant(self, module: Module, path: str, context: Context) -> Module | None:
+        """A copy of a module of one of the classes with the fault, or None where it cannot have it, or has it."""
+        known: frozenset[str] = vars(module).get("faults", frozenset())
+        faulty = None if self.identifier in known else self.plants[type(module)](module, path, context)
+        if faulty is not None:
+            vars(faulty)["faults"] = known | {self.identifier}
+        return faulty
 
     def sentence_for(self, modules: Mapping[str, Any], planted: Mapping[str, Any]) -> str:
         """The sentence for the first of the modules that have the fault, by path, and how many more there are."""
@@ -65,13 +71,13 @@ class Hypothesis:
     Attributes:
         identifier, sentence: of the fault.
         predicted: (path, what the other side must have recorded there), as it is computed.
-        extent: says how far it explains what follows.
+        extent: gives the ways in which it may go on, and how far each explains what follows; the last is the narrowest.
     """
 
     identifier: str
     sentence: str
     predicted: Iterable[tuple[str, NDArray]]
-    extent: Callable[[], Extent] = Extent
+    extent: Callable[[], Sequence[Extent]] = lambda: ()
 
 
 def copied(module: Module) -> Module:
@@ -123,3 +129,39 @@ def varying(form: Callable[..., Any], **options: Any) -> Plant:
         return with_fields(with_forward(module, lambda m, *args: form(m, *args, **m.options)), options=held)
 
     return plant
+
+
+def faults_of(tables: Iterable[Table]) -> tuple[Fault, ...]:
+    """The faults of some tables: rows of the same identifier and sentence are the same fault in several classes."""
+    plants: dict[tuple[str, str], dict[type[Module], Plant]] = {}
+    for table in tables:
+        for (identifier, kind), ways in table.items():
+            for sentence, plant in ways.items():
+                plants.setdefault((identifier, sentence), {})[kind] = plant
+    return tuple(Fault(identifier, sentence, kinds) for (identifier, sentence), kinds in plants.items())
+
+
+def together(first: Fault, second: Fault) -> Fault:
+    """Two faults in the same modules."""
+
+    def plant(module: Module, path: str, context: Context) -> Module | None:
+        for one, other in ((first, second), (second, first)):
+            alone = one.plant(module, path, context)
+            both = None if alone is None else other.plant(alone, path, context)
+            if both is not None and _has_kept(alone, both):
+                return both
+        return None
+
+    return Fault(
+        f"{first.identifier} + {second.identifier}",
+        f"no single cause explains it, but two together do: {first.sentence}; and {second.sentence}",
+        dict.fromkeys([kind for kind in first.plants if kind in second.plants], plant),
+    )
+
+
+def _has_kept(alone: Module | None, both: Module) -> bool:
+    """Whether a module that was given a second fault still has the first."""
+    before, after = vars(alone), vars(both)
+    if "options" in before:
+        return bool(before["options"].items() <= after.get("options", {}).items())
+    return "planted" not in before or before["planted"] is after.get("planted")

@@ -9,6 +9,7 @@ import numpy as np
 
 from aimv2_np.backends.arrays import widen
 from aimv2_np.comparison.comparison import Diagnosis
+from aimv2_np.comparison.diagnosis.advice import change
 from aimv2_np.comparison.diagnosis.attentions import attend
 from aimv2_np.comparison.diagnosis.context import Context
 from aimv2_np.comparison.diagnosis.fault import Plant, Table, computing, varying
@@ -92,7 +93,7 @@ def coarser(context: Context) -> Diagnosis | None:
                 f"the other side computes {first.path} in {dtype}: all its numbers there are {dtype}'s, and the "
                 f"difference is no more than its rounding; compare with the dtype {dtype} if that is meant"
             )
-            return Diagnosis("reduced_precision", sentence, relative)
+            return Diagnosis("reduced_precision", sentence, relative, 1.0, change("reduced_precision"))
     return None
 
 

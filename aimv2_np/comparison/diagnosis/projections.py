@@ -77,6 +77,8 @@ def _of_layer(offset: int) -> Plant:
     """A module that is that of another layer."""
 
     def plant(module: Any, path: str, context: Context) -> Module | None:
+        if "layers." not in path:
+            return None
         other: Any = context.modules.get(re.sub(r"(?<=layers\.)\d+", lambda number: str(int(number[0]) + offset), path))
         same = other is None or other is module or other.weight.shape != module.weight.shape
         return None if same else copied(other)

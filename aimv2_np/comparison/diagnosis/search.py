@@ -1,10 +1,10 @@
 """Where faults are planted: in which modules, alone or in all of their kind, and what they must then explain."""
 
-import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
+from itertools import combinations
 from typing import Any
 
 from aimv2_np.comparison.diagnosis import (
@@ -24,7 +24,7 @@ from aimv2_np.comparison.diagnosis.blocks import rearrangements
 from aimv2_np.comparison.diagnosis.context import Context
 from aimv2_np.comparison.diagnosis.ends import Embeds
 from aimv2_np.comparison.diagnosis.extent import extent, is_inside, reach, starred
-from aimv2_np.comparison.diagnosis.fault import Fault, Hypothesis
+from aimv2_np.comparison.diagnosis.fault import Fault, Hypothesis, faults_of, together
 from aimv2_np.comparison.diagnosis.stages import EMBEDS, Span, Stage, towers_of
 from aimv2_np.comparison.measure import measure_arrays
 from aimv2_np.recording.recording import INPUTS
@@ -34,12 +34,8 @@ from aimv2_np.tree.module import Module
 TABLES = (
     norms, projections, attentions, masks, layers, pictures, positions, texts, ends, half, precision,
 )  # fmt: skip
-FAULTS = tuple(
-    Fault(identifier, kind, sentence, plant)
-    for file in TABLES
-    for (identifier, kind), ways in file.FAULTS.items()
-    for sentence, plant in ways.items()
-)
+FAULTS = faults_of(file.FAULTS for file in TABLES)
+KINDS = tuple({kind: None for fault in FAULTS for kind in fault.plants})
 
 # Recorded by stages, but no sign that the stage's input was right.
 NO_SIGN = ("position_embedding",)
@@ -49,13 +45,38 @@ class UnableError(Exception):
     """Why faults cannot be planted, and what would help."""
 
 
-def planted(context: Context, path: str) -> Iterator[Hypothesis]:
-    """Each fault that could be behind a first divergence at `path`, with what the other side would have recorded.
+@dataclass(frozen=True)
+class Place:
+    """Where two sides part, and from where on a fault may be behind it.
 
-    Raises UnableError, before any of them is tried, when the model or its input is not known or does not fit.
+    Attributes:
+        path: the first divergence.
+        chain: the stages of its tower.
+        start, index: the first stage that may hold the fault, and the one that computes `path`.
+        rest: the stages from the first one on.
+        order: what is computed up to `path` and in its stage, in order of execution.
+    """
+
+    path: str
+    chain: Sequence[Stage]
+    start: int
+    index: int
+    rest: Span
+    order: Sequence[str]
+
+    @property
+    def span(self) -> Span:
+        """The stages that may hold the fault."""
+        return replace(self.rest, stages=self.chain[self.start : self.index + 1])
+
+
+def place_of(context: Context, path: str) -> Place:
+    """Where a first divergence at `path` lies.
+
+    Raises UnableError when the model or its input is not known or does not fit.
     """
     if path.startswith(INPUTS):
-        return iter(())
+        raise UnableError("")
     if "packed" in context.reference.metadata:
         raise UnableError("The recording is of pictures of several sizes; causes are looked for in one of one size.")
     if context.model is None:
@@ -64,45 +85,64 @@ def planted(context: Context, path: str) -> Iterator[Hypothesis]:
     start = _start(chain, index, context)
     try:
         rest = Span(chain[start:], _input(name, chain, start, context), context.inner)
-        span = replace(rest, stages=chain[start : index + 1])
-        right = span.run()
+        right = replace(rest, stages=chain[start : index + 1]).run()
     except UnableError:
         raise
     except Exception as error:  # weights of other shapes, a recording that contradicts itself
         raise UnableError("The model given does not fit the recording; is it the same checkpoint?") from error
     _check_model(context, path, right)
-    known = _hypotheses(context, path, list(right), span, rest)
-    return itertools.chain(known, _rearranged(context, path, chain, start, index, rest))
+    return Place(path, chain, start, index, rest, list(right))
 
 
-def _hypotheses(context: Context, path: str, order: list[str], span: Span, rest: Span) -> Iterator[Hypothesis]:
-    """Faults planted in a span, which computes the paths `order` in that order; `rest` reaches to the tower's end."""
-    groups: dict[type[Module], list[dict[str, Module]]] = {}
-    for fault in FAULTS:
-        if fault.kind not in groups:
-            groups[fault.kind] = list(_groups(span, fault.kind, path, order, context))
-        for modules in groups[fault.kind]:
-            faulty = {name: fault.plant(module, name, context) for name, module in modules.items()}
-            replaced = {name: module for name, module in faulty.items() if module is not None}
-            if len(replaced) == len(modules):
+def planted(context: Context, place: Place) -> Iterator[Hypothesis]:
+    """Each fault that could be behind a divergence, with what the other side would have recorded."""
+    yield from _hypotheses(context, place, FAULTS)
+    yield from _rearranged(context, place)
+
+
+def planted_in_pairs(context: Context, place: Place) -> Iterator[Hypothesis]:
+    """Two faults in one module, of all pairs that may be together."""
+    for kind in {type(module): None for _, module in place.span.modules(*KINDS)}:
+        groups = _groups(place, (kind,), context)
+        if not groups:
+            continue
+        alone = [fault for fault in FAULTS if kind in fault.plants and _planted_in(groups[0], fault, context)]
+        pairs = (together(*pair) for pair in combinations(alone, 2) if pair[0].identifier != pair[1].identifier)
+        yield from _hypotheses(context, place, pairs)
+
+
+def _hypotheses(context: Context, place: Place, faults: Iterable[Fault]) -> Iterator[Hypothesis]:
+    groups: dict[tuple[type[Module], ...], list[dict[str, Module]]] = {}
+    after = place.order[place.order.index(place.path) :]
+    for fault in faults:
+        kinds = tuple(fault.plants)
+        if kinds not in groups:
+            groups[kinds] = _groups(place, kinds, context)
+        for modules in groups[kinds]:
+            if replaced := _planted_in(modules, fault, context):
                 # The first divergence, and all that the modules compute from there on.
-                inside = [other for other in order[order.index(path) :] if is_inside(other, replaced)]
-                required = {path, *inside} & context.names.keys()
+                required = {place.path, *(path for path in after if is_inside(path, replaced))} & context.names.keys()
                 yield Hypothesis(
                     fault.identifier,
                     fault.sentence_for(modules, replaced),
-                    _judged(span.steps(replaced), required, last=True),
-                    partial(extent, fault, FAULTS, replaced, rest, context),
+                    _judged(place.span.steps(replaced), required, last=True),
+                    partial(extent, fault, replaced, place.rest, context),
                 )
 
 
-def _rearranged(
-    context: Context, path: str, chain: Sequence[Stage], start: int, index: int, rest: Span
-) -> Iterator[Hypothesis]:
+def _planted_in(modules: Mapping[str, Module], fault: Fault, context: Context) -> dict[str, Module]:
+    """Path → module with the fault; none where not all of them can have it."""
+    faulty = {path: fault.plant(module, path, context) for path, module in modules.items()}
+    replaced = {path: module for path, module in faulty.items() if module is not None}
+    return replaced if len(replaced) == len(modules) else {}
+
+
+def _rearranged(context: Context, place: Place) -> Iterator[Hypothesis]:
     """Layers in another order, from where the other side was right on."""
+    chain, start, rest = place.chain, place.start, place.rest
     order = [difference.path for difference in context.result.differences]
-    later = set(order[order.index(path) :]) & context.names.keys()
-    for change in rearrangements(chain, start, index):
+    later = set(order[order.index(place.path) :]) & context.names.keys()
+    for change in rearrangements(chain, start, place.index):
         x = rest.x
         if change.again and start:
             ours = context.reference.array(chain[start - 1].path)
@@ -190,19 +230,16 @@ def _check_model(context: Context, path: str, right: dict[str, NDArray]) -> None
         raise UnableError(wrong)
 
 
-def _groups(
-    span: Span, kind: type[Module], path: str, order: list[str], context: Context
-) -> Iterator[dict[str, Module]]:
-    """The modules of a kind that may have a fault together: of one name in all stages of the span, then all of them."""
-    reached = order[: order.index(path) + 1]
+def _groups(place: Place, kinds: tuple[type[Module], ...], context: Context) -> list[dict[str, Module]]:
+    """The modules that may have a fault together: of one name in all stages, of one class, of all classes."""
+    reached = place.order[: place.order.index(place.path) + 1]
     modules = {
-        name: module
-        for name, module in span.modules(kind)
-        if name not in context.good and any(is_inside(other, (name,)) for other in reached)
+        path: module
+        for path, module in place.span.modules(*kinds)
+        if path not in context.good and any(is_inside(other, (path,)) for other in reached)
     }
-    named: dict[str, dict[str, Module]] = {}
-    for name, module in modules.items():
-        named.setdefault(starred(name), {})[name] = module
-    yield from named.values()
-    if len(named) > 1:
-        yield modules
+    groups: dict[object, dict[str, Module]] = {}
+    for key in (lambda path, module: starred(path), lambda path, module: type(module), lambda path, module: None):
+        for path, module in modules.items():
+            groups.setdefault(key(path, module), {})[path] = module
+    return [group for i, group in enumerate(groups.values()) if group not in list(groups.values())[:i]]

@@ -88,10 +88,10 @@ class Span:
             yield from found.items()
             x = found.get(stage.path, x)
 
-    def modules(self, kind: type[Module]) -> Iterator[tuple[str, Module]]:
-        """(path, module) of all modules of a kind."""
+    def modules(self, *kinds: type[Module]) -> Iterator[tuple[str, Module]]:
+        """(path, module) of all modules of some classes."""
         for stage in self.stages:
-            yield from ((path, m) for path, m in stage.module.named_modules(stage.path) if type(m) is kind)
+            yield from ((path, m) for path, m in stage.module.named_modules(stage.path) if type(m) in kinds)
 
 
 def plant(module: Module, replaced: Mapping[str, Module], prefix: str) -> Module:
