@@ -13,7 +13,7 @@ FLOORS = (
     ("comparison.loss", "comparison.verify", "comparison.html", "comparison.pytest_plugin", "comparison.published"),
     ("comparison", "comparison.compare"),
     ("comparison.report", "comparison.sides", "comparison.padding", "comparison.diagnosis"),
-    ("comparison.comparison", "comparison.naming", "comparison.tolerances"),
+    ("comparison.comparison", "comparison.naming", "comparison.order", "comparison.tolerances"),
     ("comparison.measure",),
     ("recording.adapters", "recording.inputs"),
     ("recording", "recording.record"),
@@ -23,13 +23,19 @@ FLOORS = (
 )
 DIAGNOSIS = (
     ("diagnosis.diagnose",),
-    ("diagnosis.search", "diagnosis.arrays"),
-    ("diagnosis.extent", "diagnosis.half"),
-    ("diagnosis.norms", "diagnosis.projections", "diagnosis.attentions", "diagnosis.embeddings"),
-    ("diagnosis.fault", "diagnosis.stages"),
+    ("diagnosis.search", "diagnosis.arrays", "diagnosis.behind"),
+    ("diagnosis.extent", "diagnosis.half", "diagnosis.blocks"),
+    ("diagnosis.stages",),
+    ("diagnosis.masks", "diagnosis.positions", "diagnosis.ends"),
+    ("diagnosis.waves",),
+    (
+        "diagnosis.norms", "diagnosis.projections", "diagnosis.attentions", "diagnosis.layers", "diagnosis.pictures",
+        "diagnosis.precision", "diagnosis.texts", "diagnosis.stretched", "diagnosis.advice",
+    ),
+    ("diagnosis.fault",),
     ("diagnosis.context",),
     ("diagnosis.weights",),
-)
+)  # fmt: skip
 
 
 def imported(path):

@@ -7,6 +7,7 @@ other side's to rounding, and that explains them clearly better than any other, 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain
+from math import inf
 from operator import itemgetter
 from time import monotonic
 
@@ -24,7 +25,7 @@ from aimv2_np.comparison.diagnosis.search import UnableError, place_of, planted,
 EXPLAINED, CLEARLY = 0.25, 4.0
 # Faults with numbers of their own that are fitted to what was recorded: named where none without explains it.
 FITTED = ("positions_waves",)
-SECONDS, SECONDS_FOR_PAIRS = 40.0, 8.0
+SECONDS, PAIRS = 45.0, 8.0  # for a search, and of these for pairs of faults
 MOST = 4  # faults, one behind the other
 NEXT = "With this fault planted, the next cause"
 
@@ -44,7 +45,7 @@ class Outcome:
     complete: bool = False
 
 
-def diagnose(context: Context, depth: int = 0) -> Outcome:
+def diagnose(context: Context, depth: int = 0, patience: "Patience | None" = None) -> Outcome:
     """The fault behind the first divergence, where one alone explains it; `depth` faults were found before."""
     first = context.result.first
     if first is None:
@@ -54,11 +55,11 @@ def diagnose(context: Context, depth: int = 0) -> Outcome:
         place = place_of(context, first.path)
     except UnableError as error:
         unable = str(error)
-    rounding, patience = EPS[first.dtype], Patience(SECONDS)
+    rounding, patience = EPS[first.dtype], patience or Patience()
     faults = chain(planted(context, place) if place else (), arrays.hypotheses(context, first.path))
     tested, best = _tested(patience.lasting(faults), context, 8 * rounding)
     if not best and place and first.measures is not None:
-        _, best = _tested(Patience(SECONDS_FOR_PAIRS).lasting(planted_in_pairs(context, place)), context, 8 * rounding)
+        _, best = _tested(patience.lasting(planted_in_pairs(context, place), PAIRS), context, 8 * rounding)
     fitting = sorted((found for found in best if found[0] <= EXPLAINED * first.relative), key=itemgetter(0))
     exact = [found for found in fitting if found[1].identifier not in FITTED]
     fitting = exact or fitting
@@ -80,14 +81,14 @@ def diagnose(context: Context, depth: int = 0) -> Outcome:
     diagnosis = Diagnosis(winner.identifier, winner.sentence, left, explained, change(winner.identifier))
     remark, complete = "", False
     for reached in winner.extent():
-        more, complete = _more(context, reached, depth)
+        more, complete = _more(context, reached, depth, patience)
         remark = f"{reached.sentence} {more}".strip()
         if complete:
             break
     return Outcome(diagnosis, remark, complete)
 
 
-def _more(context: Context, reached: Extent, depth: int) -> tuple[str, bool]:
+def _more(context: Context, reached: Extent, depth: int, patience: "Patience") -> tuple[str, bool]:
     """What is wrong besides a fault that was found, in a sentence; whether all is known that is wrong."""
     rest = behind(context, reached)
     if rest is None:
@@ -95,28 +96,23 @@ def _more(context: Context, reached: Extent, depth: int) -> tuple[str, bool]:
     if rest.result.first is None or depth >= MOST:
         return "", False
     path = rest.result.first.path
-    outcome = diagnose(rest, depth + 1)
+    outcome = diagnose(rest, depth + 1, patience)
     about = "" if path == reached.unexplained else f"Apart from that, {path} differs."
     if outcome.diagnosis is None:
         return about, False
     return f"{about} {NEXT}: {outcome.diagnosis.sentence}. {outcome.remark}".strip(), outcome.complete
 
 
-@dataclass
 class Patience:
-    """So many seconds for a search.
+    """The time that a search may take, `SECONDS` in all; `ended` says whether that was too little."""
 
-    Attributes:
-        seconds: how many.
-        ended: whether they were too few.
-    """
+    def __init__(self) -> None:
+        self.end = monotonic() + SECONDS
+        self.ended = False
 
-    seconds: float
-    ended: bool = False
-
-    def lasting(self, hypotheses: Iterable[Hypothesis]) -> Iterator[Hypothesis]:
-        """The hypotheses, until time is up."""
-        end = monotonic() + self.seconds
+    def lasting(self, hypotheses: Iterable[Hypothesis], seconds: float = inf) -> Iterator[Hypothesis]:
+        """The hypotheses, until time is up, or so many seconds have passed."""
+        end = min(self.end, monotonic() + seconds)
         for hypothesis in hypotheses:
             yield hypothesis
             if monotonic() > end:
