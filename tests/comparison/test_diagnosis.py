@@ -236,20 +236,20 @@ def test_scores_and_probabilities_are_diagnosed_too(port, first):
     class Inner(port):
         """Keeps what lies inside of attention, head by head as it computes it."""
 
-        heads = ()
+        inner = ()
 
         def softmax(self, scores):
             probs = super().softmax(scores)
-            self.heads = (*self.heads, (scores, probs))
+            self.inner = (*self.inner, (scores, probs))
             return probs
 
         def attention(self, path, config, x, allowed):
-            self.heads = ()
+            self.inner = ()
             result = super().attention(path, config, x, allowed)
             if port is faults.NoScale:  # before the mask
                 q, k = (self.out[f"{path}.{name}"].reshape(2, 6, 3, 4).swapaxes(1, 2) for name in ("q_proj", "k_proj"))
                 self.keep(f"{path}.scores", q @ k.swapaxes(-1, -2))
-            self.keep(f"{path}.probs", np.stack([probs for _, probs in self.heads], axis=1))
+            self.keep(f"{path}.probs", np.stack([probs for _, probs in self.inner], axis=1))
             return self.keep(path, result)
 
     with trace(model) as activations:

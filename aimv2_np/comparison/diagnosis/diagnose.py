@@ -25,7 +25,7 @@ from aimv2_np.comparison.diagnosis.search import UnableError, place_of, planted,
 EXPLAINED, CLEARLY = 0.25, 4.0
 # Faults with numbers of their own that are fitted to what was recorded: named where none without explains it.
 FITTED = ("positions_waves",)
-SECONDS, PAIRS = 45.0, 8.0  # for a search, and of these for pairs of faults
+SECONDS, PAIRS = 45.0, 2.0  # for a search, and of these for pairs of faults
 MOST = 4  # faults, one behind the other
 NEXT = "With this fault planted, the next cause"
 
@@ -71,6 +71,8 @@ def diagnose(context: Context, depth: int = 0, patience: "Patience | None" = Non
             return Outcome(remark=f"No cause that was tested gives outputs of that shape. {unable}".strip())
         late = " The search was ended: it took too long." if patience.ended else ""
         reason = f"None of the {tested} causes tested explains it." if tested else "No cause could be tested."
+        if unable:
+            reason = "No cause could be tested beyond those that arrays tell alone." if tested else reason
         return Outcome(remark=f"{reason}{late} {unable}".strip())
     (left, winner), *others = fitting
     rivals = [winner, *(other for relative, other in others if relative <= CLEARLY * max(left, rounding))]

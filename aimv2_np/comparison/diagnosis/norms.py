@@ -53,7 +53,18 @@ def _epsilon(eps: float) -> Plant:
 def _unknown_epsilon(module: Any, path: str, context: Context) -> Module | None:
     """The ε that fits what the other side recorded best."""
     theirs = context.theirs(path)
-    return None if theirs is None else varying(norm, fitting=theirs)(module, path, context)
+    if theirs is not None:
+        return varying(norm, fitting=theirs)(module, path, context)
+    eps = _epsilon_of_patches(path, context)
+    return None if eps is None else varying(norm, eps=eps)(module, path, context)
+
+
+def _epsilon_of_patches(path: str, context: Context) -> float | None:
+    """The ε of the norm behind the patch embedding, for norms that the other side did not record."""
+    embeddings = path.partition("encoder.")[0] + "embeddings."
+    x, y = context.reference.array(f"{embeddings}patch_embed"), context.theirs(f"{embeddings}rms_norm")
+    first: Any = context.modules.get(f"{embeddings}rms_norm")
+    return None if x is None or y is None or first is None else fitted_eps(x, first.weight, y)
 
 
 def fitted_eps(x: Array, weight: Array, y: Array) -> float:

@@ -66,13 +66,16 @@ def _faults(ways: dict[str, dict[str, Positions]], *, learned: bool | None) -> d
     }
 
 
-PLACED = {**_faults(LEARNED, learned=True), **_faults(EITHER, learned=None), **_faults(NATIVE, learned=False)}
+PLACED: dict[str, dict[str, Plant]] = {}
+for ways, learned in ((LEARNED, True), (EITHER, None), (NATIVE, False)):
+    for identifier, plants in _faults(ways, learned=learned).items():
+        PLACED.setdefault(identifier, {}).update(plants)
 PLACED["positions_waves"] = {
     "{path} has wavelengths to the base {p.waves[base]:g}, counted from {p.waves[first]:g} by "
     "{p.waves[step]:g}; it is 10000, from 0 by 1": _fitted
 }
 FAULTS: Table = {
-    **{(identifier, VisionEmbeddings): ways for identifier, ways in PLACED.items()},
+    **{(identifier, VisionEmbeddings): plants for identifier, plants in PLACED.items()},
     ("positions_before_norm", VisionEmbeddings): {
         "{path} adds positions before the norm; they belong after it": varying(embed, before=True),
     },

@@ -165,6 +165,9 @@ LEARNED: dict[str, dict[str, Positions]] = {
     "wrong_interpolation": {
         f"stretches positions {words}; {BICUBIC}": _stretched(matrix) for words, matrix in STRETCHED.items()
     },
+    "positions_transposed": {
+        "takes positions of (column, row) for (row, column)": _transposed,
+    },
     "positions_cls_row": {
         f"takes the position of the {which}: the table has no row for a CLS token": change
         for which, change in {
@@ -178,7 +181,6 @@ LEARNED: dict[str, dict[str, Positions]] = {
 }
 EITHER: dict[str, dict[str, Positions]] = {
     "positions_transposed": {
-        "takes positions of (column, row) for (row, column)": _transposed,
         "takes positions of a grid of columns by rows, as they lie": _grid_exchanged,
     },
     "positions_reversed": {
