@@ -342,7 +342,7 @@ ATTENTIONS = {
     "split interleaved": ("heads_interleaved", {"split": lambda self, x, heads: interleaved(x, heads)}),
     "merged interleaved": ("heads_interleaved", {"merge": lambda self, parts: put_interleaved(parts)}),
     "split as it lies": ("heads_not_transposed", {"split": lambda self, x, heads: as_it_lies(x, heads)}),
-    "v and out": ("v_out_swapped", renamed({"v_proj": "out_proj", "out_proj": "v_proj"})),
+    "v and out": ("v_out_swapped", renamed({"attention.v_proj": "attention.out_proj", "attention.out_proj": "attention.v_proj"})),
 }
 MERGED = {"merged as it lies": ("heads_not_transposed", {"merge": lambda self, parts: merged_as_it_lies(parts)})}
 MLPS = {

@@ -25,14 +25,21 @@ BATCHES: dict[str, Callable[[NDArray], NDArray]] = {
     "has the batch moved on by one": lambda array: np.roll(array, 1, axis=0),
     "has the batch moved back by one": lambda array: np.roll(array, -1, axis=0),
 }
+
+
+def _rolled(by: int) -> Callable[[NDArray], NDArray]:
+    return lambda ids: np.roll(ids, by, axis=1)
+
+
 TOKENS: dict[tuple[str, str], Callable[[NDArray], NDArray]] = {
     ("tokens_shifted", "the other side's token ids are larger by one"): lambda ids: ids + 1,
     ("tokens_shifted", "the other side's token ids are smaller by one"): lambda ids: ids - 1,
     ("tokens_reversed", "the other side's texts run from the last token to the first"): lambda ids: ids[:, ::-1],
     **{
-        ("left_padding", f"the other side's texts are padded on the left, by up to {most}; they are on the right"): (
-            lambda ids, most=most: np.roll(ids, most, axis=1)
-        )
+        (
+            "left_padding",
+            f"the other side's texts have padding on the left, {most}; it is on the right",
+        ): _rolled(most)
         for most in range(1, 9)
     },
 }

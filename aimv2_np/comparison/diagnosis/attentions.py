@@ -195,7 +195,7 @@ def _faults(kind: type[Module]) -> Table:
     """What attention and the pooling head may both do wrong."""
     table: dict[tuple[str, type[Module]], dict[str, Plant]] = {}
     for argument, ways in (("scale", SCALES), ("normalised", SOFTMAXES)):
-        for sentence, (identifier, value) in ways.items():  # type: ignore[attr-defined]
+        for sentence, (identifier, value) in ways.items():
             table.setdefault((identifier, kind), {})[sentence] = varying(attend, **{argument: value})
     table["wrong_heads", kind] = {
         f"{{path}} has {heads} heads{note}; the model has {{m.heads}}": _heads(heads, own_scale=own)

@@ -23,8 +23,8 @@ from aimv2_np.comparison.diagnosis.search import UnableError, place_of, planted,
 
 # The winner explains all but this part of the difference, and others leave so many times more of it.
 EXPLAINED, CLEARLY = 0.25, 4.0
-# Faults with numbers of their own that are fitted to what was recorded: named where none without explains it.
-FITTED = ("positions_waves",)
+# Named where no other fits: one has numbers that are fitted to what was recorded, one is a part of exchanged layers.
+LAST_RESORT = ("positions_waves", "wrong_layer")
 SECONDS, PAIRS = 45.0, 2.0  # for a search, and of these for pairs of faults
 MOST = 4  # faults, one behind the other
 NEXT = "With this fault planted, the next cause"
@@ -61,7 +61,7 @@ def diagnose(context: Context, depth: int = 0, patience: "Patience | None" = Non
     if not best and place and first.measures is not None:
         _, best = _tested(patience.lasting(planted_in_pairs(context, place), PAIRS), context, 8 * rounding)
     fitting = sorted((found for found in best if found[0] <= EXPLAINED * first.relative), key=itemgetter(0))
-    exact = [found for found in fitting if found[1].identifier not in FITTED]
+    exact = [found for found in fitting if found[1].identifier not in LAST_RESORT]
     fitting = exact or fitting
     if not fitting:
         rounded = coarser(context)

@@ -1,7 +1,7 @@
 """How far a fault that was found explains what follows: alone, or in all modules that may have it."""
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from aimv2_np.comparison.diagnosis.context import Context
 from aimv2_np.comparison.diagnosis.fault import Extent, Fault
@@ -27,13 +27,10 @@ def extent(fault: Fault, replaced: Mapping[str, Module], rest: Span, context: Co
         rest: the stages from the first of these to the end of the tower.
         context: what both sides recorded.
     """
-    names = {starred(path) for path in replaced}
-    alike = _planted(fault, rest, context, lambda path: starred(path) in names) | dict(replaced)
-    everywhere = _planted(fault, rest, context, lambda path: True) | dict(replaced)
     followers = _followers(rest, context)
     trials: list[Extent] = []
-    for planted, which in ((replaced, ""), (alike, "like it"), (everywhere, "of its kind")):
-        if trials and len(planted) == len(trials[-1].replaced or ()):
+    for planted, which in _ways(fault, replaced, rest, context):
+        if any(planted.keys() == trial.replaced.keys() for trial in trials if trial.replaced is not None):
             continue
         try:
             found = rest.run(planted)
@@ -47,6 +44,22 @@ def extent(fault: Fault, replaced: Mapping[str, Module], rest: Span, context: Co
             return trials[-1:]
     furthest = max(followers.index(trial.unexplained or "") for trial in trials)
     return [trial for trial in reversed(trials) if followers.index(trial.unexplained or "") == furthest]
+
+
+def _ways(
+    fault: Fault, replaced: Mapping[str, Module], rest: Span, context: Context
+) -> Iterator[tuple[dict[str, Module], str]]:
+    """Path → module with the fault, in more and more modules, and what these are."""
+    yield dict(replaced), ""
+    names, classes = {starred(path) for path in replaced}, {type(module) for module in replaced.values()}
+    wide = _planted(fault, rest, context) | dict(replaced)
+    yield {path: module for path, module in wide.items() if starred(path) in names}, "like it"
+    yield {path: module for path, module in wide.items() if type(module) in classes}, "of its kind"
+    yield wide, "of its kind"
+    for kind in {type(module): None for module in wide.values()} if len(fault.plants) > 2 else ():
+        if kind not in classes:
+            some = {path: module for path, module in wide.items() if type(module) is not kind}
+            yield some, f"of its kind, but for {kind.__name__}"
 
 
 def _in_words(which: str, number: int, unexplained: str | None) -> str:
@@ -79,12 +92,12 @@ def _left(replaced: Iterable[str], context: Context, followers: Sequence[str]) -
     return any(path in bad and not is_inside(path, replaced) for path in followers)
 
 
-def _planted(fault: Fault, rest: Span, context: Context, wanted: Callable[[str], bool]) -> dict[str, Module]:
-    """Path → module with the fault, for those that are wanted and that the other side did not get right."""
+def _planted(fault: Fault, rest: Span, context: Context) -> dict[str, Module]:
+    """Path → module with the fault, for all that may have it and that the other side did not get right."""
     return {
         path: faulty
         for path, module in rest.modules(*fault.plants)
-        if wanted(path) and path not in context.good and (faulty := fault.plant(module, path, context))
+        if path not in context.good and (faulty := fault.plant(module, path, context))
     }
 
 

@@ -1,7 +1,6 @@
 """Mistakes with the positions of patches: other ones, or added elsewhere."""
 
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -39,11 +38,15 @@ def _fitted(m: Any, path: str, context: Context) -> Module | None:
         return None
     numbers = {name: float(f"{value:.3g}") for name, value in found.items()}
     numbers["first"] = round(found["first"], 2)
-    planted = varying(embed, positions=partial(waves, **numbers))(m, path, context)
+    planted = varying(embed, positions=_waves_of(numbers))(m, path, context)
     return None if planted is None else with_fields(planted, waves=numbers)
 
 
-def _placed(positions: Callable[..., Array | None], *, learned: bool | None) -> Plant:
+def _waves_of(numbers: Mapping[str, float]) -> Positions:
+    return lambda m, grid: waves(m, grid, base=numbers["base"], first=numbers["first"], step=numbers["step"])
+
+
+def _placed(positions: Positions, *, learned: bool | None) -> Plant:
     """Embeddings with other positions, where they are learned (or are not; None: either) and this changes them."""
 
     def plant(m: Any, path: str, context: Context) -> Module | None:

@@ -12,7 +12,7 @@ from aimv2_np.network.embedding import Embedding
 from aimv2_np.network.linear import Linear
 from aimv2_np.network.patches import PatchEmbed
 from aimv2_np.network.rms_norm import RMSNorm
-from aimv2_np.shapes import Array, NDArray
+from aimv2_np.shapes import Array
 from aimv2_np.tree.module import Module
 
 FEW = 0.25  # a damage of more rows than this part is none of single rows
@@ -101,15 +101,16 @@ def _integers(bits: int) -> dict[str, Callable[[Array], Array]]:
     }
 
 
-def _damaged(value: float, is_so: Callable[[NDArray, NDArray, Any], NDArray]) -> Plant:
+def _damaged(value: float, is_so: Callable[[Any, Any, Any], Any]) -> Plant:
     """A module some of whose rows hold `value`, those where `is_so(theirs, ours, module)`, a truth per channel."""
 
     def plant(m: Any, path: str, context: Context) -> Module | None:
         theirs, ours = context.theirs(path), context.reference.array(path)
         if theirs is None or ours is None or theirs.shape != ours.shape:
             return None
-        rows = np.flatnonzero(is_so(*(side.reshape(-1, side.shape[-1]) for side in (theirs, ours)), m))
-        if not 0 < len(rows) <= max(1, FEW * theirs.shape[-1]):
+        size = theirs.shape[-1]
+        rows = np.flatnonzero(is_so(theirs.reshape(-1, size), ours.reshape(-1, size), m))
+        if not 0 < len(rows) <= max(1, FEW * size):
             return None
         weight = np.array(m.weight)
         weight[rows] = value
@@ -118,38 +119,32 @@ def _damaged(value: float, is_so: Callable[[NDArray, NDArray, Any], NDArray]) ->
     return plant
 
 
-def _nan(theirs: NDArray, ours: NDArray, _: Any) -> NDArray:
-    result: NDArray = ~np.isfinite(theirs).any(axis=0) & np.isfinite(ours).all(axis=0)
-    return result
+def _nan(theirs: Any, ours: Any, _: Any) -> Any:
+    return ~np.isfinite(theirs).any(axis=0) & np.isfinite(ours).all(axis=0)
 
 
-def _bias_alone(theirs: NDArray, ours: NDArray, m: Any) -> NDArray:
+def _bias_alone(theirs: Any, ours: Any, m: Any) -> Any:
     bias = getattr(m, "bias", None)
     constant = np.zeros(theirs.shape[1], theirs.dtype) if bias is None else np.asarray(bias)
-    result: NDArray = np.isclose(theirs, constant, rtol=1e-6, atol=0).all(axis=0) & (theirs != ours).any(axis=0)
-    return result
+    return np.isclose(theirs, constant, rtol=1e-6, atol=0).all(axis=0) & (theirs != ours).any(axis=0)
 
 
 DAMAGES: dict[tuple[str, str], Plant] = {
     ("nan_weight", "row {p.rows} of {path}.weight holds NaN or infinity"): _damaged(np.nan, _nan),
     ("zero_weight", "row {p.rows} of {path}.weight is zero"): _damaged(0.0, _bias_alone),
 }
-KINDS: tuple[tuple[type[Module], bool], ...] = (
-    (Linear, True),
-    (PatchEmbed, True),
-    (Embedding, False),
-    (RMSNorm, False),
-)
+KINDS: dict[type[Module], bool] = {Linear: True, PatchEmbed: True, Embedding: False, RMSNorm: False}  # with a bias?
+ROUNDINGS: dict[str, tuple[str, dict[str, Callable[[Array], Array]]]] = {
+    "bfloat16_weights": ("bfloat16", {"": bfloat16, " by cutting off bits": bfloat16_cut}),
+    "float16_weights": ("float16", {"": float16}),
+    "int8_weights": ("int8", _integers(8)),
+    "int4_weights": ("int4", _integers(4)),
+}
 FAULTS: Table = {
     **{
         (identifier, kind): _ways(name, ways, bias=bias)
-        for kind, bias in KINDS
-        for identifier, name, ways in (
-            ("bfloat16_weights", "bfloat16", {"": bfloat16, " by cutting off bits": bfloat16_cut}),
-            ("float16_weights", "float16", {"": float16}),
-            ("int8_weights", "int8", _integers(8)),
-            ("int4_weights", "int4", _integers(4)),
-        )
+        for kind, bias in KINDS.items()
+        for identifier, (name, ways) in ROUNDINGS.items()
         if kind is not RMSNorm or not identifier.startswith("int")
     },
     **{

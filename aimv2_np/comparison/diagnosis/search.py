@@ -184,7 +184,7 @@ def _start(chain: Sequence[Stage], index: int, context: Context) -> int:
     return start
 
 
-def _input(name: str, chain: Sequence[Stage], start: int, context: Context) -> NDArray:
+def _input(name: str, chain: Sequence[Stage], start: int, context: Context) -> Any:
     """The reference's recorded input of a stage, or what the model computes for it from the recorded inputs."""
     dtype = context.model.dtype
     if name == EMBEDS:

@@ -11,7 +11,7 @@ from aimv2_np.shapes import Array
 
 Grid = tuple[int, int]
 # (embeddings, grid of the picture) → positions (N, D), or None where they cannot be
-Positions = Callable[[Any, Grid], Array | None]
+Positions = Callable[[Any, Grid], Any]
 
 
 def cubic(a: float) -> Callable[[float], float]:
@@ -156,6 +156,13 @@ STRETCHED: dict[str, Callable[[int, int], Array]] = {
     "bicubic with antialias and a = -3/4": partial(stretching, antialias=True),
     "bicubic with a scale for 0.1 more than the grid": partial(stretching, offset=0.1),
 }
+ROWS: dict[str, Positions] = {
+    "next token for each": partial(_moved, by=-1),
+    "next token for each, and of the last twice": partial(_edge_moved, by=-1),
+    "token before for each": partial(_moved, by=1),
+    "token before for each, and of the first twice": partial(_edge_moved, by=1),
+    "token before for each, and none for the first": _first_missing,
+}
 LEARNED: dict[str, dict[str, Positions]] = {
     "positions_sliced": {
         "takes the upper left corner of the table of positions; it is stretched to the grid": _corner,
@@ -170,13 +177,7 @@ LEARNED: dict[str, dict[str, Positions]] = {
     },
     "positions_cls_row": {
         f"takes the position of the {which}: the table has no row for a CLS token": change
-        for which, change in {
-            "next token for each": partial(_moved, by=-1),
-            "next token for each, and of the last twice": partial(_edge_moved, by=-1),
-            "token before for each": partial(_moved, by=1),
-            "token before for each, and of the first twice": partial(_edge_moved, by=1),
-            "token before for each, and none for the first": _first_missing,
-        }.items()
+        for which, change in ROWS.items()
     },
 }
 EITHER: dict[str, dict[str, Positions]] = {

@@ -51,17 +51,16 @@ def _looked_up(m: Any, ids: Array) -> Array:
     return result
 
 
+def _from(first: int) -> Callable[[int], Array]:
+    return lambda tokens: np.arange(tokens) + first
+
+
 FAULTS: Table = {
     ("missing_positions", TextEmbeddings): {
         "{path} adds no positions": computing(lambda m, ids: m.token_embedding(ids)),
     },
     ("positions_shifted", TextEmbeddings): {
-        **{
-            f"{{path}} counts positions from {first}; it is from 0": _counting(
-                lambda tokens, first=first: np.arange(tokens) + first
-            )
-            for first in (1, 2, 3)
-        },
+        **{f"{{path}} counts positions from {first}; it is from 0": _counting(_from(first)) for first in (1, 2, 3)},
         "{path} takes the position before for each token, and the first one twice": _counting(
             lambda tokens: np.arange(tokens) - 1
         ),
