@@ -87,6 +87,11 @@ def _in_order(order: tuple[int, ...]) -> Plant:
     return holding(**{name: lambda m, part=QKV[i]: getattr(m, part) for name, i in zip(QKV, order, strict=True)})
 
 
+def _used_as(order: tuple[int, ...]) -> Plant:
+    """The outputs of the three projections in other roles."""
+    return exchanging(**{name: lambda m, part=QKV[i]: getattr(m, part) for name, i in zip(QKV, order, strict=True)})
+
+
 def _by_head(attention: Any, *_: Any) -> Module:
     """Stacked rows (3, H, d) of q, k, v taken for (H, 3, d)."""
     return _regrouped(attention, lambda rows, h: rows.reshape(h, 3, -1, *rows.shape[1:]).swapaxes(0, 1))
@@ -219,11 +224,19 @@ FAULTS: Table = {
             for order in permutations(range(3))
             if order != (0, 1, 2)
         },
+        **{
+            f"{{path}} uses what {', '.join(QKV[i] for i in order)} give as q, k, v": _used_as(order)
+            for order in permutations(range(3))
+            if order != (0, 1, 2)
+        },
         "{path} splits a stacked weight head by head, (heads, 3, d); it holds all of q, then k, then v": _by_head,
         "{path} splits a stacked weight row by row, (D, 3); it holds all of q, then k, then v": _alternating,
     },
     ("qkv_order", AttentionPoolingHead): {
         "{path} exchanges k_proj and v_proj": holding(k_proj=lambda m: m.v_proj, v_proj=lambda m: m.k_proj),
+        "{path} uses what v_proj gives as keys, and k_proj's as values": exchanging(
+            k_proj=lambda m: m.v_proj, v_proj=lambda m: m.k_proj
+        ),
     },
     ("v_out_swapped", Attention): {
         "{path} exchanges v_proj and out_proj": holding(v_proj=lambda m: m.out_proj, out_proj=lambda m: m.v_proj),

@@ -11,6 +11,8 @@ from math import inf
 from operator import itemgetter
 from time import monotonic
 
+import numpy as np
+
 from aimv2_np.backends.dtypes import EPS
 from aimv2_np.comparison.comparison import Diagnosis
 from aimv2_np.comparison.diagnosis import arrays
@@ -23,8 +25,11 @@ from aimv2_np.comparison.diagnosis.search import UnableError, place_of, planted,
 
 # The winner explains all but this part of the difference, and others leave so many times more of it.
 EXPLAINED, CLEARLY = 0.25, 4.0
-# Named where no other fits: one has numbers that are fitted to what was recorded, one is a part of exchanged layers.
-LAST_RESORT = ("positions_waves", "wrong_layer")
+# Named where no other fits: one has numbers that are fitted to what was recorded, one is a part of exchanged layers, and
+# one is what the sign of a weight does.
+LAST_RESORT = ("positions_waves", "wrong_layer", "half_scaled")
+# What can be told from numbers none of which is finite: nothing else would look otherwise.
+OF_NOTHING = ("float16_overflow", "nan_weight")
 SECONDS, PAIRS = 45.0, 2.0  # for a search, and of these for pairs of faults
 MOST = 4  # faults, one behind the other
 NEXT = "With this fault planted, the next cause"
@@ -58,7 +63,7 @@ def diagnose(context: Context, depth: int = 0, patience: "Patience | None" = Non
     rounding, patience = EPS[first.dtype], patience or Patience()
     faults = chain(planted(context, place) if place else (), arrays.hypotheses(context, first.path))
     tested, best = _tested(patience.lasting(faults), context, 8 * rounding)
-    if not best and place and first.measures is not None:
+    if not best and place and first.measures is not None and not first.measures.nonfinite:
         _, best = _tested(patience.lasting(planted_in_pairs(context, place), PAIRS), context, 8 * rounding)
     fitting = sorted((found for found in best if found[0] <= EXPLAINED * first.relative), key=itemgetter(0))
     exact = [found for found in fitting if found[1].identifier not in LAST_RESORT]
@@ -70,6 +75,10 @@ def diagnose(context: Context, depth: int = 0, patience: "Patience | None" = Non
         if first.measures is None:
             return Outcome(remark=f"No cause that was tested gives outputs of that shape. {unable}".strip())
         late = " The search was ended: it took too long." if patience.ended else ""
+        if first.measures.nonfinite:
+            late = (
+                " It gives NaN or infinity where it is given none: look for such numbers in its weights and its mask."
+            )
         reason = f"None of the {tested} causes tested explains it." if tested else "No cause could be tested."
         if unable:
             reason = "No cause could be tested beyond those that arrays tell alone." if tested else reason
@@ -131,20 +140,32 @@ def _tested(
     knows the module.
     """
     first = context.result.first
+    theirs = None if first is None else context.theirs(first.path)
+    nothing = theirs is not None and not np.isfinite(theirs).any()
     tested = set()
-    best: dict[str, tuple[float, Hypothesis]] = {}
+    best: dict[str, tuple[int, float, Hypothesis]] = {}
     for hypothesis in hypotheses:
         name = hypothesis.identifier
         tested.add(name)
-        left, judged = 0.0, set()
+        left, odd, judged = 0.0, 0, set()
         for path, array in hypothesis.predicted:
             relative, fits = context.judge(path, array)
+            if path in hypothesis.agreeing:
+                odd += not fits
+                continue
             left = max(left, relative)
             judged.add(path)
             if not fits:
                 break
         else:
             explains = first is not None and first.path in judged
-            if explains and (name not in best or CLEARLY * left < best[name][0] - floor):
-                best[name] = left, hypothesis
-    return len(tested), list(best.values())
+            if nothing and name not in OF_NOTHING:
+                continue
+            if explains and (name not in best or _is_better((odd, left), best[name][:2], floor)):
+                best[name] = odd, left, hypothesis
+    return len(tested), [(left, hypothesis) for _, left, hypothesis in best.values()]
+
+
+def _is_better(way: tuple[int, float], other: tuple[int, float], floor: float) -> bool:
+    """Whether a way to make a mistake fits better than another: fewer places that agree and should not, less error."""
+    return way[0] < other[0] or (way[0] == other[0] and CLEARLY * way[1] < other[1] - floor)

@@ -79,11 +79,10 @@ def reach(run: Callable[[], dict[str, NDArray]], rest: Span, context: Context) -
 
 
 def _followers(rest: Span, context: Context) -> list[str]:
-    """What both sides recorded of the rest of the tower from the first divergence on, in order."""
+    """What both sides recorded of the rest of the tower and differs, in order."""
     order = [difference.path for difference in context.result.differences]
-    first = context.result.first
     computed = set(rest.run())
-    return [path for path in order[order.index(first.path) if first else 0 :] if path in computed]
+    return [path for path in order if path in computed and path not in context.good]
 
 
 def _left(replaced: Iterable[str], context: Context, followers: Sequence[str]) -> bool:

@@ -71,6 +71,7 @@ class Hypothesis:
     Attributes:
         identifier, sentence: of the fault.
         predicted: (path, what the other side must have recorded there), as it is computed.
+        agreeing: of these paths, those that need not fit: the two sides agree there, as where another name is recorded.
         extent: gives the ways in which it may go on, and how far each explains what follows; the last is the narrowest.
     """
 
@@ -78,6 +79,7 @@ class Hypothesis:
     sentence: str
     predicted: Iterable[tuple[str, NDArray]]
     extent: Callable[[], Sequence[Extent]] = lambda: ()
+    agreeing: frozenset[str] = frozenset()
 
 
 def copied(module: Module) -> Module:

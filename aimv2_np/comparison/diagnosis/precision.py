@@ -9,6 +9,7 @@ from aimv2_np.backends.narrow import round_bits, widen_bits
 from aimv2_np.comparison.diagnosis.context import Context
 from aimv2_np.comparison.diagnosis.fault import Plant, Table, with_fields
 from aimv2_np.network.embedding import Embedding
+from aimv2_np.network.encoder import EncoderLayer
 from aimv2_np.network.linear import Linear
 from aimv2_np.network.patches import PatchEmbed
 from aimv2_np.network.rms_norm import RMSNorm
@@ -129,6 +130,21 @@ def _bias_alone(theirs: Any, ours: Any, m: Any) -> Any:
     return np.isclose(theirs, constant, rtol=1e-6, atol=0).all(axis=0) & (theirs != ours).any(axis=0)
 
 
+def _last_damaged(m: Any, path: str, context: Context) -> Module | None:
+    """A layer some of whose channels are NaN, and others not: only its last weight can have made them so."""
+    theirs, ours = context.theirs(path), context.reference.array(path)
+    if theirs is None or ours is None or theirs.shape != ours.shape:
+        return None
+    size = theirs.shape[-1]
+    rows = np.flatnonzero(_nan(theirs.reshape(-1, size), ours.reshape(-1, size), m))
+    if not 0 < len(rows) <= max(1, FEW * size):
+        return None
+    weight = np.array(m.ffn.down_proj.weight)
+    weight[rows] = np.nan
+    ffn = with_fields(m.ffn, down_proj=with_fields(m.ffn.down_proj, weight=weight))
+    return with_fields(m, ffn=ffn, rows=", ".join(map(str, rows[:8])))
+
+
 DAMAGES: dict[tuple[str, str], Plant] = {
     ("nan_weight", "row {p.rows} of {path}.weight holds NaN or infinity"): _damaged(np.nan, _nan),
     ("zero_weight", "row {p.rows} of {path}.weight is zero"): _damaged(0.0, _bias_alone),
@@ -147,6 +163,7 @@ FAULTS: Table = {
         for identifier, (name, ways) in ROUNDINGS.items()
         if kind is not RMSNorm or not identifier.startswith("int")
     },
+    ("nan_weight", EncoderLayer): {"row {p.rows} of {path}.ffn.down_proj.weight holds NaN or infinity": _last_damaged},
     **{
         (identifier, kind): {sentence: plant}
         for kind in (Linear, PatchEmbed, RMSNorm)

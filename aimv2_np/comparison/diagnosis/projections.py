@@ -144,6 +144,8 @@ FAULTS: Table = {
     ("gate_up_swapped", SwiGLU): {
         "{path} exchanges gate and up: the activation belongs on gate_proj (Apple: fc1; timm: fc1_g), "
         "not on up_proj (fc3; fc1_x)": holding(gate_proj=lambda m: m.up_proj, up_proj=lambda m: m.gate_proj),
+        "{path} computes gate · act(up); it is act(gate) · up: the activation belongs on gate_proj (Apple: fc1; timm: "
+        "fc1_g)": varying(ffn, combined=lambda gate, up, act: gate * act(up)),
     },
     ("gate_up_interleaved", SwiGLU): {
         "{path} takes gate and up from the rows of a stacked weight in turn; it holds all of gate, then all of up": (

@@ -113,20 +113,22 @@ def planted_in_pairs(context: Context, place: Place) -> Iterator[Hypothesis]:
 
 def _hypotheses(context: Context, place: Place, faults: Iterable[Fault]) -> Iterator[Hypothesis]:
     groups: dict[tuple[type[Module], ...], list[dict[str, Module]]] = {}
-    after = place.order[place.order.index(place.path) :]
+    after = set(place.order[place.order.index(place.path) :])
     for fault in faults:
         kinds = tuple(fault.plants)
         if kinds not in groups:
             groups[kinds] = _groups(place, kinds, context)
         for modules in groups[kinds]:
             if replaced := _planted_in(modules, fault, context):
-                # The first divergence, and all that the modules compute from there on.
-                required = {place.path, *(path for path in after if is_inside(path, replaced))} & context.names.keys()
+                # The first divergence, and all that the modules compute.
+                inside = {path for path in place.order if is_inside(path, replaced)} | {place.path}
+                required = inside & context.names.keys()
                 yield Hypothesis(
                     fault.identifier,
                     fault.sentence_for(modules, replaced),
                     _judged(place.span.steps(replaced), required, last=True),
                     partial(extent, fault, replaced, place.rest, context),
+                    frozenset(required - after),
                 )
 
 

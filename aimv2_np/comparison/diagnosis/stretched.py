@@ -175,12 +175,12 @@ LEARNED: dict[str, dict[str, Positions]] = {
     "positions_transposed": {
         "takes positions of (column, row) for (row, column)": _transposed,
     },
+}
+EITHER: dict[str, dict[str, Positions]] = {
     "positions_cls_row": {
         f"takes the position of the {which}: the table has no row for a CLS token": change
         for which, change in ROWS.items()
     },
-}
-EITHER: dict[str, dict[str, Positions]] = {
     "positions_transposed": {
         "takes positions of a grid of columns by rows, as they lie": _grid_exchanged,
     },
