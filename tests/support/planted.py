@@ -23,7 +23,7 @@ class Planted:
 
     Attributes:
         identifier: what it is to be called.
-        towers: where it can be: `learned` and `native` vision towers, the same of `stretched` positions, `text`, `both`.
+        towers: where it can be, names of `towers`.
         methods: what it overrides.
         layered: whether it can be in one layer alone.
     """
@@ -342,7 +342,7 @@ ATTENTIONS = {
     "split interleaved": ("heads_interleaved", {"split": lambda self, x, heads: interleaved(x, heads)}),
     "merged interleaved": ("heads_interleaved", {"merge": lambda self, parts: put_interleaved(parts)}),
     "split as it lies": ("heads_not_transposed", {"split": lambda self, x, heads: as_it_lies(x, heads)}),
-    "v and out": ("v_out_swapped", renamed({"attention.v_proj": "attention.out_proj", "attention.out_proj": "attention.v_proj"})),
+    "v and out": ("v_out_swapped", renamed({f"attention.{a}_proj": f"attention.{b}_proj" for a, b in (("v", "out"), ("out", "v"))})),
 }
 MERGED = {"merged as it lies": ("heads_not_transposed", {"merge": lambda self, parts: merged_as_it_lies(parts)})}
 MLPS = {
@@ -435,7 +435,7 @@ WAVES = {
 POOLS = {
     "mean": ("wrong_pooling", pooled(lambda self, prefix, x: x.mean(1))),
     "first token": ("wrong_pooling", pooled(lambda self, prefix, x: x[:, 0])),
-    "mean, projected": ("wrong_pooling", pooled(lambda self, prefix, x: self.linear(f"{prefix}head.output_proj", x.mean(1)))),
+    "mean, projected": ("wrong_pooling", pooled(lambda self, at, x: self.linear(f"{at}head.output_proj", x.mean(1)))),
     "query normalised": ("wrong_query", {"query": lambda self, token: token / np.linalg.norm(token)}),
     "k and v": ("qkv_order", renamed({"head.k_proj": "head.v_proj", "head.v_proj": "head.k_proj"})),
     "no bias": ("missing_bias", {
@@ -447,6 +447,8 @@ TEXTS = {
     "not itself": ("causal_off_by_one", look(lambda i, j: j < i)),
     "next one": ("causal_off_by_one", look(lambda i, j: j <= i + 1)),
     "transposed": ("causal_transposed", look(lambda i, j: j >= i)),
+}
+MASKS = {
     "-10": ("wrong_mask_value", of_mask(lambda scores, allowed: np.where(allowed, scores, np.float32(-10)))),
     "-10 added": ("wrong_mask_value", of_mask(lambda s, allowed: s + np.where(allowed, 0, -10).astype(s.dtype))),
     "0": ("wrong_mask_value", of_mask(lambda scores, allowed: np.where(allowed, scores, np.float32(0)))),
@@ -473,13 +475,13 @@ BOTH = {
     "scale itself": ("logit_scale", {"logits": lambda self, image, text, scale: scale * image @ text.T}),
     "scale left out": ("logit_scale", {"logits": lambda self, image, text, scale: image @ text.T}),
     "scale inverted": ("logit_scale", {"logits": lambda self, image, text, scale: image @ text.T / np.exp(scale)}),
-    "scale clipped": ("logit_scale", {"logits": lambda self, image, text, scale: np.exp(min(scale, 1)) * image @ text.T}),
+    "scale clipped": ("logit_scale", {"logits": lambda self, image, text, scale: np.exp(1) * image @ text.T}),
 }
 TABLES = (
     (NORMS, LAYERED, True), (BLOCKS, LAYERED, True), (ORDERS, LAYERED, False), (ATTENTIONS, LAYERED, True),
     (MERGED, LAYERED, True), (MLPS, LAYERED, True), (WEIGHTS, LAYERED, True), (ALL_WEIGHTS, LAYERED, False),
     (PICTURES, "learned native", False), (FINAL, "learned native text both", False), (STRETCHES, "stretched", False),
-    (SLICES, "shrunk", False), (WAVES, "native", False), (POOLS, "learned", False), (TEXTS, "text", True),
+    (SLICES, "shrunk", False), (WAVES, "native", False), (POOLS, "learned", False), (TEXTS, "text", False), (MASKS, "text", True),
     (TEXT_ENDS, "text", False), (PADDED, "padded", False), (BOTH, "both", False),
 )  # fmt: skip
 PLANTED: dict[str, Planted] = {

@@ -25,8 +25,8 @@ from aimv2_np.comparison.diagnosis.search import UnableError, place_of, planted,
 
 # The winner explains all but this part of the difference, and others leave so many times more of it.
 EXPLAINED, CLEARLY = 0.25, 4.0
-# Named where no other fits: one has numbers that are fitted to what was recorded, one is a part of exchanged layers, and
-# one is what the sign of a weight does.
+# Named where no other fits: one has numbers that are fitted to what was recorded, one is a part of exchanged layers,
+# and one is what the sign of a weight does.
 LAST_RESORT = ("positions_waves", "wrong_layer", "half_scaled")
 # What can be told from numbers none of which is finite: nothing else would look otherwise.
 OF_NOTHING = ("float16_overflow", "nan_weight")

@@ -14,6 +14,8 @@ from aimv2_np.shapes import Array
 from aimv2_np.tree.module import Module
 from aimv2_np.tree.recorder import observe
 
+CLOSE = 2e-5  # relative error of numbers that are read from the angles of float32 positions
+
 
 def embed(m: Any, pixels: Array, *, positions: Positions | None = None, before: bool = False) -> Array:
     """Embedded patches with other positions, or with positions added before the norm."""
@@ -36,10 +38,15 @@ def _fitted(m: Any, path: str, context: Context) -> Module | None:
     found = fitted_waves((theirs.astype(np.float64) - normed).mean(axis=0), m.grid_of(pixels))
     if found is None:
         return None
-    numbers = {name: float(f"{value:.3g}") for name, value in found.items()}
-    numbers["first"] = round(found["first"], 2)
+    numbers = {name: _round(value) for name, value in found.items()}
     planted = varying(embed, positions=_waves_of(numbers))(m, path, context)
     return None if planted is None else with_fields(planted, waves=numbers)
+
+
+def _round(value: float) -> float:
+    """The number of few digits that is meant, where there is one within what float32 tells."""
+    several = (float(f"{value:.{digits}g}") for digits in range(1, 6))
+    return next((near for near in (0.0, *several) if abs(near - value) <= CLOSE * max(1.0, abs(value))), value)
 
 
 def _waves_of(numbers: Mapping[str, float]) -> Positions:
