@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from tests.support.faults import MEAN, STD
+from tests.support.models import both_model, pixels, text_config, text_model, tokens, vision_config, vision_model
 from tests.support.port import Port
 
 LAYERED = "learned native text"  # towers whose layers can have it, one alone or all
@@ -342,7 +343,9 @@ ATTENTIONS = {
     "split interleaved": ("heads_interleaved", {"split": lambda self, x, heads: interleaved(x, heads)}),
     "merged interleaved": ("heads_interleaved", {"merge": lambda self, parts: put_interleaved(parts)}),
     "split as it lies": ("heads_not_transposed", {"split": lambda self, x, heads: as_it_lies(x, heads)}),
-    "v and out": ("v_out_swapped", renamed({f"attention.{a}_proj": f"attention.{b}_proj" for a, b in (("v", "out"), ("out", "v"))})),
+    "v and out": ("v_out_swapped", renamed({
+        "attention.v_proj": "attention.out_proj", "attention.out_proj": "attention.v_proj"
+    })),
 }
 MERGED = {"merged as it lies": ("heads_not_transposed", {"merge": lambda self, parts: merged_as_it_lies(parts)})}
 MLPS = {
@@ -481,11 +484,36 @@ TABLES = (
     (NORMS, LAYERED, True), (BLOCKS, LAYERED, True), (ORDERS, LAYERED, False), (ATTENTIONS, LAYERED, True),
     (MERGED, LAYERED, True), (MLPS, LAYERED, True), (WEIGHTS, LAYERED, True), (ALL_WEIGHTS, LAYERED, False),
     (PICTURES, "learned native", False), (FINAL, "learned native text both", False), (STRETCHES, "stretched", False),
-    (SLICES, "shrunk", False), (WAVES, "native", False), (POOLS, "learned", False), (TEXTS, "text", False), (MASKS, "text", True),
-    (TEXT_ENDS, "text", False), (PADDED, "padded", False), (BOTH, "both", False),
+    (SLICES, "shrunk", False), (WAVES, "native", False), (POOLS, "learned", False), (TEXTS, "text", False),
+    (MASKS, "text", True), (TEXT_ENDS, "text", False), (PADDED, "padded", False), (BOTH, "both", False),
 )  # fmt: skip
 PLANTED: dict[str, Planted] = {
     f"{name}, {towers.split()[0]}": Planted(identifier, towers, methods, layered)
     for table, towers, layered in TABLES
     for name, (identifier, methods) in table.items()
 }
+
+
+def towers():
+    """Name → model and inputs, of which no two tokens, rows, columns, texts or pictures are alike."""
+    deep = {"num_hidden_layers": 4}
+    ids = tokens(3, 6)
+    ids[0, 3] = ids[1, 2] = ids[2, 4] = ids[0, 5] = 39  # ends of texts; the last token is one, too, in padded ones
+    whole = ids.copy()
+    whole[1:, -1] = 7
+    mask = np.array([[1, 1, 1, 1, 0, 0], [1, 1, 1, 1, 1, 1], [1, 1, 1, 1, 1, 0]])
+    text = {**deep, "hidden_size": 16, "num_attention_heads": 2}
+    both = both_model(vision_config=vision_config(**deep), text_config=text_config(**text))
+    native = vision_model(**deep, is_native=True, use_head=False)
+    return {
+        "learned": (vision_model(**deep), {"pixel_values": pixels(3)}),
+        "native": (native, {"pixel_values": pixels(3, 12, 20)}),
+        "stretched": (vision_model(**deep), {"pixel_values": pixels(3, 16, 20)}),
+        "shrunk": (vision_model(**deep, image_size=(20, 24)), {"pixel_values": pixels(3, 12, 16)}),
+        "text": (text_model(**deep), {"input_ids": whole}),
+        "padded": (text_model(**deep), {"input_ids": ids, "attention_mask": mask}),
+        "both": (both, {"pixel_values": pixels(3), "input_ids": ids}),
+    }
+
+
+OPTIONS = {"stretched": {"interpolate_pos_encoding": True}, "shrunk": {"interpolate_pos_encoding": True}}

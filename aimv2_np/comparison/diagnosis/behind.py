@@ -7,7 +7,7 @@ from aimv2_np.comparison.comparison import Comparison, Difference
 from aimv2_np.comparison.diagnosis.context import Context
 from aimv2_np.comparison.diagnosis.ends import Embeds
 from aimv2_np.comparison.diagnosis.fault import Extent
-from aimv2_np.comparison.diagnosis.stages import EMBEDS, LOGITS, Span, towers_of
+from aimv2_np.comparison.diagnosis.stages import EMBEDS, Span, towers_of
 from aimv2_np.comparison.measure import Measures
 from aimv2_np.recording.recording import Recording
 from aimv2_np.shapes import NDArray
@@ -24,9 +24,10 @@ def behind(context: Context, reached: Extent) -> Context | None:
     ours = {path: context.reference.array(path) for path in context.reference.order}
     arrays = {path: array for path, array in ours.items() if array is not None} | found
     changed = replace(context, base=base)
-    if context.names.keys() & set(LOGITS) and {"text_embeds", "image_embeds"} <= arrays.keys():
-        x = Embeds(arrays["text_embeds"], arrays["image_embeds"])
-        found |= Span(towers_of(changed)[EMBEDS], x).run()  # type: ignore[arg-type]
+    text, image = arrays.get("text_embeds"), arrays.get("image_embeds")
+    if text is not None and image is not None and text.shape[-1] == image.shape[-1]:
+        # Of one size, as they are not while one tower alone has a fault that changes it.
+        found |= Span(towers_of(changed)[EMBEDS], Embeds(text, image)).run()  # type: ignore[arg-type]
     differences = tuple(_anew(one, found, context) for one in context.result.differences)
     if all(difference.equal for difference in differences):
         return None
