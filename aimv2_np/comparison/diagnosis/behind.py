@@ -6,6 +6,7 @@ from math import nan
 from aimv2_np.comparison.comparison import Comparison, Difference
 from aimv2_np.comparison.diagnosis.context import Context
 from aimv2_np.comparison.diagnosis.ends import Embeds
+from aimv2_np.comparison.diagnosis.extent import fits
 from aimv2_np.comparison.diagnosis.fault import Extent
 from aimv2_np.comparison.diagnosis.stages import EMBEDS, Span, towers_of
 from aimv2_np.comparison.measure import Measures
@@ -28,7 +29,7 @@ def behind(context: Context, reached: Extent) -> Context | None:
     if text is not None and image is not None and text.shape[-1] == image.shape[-1]:
         # Of one size, as they are not while one tower alone has a fault that changes it.
         found |= Span(towers_of(changed)[EMBEDS], Embeds(text, image)).run()  # type: ignore[arg-type]
-    differences = tuple(_anew(one, found, context) for one in context.result.differences)
+    differences = tuple(_anew(one, found, reached, context) for one in context.result.differences)
     if all(difference.equal for difference in differences):
         return None
     reference = Recording.from_arrays(arrays | found, dict(context.reference.inputs))
@@ -37,9 +38,10 @@ def behind(context: Context, reached: Extent) -> Context | None:
     return replace(context, reference=reference, result=result, base=base, given=context.model)
 
 
-def _anew(difference: Difference, found: dict[str, NDArray], context: Context) -> Difference:
+def _anew(difference: Difference, found: dict[str, NDArray], reached: Extent, context: Context) -> Difference:
     """The difference of the other side from what the model with the fault computes."""
     if difference.path not in found:
         return difference
-    relative, fits = context.judge(difference.path, found[difference.path])
-    return replace(difference, measures=RIGHT if fits else Measures(nan, relative, None, None, nan, None), note="")
+    relative, _ = context.judge(difference.path, found[difference.path])
+    right = fits(difference.path, found, reached.rounding, context)
+    return replace(difference, measures=RIGHT if right else Measures(nan, relative, None, None, nan, None), note="")

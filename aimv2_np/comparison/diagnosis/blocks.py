@@ -85,7 +85,8 @@ def _with_others_weights(chain: Sequence[Stage], i: int, layers: Sequence[int]) 
             orders[f"{names[0]} has the weights of {names[1]}"] = one
             if other > place:
                 orders[f"{names[0]} and {names[1]} have each other's weights"] = both
-    for sentence, order in orders.items():
+    # Those first that change most: a part of what they do fits, too.
+    for sentence, order in sorted(orders.items(), key=lambda item: -sum(n != p for p, n in enumerate(item[1]))):
         changed = [p for p in range(count) if order[p] != p]
         if changed and changed[0] == place:
             new = [

@@ -3,11 +3,16 @@
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+import numpy as np
+
 from aimv2_np.comparison.diagnosis.context import Context
 from aimv2_np.comparison.diagnosis.fault import Extent, Fault
 from aimv2_np.comparison.diagnosis.stages import Span
 from aimv2_np.shapes import NDArray
 from aimv2_np.tree.module import Module
+
+# The roundings of all operations together are at most so many times what one of the input makes.
+ROUNDINGS = 30.0
 
 
 def starred(path: str) -> str:
@@ -36,10 +41,14 @@ def extent(fault: Fault, replaced: Mapping[str, Module], rest: Span, context: Co
             found = rest.run(planted)
         except ValueError:  # a module that can have the fault only where the next one takes what it gives
             continue
-        unexplained = next((p for p in followers if p not in found or not context.judge(p, found[p])[1]), None)
+        rounding: dict[str, float] = {}
+        unexplained = _unexplained(followers, found, rounding, context)
+        if unexplained is not None:
+            rounding = _amplified(found, rest.nudged().run(planted))
+            unexplained = _unexplained(followers, found, rounding, context)
         alone = not which and not _left(replaced, context, followers)
         words = "" if alone and unexplained is None else _in_words(which, len(planted), unexplained)
-        trials.append(Extent(words, found, planted, unexplained))
+        trials.append(Extent(words, found, planted, unexplained, rounding))
         if unexplained is None:
             return trials[-1:]
     furthest = max(followers.index(trial.unexplained or "") for trial in trials)
@@ -53,6 +62,9 @@ def _ways(
     yield dict(replaced), ""
     names, classes = {starred(path) for path in replaced}, {type(module) for module in replaced.values()}
     wide = _planted(fault, rest, context) | dict(replaced)
+    layers = tuple(f"{found[0]}." for path in replaced if (found := re.match(r".*layers\.\d+", path)))
+    if layers:
+        yield {path: module for path, module in wide.items() if path.startswith(layers)}, "of its kind in its layer"
     yield {path: module for path, module in wide.items() if starred(path) in names}, "like it"
     yield {path: module for path, module in wide.items() if type(module) in classes}, "of its kind"
     yield wide, "of its kind"
@@ -69,6 +81,28 @@ def _in_words(which: str, number: int, unexplained: str | None) -> str:
         return f"{several if which else 'It'} explains all that follows in this tower."
     wrong = f"omething else is wrong from {unexplained} on."
     return f"The same fault is in all {number} modules {which}, but s{wrong}" if which else f"S{wrong}"
+
+
+def _unexplained(
+    followers: Sequence[str], found: Mapping[str, NDArray], rounding: Mapping[str, float], context: Context
+) -> str | None:
+    """The first path at which the other side has something else than was found."""
+    return next((path for path in followers if path not in found or not fits(path, found, rounding, context)), None)
+
+
+def fits(path: str, found: Mapping[str, NDArray], rounding: Mapping[str, float], context: Context) -> bool:
+    """Whether the other side has what was found at a path, but for rounding, be it amplified."""
+    relative, right = context.judge(path, found[path])
+    return right or relative <= rounding.get(path, 0.0)
+
+
+def _amplified(found: Mapping[str, NDArray], nudged: Mapping[str, NDArray]) -> dict[str, float]:
+    """Path → what rounding may make of it, from two runs whose inputs differ by one rounding."""
+    result = {}
+    for path, array in found.items():
+        size, change = np.linalg.norm(array), np.linalg.norm(nudged[path] - array)
+        result[path] = ROUNDINGS * float(change / size) if 0 < size < np.inf else 0.0
+    return result
 
 
 def reach(run: Callable[[], dict[str, NDArray]], rest: Span, context: Context) -> list[Extent]:

@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -56,12 +56,14 @@ class Extent:
         found: path → what the other side would have recorded with the fault where it explains most.
         replaced: path → module with the fault, there.
         unexplained: the first path that it leaves unexplained, or None.
+        rounding: path → the relative error that rounding may be there, where it is amplified.
     """
 
     sentence: str = ""
     found: Mapping[str, NDArray] | None = None
     replaced: Mapping[str, Module] | None = None
     unexplained: str | None = None
+    rounding: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -88,6 +88,13 @@ class Span:
             yield from found.items()
             x = found.get(stage.path, x)
 
+    def nudged(self) -> "Span":
+        """The same with another rounding of the input: each number up or down by a unit in the last place."""
+        if not isinstance(self.x, np.ndarray) or self.x.dtype.kind != "f":
+            return self
+        signs = np.random.default_rng(0).choice([-1, 1], self.x.shape).astype(self.x.dtype)
+        return replace(self, x=self.x + signs * np.finfo(self.x.dtype).eps * np.abs(self.x))
+
     def modules(self, *kinds: type[Module]) -> Iterator[tuple[str, Module]]:
         """(path, module) of all modules of some classes."""
         for stage in self.stages:

