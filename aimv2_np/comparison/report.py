@@ -23,7 +23,7 @@ def summarise(result: Comparison, remark: str) -> str:
     if result.diagnosis:
         sentences.append(f"The cause: {result.diagnosis.sentence}.")
         left, share = two_digits(result.diagnosis.relative), f"{100 * result.diagnosis.explained:.4g} %"
-        sentences.append(f"With this fault planted, an error of {left} is left: it explains {share} of the difference.")
+        sentences.append(f"With this fault planted, an error of {left} is left. It explains {share} of the difference.")
         if result.diagnosis.change:
             sentences.append(f"What to change: {result.diagnosis.change}.")
     return " ".join((*sentences, remark)).rstrip()

@@ -79,8 +79,8 @@ def _in_words(which: str, number: int, unexplained: str | None) -> str:
     if unexplained is None:
         several = f"The same fault in all {number} modules {which}"
         return f"{several if which else 'It'} explains all that follows in this tower."
-    wrong = f"omething else is wrong from {unexplained} on."
-    return f"The same fault is in all {number} modules {which}, but s{wrong}" if which else f"S{wrong}"
+    wrong = f"Something else is wrong from {unexplained} on."
+    return f"The same fault is in all {number} modules {which}. {wrong}" if which else wrong
 
 
 def _unexplained(

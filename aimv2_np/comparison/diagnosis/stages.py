@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from aimv2_np.backends.operation import textbook
 from aimv2_np.comparison.diagnosis.context import Context
 from aimv2_np.comparison.diagnosis.ends import EndOfText, Logits, Unit
 from aimv2_np.comparison.diagnosis.fault import copied
@@ -56,6 +57,10 @@ class Stage:
         module = plant(self.module, replaced, self.path)
         with trace(module, inner=inner) as traced:
             output = self.call(module, x)
+        if not all(np.isfinite(array).all() for array in traced.values()):
+            # Faults let numbers grow, and faster bodies may overflow before the equations do.
+            with textbook(), trace(module, inner=inner) as traced:
+                output = self.call(module, x)
         for name, array in traced.items():
             if inner or name.rpartition(".")[2] not in SQUARES:
                 found[join(self.path, name)] = array

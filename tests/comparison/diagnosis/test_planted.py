@@ -38,7 +38,6 @@ def check(name, result):
     assert result.diagnosis is not None, result.explanation
     assert result.diagnosis.identifier == PLANTED[name].identifier, result.explanation
     assert "Something else" not in result.explanation
-    assert "something else" not in result.explanation
     assert result.diagnosis.explained > 0.9
     assert result.diagnosis.change in result.explanation
 
