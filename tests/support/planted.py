@@ -183,10 +183,10 @@ def bfloat16(x):
     return ((bits + np.uint32(0x7FFF) + odd) & np.uint32(0xFFFF0000)).view(np.float32)
 
 
-def int8(x):
+def int8(x, most=127):
     if x.ndim < 2:
         return x
-    step = np.abs(x).reshape(len(x), -1).max(1).reshape(-1, *[1] * (x.ndim - 1)) / 127
+    step = np.abs(x).reshape(len(x), -1).max(1).reshape(-1, *[1] * (x.ndim - 1)) / most
     return (np.rint(x / step) * step).astype(x.dtype)
 
 
@@ -312,6 +312,10 @@ BLOCKS = {
     "residual of norms": ("missing_residual", block(of_norms)),
     "post norm": ("post_norm", block(lambda a, f, n1, n2, x: n2((y := n1(x + a(x))) + f(y)))),
     "parallel": ("parallel_block", block(lambda a, f, n1, n2, x: x + a(n1(x)) + f(n2(x)))),
+    "residual twice": ("residual_twice", block(lambda a, f, n1, n2, x: (y := 2 * x + a(n1(x))) + f(n2(y)))),
+    "MLP first": ("block_order", block(lambda a, f, n1, n2, x: (y := x + f(n2(x))) + a(n1(y)))),
+    "no MLP": ("missing_half", block(lambda a, f, n1, n2, x: x + a(n1(x)))),
+    "half of the MLP": ("half_scaled", block(lambda a, f, n1, n2, x: (y := x + a(n1(x))) + f(n2(y)) / 2)),
     "passed through": ("blocks_skipped", {"block": lambda self, path, config, x, allowed: x}),
 }
 ORDERS = {
@@ -335,6 +339,7 @@ ATTENTIONS = {
     "scale √d": ("wrong_scale", of_scale(lambda size: size**0.5)),
     "softmax of queries": ("softmax_axis", {"softmax": lambda self, scores: softmax(scores, -2)}),
     "no softmax": ("wrong_softmax", {"softmax": lambda self, scores: scores}),
+    "uniform": ("uniform_attention", {"softmax": lambda self, scores: np.full_like(scores, 1 / scores.shape[-1])}),
     "one head": ("wrong_heads", {"heads": lambda self, count: 1}),
     "twice the heads": ("wrong_heads", {"heads": lambda self, count: 2 * count}),
     "interleaved": ("heads_interleaved", {
@@ -364,6 +369,8 @@ WEIGHTS = {
     "gate in bfloat16": ("bfloat16_weights", of_weight(bfloat16, "ffn.gate_proj")),
     "out in int8": ("int8_weights", of_weight(int8, "attention.out_proj")),
     "k in int8 of all": ("int8_weights", of_weight(int8_of_all, "attention.k_proj")),
+    "out in float16": ("float16_weights", of_weight(lambda w: w.astype(np.float16).astype(w.dtype), "out_proj")),
+    "up in int4": ("int4_weights", of_weight(lambda w: int8(w, 7), "ffn.up_proj")),
     "NaN": ("nan_weight", of_weight(row(np.nan), "ffn.down_proj")),
     "zero": ("zero_weight", of_weight(row(0.0), "attention.out_proj")),
     "NaN in a norm": ("nan_weight", of_weight(row(np.nan), "rms_norm2")),
@@ -382,6 +389,7 @@ PICTURES = {
     "no mean": ("missing_normalisation", of_pixels(lambda p: raw(p) / STD)),
     "normalised twice": ("normalised_twice", of_pixels(again)),
     "rescaled twice": ("normalised_twice", of_pixels(lambda p: again(raw(p) / 255))),
+    "channels last": ("channels_last", of_pixels(lambda p: p.transpose(0, 2, 3, 1).reshape(p.shape))),
     "mirrored": ("flipped", of_pixels(lambda p: p[..., ::-1])),
     "upside down": ("flipped", of_pixels(lambda p: p[:, :, ::-1])),
     "first for all": ("wrong_batch", of_pixels(lambda p: np.repeat(p[:1], len(p), 0))),
@@ -389,6 +397,15 @@ PICTURES = {
     "column order": ("patches_column_order", {
         "patch_order": lambda self, rows, columns: [(r, c) for c in range(columns) for r in range(rows)]
     }),
+    "reversed patches": ("patches_reversed", {
+        "patch_order": lambda self, rows, columns: [(r, c) for r in range(rows)[::-1] for c in range(columns)[::-1]]
+    }),
+    "not transposed": ("patches_not_transposed", {
+        "flatten": lambda self, patches: patches.swapaxes(1, 2).reshape(patches.shape)
+    }),
+    "reversed positions": ("positions_reversed", embedded(lambda x, positions: x + positions[::-1])),
+    "first token dropped": ("cls_token_assumed", embedded(lambda x, positions: (x + positions)[:, 1:])),
+    "last token dropped": ("token_missing", embedded(lambda x, positions: (x + positions)[:, :-1])),
     "no positions": ("missing_positions", embedded(lambda x, positions: x)),
     "no patch norm": ("missing_norm", {
         "norm": lambda self, p, x, e: self.keep(p, x) if "embeddings" in p else Port.norm(self, p, x, e)
@@ -435,6 +452,16 @@ WAVES = {
     "0 to 1": ("positions_unit", of_waves(unit=lambda n: n)),
     "0 to 1, corners": ("positions_unit", of_waves(unit=lambda n: n - 1)),
 }
+TURNED = {
+    "rows for columns": ("rows_for_columns", of_pixels(lambda p: p.swapaxes(2, 3))),
+}
+ONE_LAYER = {
+    "gate of the one before": ("wrong_layer", {
+        "weight": lambda self, path: self.w[
+            f"{path.replace('layers.1', 'layers.0') if path.endswith('gate_proj') else path}.weight"
+        ]
+    }),
+}
 POOLS = {
     "mean": ("wrong_pooling", pooled(lambda self, prefix, x: x.mean(1))),
     "first token": ("wrong_pooling", pooled(lambda self, prefix, x: x[:, 0])),
@@ -457,6 +484,8 @@ MASKS = {
     "0": ("wrong_mask_value", of_mask(lambda scores, allowed: np.where(allowed, scores, np.float32(0)))),
 }
 TEXT_ENDS = {
+    "tokens by √D": ("tokens_scaled", {"tokens": lambda self, table, ids: table[ids] * table.shape[1] ** 0.5}),
+    "next tokens": ("tokens_shifted", {"tokens": lambda self, table, ids: table[np.minimum(ids + 1, 39)]}),
     "last token": ("text_end", at(lambda ids, eos: ids.shape[1] - 1)),
     "last end": ("text_end", at(lambda ids, eos: ids.shape[1] - 1 - (ids == eos)[:, ::-1].argmax(1))),
     "before the end": ("text_end", at(lambda ids, eos: end_of(ids, eos) - 1)),
@@ -475,6 +504,8 @@ BOTH = {
     "no projection": ("missing_projection", {"project": lambda self, path, x: x}),
     "no L2": ("missing_l2", {"unit": lambda self, x: x}),
     "L1": ("wrong_l2", {"unit": lambda self, x: x / np.abs(x).sum(-1, keepdims=True)}),
+    "logits transposed": ("logits_transposed", {"logits": lambda self, i, t, s: np.exp(s) * t @ i.T}),
+    "softmax of logits": ("logits_normalised", {"logits": lambda self, i, t, s: softmax(np.exp(s) * i @ t.T)}),
     "scale itself": ("logit_scale", {"logits": lambda self, image, text, scale: scale * image @ text.T}),
     "scale left out": ("logit_scale", {"logits": lambda self, image, text, scale: image @ text.T}),
     "scale inverted": ("logit_scale", {"logits": lambda self, image, text, scale: image @ text.T / np.exp(scale)}),
@@ -484,7 +515,8 @@ TABLES = (
     (NORMS, LAYERED, True), (BLOCKS, LAYERED, True), (ORDERS, LAYERED, False), (ATTENTIONS, LAYERED, True),
     (MERGED, LAYERED, True), (MLPS, LAYERED, True), (WEIGHTS, LAYERED, True), (ALL_WEIGHTS, LAYERED, False),
     (PICTURES, "learned native", False), (FINAL, "learned native text both", False), (STRETCHES, "stretched", False),
-    (SLICES, "shrunk", False), (WAVES, "native", False), (POOLS, "learned", False), (TEXTS, "text", False),
+    (SLICES, "shrunk", False), (WAVES, "native", False), (TURNED, "learned", False), (ONE_LAYER, LAYERED, False),
+    (POOLS, "learned", False), (TEXTS, "text", False),
     (MASKS, "text", True), (TEXT_ENDS, "text", False), (PADDED, "padded", False), (BOTH, "both", False),
 )  # fmt: skip
 PLANTED: dict[str, Planted] = {

@@ -58,6 +58,9 @@ class Port:
     def patch_order(self, rows: int, columns: int) -> list[tuple[int, int]]:
         return [(r, c) for r in range(rows) for c in range(columns)]
 
+    def flatten(self, patches: NDArray) -> NDArray:
+        return patches
+
     def positions(self, rows: int, columns: int, size: int) -> NDArray:
         omega = 10000.0 ** (-np.arange(size // 4) / (size // 4))
         return np.array([
@@ -78,6 +81,9 @@ class Port:
 
     def token_positions(self, table: NDArray, ids: NDArray, padding: NDArray | None) -> NDArray:
         return table[: ids.shape[1]]
+
+    def tokens(self, table: NDArray, ids: NDArray) -> NDArray:
+        return table[ids]
 
     def layers(self, count: int) -> list[int]:
         return list(range(count))
@@ -184,7 +190,7 @@ class Port:
         p = weight.shape[2]
         rows, columns = pixels.shape[2] // p, pixels.shape[3] // p
         cut = [pixels[:, :, r * p : r * p + p, c * p : c * p + p] for r, c in self.patch_order(rows, columns)]
-        patches = np.stack([np.einsum("bcij,dcij->bd", patch, weight) for patch in cut], axis=1)
+        patches = self.flatten(np.stack([np.einsum("bcij,dcij->bd", patch, weight) for patch in cut], axis=1))
         bias = self.bias(f"{prefix}embeddings.patch_embed")
         patches = self.keep(f"{prefix}embeddings.patch_embed", patches if bias is None else patches + bias)
         if config.is_native:
@@ -203,7 +209,7 @@ class Port:
 
     def text(self, prefix: str, ids: NDArray, padding: NDArray | None) -> NDArray:
         config = getattr(self.config, "text_config", self.config)
-        x = self.w[f"{prefix}embeddings.token_embedding.weight"][ids]
+        x = self.tokens(self.w[f"{prefix}embeddings.token_embedding.weight"], ids)
         x = x + self.token_positions(self.w[f"{prefix}embeddings.position_embedding.weight"], ids, padding)
         x = self.blocks(prefix, config, self.keep(f"{prefix}embeddings", x), self.may_look(ids.shape[1], padding))
         x = self.keep(f"{prefix}rms_norm", x)

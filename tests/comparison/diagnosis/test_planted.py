@@ -74,6 +74,23 @@ def test_a_port_without_the_last_norm_is_not_said_to_have_a_wrong_head():
     assert "rms_norm is left out" in result.diagnosis.sentence
 
 
+@pytest.mark.parametrize(
+    ("name", "change", "identifier"),
+    [
+        ("input_ids", lambda ids: np.roll(ids, 2, 1), "left_padding"),
+        ("input_ids", lambda ids: ids[:, ::-1], "tokens_reversed"),
+        ("input_ids", lambda ids: ids[::-1], "wrong_batch"),
+        ("attention_mask", lambda mask: 1 - mask, "padding_inverted"),
+        ("attention_mask", np.ones_like, "padding_ignored"),
+    ],
+)
+def test_other_inputs(name, change, identifier):
+    model, given, reference = all_towers()["padded"]
+    result = compare(reference, Port(model).run(**{**given, name: change(given[name])}), model=model)
+    assert result.first.path == f"inputs/{name}"
+    assert result.diagnosis.identifier == identifier
+
+
 def test_a_token_more_is_a_cls_token():
     class Cls(Port):
         def embed(self, prefix, patches, positions, eps):
