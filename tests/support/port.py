@@ -190,9 +190,10 @@ class Port:
         p = weight.shape[2]
         rows, columns = pixels.shape[2] // p, pixels.shape[3] // p
         cut = [pixels[:, :, r * p : r * p + p, c * p : c * p + p] for r, c in self.patch_order(rows, columns)]
-        patches = self.flatten(np.stack([np.einsum("bcij,dcij->bd", patch, weight) for patch in cut], axis=1))
+        patches = np.stack([np.einsum("bcij,dcij->bd", patch, weight) for patch in cut], axis=1)
         bias = self.bias(f"{prefix}embeddings.patch_embed")
-        patches = self.keep(f"{prefix}embeddings.patch_embed", patches if bias is None else patches + bias)
+        patches = self.flatten(patches if bias is None else patches + bias)
+        self.keep(f"{prefix}embeddings.patch_embed", patches)
         if config.is_native:
             positions = self.positions(rows, columns, patches.shape[2]).astype(patches.dtype)
         else:
