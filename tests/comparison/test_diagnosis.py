@@ -1,5 +1,7 @@
 """Every fault, planted in an independent implementation, is named; and none where there is none, or more than one."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -124,6 +126,11 @@ ELSEWHERE = {"vision_causal", "reduced_precision", "left_padding", "tokens_rever
 def test_every_cause_has_a_case():
     named = {case.partition(",")[0] for case in CASES} | {fault.identifier for fault in PLANTED.values()}
     assert set(CHANGES) - named - ELSEWHERE == set()
+
+
+def test_the_page_has_every_cause():
+    page = (Path(__file__).parents[2] / "docs" / "compare.md").read_text("utf-8")
+    assert [identifier for identifier in CHANGES if f"`{identifier}`" not in page] == []
 
 
 @pytest.mark.parametrize("padding", [None, "left", "right"])

@@ -10,6 +10,7 @@ import numpy as np
 from aimv2_np.comparison.diagnosis.context import Context
 from aimv2_np.comparison.diagnosis.fault import Plant, Table, computing, with_forward
 from aimv2_np.network.patches import PatchEmbed
+from aimv2_np.network.vision import VisionEmbeddings
 from aimv2_np.shapes import Array
 from aimv2_np.tree.module import Module
 
@@ -126,7 +127,7 @@ def _with_pixels(change: Callable[[Array], Array]) -> Plant:
         changed = change(raw)
         if changed.shape == right.shape and np.array_equal(changed, right):
             return None
-        return with_forward(embed, lambda m, _: type(m).forward(m, changed.astype(m.weight.dtype)))
+        return with_forward(embed, lambda m, x: type(m).forward(m, changed.astype(x.dtype)))
 
     return plant
 
@@ -157,6 +158,11 @@ def _as_it_lies(m: Any, pixels: Array) -> Array:
 
 
 FAULTS: Table = {
+    # Where the grid is another, positions are, too.
+    ("rows_for_columns", VisionEmbeddings): {
+        f"what {{path}} sees is wrong: {sentence}": _with_pixels(change)
+        for sentence, change in PIXELS["rows_for_columns"].items()
+    },
     **{
         (identifier, PatchEmbed): {
             f"what {{path}} sees is wrong: {sentence}": _with_pixels(change) for sentence, change in ways.items()
