@@ -4,6 +4,7 @@ The module is computed anew from the reference's recorded input with each fault 
 other side's to rounding, and that explains them clearly better than any other, is the diagnosis; without such, none.
 """
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain
@@ -22,6 +23,7 @@ from aimv2_np.comparison.diagnosis.context import Context
 from aimv2_np.comparison.diagnosis.fault import Extent, Hypothesis
 from aimv2_np.comparison.diagnosis.half import coarser
 from aimv2_np.comparison.diagnosis.search import UnableError, place_of, planted, planted_in_pairs
+from aimv2_np.comparison.naming import TOWERS
 
 # The winner explains all but this part of the difference, and others leave so many times more of it.
 EXPLAINED, CLEARLY = 0.25, 4.0
@@ -30,7 +32,8 @@ EXPLAINED, CLEARLY = 0.25, 4.0
 LAST_RESORT = ("positions_waves", "wrong_layer", "half_scaled")
 # What can be told from numbers none of which is finite: nothing else would look otherwise.
 OF_NOTHING = ("float16_overflow", "nan_weight")
-SECONDS, PAIRS = 45.0, 2.0  # for a search, and of these for pairs of faults
+ALIASES = {"rms_norm": "last_hidden_state", "head": "pooler_output"}
+SECONDS, PAIRS = 30.0, 2.0  # for a search, and of these for pairs of faults
 MOST = 4  # faults, one behind the other
 NEXT = "With this fault planted, the next cause"
 
@@ -55,6 +58,9 @@ def diagnose(context: Context, depth: int = 0, patience: "Patience | None" = Non
     first = context.result.first
     if first is None:
         return Outcome()
+    if agreeing := _agrees_behind(context, first.path):
+        words = f"{agreeing}, which is computed from it or is the same, agrees"
+        return Outcome(remark=f"{words}: {first.theirs} may be another step of that module, or not be used.")
     place, unable = None, ""
     try:
         place = place_of(context, first.path)
@@ -97,6 +103,16 @@ def diagnose(context: Context, depth: int = 0, patience: "Patience | None" = Non
         if complete:
             break
     return Outcome(diagnosis, remark, complete)
+
+
+def _agrees_behind(context: Context, path: str) -> str | None:
+    """A path of the same output as `path`, or of the stage or tokens made from it, at which both sides agree."""
+    before, dot, name = path.rpartition(".")
+    alias = f"{before}{dot}{ALIASES.get(name, '')}"
+    if before in ("", *(tower.rstrip(".") for tower in TOWERS)) and alias in context.good:
+        return alias
+    layer = re.match(r".*layers\.\d+(?=\.)", path)
+    return layer[0] if layer and layer[0] in context.good else None
 
 
 def _more(context: Context, reached: Extent, depth: int, patience: "Patience") -> tuple[str, bool]:

@@ -126,10 +126,18 @@ def _hypotheses(context: Context, place: Place, faults: Iterable[Fault]) -> Iter
                 yield Hypothesis(
                     fault.identifier,
                     fault.sentence_for(modules, replaced),
-                    _judged(place.span.steps(replaced), required, last=True),
+                    _first_before(place.path, _judged(place.span.steps(replaced), required, last=True)),
                     partial(extent, fault, replaced, place.rest, context),
                     frozenset(required - after),
                 )
+
+
+def _first_before(path: str, predicted: Iterable[tuple[str, NDArray]]) -> Iterator[tuple[str, NDArray]]:
+    """What is predicted, that of the first divergence before all else: most faults fail there."""
+    found = dict(predicted)
+    if path in found:
+        yield path, found.pop(path)
+    yield from found.items()
 
 
 def _planted_in(modules: Mapping[str, Module], fault: Fault, context: Context) -> dict[str, Module]:
