@@ -21,6 +21,7 @@ from aimv2_np.comparison.diagnosis.diagnose import diagnose
 from aimv2_np.comparison.forcing import force, own_errors_in_words
 from aimv2_np.comparison.matching import match
 from aimv2_np.comparison.measure import measure_arrays, measure_statistics
+from aimv2_np.comparison.order import in_execution_order
 from aimv2_np.comparison.padding import Padding
 from aimv2_np.comparison.report import summarise
 from aimv2_np.comparison.sides import as_recording, pair
@@ -36,7 +37,6 @@ Side = str | PathLike[str] | Recording | Mapping[str, Any]
 
 # Statistics tell a relative error to a fifth or so (√(2/64)); twice the tolerance is five of these beyond it.
 ESTIMATE_FACTOR = 2.0
-LOGITS = ("logits_per_image", "logits_per_text", "loss")
 
 
 @np.errstate(all="ignore")  # what is compared may hold anything; what overflows shows in the result
@@ -166,8 +166,7 @@ class _Judge:
     def run(self) -> tuple[Difference, ...]:
         """One difference per input and activation that both sides have, in the reference's order."""
         inputs = [self._input(name) for name in self.a.inputs if name in self.b.inputs]
-        # Outputs are recorded by the order of their fields; logits are made of embeddings.
-        order = sorted(self.a.order, key=lambda path: path.rpartition(".")[2] in LOGITS)
+        order = in_execution_order(self.a.order)
         return (*inputs, *(self._activation(path, self.a) for path in order if path in self.names))
 
     def notes(self) -> tuple[str, ...]:

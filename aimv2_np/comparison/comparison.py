@@ -146,11 +146,15 @@ class Diagnosis:
         identifier: its short name, such as "gate_up_swapped".
         sentence: what is wrong where, and what is right.
         relative: what is left of the relative error with the fault planted.
+        explained: which part of the error that is not, from 0 to 1.
+        change: what to change, in one line.
     """
 
     identifier: str
     sentence: str
     relative: float
+    explained: float = 1.0
+    change: str = ""
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,10 @@ def summarise(result: Comparison, remark: str) -> str:
         sentences.append(f"All before it agree, the last of them {result.differences[index - 1].path}.")
     if result.diagnosis:
         sentences.append(f"The cause: {result.diagnosis.sentence}.")
-        sentences.append(f"With this fault planted, an error of {two_digits(result.diagnosis.relative)} is left.")
+        left, share = two_digits(result.diagnosis.relative), f"{100 * result.diagnosis.explained:.4g} %"
+        sentences.append(f"With this fault planted, an error of {left} is left. It explains {share} of the difference.")
+        if result.diagnosis.change:
+            sentences.append(f"What to change: {result.diagnosis.change}.")
     return " ".join((*sentences, remark)).rstrip()
 
 

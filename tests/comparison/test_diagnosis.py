@@ -1,15 +1,18 @@
 """Every fault, planted in an independent implementation, is named; and none where there is none, or more than one."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from aimv2_np import trace
 from aimv2_np.comparison import compare
-from aimv2_np.comparison.diagnosis.search import FAULTS
+from aimv2_np.comparison.diagnosis.advice import CHANGES
 from aimv2_np.recording import Recording
 from aimv2_np.recording.statistics import summarize
 from tests.support import faults
 from tests.support.models import both_model, pixels, text_model, tokens, vision_model
+from tests.support.planted import PLANTED
 from tests.support.port import Port, recorded
 
 
@@ -116,9 +119,18 @@ def test_a_planted_fault_is_named_from_statistics(case):
     assert result.first.from_statistics
 
 
-def test_every_fault_has_a_case():
-    named = {case.partition(",")[0] for case in CASES}
-    assert {fault.identifier for fault in FAULTS} - {"vision_causal"} == named
+# Tested in files of their own.
+ELSEWHERE = {"vision_causal", "reduced_precision", "left_padding", "tokens_reversed"}
+
+
+def test_every_cause_has_a_case():
+    named = {case.partition(",")[0] for case in CASES} | {fault.identifier for fault in PLANTED.values()}
+    assert set(CHANGES) - named - ELSEWHERE == set()
+
+
+def test_the_page_has_every_cause():
+    page = (Path(__file__).parents[2] / "docs" / "compare.md").read_text("utf-8")
+    assert [identifier for identifier in CHANGES if f"`{identifier}`" not in page] == []
 
 
 @pytest.mark.parametrize("padding", [None, "left", "right"])
@@ -142,8 +154,15 @@ def test_a_causal_vision_tower():
     assert result.diagnosis.identifier == "vision_causal"
 
 
-@pytest.mark.parametrize("port", [faults.TwoFaults, faults.Unknown, faults.Noise])
-def test_two_faults_in_one_module_or_an_unknown_one_have_no_name(port):
+def test_two_faults_in_one_module_are_named_together():
+    model, given = both_model(), inputs()
+    result = compare(recorded(model, given), faults.TwoFaults(model).run(**given), model=model)
+    assert result.diagnosis.identifier == "missing_scale + softmax_axis"
+    assert "no single cause explains it" in result.explanation
+
+
+@pytest.mark.parametrize("port", [faults.Unknown, faults.Noise])
+def test_an_unknown_fault_has_no_name(port):
     model, given = both_model(), inputs()
     result = compare(recorded(model, given), port(model).run(**given), model=model)
     assert not result.equal
@@ -236,20 +255,20 @@ def test_scores_and_probabilities_are_diagnosed_too(port, first):
     class Inner(port):
         """Keeps what lies inside of attention, head by head as it computes it."""
 
-        heads = ()
+        inner = ()
 
         def softmax(self, scores):
             probs = super().softmax(scores)
-            self.heads = (*self.heads, (scores, probs))
+            self.inner = (*self.inner, (scores, probs))
             return probs
 
         def attention(self, path, config, x, allowed):
-            self.heads = ()
+            self.inner = ()
             result = super().attention(path, config, x, allowed)
             if port is faults.NoScale:  # before the mask
                 q, k = (self.out[f"{path}.{name}"].reshape(2, 6, 3, 4).swapaxes(1, 2) for name in ("q_proj", "k_proj"))
                 self.keep(f"{path}.scores", q @ k.swapaxes(-1, -2))
-            self.keep(f"{path}.probs", np.stack([probs for _, probs in self.heads], axis=1))
+            self.keep(f"{path}.probs", np.stack([probs for _, probs in self.inner], axis=1))
             return self.keep(path, result)
 
     with trace(model) as activations:

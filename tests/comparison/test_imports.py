@@ -20,7 +20,7 @@ FLOORS = (
     ("comparison.fused",),
     ("comparison.batch",),
     ("comparison.alignment",),
-    ("comparison.comparison", "comparison.naming", "comparison.tolerances"),
+    ("comparison.comparison", "comparison.naming", "comparison.order", "comparison.tolerances"),
     ("comparison.operators", "comparison.rules"),
     ("comparison.measure", "comparison.coverage"),
     ("recording.adapters", "recording.inputs"),
@@ -31,13 +31,19 @@ FLOORS = (
 )
 DIAGNOSIS = (
     ("diagnosis.diagnose",),
-    ("diagnosis.search", "diagnosis.arrays"),
-    ("diagnosis.extent", "diagnosis.half"),
-    ("diagnosis.norms", "diagnosis.projections", "diagnosis.attentions", "diagnosis.embeddings"),
-    ("diagnosis.fault", "diagnosis.stages"),
+    ("diagnosis.search", "diagnosis.arrays", "diagnosis.behind"),
+    ("diagnosis.extent", "diagnosis.half", "diagnosis.blocks"),
+    ("diagnosis.stages",),
+    ("diagnosis.masks", "diagnosis.positions", "diagnosis.ends"),
+    ("diagnosis.waves",),
+    (
+        "diagnosis.norms", "diagnosis.projections", "diagnosis.attentions", "diagnosis.layers", "diagnosis.pictures",
+        "diagnosis.precision", "diagnosis.texts", "diagnosis.stretched", "diagnosis.advice",
+    ),
+    ("diagnosis.fault",),
     ("diagnosis.context",),
     ("diagnosis.weights",),
-)
+)  # fmt: skip
 
 
 def imported(path):

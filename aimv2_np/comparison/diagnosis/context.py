@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -12,6 +12,7 @@ from aimv2_np.comparison.naming import TOWERS
 from aimv2_np.models.pretrained import AnyModel
 from aimv2_np.recording.recording import Recording
 from aimv2_np.shapes import NDArray
+from aimv2_np.tree.module import Module
 
 INPUT_NAMES = ("pixel_values", "input_ids")
 
@@ -27,6 +28,8 @@ class Context:
         judge: (path, array) → the relative error of what the other side recorded at `path` against the array, and
             whether that is rounding.
         given: the model that the caller passed, or None.
+        base: path → module in whose place the model has it: faults that were found before, behind which more are
+            looked for.
     """
 
     reference: Recording
@@ -35,6 +38,7 @@ class Context:
     result: Comparison
     judge: Callable[[str, NDArray], tuple[float, bool]]
     given: AnyModel | None = None
+    base: Mapping[str, Module] = field(default_factory=dict)
 
     @cached_property
     def good(self) -> set[str]:
@@ -53,6 +57,11 @@ class Context:
         if hasattr(model, "vision_model") and not any(path.startswith(TOWERS) for path in self.reference.order):
             model = model.text_model if self.is_text("") else model.vision_model
         return model.to("numpy", "float32" if model.dtype in ("float16", "bfloat16") else model.dtype)
+
+    @cached_property
+    def modules(self) -> dict[str, Module]:
+        """Path → module of the model; none without one."""
+        return dict(self.model.named_modules()) if self.model is not None else {}
 
     @cached_property
     def inner(self) -> bool:

@@ -4,57 +4,147 @@ The module is computed anew from the reference's recorded input with each fault 
 other side's to rounding, and that explains them clearly better than any other, is the diagnosis; without such, none.
 """
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain
+from math import inf
 from operator import itemgetter
+from time import monotonic
+
+import numpy as np
 
 from aimv2_np.backends.dtypes import EPS
 from aimv2_np.comparison.comparison import Diagnosis
 from aimv2_np.comparison.diagnosis import arrays
+from aimv2_np.comparison.diagnosis.advice import change
+from aimv2_np.comparison.diagnosis.behind import behind
 from aimv2_np.comparison.diagnosis.context import Context
-from aimv2_np.comparison.diagnosis.fault import Hypothesis
+from aimv2_np.comparison.diagnosis.fault import Extent, Hypothesis
 from aimv2_np.comparison.diagnosis.half import coarser
-from aimv2_np.comparison.diagnosis.search import UnableError, planted
+from aimv2_np.comparison.diagnosis.search import UnableError, place_of, planted, planted_in_pairs
+from aimv2_np.comparison.naming import TOWERS
 
 # The winner explains all but this part of the difference, and others leave so many times more of it.
 EXPLAINED, CLEARLY = 0.25, 4.0
+# Named where no other fits: one has numbers that are fitted to what was recorded, one is a part of exchanged layers,
+# and one is what the sign of a weight does.
+LAST_RESORT = ("positions_waves", "wrong_layer", "half_scaled")
+# What can be told from numbers none of which is finite: nothing else would look otherwise.
+OF_NOTHING = ("float16_overflow", "nan_weight")
+ALIASES = {"rms_norm": "last_hidden_state", "head": "pooler_output"}
+SECONDS, PAIRS = 30.0, 2.0  # for a search, and of these for pairs of faults
+MOST = 4  # faults, one behind the other
+NEXT = "With this fault planted, the next cause"
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of the search: a diagnosis or None, and how far it reaches or why there is none, in a sentence."""
+    """What came of the search.
+
+    Attributes:
+        diagnosis: the fault that was found, or None.
+        remark: how far it reaches, or why there is none, in sentences.
+        complete: whether what was found explains all differences.
+    """
 
     diagnosis: Diagnosis | None = None
     remark: str = ""
+    complete: bool = False
 
 
-def diagnose(context: Context) -> Outcome:
-    """The fault behind the first divergence, where one alone explains it."""
+def diagnose(context: Context, depth: int = 0, patience: "Patience | None" = None) -> Outcome:
+    """The fault behind the first divergence, where one alone explains it; `depth` faults were found before."""
     first = context.result.first
     if first is None:
         return Outcome()
-    if first.measures is None:
-        return Outcome(remark="Outputs of another shape are not diagnosed.")
-    faults: Iterator[Hypothesis] = iter(())
-    unable = ""
+    if agreeing := _agrees_behind(context, first.path):
+        words = f"{agreeing}, which is computed from it or is the same, agrees"
+        return Outcome(remark=f"{words}: {first.theirs} may be another step of that module, or not be used.")
+    place, unable = None, ""
     try:
-        faults = planted(context, first.path)
+        place = place_of(context, first.path)
     except UnableError as error:
         unable = str(error)
-    rounding = EPS[first.dtype]
-    tested, best = _tested(chain(faults, arrays.hypotheses(context, first.path)), context, 8 * rounding)
+    rounding, patience = EPS[first.dtype], patience or Patience()
+    faults = chain(planted(context, place) if place else (), arrays.hypotheses(context, first.path))
+    tested, best = _tested(patience.lasting(faults), context, 8 * rounding)
+    if not best and place and first.measures is not None and not first.measures.nonfinite:
+        _, best = _tested(patience.lasting(planted_in_pairs(context, place), PAIRS), context, 8 * rounding)
     fitting = sorted((found for found in best if found[0] <= EXPLAINED * first.relative), key=itemgetter(0))
+    exact = [found for found in fitting if found[1].identifier not in LAST_RESORT]
+    fitting = exact or fitting
     if not fitting:
         rounded = coarser(context)
+        if rounded:
+            return Outcome(rounded)
+        if first.measures is None:
+            return Outcome(remark=f"No cause that was tested gives outputs of that shape. {unable}".strip())
+        late = " The search was ended: it took too long." if patience.ended else ""
+        if first.measures.nonfinite:
+            late = (
+                " It gives NaN or infinity where it is given none: look for such numbers in its weights and its mask."
+            )
         reason = f"None of the {tested} causes tested explains it." if tested else "No cause could be tested."
-        return Outcome(rounded) if rounded else Outcome(remark=f"{reason} {unable}".strip())
+        if unable:
+            reason = "No cause could be tested beyond those that arrays tell alone." if tested else reason
+        return Outcome(remark=f"{reason}{late} {unable}".strip())
     (left, winner), *others = fitting
     rivals = [winner, *(other for relative, other in others if relative <= CLEARLY * max(left, rounding))]
     if len(rivals) > 1:
         names = " and ".join(hypothesis.identifier for hypothesis in rivals)
         return Outcome(remark=f"{names} explain it equally well; other inputs would tell them apart.")
-    return Outcome(Diagnosis(winner.identifier, winner.sentence, left), winner.extent())
+    explained = 1.0 if first.measures is None else max(0.0, 1 - left / first.relative)
+    diagnosis = Diagnosis(winner.identifier, winner.sentence, left, explained, change(winner.identifier))
+    remark, complete = "", False
+    for reached in winner.extent():
+        more, complete = _more(context, reached, depth, patience)
+        remark = f"{reached.sentence} {more}".strip()
+        if complete:
+            break
+    return Outcome(diagnosis, remark, complete)
+
+
+def _agrees_behind(context: Context, path: str) -> str | None:
+    """A path of the same output as `path`, or of the stage or tokens made from it, at which both sides agree."""
+    before, dot, name = path.rpartition(".")
+    alias = f"{before}{dot}{ALIASES.get(name, '')}"
+    if before in ("", *(tower.rstrip(".") for tower in TOWERS)) and alias in context.good:
+        return alias
+    layer = re.match(r".*layers\.\d+(?=\.)", path)
+    return layer[0] if layer and layer[0] in context.good else None
+
+
+def _more(context: Context, reached: Extent, depth: int, patience: "Patience") -> tuple[str, bool]:
+    """What is wrong besides a fault that was found, in a sentence; whether all is known that is wrong."""
+    rest = behind(context, reached)
+    if rest is None:
+        return "", reached.unexplained is None
+    if rest.result.first is None or depth >= MOST:
+        return "", False
+    path = rest.result.first.path
+    outcome = diagnose(rest, depth + 1, patience)
+    about = "" if path == reached.unexplained else f"Apart from that, {path} differs."
+    if outcome.diagnosis is None:
+        return about, False
+    return f"{about} {NEXT}: {outcome.diagnosis.sentence}. {outcome.remark}".strip(), outcome.complete
+
+
+class Patience:
+    """The time that a search may take, `SECONDS` in all; `ended` says whether that was too little."""
+
+    def __init__(self) -> None:
+        self.end = monotonic() + SECONDS
+        self.ended = False
+
+    def lasting(self, hypotheses: Iterable[Hypothesis], seconds: float = inf) -> Iterator[Hypothesis]:
+        """The hypotheses, until time is up, or so many seconds have passed."""
+        end = min(self.end, monotonic() + seconds)
+        for hypothesis in hypotheses:
+            yield hypothesis
+            if monotonic() > end:
+                self.ended = True
+                return
 
 
 def _tested(
@@ -65,18 +155,33 @@ def _tested(
     Relative errors below `floor` are all the same. Of two ways that differ by rounding the earlier one tells more: it
     knows the module.
     """
+    first = context.result.first
+    theirs = None if first is None else context.theirs(first.path)
+    nothing = theirs is not None and not np.isfinite(theirs).any()
     tested = set()
-    best: dict[str, tuple[float, Hypothesis]] = {}
+    best: dict[str, tuple[int, float, Hypothesis]] = {}
     for hypothesis in hypotheses:
         name = hypothesis.identifier
         tested.add(name)
-        left = 0.0
-        for path, array in hypothesis.predicted.items():
+        left, odd, judged = 0.0, 0, set()
+        for path, array in hypothesis.predicted:
             relative, fits = context.judge(path, array)
+            if path in hypothesis.agreeing:
+                odd += not fits
+                continue
             left = max(left, relative)
+            judged.add(path)
             if not fits:
                 break
         else:
-            if name not in best or CLEARLY * left < best[name][0] - floor:
-                best[name] = left, hypothesis
-    return len(tested), list(best.values())
+            explains = first is not None and first.path in judged
+            if nothing and name not in OF_NOTHING:
+                continue
+            if explains and (name not in best or _is_better((odd, left), best[name][:2], floor)):
+                best[name] = odd, left, hypothesis
+    return len(tested), [(left, hypothesis) for _, left, hypothesis in best.values()]
+
+
+def _is_better(way: tuple[int, float], other: tuple[int, float], floor: float) -> bool:
+    """Whether a way to make a mistake fits better than another: fewer places that agree and should not, less error."""
+    return way[0] < other[0] or (way[0] == other[0] and CLEARLY * way[1] < other[1] - floor)

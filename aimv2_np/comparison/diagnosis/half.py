@@ -9,9 +9,10 @@ import numpy as np
 
 from aimv2_np.backends.arrays import widen
 from aimv2_np.comparison.comparison import Diagnosis
-from aimv2_np.comparison.diagnosis.attentions import attending
+from aimv2_np.comparison.diagnosis.advice import change
+from aimv2_np.comparison.diagnosis.attentions import attend
 from aimv2_np.comparison.diagnosis.context import Context
-from aimv2_np.comparison.diagnosis.fault import Plant, Table, computing
+from aimv2_np.comparison.diagnosis.fault import Plant, Table, computing, varying
 from aimv2_np.comparison.measure import measure_arrays
 from aimv2_np.comparison.tolerances import Tolerances
 from aimv2_np.network.attention import Attention
@@ -66,7 +67,7 @@ FAULTS: Table = {
         f"act(gate) · up in {{path}} {what}": _product(limited) for what, limited in LIMITS.items()
     },
     ("float16_overflow", Attention): {
-        f"q kᵀ in {{path}} overflows before it is scaled: {ADVICE}": attending(products=overflowed),
+        f"q kᵀ in {{path}} overflows before it is scaled: {ADVICE}": varying(attend, products=overflowed),
     },
 }
 
@@ -92,7 +93,7 @@ def coarser(context: Context) -> Diagnosis | None:
                 f"the other side computes {first.path} in {dtype}: all its numbers there are {dtype}'s, and the "
                 f"difference is no more than its rounding; compare with the dtype {dtype} if that is meant"
             )
-            return Diagnosis("reduced_precision", sentence, relative)
+            return Diagnosis("reduced_precision", sentence, relative, 1.0, change("reduced_precision"))
     return None
 
 

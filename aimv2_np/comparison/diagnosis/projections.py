@@ -1,10 +1,17 @@
 """Mistakes in linear maps and in the gated MLP."""
 
+import re
+from collections.abc import Callable
 from typing import Any
 
-from aimv2_np.comparison.diagnosis.fault import Plant, Table, holding, with_fields
+import numpy as np
+
+from aimv2_np.comparison.diagnosis.context import Context
+from aimv2_np.comparison.diagnosis.fault import Plant, Table, computing, copied, holding, varying, with_fields
+from aimv2_np.network import activations
 from aimv2_np.network.linear import Linear
 from aimv2_np.network.patches import PatchEmbed
+from aimv2_np.network.rms_norm import RMSNorm
 from aimv2_np.network.swiglu import SwiGLU
 from aimv2_np.shapes import Array
 from aimv2_np.tree.module import Module
@@ -27,8 +34,60 @@ def _channels_first(m: Any) -> Array:
     return m.weight.reshape(size, ph, pw, channels).transpose(0, 3, 1, 2)
 
 
-def _no_bias(module: Any, *_: Any) -> Module | None:
-    return None if module.bias is None else with_fields(module, bias=0 * module.bias)
+def _with_bias(times: int) -> Plant:
+    return lambda m, *_: None if m.bias is None else with_fields(m, bias=m.bias.dtype.type(times) * m.bias)
+
+
+def ffn(
+    m: Any,
+    x: Array,
+    *,
+    combined: Callable[[Array, Array, Callable[[Array], Array]], Array] = lambda gate, up, act: act(gate) * up,
+) -> Array:
+    """The gated MLP with another way of combining gate, up and the activation."""
+    result: Array = m.down_proj(combined(m.gate_proj(x), m.up_proj(x), activations.ACTIVATIONS[m.hidden_act]))
+    return result
+
+
+def _stacked(regroup: Callable[[Array], tuple[Array, Array]]) -> Plant:
+    """Gate and up with the rows that `regroup` makes of both weights, one below the other."""
+
+    def plant(m: Any, *_: Any) -> Module | None:
+        parts = (m.gate_proj, m.up_proj)
+        weights = regroup(np.concatenate([part.weight for part in parts]))
+        biases: tuple[Array | None, Array | None] = (None, None)
+        if parts[0].bias is not None and parts[1].bias is not None:
+            biases = regroup(np.concatenate([part.bias for part in parts]))
+        gate, up = (Linear(weight, bias) for weight, bias in zip(weights, biases, strict=True))
+        return with_fields(m, gate_proj=gate, up_proj=up)
+
+    return plant
+
+
+def _halves(rows: Array) -> tuple[Array, Array]:
+    return rows[: len(rows) // 2], rows[len(rows) // 2 :]
+
+
+def _taking_turns(rows: Array) -> Array:
+    """Rows of the two halves, one of each in turn."""
+    return np.stack(_halves(rows), axis=1).reshape(rows.shape)
+
+
+def _of_layer(offset: int) -> Plant:
+    """A module that is that of another layer."""
+
+    def plant(module: Any, path: str, context: Context) -> Module | None:
+        if "layers." not in path:
+            return None
+        other: Any = context.modules.get(re.sub(r"(?<=layers\.)\d+", lambda number: str(int(number[0]) + offset), path))
+        same = other is None or other is module or other.weight.shape != module.weight.shape
+        return None if same else copied(other)
+
+    return plant
+
+
+def _negative(m: Any) -> Array:
+    return -m.weight
 
 
 def _approximated(used: str, right: tuple[str, ...]) -> Plant:
@@ -42,6 +101,31 @@ def _other_activation(used: str) -> Plant:
     return lambda ffn, *_: None if ffn.hidden_act in family else with_fields(ffn, hidden_act=used)
 
 
+def _left_out(m: Any, path: str, context: Context) -> Module | None:
+    """One of the two projections into the common space, passed by."""
+    return computing(lambda m, x: x)(m, path, context) if path.endswith("_projection") else None
+
+
+COMBINED: dict[str, Callable[[Array, Array, Callable[[Array], Array]], Array]] = {
+    "act(gate), without up": lambda gate, up, act: act(gate),
+    "act(up), without gate": lambda gate, up, act: act(up),
+    "up, without gate": lambda gate, up, act: up,
+    "act(gate) + up": lambda gate, up, act: act(gate) + up,
+    "gate + act(up)": lambda gate, up, act: gate + act(up),
+    "act(gate · up)": lambda gate, up, act: act(gate * up),
+    "act(gate + up)": lambda gate, up, act: act(gate + up),
+    "act(gate) · act(up)": lambda gate, up, act: act(gate) * act(up),
+    "act(act(gate)) · up": lambda gate, up, act: act(act(gate)) * up,
+}
+BIASES: dict[str, Plant] = {
+    "{path} leaves out its bias": _with_bias(0),
+    "{path} adds its bias twice": _with_bias(2),
+    "{path} subtracts its bias": _with_bias(-1),
+}
+LAYERS = {
+    "{path} has the weights of the layer before": _of_layer(-1),
+    "{path} has the weights of the layer after": _of_layer(1),
+}
 FAULTS: Table = {
     ("transposed_weight", Linear): {
         "{path} uses its weight transposed: it is stored (outputs, inputs), y = x Wᵀ": _transposed,
@@ -55,11 +139,37 @@ FAULTS: Table = {
         ),
         "{path} reads a channels-first weight as channels-last": holding(weight=_channels_first),
     },
-    ("missing_bias", Linear): {"{path} leaves out its bias": _no_bias},
-    ("missing_bias", PatchEmbed): {"{path} leaves out its bias": _no_bias},
+    ("missing_bias", Linear): BIASES,
+    ("missing_bias", PatchEmbed): BIASES,
     ("gate_up_swapped", SwiGLU): {
         "{path} exchanges gate and up: the activation belongs on gate_proj (Apple: fc1; timm: fc1_g), "
         "not on up_proj (fc3; fc1_x)": holding(gate_proj=lambda m: m.up_proj, up_proj=lambda m: m.gate_proj),
+        "{path} computes gate · act(up); it is act(gate) · up: the activation belongs on gate_proj (Apple: fc1; timm: "
+        "fc1_g)": varying(ffn, combined=lambda gate, up, act: gate * act(up)),
+    },
+    ("gate_up_interleaved", SwiGLU): {
+        "{path} takes gate and up from the rows of a stacked weight in turn; it holds all of gate, then all of up": (
+            _stacked(lambda rows: (rows[::2], rows[1::2]))
+        ),
+        "{path} takes up and gate from the rows of a stacked weight in turn; it holds all of gate, then all of up": (
+            _stacked(lambda rows: (rows[1::2], rows[::2]))
+        ),
+        "{path} takes gate for the first half of a stacked weight whose rows take turns": _stacked(
+            lambda rows: _halves(_taking_turns(rows))
+        ),
+        "{path} takes up for the first half of a stacked weight whose rows take turns": _stacked(
+            lambda rows: _halves(_taking_turns(rows))[::-1]
+        ),
+    },
+    ("wrong_gating", SwiGLU): {
+        f"{{path}} computes {words}; it is act(gate) · up": varying(ffn, combined=combined)
+        for words, combined in COMBINED.items()
+    },
+    ("wrong_layer", Linear): LAYERS,
+    ("wrong_layer", RMSNorm): LAYERS,
+    ("weight_sign", Linear): {"{path} has the negative of its weight": holding(weight=_negative)},
+    ("missing_projection", Linear): {
+        "{path} is left out: what it is given goes on as it is": _left_out,
     },
     ("gelu_approximation", SwiGLU): {
         "{path} approximates GELU by tanh; the model's is the exact one": _approximated("gelu_new", GELU_EXACT),

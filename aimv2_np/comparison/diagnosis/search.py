@@ -1,41 +1,82 @@
 """Where faults are planted: in which modules, alone or in all of their kind, and what they must then explain."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from functools import partial
+from itertools import combinations
+from typing import Any
 
-from aimv2_np.comparison.diagnosis import attentions, embeddings, half, norms, projections
+from aimv2_np.comparison.diagnosis import (
+    attentions,
+    ends,
+    half,
+    layers,
+    masks,
+    norms,
+    pictures,
+    positions,
+    precision,
+    projections,
+    texts,
+)
+from aimv2_np.comparison.diagnosis.blocks import rearrangements
 from aimv2_np.comparison.diagnosis.context import Context
-from aimv2_np.comparison.diagnosis.extent import extent, is_inside, starred
-from aimv2_np.comparison.diagnosis.fault import Fault, Hypothesis
-from aimv2_np.comparison.diagnosis.stages import Span, Stage, towers_of
+from aimv2_np.comparison.diagnosis.ends import Embeds
+from aimv2_np.comparison.diagnosis.extent import extent, is_inside, reach, starred
+from aimv2_np.comparison.diagnosis.fault import Fault, Hypothesis, faults_of, together
+from aimv2_np.comparison.diagnosis.stages import EMBEDS, Span, Stage, towers_of
 from aimv2_np.comparison.measure import measure_arrays
 from aimv2_np.recording.recording import INPUTS
 from aimv2_np.shapes import NDArray
 from aimv2_np.tree.module import Module
 
-FAULTS = tuple(
-    Fault(identifier, kind, sentence, plant)
-    for table in (norms.FAULTS, projections.FAULTS, attentions.FAULTS, embeddings.FAULTS, half.FAULTS)
-    for (identifier, kind), ways in table.items()
-    for sentence, plant in ways.items()
-)
+TABLES = (
+    norms, projections, attentions, masks, layers, pictures, positions, texts, ends, half, precision,
+)  # fmt: skip
+FAULTS = faults_of(file.FAULTS for file in TABLES)
+KINDS = tuple({kind: None for fault in FAULTS for kind in fault.plants})
 
 # Recorded by stages, but no sign that the stage's input was right.
-TABLES = ("position_embedding",)
+NO_SIGN = ("position_embedding",)
 
 
 class UnableError(Exception):
     """Why faults cannot be planted, and what would help."""
 
 
-def planted(context: Context, path: str) -> Iterator[Hypothesis]:
-    """Each fault that could be behind a first divergence at `path`, with what the other side would have recorded.
+@dataclass(frozen=True)
+class Place:
+    """Where two sides part, and from where on a fault may be behind it.
 
-    Raises UnableError, before any of them is tried, when the model or its input is not known or does not fit.
+    Attributes:
+        path: the first divergence.
+        chain: the stages of its tower.
+        start, index: the first stage that may hold the fault, and the one that computes `path`.
+        rest: the stages from the first one on.
+        order: what is computed up to `path` and in its stage, in order of execution.
+    """
+
+    path: str
+    chain: Sequence[Stage]
+    start: int
+    index: int
+    rest: Span
+    order: Sequence[str]
+
+    @property
+    def span(self) -> Span:
+        """The stages that may hold the fault."""
+        return replace(self.rest, stages=self.chain[self.start : self.index + 1])
+
+
+def place_of(context: Context, path: str) -> Place:
+    """Where a first divergence at `path` lies.
+
+    Raises UnableError when the model or its input is not known or does not fit.
     """
     if path.startswith(INPUTS):
-        return iter(())
+        raise UnableError("")
     if "packed" in context.reference.metadata:
         raise UnableError("The recording is of pictures of several sizes; causes are looked for in one of one size.")
     if context.model is None:
@@ -44,33 +85,93 @@ def planted(context: Context, path: str) -> Iterator[Hypothesis]:
     start = _start(chain, index, context)
     try:
         rest = Span(chain[start:], _input(name, chain, start, context), context.inner)
-        span = replace(rest, stages=chain[start : index + 1])
-        right = span.run()
+        right = replace(rest, stages=chain[start : index + 1]).run()
     except UnableError:
         raise
     except Exception as error:  # weights of other shapes, a recording that contradicts itself
         raise UnableError("The model given does not fit the recording; is it the same checkpoint?") from error
     _check_model(context, path, right)
-    return _hypotheses(context, path, list(right), span, rest)
+    return Place(path, chain, start, index, rest, list(right))
 
 
-def _hypotheses(context: Context, path: str, order: list[str], span: Span, rest: Span) -> Iterator[Hypothesis]:
-    """Faults planted in a span, which computes the paths `order` in that order; `rest` reaches to the tower's end."""
-    for fault in FAULTS:
-        for modules in _groups(span, fault.kind, path, order, context):
-            faulty = {name: fault.plant(module, name, context) for name, module in modules.items()}
-            replaced = {name: module for name, module in faulty.items() if module is not None}
-            if len(replaced) == len(modules):
-                found = span.run(replaced)
-                inside = [other for other in order[order.index(path) :] if is_inside(other, replaced)]
-                # The first divergence, and all that the modules compute from there on.
-                required = [other for other in (path, *inside) if other in found and other in context.names]
+def planted(context: Context, place: Place) -> Iterator[Hypothesis]:
+    """Each fault that could be behind a divergence, with what the other side would have recorded."""
+    yield from _hypotheses(context, place, FAULTS)
+    yield from _rearranged(context, place)
+
+
+def planted_in_pairs(context: Context, place: Place) -> Iterator[Hypothesis]:
+    """Two faults in one module, of all pairs that may be together."""
+    for kind in {type(module): None for _, module in place.span.modules(*KINDS)}:
+        groups = _groups(place, (kind,), context)
+        if not groups:
+            continue
+        alone = [fault for fault in FAULTS if kind in fault.plants and _planted_in(groups[0], fault, context)]
+        pairs = (together(*pair) for pair in combinations(alone, 2) if pair[0].identifier != pair[1].identifier)
+        yield from _hypotheses(context, place, pairs)
+
+
+def _hypotheses(context: Context, place: Place, faults: Iterable[Fault]) -> Iterator[Hypothesis]:
+    groups: dict[tuple[type[Module], ...], list[dict[str, Module]]] = {}
+    after = set(place.order[place.order.index(place.path) :])
+    for fault in faults:
+        kinds = tuple(fault.plants)
+        if kinds not in groups:
+            groups[kinds] = _groups(place, kinds, context)
+        for modules in groups[kinds]:
+            if replaced := _planted_in(modules, fault, context):
+                # The first divergence, and all that the modules compute.
+                inside = {path for path in place.order if is_inside(path, replaced)} | {place.path}
+                required = inside & context.names.keys()
                 yield Hypothesis(
                     fault.identifier,
-                    fault.sentence_for(modules),
-                    {other: found[other] for other in required},
-                    partial(extent, fault, replaced, rest, context),
+                    fault.sentence_for(modules, replaced),
+                    _first_before(place.path, _judged(place.span.steps(replaced), required, last=True)),
+                    partial(extent, fault, replaced, place.rest, context),
+                    frozenset(required - after),
                 )
+
+
+def _first_before(path: str, predicted: Iterable[tuple[str, NDArray]]) -> Iterator[tuple[str, NDArray]]:
+    """What is predicted, that of the first divergence before all else: most faults fail there."""
+    found = dict(predicted)
+    if path in found:
+        yield path, found.pop(path)
+    yield from found.items()
+
+
+def _planted_in(modules: Mapping[str, Module], fault: Fault, context: Context) -> dict[str, Module]:
+    """Path → module with the fault; none where not all of them can have it."""
+    faulty = {path: fault.plant(module, path, context) for path, module in modules.items()}
+    replaced = {path: module for path, module in faulty.items() if module is not None}
+    return replaced if len(replaced) == len(modules) else {}
+
+
+def _rearranged(context: Context, place: Place) -> Iterator[Hypothesis]:
+    """Layers in another order, from where the other side was right on."""
+    chain, start, rest = place.chain, place.start, place.rest
+    order = [difference.path for difference in context.result.differences]
+    later = set(order[order.index(place.path) :]) & context.names.keys()
+    for change in rearrangements(chain, start, place.index):
+        x = rest.x
+        if change.again and start:
+            ours = context.reference.array(chain[start - 1].path)
+            if ours is None:
+                continue
+            x = ours.astype(x.dtype, copy=False)
+        whole = replace(rest, stages=change.stages, x=x)
+        some = replace(whole, stages=change.stages[: change.number])
+        predicted = _judged(some.steps(), later, last=change.identifier == "blocks_doubled")
+        yield Hypothesis(change.identifier, change.sentence, predicted, partial(reach, whole.run, rest, context))
+
+
+def _judged(steps: Iterator[tuple[str, NDArray]], later: set[str], *, last: bool) -> Iterator[tuple[str, NDArray]]:
+    """What is predicted of some paths, as it is computed; of a path that is several times, the `last` one.
+
+    Nothing of modules that cannot run so, as one without a projection that changes the size of its input.
+    """
+    with suppress(ValueError):
+        yield from ((path, array) for path, array in (dict(steps).items() if last else steps) if path in later)
 
 
 def _find(context: Context, path: str) -> tuple[str, list[Stage], int]:
@@ -84,7 +185,7 @@ def _find(context: Context, path: str) -> tuple[str, list[Stage], int]:
 
 def _start(chain: Sequence[Stage], index: int, context: Context) -> int:
     """The first stage that may hold the fault: something in it, or all that it takes, was right on the other side."""
-    good = {path for path in context.good if not path.endswith(TABLES)}
+    good = {path for path in context.good if not path.endswith(NO_SIGN)}
     start = index
     while start > 0 and good.isdisjoint((chain[start - 1].path, *chain[start - 1].aliases)):
         if any(path.startswith(chain[start].path + ".") for path in good):
@@ -93,9 +194,11 @@ def _start(chain: Sequence[Stage], index: int, context: Context) -> int:
     return start
 
 
-def _input(name: str, chain: Sequence[Stage], start: int, context: Context) -> NDArray:
+def _input(name: str, chain: Sequence[Stage], start: int, context: Context) -> Any:
     """The reference's recorded input of a stage, or what the model computes for it from the recorded inputs."""
     dtype = context.model.dtype
+    if name == EMBEDS:
+        return _embeds(context)
     before = chain[start - 1] if start else None
     for path in (before.path, *before.aliases) if before else ():
         if (array := context.reference.array(path)) is not None:
@@ -106,6 +209,18 @@ def _input(name: str, chain: Sequence[Stage], start: int, context: Context) -> N
         raise UnableError(f"More causes can be tested when the recording holds the model's inputs {advice}.")
     x = x.astype(dtype, copy=False) if x.dtype.kind == "f" else x
     return Span(chain[:start], x).run()[before.path] if before else x
+
+
+def _embeds(context: Context) -> Any:
+    """The unit vectors that logits are made of, as the reference recorded them, or computed anew."""
+    towers = towers_of(context)
+    both = []
+    for name, path in (("input_ids", "text_embeds"), ("pixel_values", "image_embeds")):
+        array = context.reference.array(path)
+        if array is None:
+            array = Span(towers[name], _input(name, towers[name], 0, context)).run()[path]
+        both.append(array.astype(context.model.dtype, copy=False))
+    return Embeds(*both)
 
 
 def _check_model(context: Context, path: str, right: dict[str, NDArray]) -> None:
@@ -125,19 +240,16 @@ def _check_model(context: Context, path: str, right: dict[str, NDArray]) -> None
         raise UnableError(wrong)
 
 
-def _groups(
-    span: Span, kind: type[Module], path: str, order: list[str], context: Context
-) -> Iterator[dict[str, Module]]:
-    """The modules of a kind that may have a fault together: of one name in all stages of the span, then all of them."""
-    reached = order[: order.index(path) + 1]
+def _groups(place: Place, kinds: tuple[type[Module], ...], context: Context) -> list[dict[str, Module]]:
+    """The modules that may have a fault together: of one name in all stages, of one class, of all classes."""
+    reached = place.order[: place.order.index(place.path) + 1]
     modules = {
-        name: module
-        for name, module in span.modules(kind)
-        if name not in context.good and any(is_inside(other, (name,)) for other in reached)
+        path: module
+        for path, module in place.span.modules(*kinds)
+        if path not in context.good and any(is_inside(other, (path,)) for other in reached)
     }
-    named: dict[str, dict[str, Module]] = {}
-    for name, module in modules.items():
-        named.setdefault(starred(name), {})[name] = module
-    yield from named.values()
-    if len(named) > 1:
-        yield modules
+    groups: dict[object, dict[str, Module]] = {}
+    for key in (lambda path, module: starred(path), lambda path, module: type(module), lambda path, module: None):
+        for path, module in modules.items():
+            groups.setdefault(key(path, module), {})[path] = module
+    return [group for i, group in enumerate(groups.values()) if group not in list(groups.values())[:i]]

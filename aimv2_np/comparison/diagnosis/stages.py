@@ -3,23 +3,27 @@
 A fault is planted by replacing modules of a stage by others; the model that they belong to stays as it is.
 """
 
-import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from aimv2_np.backends.operation import textbook
 from aimv2_np.comparison.diagnosis.context import Context
+from aimv2_np.comparison.diagnosis.ends import EndOfText, Logits, Unit
+from aimv2_np.comparison.diagnosis.fault import copied
 from aimv2_np.models.aimv2 import Aimv2Model
 from aimv2_np.models.text import Aimv2TextModel
 from aimv2_np.models.vision import Aimv2VisionModel
-from aimv2_np.network.contrastive import l2_normalize
 from aimv2_np.network.view import CAUSAL, EVERYONE, Padded, View
 from aimv2_np.shapes import NDArray
 from aimv2_np.tree.module import Module
+from aimv2_np.tree.recorder import join
 from aimv2_np.tree.trace import trace
 
+LOGITS = ("logits_per_text", "logits_per_image")
+EMBEDS = "embeds"  # the name of what logits are made of
 SQUARES = ("scores", "probs")  # of as many numbers as pairs of tokens, in every head
 
 
@@ -29,19 +33,20 @@ class Stage:
 
     Attributes:
         path: its dotted path; that of its output.
-        module: what computes it, or None for a step that has no module of its own.
+        module: what computes it.
         aliases: other paths under which the same output is recorded.
         call: (module, input) → output.
     """
 
     path: str
-    module: Module | None
+    module: Module
     aliases: tuple[str, ...] = ()
     call: Callable[[Any, NDArray], NDArray] = lambda module, x: module(x)
 
     def holds(self, path: str) -> bool:
         """Whether `path` is computed here."""
-        return path in (self.path, *self.aliases) or path.startswith(self.path + ".")
+        inside = bool(self.path) and path.startswith(self.path + ".")
+        return path in (self.path, *self.aliases) or inside
 
     def run(self, x: NDArray, replaced: Mapping[str, Module], *, inner: bool) -> dict[str, NDArray]:
         """Path → array of everything computed here, in order of execution, with modules replaced by path.
@@ -49,16 +54,17 @@ class Stage:
         Scores and probs are left out without `inner`.
         """
         found = {}
-        if self.module is None:
-            output = self.call(None, x)
-        else:
-            module = plant(self.module, replaced, self.path)
-            with trace(module, inner=inner) as traced:
+        module = plant(self.module, replaced, self.path)
+        with trace(module, inner=inner) as traced:
+            output = self.call(module, x)
+        if not all(np.isfinite(array).all() for array in traced.values()):
+            # Faults let numbers grow, and faster bodies may overflow before the equations do.
+            with textbook(), trace(module, inner=inner) as traced:
                 output = self.call(module, x)
-            for name, array in traced.items():
-                if inner or name.rpartition(".")[2] not in SQUARES:
-                    found[f"{self.path}.{name}".rstrip(".")] = array
-        return found | dict.fromkeys((self.path, *self.aliases), output)
+        for name, array in traced.items():
+            if inner or name.rpartition(".")[2] not in SQUARES:
+                found[join(self.path, name)] = array
+        return found | (dict.fromkeys((self.path, *self.aliases), output) if self.path else {})  # logits have two names
 
 
 @dataclass(frozen=True)
@@ -77,18 +83,27 @@ class Span:
 
     def run(self, replaced: Mapping[str, Module] | None = None) -> dict[str, NDArray]:
         """Path → array of everything that the stages compute, with modules replaced by path."""
-        found: dict[str, NDArray] = {}
+        return dict(self.steps(replaced))
+
+    def steps(self, replaced: Mapping[str, Module] | None = None) -> Iterator[tuple[str, NDArray]]:
+        """(path, array) of everything that the stages compute, each stage when it is asked for."""
         x = self.x
         for stage in self.stages:
-            found |= stage.run(x, replaced or {}, inner=self.inner)
-            x = found[stage.path]
-        return found
+            found = stage.run(x, replaced or {}, inner=self.inner)
+            yield from found.items()
+            x = found.get(stage.path, x)
 
-    def modules(self, kind: type[Module]) -> Iterator[tuple[str, Module]]:
-        """(path, module) of all modules of a kind."""
+    def nudged(self) -> "Span":
+        """The same with another rounding of the input: each number up or down by a unit in the last place."""
+        if not isinstance(self.x, np.ndarray) or self.x.dtype.kind != "f":
+            return self
+        signs = np.random.default_rng(0).choice([-1, 1], self.x.shape).astype(self.x.dtype)
+        return replace(self, x=self.x + signs * np.finfo(self.x.dtype).eps * np.abs(self.x))
+
+    def modules(self, *kinds: type[Module]) -> Iterator[tuple[str, Module]]:
+        """(path, module) of all modules of some classes."""
         for stage in self.stages:
-            if stage.module is not None:
-                yield from ((path, m) for path, m in stage.module.named_modules(stage.path) if type(m) is kind)
+            yield from ((path, m) for path, m in stage.module.named_modules(stage.path) if type(m) in kinds)
 
 
 def plant(module: Module, replaced: Mapping[str, Module], prefix: str) -> Module:
@@ -97,7 +112,7 @@ def plant(module: Module, replaced: Mapping[str, Module], prefix: str) -> Module
         return replaced[prefix]
     if not any(path.startswith(prefix + ".") for path in replaced):
         return module
-    clone = copy.copy(module)
+    clone = copied(module)
     for name, value in vars(module).items():
         path = f"{prefix}.{name}"
         if isinstance(value, Module):
@@ -108,21 +123,28 @@ def plant(module: Module, replaced: Mapping[str, Module], prefix: str) -> Module
 
 
 def towers_of(context: Context) -> dict[str, list[Stage]]:
-    """Name of the input → stages, for each tower of the context's model that ran."""
+    """Name of the input → stages, for each tower of the context's model that ran, with the faults of its base."""
+    towers = _towers(context)
+    if not context.base:
+        return towers
+    return {
+        name: [replace(stage, module=plant(stage.module, context.base, stage.path)) for stage in stages]
+        for name, stages in towers.items()
+    }
+
+
+def _towers(context: Context) -> dict[str, list[Stage]]:
     model = context.model
     if not isinstance(model, Aimv2Model):
         text = isinstance(model, Aimv2TextModel)
         return {"input_ids": _text(model, "", context)} if text else {"pixel_values": _vision(model, "")}
     vision = _vision(model.vision_model, "vision_model.")
     text_stages = _text(model.text_model, "text_model.", context)
-    vision += [Stage("visual_projection", model.visual_projection), _unit_stage("image_embeds")]
+    vision += [Stage("visual_projection", model.visual_projection), Stage("image_embeds", Unit())]
     if context.input("input_ids") is not None:
-        text_stages += [Stage("text_projection", model.text_projection), _unit_stage("text_embeds")]
-    return {"pixel_values": vision, "input_ids": text_stages}
-
-
-def _unit_stage(path: str) -> Stage:
-    return Stage(path, None, call=lambda _, x: l2_normalize(x))
+        text_stages += [Stage("text_projection", model.text_projection), Stage("text_embeds", Unit())]
+    logits = Logits(np.asarray(model.network.logit_scale), float(model.network.max_logit_scale))
+    return {"pixel_values": vision, "input_ids": text_stages, EMBEDS: [Stage("", logits, LOGITS)]}
 
 
 def _trunk(tower: Aimv2VisionModel | Aimv2TextModel, prefix: str, view: View) -> list[Stage]:
@@ -155,5 +177,7 @@ def _text(tower: Aimv2TextModel, prefix: str, context: Context) -> list[Stage]:
         return trunk
     return [
         *trunk,
-        Stage(f"{prefix}pooler_output", None, call=lambda _, x: x[np.arange(len(x)), tower.network.ends(ids, view)]),
+        Stage(
+            f"{prefix}pooler_output", EndOfText(ids, padding, tower.network.ends(ids, view), tower.network.eos_token_id)
+        ),
     ]

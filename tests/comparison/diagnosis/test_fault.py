@@ -1,31 +1,52 @@
 """A module with a fault is a copy: what it was made of computes as before."""
 
 import numpy as np
-import pytest
 
 from aimv2_np import trace
+from aimv2_np.comparison.diagnosis.advice import CHANGES, change
+from aimv2_np.comparison.diagnosis.ends import EndOfText, Logits, Unit
 from aimv2_np.comparison.diagnosis.fault import Fault, computing, holding, with_fields, with_forward
 from aimv2_np.comparison.diagnosis.search import FAULTS
 from aimv2_np.network.rms_norm import RMSNorm
 from tests.support.models import both_model, pixels, vision_model
 
-MODULES = dict(both_model().named_modules())
+MODEL = both_model()
+IDS = np.array([[1, 39]])
+ENDS = {
+    "text_model.pooler_output": EndOfText(IDS, None, np.array([1]), 39),
+    "text_embeds": Unit(),
+    "logits_per_text": Logits(np.float32(1), 100.0),
+}
+MODULES = {**dict(MODEL.named_modules()), **ENDS}
 
 
-@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: f"{fault.identifier}: {fault.sentence[:40]}")
-def test_every_sentence_can_be_said_of_a_module_of_its_kind(fault):
-    path, module = next((path, module) for path, module in MODULES.items() if type(module) is fault.kind)
-    alone, several = fault.sentence_for({path: module}), fault.sentence_for({path: module, "other": module})
-    assert path in alone
-    assert "{" not in alone
-    assert several == f"{alone} (and so do 1 more like it)"
+def test_every_sentence_can_be_said_of_a_module_of_its_kinds():
+    for fault in FAULTS:
+        for kind in fault.plants:
+            path, module = next((path, module) for path, module in MODULES.items() if type(module) is kind)
+            shown = with_fields(module, rows="3", waves={"base": 1.0, "first": 0.0, "step": 1.0})
+            alone = fault.sentence_for({path: module}, {path: shown})
+            several = fault.sentence_for({path: module, "other": module}, {path: shown, "other": shown})
+            assert "{" not in alone, alone
+            assert several == f"{alone} (and so do 1 more like it)"
+
+
+def test_every_cause_says_what_to_change():
+    assert {fault.identifier for fault in FAULTS} <= set(CHANGES)
+    assert change("wrong_eps + missing_bias") == f"{CHANGES['wrong_eps']}; {CHANGES['missing_bias']}"
+
+
+def test_a_fault_is_not_planted_twice():
+    norm = MODULES["vision_model.rms_norm"]
+    fault = Fault("x", "{path}", {RMSNorm: holding(eps=lambda m: m.eps + 1)})
+    assert fault.plant(fault.plant(norm, "", None), "", None) is None
 
 
 def test_a_fault_is_planted_in_a_copy():
     norm = MODULES["vision_model.rms_norm"]
     x = pixels()[..., :16].reshape(-1, norm.weight.shape[0])
     right = norm(x)
-    fault = Fault("x", RMSNorm, "{path}", holding(eps=lambda m: m.eps + 1))
+    fault = Fault("x", "{path}", {RMSNorm: holding(eps=lambda m: m.eps + 1)})
     assert fault.plant(norm, "rms_norm", None).eps == norm.eps + 1
     zero = computing(lambda m, x: 0 * x)(norm, "rms_norm", None)
     assert not zero(x).any()

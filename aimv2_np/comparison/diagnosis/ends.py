@@ -1,0 +1,263 @@
+"""Where towers end, as modules: the token that stands for a text, unit vectors, logits; and the mistakes there."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import log
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from aimv2_np.comparison.diagnosis.fault import Plant, Table, computing, holding
+from aimv2_np.network.contrastive import contrastive_logits, l2_normalize
+from aimv2_np.network.pooling import AttentionPoolingHead
+from aimv2_np.network.view import EVERYONE, View
+from aimv2_np.shapes import Array
+from aimv2_np.tree.module import Module
+
+
+@dataclass(repr=False, eq=False)
+class EndOfText(Module):
+    """Takes the row of each text's end: (B, T, D) → (B, D).
+
+    Attributes:
+        ids: the texts (B, T).
+        mask: their attention mask, or None.
+        ends: where they end (B,).
+        eos: the token that ends a text.
+    """
+
+    ids: Array
+    mask: Array | None
+    ends: Array
+    eos: int
+
+    def forward(self, x: Array) -> Array:
+        return rows_of(x, self.ends)
+
+
+@dataclass(repr=False, eq=False)
+class Unit(Module):
+    """Makes unit vectors."""
+
+    def forward(self, x: Array) -> Array:
+        return l2_normalize(x)
+
+
+class Embeds(NamedTuple):
+    """What is compared with what: unit vectors of texts (L, E) and of pictures (B, E)."""
+
+    text: Array
+    image: Array
+
+
+class Scored(NamedTuple):
+    """Logits, both ways round."""
+
+    logits_per_text: Array
+    logits_per_image: Array
+
+
+@dataclass(repr=False, eq=False)
+class Logits(Module):
+    """Scaled cosines of texts and pictures."""
+
+    logit_scale: Array
+    most: float
+
+    def forward(self, embeds: Embeds) -> Scored:
+        logits = contrastive_logits(*embeds, self.logit_scale, self.most)
+        return Scored(logits, logits.T)
+
+
+def rows_of(x: Array, numbers: Array) -> Array:
+    """Of each text (B, T, D) one row: (B, D)."""
+    result: Array = x[np.arange(len(x)), np.clip(numbers, 0, x.shape[1] - 1)]
+    return result
+
+
+def _last_of(m: Any) -> Array:
+    """The last token that is no padding, or the last one."""
+    return _last(m.mask != 0) if m.mask is not None else np.full(len(m.ids), m.ids.shape[1] - 1)
+
+
+def _last(which: Array) -> Array:
+    """Number of the last true element of each row; -1 where there is none."""
+    width = which.shape[1]
+    return np.where(which.any(axis=1), width - 1 - which[:, ::-1].argmax(axis=1), -1)
+
+
+def _mean_of_tokens(m: Any, x: Array) -> Array:
+    kept = np.ones(m.ids.shape, x.dtype) if m.mask is None else (m.mask != 0).astype(x.dtype)
+    result: Array = (x * kept[..., None]).sum(axis=1) / kept.sum(axis=1, keepdims=True)
+    return result
+
+
+def _at(numbers: Callable[[Any], Array]) -> Plant:
+    """The row of another token for each text."""
+
+    def plant(m: Any, *_: Any) -> Module | None:
+        found = numbers(m)
+        return None if np.array_equal(found, m.ends) else computing(lambda m, x: rows_of(x, found))(m, "", None)  # type: ignore[arg-type]
+
+    return plant
+
+
+def _scoring(scale: Callable[[Any], float]) -> Plant:
+    """Logits with another scale."""
+
+    def forward(m: Any, embeds: Embeds) -> Scored:
+        logits = embeds.text.dtype.type(scale(m)) * (embeds.text @ embeds.image.T)
+        return Scored(logits, logits.T)
+
+    def plant(m: Any, *_: Any) -> Module | None:
+        same = np.isclose(scale(m), _scale(m), rtol=1e-6)
+        return None if same else computing(forward)(m, "", None)  # type: ignore[arg-type]
+
+    return plant
+
+
+def _scale(m: Any) -> float:
+    return float(np.exp(np.clip(m.logit_scale, 0.0, log(m.most))))
+
+
+def _of_logits(change: Callable[[Array], Array]) -> Plant:
+    """Logits per text and per picture, of which each is changed."""
+    return computing(lambda m, embeds: Scored(*map(change, type(m).forward(m, embeds))))
+
+
+def _softmax(x: Array) -> Array:
+    e = np.exp(x - x.max(axis=-1, keepdims=True))
+    return e / e.sum(axis=-1, keepdims=True)
+
+
+def _pooled(pool: Callable[[Array], Array], *, projected: bool) -> Plant:
+    """A pooling head that gives some vector of each picture's tokens (B, N, D), as it is or projected."""
+
+    def forward(m: Any, x: Array, view: View = EVERYONE) -> Array:
+        vector = pool(x)
+        return m.output_proj(vector) if projected else vector
+
+    return computing(forward)
+
+
+POOLS: dict[str, Callable[[Array], Array]] = {
+    "the mean of all tokens": lambda x: x.mean(axis=1),
+    "the first token": lambda x: x[:, 0],
+    "the last token": lambda x: x[:, -1],
+    "the largest number of all tokens": lambda x: x.max(axis=1),
+}
+QUERIES: dict[str, Callable[[Any], Array]] = {
+    "normalised to length one": lambda m: l2_normalize(m.cls_token),
+    "normalised to a root mean square of one": lambda m: m.cls_token / np.sqrt(np.mean(m.cls_token**2)),
+    "of zeros": lambda m: np.zeros_like(m.cls_token),
+    "of ones": lambda m: np.ones_like(m.cls_token),
+    "projected by k_proj": lambda m: m.k_proj(m.cls_token),
+    "projected by v_proj": lambda m: m.v_proj(m.cls_token),
+    "multiplied by 1/√d": lambda m: m.cls_token * m.cls_token.dtype.type((m.cls_token.shape[-1] / m.heads) ** -0.5),
+}
+TOKENS: dict[str, tuple[str, Callable[[Any], Array]]] = {
+    "the last token": ("text_end", lambda m: np.full(len(m.ids), m.ids.shape[1] - 1)),
+    "the last token that is no padding": ("text_end", _last_of),
+    "the last end-of-text token": ("text_end", lambda m: _last(m.ids == m.eos)),
+    "the first end-of-text token, padding or not": ("text_end", lambda m: (m.ids == m.eos).argmax(axis=1)),
+    "the token of the largest number": ("text_end", lambda m: m.ids.argmax(axis=1)),
+    "the token before the end": ("text_end", lambda m: m.ends - 1),
+    "the token after the end": ("text_end", lambda m: m.ends + 1),
+    "the first token": ("text_end", lambda m: np.zeros(len(m.ids), int)),
+    "the second token": ("text_end", lambda m: np.ones(len(m.ids), int)),
+    "the end of the text before": ("text_end", lambda m: np.roll(m.ends, 1)),
+    "the end of the first text, for all": ("text_end", lambda m: np.full(len(m.ids), m.ends[0])),
+}
+LENGTHS: dict[str, tuple[str, Callable[[Array], Array]]] = {
+    "is left out: vectors keep their length": ("missing_l2", lambda x: x),
+    "divides by the sum of absolute values; it is the root of the sum of squares": (
+        "wrong_l2",
+        lambda x: x / np.abs(x).sum(axis=-1, keepdims=True),
+    ),
+    "divides by the largest number; it is the root of the sum of squares": (
+        "wrong_l2",
+        lambda x: x / np.abs(x).max(axis=-1, keepdims=True),
+    ),
+    "divides by the root mean square; it is the root of the sum of squares": (
+        "wrong_l2",
+        lambda x: x / np.sqrt((x * x).mean(axis=-1, keepdims=True)),
+    ),
+    "divides by the sum of squares; it is its root": ("wrong_l2", lambda x: x / (x * x).sum(axis=-1, keepdims=True)),
+    "normalises each channel over the batch; it is each vector": (
+        "wrong_l2",
+        lambda x: x / np.sqrt((x * x).sum(axis=0, keepdims=True)),
+    ),
+    "divides by the length of the whole batch; it is each vector's": ("wrong_l2", lambda x: x / np.sqrt((x * x).sum())),
+    "subtracts the mean first; it does not": (
+        "wrong_l2",
+        lambda x: l2_normalize(x - x.mean(axis=-1, keepdims=True)),
+    ),
+}
+SCALES: dict[str, Callable[[Any], float]] = {
+    "use logit_scale itself; it is its exponential": lambda m: float(m.logit_scale),
+    "leave out logit_scale; it is its exponential": lambda m: 1.0,
+    "divide by the exponential of logit_scale; they are multiplied by it": lambda m: 1 / _scale(m),
+    "divide by logit_scale; they are multiplied by its exponential": lambda m: 1 / float(m.logit_scale),
+    "use the exponential of logit_scale without its limit": lambda m: float(np.exp(m.logit_scale)),
+    "cut off the exponential of logit_scale at 1": lambda m: min(_scale(m), 1.0),
+    "cut off logit_scale at 1": lambda m: float(np.exp(min(m.logit_scale, 1.0))),
+    "use the limit of the scale for the scale": lambda m: m.most,
+    "use the limit's logarithm for the scale": lambda m: log(m.most),
+    "use 100 for the scale": lambda m: 100.0,
+    "use 1/0.07 for the scale, with which training starts": lambda m: 1 / 0.07,
+    "use the logarithm's base 10": lambda m: float(10 ** float(m.logit_scale)),
+    "use the logarithm's base 2": lambda m: float(2 ** float(m.logit_scale)),
+    "apply the scale twice": lambda m: _scale(m) ** 2,
+    "apply the root of the scale": lambda m: _scale(m) ** 0.5,
+}
+
+
+def _texts() -> dict[tuple[str, type[Module]], dict[str, Plant]]:
+    table: dict[tuple[str, type[Module]], dict[str, Plant]] = {}
+    for words, (identifier, numbers) in TOKENS.items():
+        table.setdefault((identifier, EndOfText), {})[
+            f"{{path}} takes the row of {words}; it is the text's own first end-of-text token"
+        ] = _at(numbers)
+    table["text_end", EndOfText] |= {
+        "{path} is the mean of all tokens; it is the row of the text's end": computing(lambda m, x: x.mean(axis=1)),
+        "{path} is the mean of the tokens that are no padding; it is the row of the text's end": computing(
+            _mean_of_tokens
+        ),
+        "{path} is the largest number of all tokens; it is the row of the text's end": computing(
+            lambda m, x: x.max(axis=1)
+        ),
+    }
+    for words, (identifier, change) in LENGTHS.items():
+        table.setdefault((identifier, Unit), {})[f"the normalisation that gives {{path}} {words}"] = computing(
+            lambda m, x, change=change: change(x)
+        )
+    return table
+
+
+FAULTS: Table = {
+    **_texts(),
+    ("wrong_pooling", AttentionPoolingHead): {
+        f"{{path}} gives {words}{', projected' if projected else ''}; it is attention of a learned query": _pooled(
+            pool, projected=projected
+        )
+        for words, pool in POOLS.items()
+        for projected in (False, True)
+    },
+    ("wrong_query", AttentionPoolingHead): {
+        f"the query of {{path}} is {words}; it is cls_token as it is": holding(cls_token=query)
+        for words, query in QUERIES.items()
+    },
+    ("missing_projection", AttentionPoolingHead): {
+        "{path} leaves out its last projection, output_proj": computing(lambda m, x, view=EVERYONE: m.gather(x, view)),
+    },
+    ("logit_scale", Logits): {f"logits {words}": _scoring(scale) for words, scale in SCALES.items()},
+    ("logits_transposed", Logits): {
+        "logits_per_text and logits_per_image are exchanged": computing(
+            lambda m, embeds: Scored(*reversed(type(m).forward(m, embeds)))
+        ),
+    },
+    ("logits_normalised", Logits): {
+        "logits are what a softmax gives; they are cosines times a scale": _of_logits(_softmax),
+        "logits are what a sigmoid gives; they are cosines times a scale": _of_logits(lambda x: 1 / (1 + np.exp(-x))),
+    },
+}

@@ -1,0 +1,183 @@
+"""Mistakes in what the model sees: channels, normalisation, flips, the batch, and the order of patches."""
+
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from itertools import permutations
+from typing import Any
+
+import numpy as np
+
+from aimv2_np.comparison.diagnosis.context import Context
+from aimv2_np.comparison.diagnosis.fault import Plant, Table, computing, with_forward
+from aimv2_np.network.patches import PatchEmbed
+from aimv2_np.network.vision import VisionEmbeddings
+from aimv2_np.shapes import Array
+from aimv2_np.tree.module import Module
+
+
+def _by_channel(*values: float) -> Array:
+    return np.array(values).reshape(-1, 1, 1)
+
+
+# What all released checkpoints normalise with (OpenAI's CLIP), and what others do: mean and deviation.
+CLIP = _by_channel(0.48145466, 0.4578275, 0.40821073), _by_channel(0.26862954, 0.26130258, 0.27577711)
+OTHERS = {
+    "ImageNet's mean and deviation": (_by_channel(0.485, 0.456, 0.406), _by_channel(0.229, 0.224, 0.225)),
+    "a mean and deviation of 0.5": (0.5, 0.5),
+    "CLIP's mean and ImageNet's deviation": (CLIP[0], _by_channel(0.229, 0.224, 0.225)),
+    "ImageNet's mean and CLIP's deviation": (_by_channel(0.485, 0.456, 0.406), CLIP[1]),
+    "the variance in place of the deviation": (CLIP[0], CLIP[1] ** 2),
+    "mean and deviation with their channels reversed": (CLIP[0][::-1], CLIP[1][::-1]),
+}
+
+
+def _normalise(raw: Array, mean: Array = CLIP[0], std: Array = CLIP[1]) -> Array:
+    return (raw - mean) / std
+
+
+def _ordered(order: tuple[int, ...]) -> Callable[[Array], Array]:
+    return lambda raw: _normalise(raw[:, list(order)])
+
+
+NAMES = ("red", "green", "blue")
+# Identifier → sentence → pixels (B, 3, H, W) from 0 to 1 → what somebody with that fault gives the model.
+PIXELS: Mapping[str, Mapping[str, Callable[[Array], Array]]] = {
+    "bgr": {
+        "the pixels' channels are blue, green, red; the model wants red first": lambda raw: _normalise(raw[:, ::-1]),
+        "the normalised channels are reversed; the model wants red, green, blue": lambda raw: _normalise(raw)[:, ::-1],
+    },
+    "channel_order": {
+        f"the channels are {', '.join(NAMES[i] for i in order)}; the model wants red, green, blue": _ordered(order)
+        for order in permutations(range(3))
+        if order not in ((0, 1, 2), (2, 1, 0))
+    },
+    "channels_last": {
+        "pixels (H, W, 3) are read as (3, H, W) without exchanging axes": lambda raw: (
+            _normalise(raw).transpose(0, 2, 3, 1).reshape(raw.shape)
+        ),
+        "pixels (3, H, W) are read as (H, W, 3) without exchanging axes": lambda raw: (
+            _normalise(raw).reshape(len(raw), *raw.shape[2:], 3).transpose(0, 3, 1, 2)
+        ),
+    },
+    "missing_normalisation": {
+        "the pixels are 0 to 1: subtract the mean and divide by the deviation": lambda raw: raw,
+        "the pixels are 0 to 255: rescale by 1/255, subtract the mean, divide by the deviation": lambda raw: 255 * raw,
+        "the pixels are normalised, but were not rescaled by 1/255 before": lambda raw: _normalise(255 * raw),
+        "the mean is subtracted, but the pixels are not divided by the deviation": lambda raw: raw - CLIP[0],
+        "the pixels are divided by the deviation, but the mean is not subtracted": lambda raw: raw / CLIP[1],
+    },
+    "normalised_twice": {
+        "the pixels are normalised twice; once is right": lambda raw: _normalise(_normalise(raw)),
+        "the pixels are rescaled by 1/255 twice, then normalised; once is right": lambda raw: _normalise(raw / 255),
+        "the normalised pixels are divided by 255 once more": lambda raw: _normalise(raw) / 255,
+    },
+    "wrong_normalisation": {
+        f"the pixels are normalised by {name}; AIMv2 uses CLIP's": partial(_normalise, mean=mean, std=std)
+        for name, (mean, std) in OTHERS.items()
+    }
+    | {
+        "the pixels are -1 to 1 and normalised then": lambda raw: _normalise(2 * raw - 1),
+        "the pixels are inverted: white is 0": lambda raw: _normalise(1 - raw),
+    },
+    "flipped": {
+        "the pictures are mirrored, left for right": lambda raw: _normalise(raw[..., ::-1]),
+        "the pictures stand on their heads, mirrored": lambda raw: _normalise(raw[:, :, ::-1]),
+        "the pictures are turned by 180°": lambda raw: _normalise(raw[:, :, ::-1, ::-1]),
+    },
+    "rows_for_columns": {
+        "the pictures' rows and columns are exchanged": lambda raw: _normalise(raw.swapaxes(2, 3)),
+        "the pictures are turned by 90° to the left": lambda raw: _normalise(np.rot90(raw, 1, (2, 3))),
+        "the pictures are turned by 90° to the right": lambda raw: _normalise(np.rot90(raw, -1, (2, 3))),
+        "pixels (H, W) are read as (W, H) without exchanging axes": lambda raw: _normalise(
+            raw.reshape(*raw.shape[:2], *raw.shape[:1:-1])
+        ),
+    },
+    "wrong_batch": {
+        "all pictures of the batch are the first one": lambda raw: _normalise(np.broadcast_to(raw[:1], raw.shape)),
+        "all pictures of the batch are the last one": lambda raw: _normalise(np.broadcast_to(raw[-1:], raw.shape)),
+        "the pictures of the batch are in reverse order": lambda raw: _normalise(raw[::-1]),
+        "the pictures of the batch are moved on by one": lambda raw: _normalise(np.roll(raw, 1, axis=0)),
+        "the pictures of the batch are moved back by one": lambda raw: _normalise(np.roll(raw, -1, axis=0)),
+    },
+}
+
+
+def _raw(pixels: Array | None) -> Array | None:
+    """Normalised pixels (B, 3, H, W) back to 0 … 1, in float64; None for what is none."""
+    if pixels is None or pixels.ndim != 4 or pixels.shape[1] != 3:
+        return None
+    return pixels.astype(np.float64) * CLIP[1] + CLIP[0]
+
+
+def pixel_faults(pixels: Array) -> Iterator[tuple[str, str, Array]]:
+    """(identifier, sentence, the pixels that somebody with that fault would have had); (B, 3, H, W) each."""
+    if (raw := _raw(pixels)) is not None:
+        for identifier, ways in PIXELS.items():
+            yield from ((identifier, sentence, change(raw)) for sentence, change in ways.items())
+
+
+def _with_pixels(change: Callable[[Array], Array]) -> Plant:
+    """A patch embedding that sees the recording's pixels (0 … 1) changed by `change`."""
+
+    def plant(embed: Any, path: str, context: Context) -> Module | None:
+        raw = _raw(context.input("pixel_values"))
+        if raw is None:
+            return None
+        right = _normalise(raw)
+        changed = change(raw)
+        if changed.shape == right.shape and np.array_equal(changed, right):
+            return None
+        return with_forward(embed, lambda m, x: type(m).forward(m, changed.astype(x.dtype)))
+
+    return plant
+
+
+def _in_order(order: Callable[[Array], Array]) -> Plant:
+    """Patches in another order: `order` of the grid (rows, columns) of their numbers."""
+
+    def forward(m: Any, pixels: Array) -> Array:
+        rows, columns = (size // patch for size, patch in zip(pixels.shape[2:], m.weight.shape[2:], strict=True))
+        numbers = order(np.arange(rows * columns).reshape(rows, columns))
+        result: Array = type(m).forward(m, pixels)[:, numbers.ravel()]
+        return result
+
+    return computing(forward)
+
+
+def by_columns(tokens: Array, rows: int, columns: int) -> Array:
+    """(B, rows · columns, D) in row-major order → column-major order."""
+    batch, _, size = tokens.shape
+    return tokens.reshape(batch, rows, columns, size).swapaxes(1, 2).reshape(batch, rows * columns, size)
+
+
+def _as_it_lies(m: Any, pixels: Array) -> Array:
+    """What the convolution gives, (B, D, N), reshaped to (B, N, D) without exchanging axes."""
+    y = type(m).forward(m, pixels)
+    result: Array = y.swapaxes(1, 2).reshape(y.shape)
+    return result
+
+
+FAULTS: Table = {
+    # Where the grid is another, positions are, too.
+    ("rows_for_columns", VisionEmbeddings): {
+        f"what {{path}} sees is wrong: {sentence}": _with_pixels(change)
+        for sentence, change in PIXELS["rows_for_columns"].items()
+    },
+    **{
+        (identifier, PatchEmbed): {
+            f"what {{path}} sees is wrong: {sentence}": _with_pixels(change) for sentence, change in ways.items()
+        }
+        for identifier, ways in PIXELS.items()
+    },
+    ("patches_column_order", PatchEmbed): {
+        "{path} gives the patches column by column; they run row by row": _in_order(lambda grid: grid.T),
+    },
+    ("patches_reversed", PatchEmbed): {
+        "{path} gives the patches from the last to the first": _in_order(lambda grid: grid[::-1, ::-1]),
+        "{path} gives the rows of patches from the bottom to the top": _in_order(lambda grid: grid[::-1]),
+        "{path} gives the patches of each row from right to left": _in_order(lambda grid: grid[:, ::-1]),
+    },
+    ("patches_not_transposed", PatchEmbed): {
+        "{path} reshapes (B, D, N) to (B, N, D) without exchanging axes": computing(_as_it_lies),
+    },
+}

@@ -1,0 +1,172 @@
+"""Weights that were rounded, or damaged: half precision, whole numbers of 8 or 4 bits, rows of NaN or zero."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from aimv2_np.backends.narrow import round_bits, widen_bits
+from aimv2_np.comparison.diagnosis.context import Context
+from aimv2_np.comparison.diagnosis.fault import Plant, Table, with_fields
+from aimv2_np.network.embedding import Embedding
+from aimv2_np.network.encoder import EncoderLayer
+from aimv2_np.network.linear import Linear
+from aimv2_np.network.patches import PatchEmbed
+from aimv2_np.network.rms_norm import RMSNorm
+from aimv2_np.shapes import Array
+from aimv2_np.tree.module import Module
+
+FEW = 0.25  # a damage of more rows than this part is none of single rows
+
+
+def bfloat16(array: Array) -> Array:
+    """The nearest numbers of bfloat16."""
+    return widen_bits(round_bits(np.ascontiguousarray(array, np.float32))).astype(array.dtype)
+
+
+def bfloat16_cut(array: Array) -> Array:
+    """The numbers of bfloat16 next to zero: what cutting off half of the bits gives."""
+    bits = np.ascontiguousarray(array, np.float32).view(np.uint32) & np.uint32(0xFFFF0000)
+    return bits.view(np.float32).astype(array.dtype)
+
+
+def float16(array: Array) -> Array:
+    """The nearest numbers of float16."""
+    return array.astype(np.float16).astype(array.dtype)
+
+
+def whole_numbers(
+    bits: int, *, group: int | None = None, rows: bool = True, below: int = 0, offset: bool = False
+) -> Callable[[Array], Array]:
+    """A matrix (O, …) rounded to whole numbers of so many bits times a factor.
+
+    Args:
+        group: so many inputs have a factor of their own.
+        rows: whether each output has.
+        below: by how much the largest number in size lies above 2^(bits-1) - 1.
+        offset: whether the smallest and the largest number are the ends of all 2^bits.
+    """
+
+    def rounded(weight: Array) -> Array:
+        flat = weight.reshape(len(weight), -1) if rows else weight.reshape(1, -1)
+        if group and flat.shape[1] % group == 0:
+            flat = flat.reshape(-1, group)
+        if offset:
+            low, high = np.minimum(flat.min(1, keepdims=True), 0), np.maximum(flat.max(1, keepdims=True), 0)
+            step = np.where(high > low, high - low, 1) / (2**bits - 1)
+            zero = np.rint(-low / step)
+            result = (np.clip(np.rint(flat / step) + zero, 0, 2**bits - 1) - zero) * step
+        else:
+            most = 2 ** (bits - 1) - 1
+            step = np.abs(flat).max(1, keepdims=True)
+            step = np.where(step > 0, step, 1) / (most + below)
+            result = np.clip(np.rint(flat / step), -most - 1, most) * step
+        return result.reshape(weight.shape).astype(weight.dtype)
+
+    return rounded
+
+
+def _rounding(rounded: Callable[[Array], Array], *, bias: bool = False) -> Plant:
+    """A module whose weight is rounded, and its bias, too, if it has one."""
+
+    def plant(m: Any, *_: Any) -> Module | None:
+        weight = np.asarray(m.weight)
+        fields = {"weight": rounded(weight)}
+        if bias:
+            if getattr(m, "bias", None) is None:
+                return None
+            fields["bias"] = rounded(np.asarray(m.bias))
+        return None if np.array_equal(fields["weight"], weight) else with_fields(m, **fields)
+
+    return plant
+
+
+def _ways(name: str, ways: dict[str, Callable[[Array], Array]], *, bias: bool) -> dict[str, Plant]:
+    return {
+        f"the weights of {{path}}{also} are rounded to {name}{how}": _rounding(rounded, bias=with_bias)
+        for how, rounded in ways.items()
+        for also, with_bias in (("", False), (" and its bias", True))
+        if bias or not with_bias
+    }
+
+
+def _integers(bits: int) -> dict[str, Callable[[Array], Array]]:
+    return {
+        ", a factor for each row": whole_numbers(bits),
+        ", one factor for all": whole_numbers(bits, rows=False),
+        f", a factor for each row, the largest number 2^{bits - 1}": whole_numbers(bits, below=1),
+        f", one factor for all, the largest number 2^{bits - 1}": whole_numbers(bits, rows=False, below=1),
+        ", a factor and a zero point for each row": whole_numbers(bits, offset=True),
+        ", one factor and one zero point for all": whole_numbers(bits, rows=False, offset=True),
+        **{f", a factor for each {group} inputs": whole_numbers(bits, group=group) for group in (16, 32, 64, 128)},
+    }
+
+
+def _damaged(value: float, is_so: Callable[[Any, Any, Any], Any]) -> Plant:
+    """A module some of whose rows hold `value`, those where `is_so(theirs, ours, module)`, a truth per channel."""
+
+    def plant(m: Any, path: str, context: Context) -> Module | None:
+        theirs, ours = context.theirs(path), context.reference.array(path)
+        if theirs is None or ours is None or theirs.shape != ours.shape:
+            return None
+        size = theirs.shape[-1]
+        rows = np.flatnonzero(is_so(theirs.reshape(-1, size), ours.reshape(-1, size), m))
+        if not 0 < len(rows) <= max(1, FEW * size):
+            return None
+        weight = np.array(m.weight)
+        weight[rows] = value
+        return with_fields(m, weight=weight, rows=", ".join(map(str, rows[:8])) + (", …" if len(rows) > 8 else ""))
+
+    return plant
+
+
+def _nan(theirs: Any, ours: Any, _: Any) -> Any:
+    return ~np.isfinite(theirs).any(axis=0) & np.isfinite(ours).all(axis=0)
+
+
+def _bias_alone(theirs: Any, ours: Any, m: Any) -> Any:
+    bias = getattr(m, "bias", None)
+    constant = np.zeros(theirs.shape[1], theirs.dtype) if bias is None else np.asarray(bias)
+    return np.isclose(theirs, constant, rtol=1e-6, atol=0).all(axis=0) & (theirs != ours).any(axis=0)
+
+
+def _last_damaged(m: Any, path: str, context: Context) -> Module | None:
+    """A layer some of whose channels are NaN, and others not: only its last weight can have made them so."""
+    theirs, ours = context.theirs(path), context.reference.array(path)
+    if theirs is None or ours is None or theirs.shape != ours.shape:
+        return None
+    size = theirs.shape[-1]
+    rows = np.flatnonzero(_nan(theirs.reshape(-1, size), ours.reshape(-1, size), m))
+    if not 0 < len(rows) <= max(1, FEW * size):
+        return None
+    weight = np.array(m.ffn.down_proj.weight)
+    weight[rows] = np.nan
+    ffn = with_fields(m.ffn, down_proj=with_fields(m.ffn.down_proj, weight=weight))
+    return with_fields(m, ffn=ffn, rows=", ".join(map(str, rows[:8])))
+
+
+DAMAGES: dict[tuple[str, str], Plant] = {
+    ("nan_weight", "row {p.rows} of {path}.weight holds NaN or infinity"): _damaged(np.nan, _nan),
+    ("zero_weight", "row {p.rows} of {path}.weight is zero"): _damaged(0.0, _bias_alone),
+}
+KINDS: dict[type[Module], bool] = {Linear: True, PatchEmbed: True, Embedding: False, RMSNorm: False}  # with a bias?
+ROUNDINGS: dict[str, tuple[str, dict[str, Callable[[Array], Array]]]] = {
+    "bfloat16_weights": ("bfloat16", {"": bfloat16, " by cutting off bits": bfloat16_cut}),
+    "float16_weights": ("float16", {"": float16}),
+    "int8_weights": ("int8", _integers(8)),
+    "int4_weights": ("int4", _integers(4)),
+}
+FAULTS: Table = {
+    **{
+        (identifier, kind): _ways(name, ways, bias=bias)
+        for kind, bias in KINDS.items()
+        for identifier, (name, ways) in ROUNDINGS.items()
+        if kind is not RMSNorm or not identifier.startswith("int")
+    },
+    ("nan_weight", EncoderLayer): {"row {p.rows} of {path}.ffn.down_proj.weight holds NaN or infinity": _last_damaged},
+    **{
+        (identifier, kind): {sentence: plant}
+        for kind in (Linear, PatchEmbed, RMSNorm)
+        for (identifier, sentence), plant in DAMAGES.items()
+    },
+}

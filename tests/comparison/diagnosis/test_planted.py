@@ -1,0 +1,103 @@
+"""Every fault that ports have, everywhere or in one layer, is found and named, and nothing untrue is said."""
+
+from functools import cache
+
+import numpy as np
+import pytest
+
+from aimv2_np.comparison import compare
+from tests.support.planted import OPTIONS, PLANTED, port, towers
+from tests.support.port import Port, recorded
+
+LAYERED = [name for name, fault in PLANTED.items() if fault.layered]
+# From what layers give: a row of a weight within is one of many that would do the same, and ε is not in the table.
+WITHIN = ("NaN", "zero", "negative", "eps 0.0123")
+
+
+@cache
+def all_towers():
+    return {
+        name: (model, given, recorded(model, given, **OPTIONS.get(name, {})))
+        for name, (model, given) in towers().items()
+    }
+
+
+def found(name, tower, layer=None, keep=lambda path: True):
+    model, given, reference = all_towers()[tower]
+    other = port(PLANTED[name], layer)(model).run(**given)
+    return compare(reference, {path: array for path, array in other.items() if "/" in path or keep(path)}, model=model)
+
+
+def outside(path):
+    """Of layers only what they give."""
+    return "layers" not in path or (path[-1].isdecimal() and "norm" not in path)
+
+
+def check(name, result):
+    assert not result.equal
+    assert result.diagnosis is not None, result.explanation
+    assert result.diagnosis.identifier == PLANTED[name].identifier, result.explanation
+    assert "Something else" not in result.explanation
+    assert result.diagnosis.explained > 0.9
+    assert result.diagnosis.change in result.explanation
+
+
+@pytest.mark.parametrize("tower", towers())
+def test_a_faithful_port(tower):
+    model, given, reference = all_towers()[tower]
+    result = compare(reference, Port(model).run(**given), model=model)
+    assert result.equal, result.explanation
+    assert result.diagnosis is None
+
+
+@pytest.mark.parametrize("name", PLANTED)
+def test_everywhere(name):
+    check(name, found(name, PLANTED[name].towers.split()[0]))
+
+
+@pytest.mark.parametrize("name", LAYERED)
+def test_in_one_layer(name):
+    tower = PLANTED[name].towers.split()[-1]
+    result = found(name, tower, layer=1)
+    check(name, result)
+    assert result.first.path.startswith("encoder.layers.1")
+
+
+@pytest.mark.parametrize("name", [name for name in PLANTED if not name.startswith(WITHIN)])
+def test_from_what_layers_give(name):
+    check(name, found(name, PLANTED[name].towers.split()[0], keep=outside))
+
+
+def test_a_port_without_the_last_norm_is_not_said_to_have_a_wrong_head():
+    result = found("no final norm, learned", "learned", keep=lambda path: path != "rms_norm")
+    assert result.first.path == "head.k_proj"
+    assert "rms_norm is left out" in result.diagnosis.sentence
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "identifier"),
+    [
+        ("input_ids", lambda ids: np.roll(ids, 2, 1), "left_padding"),
+        ("input_ids", lambda ids: ids[:, ::-1], "tokens_reversed"),
+        ("input_ids", lambda ids: ids[::-1], "wrong_batch"),
+        ("attention_mask", lambda mask: 1 - mask, "padding_inverted"),
+        ("attention_mask", np.ones_like, "padding_ignored"),
+    ],
+)
+def test_other_inputs(name, change, identifier):
+    model, given, reference = all_towers()["padded"]
+    result = compare(reference, Port(model).run(**{**given, name: change(given[name])}), model=model)
+    assert result.first.path == f"inputs/{name}"
+    assert result.diagnosis.identifier == identifier
+
+
+def test_a_token_more_is_a_cls_token():
+    class Cls(Port):
+        def embed(self, prefix, patches, positions, eps):
+            x = super().embed(prefix, patches, positions, eps)
+            return np.concatenate([x[:, :1] * 0, x], axis=1)
+
+    model, given, reference = all_towers()["native"]
+    result = compare(reference, Cls(model).run(**given), model=model)
+    assert result.diagnosis.identifier == "cls_token_assumed"
+    assert "one more" in result.diagnosis.sentence

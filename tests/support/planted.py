@@ -1,0 +1,351 @@
+"""Faults for ports, a row each: what it is called, where it can be, and the methods of `Port` that it overrides.
+
+`port(fault)` has it everywhere, `port(fault, layer=0)` in that layer alone.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tests.support.faults import MEAN, STD
+from tests.support.faulty import (
+    again,
+    as_it_lies,
+    at,
+    bfloat16,
+    block,
+    embedded,
+    end_of,
+    hidden,
+    int8,
+    int8_of_all,
+    interleaved,
+    interleaved_gate,
+    keys_of_linear,
+    look,
+    mean,
+    merged_as_it_lies,
+    no_final_norm,
+    norm_twice,
+    numbered,
+    of_gains,
+    of_mask,
+    of_norm,
+    of_norms,
+    of_pixels,
+    of_positions,
+    of_scale,
+    of_stretch,
+    of_waves,
+    of_weight,
+    pooled,
+    put_interleaved,
+    raw,
+    renamed,
+    row,
+    shifted,
+    softmax,
+    vector,
+    waves,
+)
+from tests.support.models import both_model, pixels, text_config, text_model, tokens, vision_config, vision_model
+from tests.support.port import Port
+
+LAYERED = "learned native text"  # towers whose layers can have it, one alone or all
+VISION = "learned native"
+
+
+@dataclass(frozen=True)
+class Planted:
+    """One fault.
+
+    Attributes:
+        identifier: what it is to be called.
+        towers: where it can be, names of `towers`.
+        methods: what it overrides.
+        layered: whether it can be in one layer alone.
+    """
+
+    identifier: str
+    towers: str
+    methods: Mapping[str, Callable[..., Any]]
+    layered: bool = False
+
+
+def port(fault: Planted, layer: int | None = None) -> type[Port]:
+    """A port with the fault, everywhere or in one layer alone."""
+
+    def method(name: str, changed: Callable[..., Any]) -> Callable[..., Any]:
+        right = getattr(Port, name)
+
+        def called(self: Port, *args: Any) -> Any:
+            path = args[0] if args and isinstance(args[0], str) and "layers." in args[0] else self.path
+            here = layer is None or f"layers.{layer}." in path + "."
+            return changed(self, *args) if here else right(self, *args)
+
+        return called
+
+    return type("Faulty", (Port,), {name: method(name, changed) for name, changed in fault.methods.items()})
+
+
+# fmt: off
+NORMS = {
+    "eps 1e-3": ("wrong_eps", of_norm(lambda x, e: x / np.sqrt(mean(x * x) + np.float32(1e-3)))),
+    "eps 0.0123": ("wrong_eps", of_norm(lambda x, e: x / np.sqrt(mean(x * x) + np.float32(0.0123)))),
+    "layer norm": ("mean_centred_norm", of_norm(lambda x, e: (x - mean(x)) / np.sqrt(x.var(-1, keepdims=True) + e))),
+    "sum of squares": ("wrong_norm_mean", of_norm(lambda x, e: x / np.sqrt((x * x).sum(-1, keepdims=True) + e))),
+    "gain without norm": ("missing_norm", of_norm(lambda x, e: x)),
+    "no gain": ("wrong_norm_gain", of_gains(np.ones_like)),
+    "1 + gain": ("wrong_norm_gain", of_gains(lambda gain: 1 + gain)),
+    "no norm": ("missing_norm", {"norm": lambda self, path, x, eps: self.keep(path, x)}),
+    "norm twice": ("norm_twice", {"norm": norm_twice}),
+    "norms exchanged": ("norms_exchanged", renamed({"rms_norm1": "rms_norm2", "rms_norm2": "rms_norm1"})),
+    "norms by other names": ("norms_exchanged", block(lambda a, f, n1, n2, x: (y := x + a(n2(x))) + f(n1(y)))),
+}
+BLOCKS = {
+    "no attention residual": ("missing_residual", block(lambda a, f, n1, n2, x: (y := a(n1(x))) + f(n2(y)))),
+    "no MLP residual": ("missing_residual", block(lambda a, f, n1, n2, x: f(n2(x + a(n1(x)))))),
+    "no residuals": ("missing_residual", block(lambda a, f, n1, n2, x: f(n2(a(n1(x)))))),
+    "residual of norms": ("missing_residual", block(of_norms)),
+    "post norm": ("post_norm", block(lambda a, f, n1, n2, x: n2((y := n1(x + a(x))) + f(y)))),
+    "parallel": ("parallel_block", block(lambda a, f, n1, n2, x: x + a(n1(x)) + f(n2(x)))),
+    "residual twice": ("residual_twice", block(lambda a, f, n1, n2, x: (y := 2 * x + a(n1(x))) + f(n2(y)))),
+    "MLP first": ("block_order", block(lambda a, f, n1, n2, x: (y := x + f(n2(x))) + a(n1(y)))),
+    "no MLP": ("missing_half", block(lambda a, f, n1, n2, x: x + a(n1(x)))),
+    "half of the MLP": ("half_scaled", block(lambda a, f, n1, n2, x: (y := x + a(n1(x))) + f(n2(y)) / 2)),
+    "passed through": ("blocks_skipped", {"block": lambda self, path, config, x, allowed: x}),
+}
+ORDERS = {
+    "skipped": ("blocks_skipped", {"layers": lambda self, n: [i for i in range(n) if i != 1]}),
+    "first skipped": ("blocks_skipped", {"layers": lambda self, n: list(range(1, n))}),
+    "last skipped": ("blocks_skipped", {"layers": lambda self, n: list(range(n - 1))}),
+    "last two skipped": ("blocks_skipped", {"layers": lambda self, n: list(range(n - 2))}),
+    "doubled": ("blocks_doubled", {"layers": lambda self, n: [0, 1, *range(1, n)]}),
+    "exchanged": ("blocks_exchanged", {"layers": lambda self, n: [1, 0, *range(2, n)]}),
+    "exchanged, far": ("blocks_exchanged", {"layers": lambda self, n: [0, 3, 2, 1]}),
+    "reversed": ("blocks_exchanged", {"layers": lambda self, n: list(range(n))[::-1]}),
+    "weights exchanged": ("blocks_exchanged", numbered(lambda i: {1: 2, 2: 1}.get(i, i))),
+    "weights of the first": ("blocks_exchanged", numbered(lambda i: 0)),
+    "weights of one before": ("blocks_exchanged", numbered(lambda i: max(i - 1, 0))),
+}
+ATTENTIONS = {
+    "qkv order": ("qkv_order", {"roles": lambda self, path: ("k_proj", "q_proj", "v_proj")}),
+    "kvq order": ("qkv_order", {"roles": lambda self, path: ("k_proj", "v_proj", "q_proj")}),
+    "no scale": ("missing_scale", of_scale(lambda size: 1.0)),
+    "scale 1/d": ("wrong_scale", of_scale(lambda size: 1 / size)),
+    "scale √d": ("wrong_scale", of_scale(lambda size: size**0.5)),
+    "softmax of queries": ("softmax_axis", {"softmax": lambda self, scores: softmax(scores, -2)}),
+    "no softmax": ("wrong_softmax", {"softmax": lambda self, scores: scores}),
+    "uniform": ("uniform_attention", {"softmax": lambda self, scores: np.full_like(scores, 1 / scores.shape[-1])}),
+    "one head": ("wrong_heads", {"heads": lambda self, count: 1}),
+    "twice the heads": ("wrong_heads", {"heads": lambda self, count: 2 * count}),
+    "interleaved": ("heads_interleaved", {
+        "split": lambda self, x, heads: interleaved(x, heads), "merge": lambda self, parts: put_interleaved(parts)
+    }),
+    "split interleaved": ("heads_interleaved", {"split": lambda self, x, heads: interleaved(x, heads)}),
+    "merged interleaved": ("heads_interleaved", {"merge": lambda self, parts: put_interleaved(parts)}),
+    "split as it lies": ("heads_not_transposed", {"split": lambda self, x, heads: as_it_lies(x, heads)}),
+    "v and out": ("v_out_swapped", renamed({
+        "attention.v_proj": "attention.out_proj", "attention.out_proj": "attention.v_proj"
+    })),
+}
+MERGED = {"merged as it lies": ("heads_not_transposed", {"merge": lambda self, parts: merged_as_it_lies(parts)})}
+MLPS = {
+    "gate and up": ("gate_up_swapped", {"gate_and_up": lambda self, path: ("up_proj", "gate_proj")}),
+    "gate by up's name": ("gate_up_swapped", hidden(lambda act, gate, up: gate * act(up))),
+    "interleaved rows": ("gate_up_interleaved", {"weight": interleaved_gate}),
+    "no up": ("wrong_gating", hidden(lambda act, gate, up: act(gate))),
+    "sum": ("wrong_gating", hidden(lambda act, gate, up: act(gate) + up)),
+    "act of product": ("wrong_gating", hidden(lambda act, gate, up: act(gate * up))),
+    "relu": ("wrong_activation", {"activation": lambda self, name, x: np.maximum(x, 0)}),
+    "no activation": ("wrong_activation", {"activation": lambda self, name, x: x}),
+}
+WEIGHTS = {
+    "down transposed": ("transposed_weight", of_weight(lambda w: w.ravel().reshape(w.shape[::-1]).T, "ffn.down_proj")),
+    "negative": ("weight_sign", of_weight(lambda w: -w, "attention.out_proj")),
+    "gate in bfloat16": ("bfloat16_weights", of_weight(bfloat16, "ffn.gate_proj")),
+    "out in int8": ("int8_weights", of_weight(int8, "attention.out_proj")),
+    "k in int8 of all": ("int8_weights", of_weight(int8_of_all, "attention.k_proj")),
+    "out in float16": ("float16_weights", of_weight(lambda w: w.astype(np.float16).astype(w.dtype), "out_proj")),
+    "up in int4": ("int4_weights", of_weight(lambda w: int8(w, 7), "ffn.up_proj")),
+    "NaN": ("nan_weight", of_weight(row(np.nan), "ffn.down_proj")),
+    "zero": ("zero_weight", of_weight(row(0.0), "attention.out_proj")),
+    "NaN in a norm": ("nan_weight", of_weight(row(np.nan), "rms_norm2")),
+}
+ALL_WEIGHTS = {
+    "all in bfloat16": ("bfloat16_weights", {
+        "weight": lambda self, path: bfloat16(self.w[f"{path}.weight"]),
+    }),
+    "all in int8": ("int8_weights", {"weight": lambda self, path: int8(self.w[f"{path}.weight"])}),
+}
+PICTURES = {
+    "bgr": ("bgr", of_pixels(lambda p: again(raw(p)[:, ::-1]))),
+    "gbr": ("channel_order", of_pixels(lambda p: again(raw(p)[:, [1, 2, 0]]))),
+    "0 to 1": ("missing_normalisation", of_pixels(raw)),
+    "no deviation": ("missing_normalisation", of_pixels(lambda p: raw(p) - MEAN)),
+    "no mean": ("missing_normalisation", of_pixels(lambda p: raw(p) / STD)),
+    "normalised twice": ("normalised_twice", of_pixels(again)),
+    "rescaled twice": ("normalised_twice", of_pixels(lambda p: again(raw(p) / 255))),
+    "channels last": ("channels_last", of_pixels(lambda p: p.transpose(0, 2, 3, 1).reshape(p.shape))),
+    "mirrored": ("flipped", of_pixels(lambda p: p[..., ::-1])),
+    "upside down": ("flipped", of_pixels(lambda p: p[:, :, ::-1])),
+    "first for all": ("wrong_batch", of_pixels(lambda p: np.repeat(p[:1], len(p), 0))),
+    "reversed batch": ("wrong_batch", of_pixels(lambda p: p[::-1])),
+    "column order": ("patches_column_order", {
+        "patch_order": lambda self, rows, columns: [(r, c) for c in range(columns) for r in range(rows)]
+    }),
+    "reversed patches": ("patches_reversed", {
+        "patch_order": lambda self, rows, columns: [(r, c) for r in range(rows)[::-1] for c in range(columns)[::-1]]
+    }),
+    "not transposed": ("patches_not_transposed", {
+        "flatten": lambda self, patches: patches.swapaxes(1, 2).reshape(patches.shape)
+    }),
+    "reversed positions": ("positions_reversed", embedded(lambda x, positions: x + positions[::-1])),
+    "first token dropped": ("cls_token_assumed", embedded(lambda x, positions: (x + positions)[:, 1:])),
+    "last token dropped": ("token_missing", embedded(lambda x, positions: (x + positions)[:, :-1])),
+    "no positions": ("missing_positions", embedded(lambda x, positions: x)),
+    "no patch norm": ("missing_norm", {
+        "norm": lambda self, p, x, e: self.keep(p, x) if "embeddings" in p else Port.norm(self, p, x, e)
+    }),
+    "no patch bias": ("missing_bias", {
+        "bias": lambda self, path: None if path.endswith("patch_embed") else Port.bias(self, path)
+    }),
+    "positions before norm": ("positions_before_norm", {
+        "embed": lambda self, prefix, x, positions, eps: self.norm(f"{prefix}embeddings.rms_norm", x + positions, eps)
+    }),
+    "positions added twice": ("positions_scaled", embedded(lambda x, positions: x + 2 * positions)),
+    "positions one late": ("positions_cls_row", embedded(lambda x, positions: x + np.roll(positions, 1, 0))),
+}
+FINAL = {"no final norm": ("missing_norm", {"norm": no_final_norm})}
+STRETCHES = {
+    "bilinear": ("wrong_interpolation", of_stretch(lambda s: max(0, 1 - abs(s)))),
+    "a = -1/2": ("wrong_interpolation", of_stretch(lambda s: Port.cubic(s, -0.5))),
+    "nearest": ("wrong_interpolation", {
+        "stretch": lambda self, *args: keys_of_linear(*args, nearest=True)
+    }),
+    "align_corners": ("wrong_interpolation", {
+        "stretch": lambda self, *args: keys_of_linear(*args, corners=True)
+    }),
+    "grid exchanged": ("positions_transposed", {
+        "stretch": lambda self, table, grid, r, c: Port.stretch(self, table, grid, c, r)
+    }),
+}
+SLICES = {
+    "corner": ("positions_sliced", {
+        "stretch": lambda self, table, grid, r, c: table.reshape(*grid, -1)[:r, :c].reshape(r * c, -1)
+    }),
+    "first rows": ("positions_sliced", {"stretch": lambda self, table, grid, r, c: table[: r * c]}),
+}
+WAVES = {
+    "row first": ("positions_h_first", of_positions(
+        lambda rows, columns, size: np.roll(waves(rows, columns, size), size // 2, 1)
+    )),
+    "one-based": ("positions_one_based", of_waves(first=1.0)),
+    "in turns": ("positions_interleaved", of_waves(order="turns")),
+    "cosine first": ("positions_cosine_first", of_waves(order="cs")),
+    "base 1000": ("positions_base", of_waves(base=1000.0)),
+    "base 7777, step 1.5": ("positions_waves", of_waves(base=7777.0, step=1.5)),
+    "step 2": ("positions_step", of_waves(step=2.0)),
+    "0 to 1": ("positions_unit", of_waves(unit=lambda n: n)),
+    "0 to 1, corners": ("positions_unit", of_waves(unit=lambda n: n - 1)),
+}
+TURNED = {
+    "rows for columns": ("rows_for_columns", of_pixels(lambda p: p.swapaxes(2, 3))),
+}
+ONE_LAYER = {
+    "gate of the one before": ("wrong_layer", {
+        "weight": lambda self, path: self.w[
+            f"{path.replace('layers.1', 'layers.0') if path.endswith('gate_proj') else path}.weight"
+        ]
+    }),
+}
+POOLS = {
+    "mean": ("wrong_pooling", pooled(lambda self, prefix, x: x.mean(1))),
+    "first token": ("wrong_pooling", pooled(lambda self, prefix, x: x[:, 0])),
+    "mean, projected": ("wrong_pooling", pooled(lambda self, at, x: self.linear(f"{at}head.output_proj", x.mean(1)))),
+    "query normalised": ("wrong_query", {"query": lambda self, token: token / np.linalg.norm(token)}),
+    "k and v": ("qkv_order", renamed({"head.k_proj": "head.v_proj", "head.v_proj": "head.k_proj"})),
+    "no bias": ("missing_bias", {
+        "bias": lambda self, path: None if path.endswith("output_proj") else Port.bias(self, path)
+    }),
+}
+TEXTS = {
+    "not causal": ("text_not_causal", look(lambda i, j: i == i + 0 * j)),
+    "not itself": ("causal_off_by_one", look(lambda i, j: j < i)),
+    "next one": ("causal_off_by_one", look(lambda i, j: j <= i + 1)),
+    "transposed": ("causal_transposed", look(lambda i, j: j >= i)),
+}
+MASKS = {
+    "-10": ("wrong_mask_value", of_mask(lambda scores, allowed: np.where(allowed, scores, np.float32(-10)))),
+    "-10 added": ("wrong_mask_value", of_mask(lambda s, allowed: s + np.where(allowed, 0, -10).astype(s.dtype))),
+    "0": ("wrong_mask_value", of_mask(lambda scores, allowed: np.where(allowed, scores, np.float32(0)))),
+}
+TEXT_ENDS = {
+    "tokens by √D": ("tokens_scaled", {"tokens": lambda self, table, ids: table[ids] * table.shape[1] ** 0.5}),
+    "next tokens": ("tokens_shifted", {"tokens": lambda self, table, ids: table[np.minimum(ids + 1, 39)]}),
+    "last token": ("text_end", at(lambda ids, eos: ids.shape[1] - 1)),
+    "last end": ("text_end", at(lambda ids, eos: ids.shape[1] - 1 - (ids == eos)[:, ::-1].argmax(1))),
+    "before the end": ("text_end", at(lambda ids, eos: end_of(ids, eos) - 1)),
+    "first token": ("text_end", at(lambda ids, eos: 0)),
+    "mean": ("text_end", vector(lambda x, ids, eos: x.mean(1))),
+    "one-based": ("positions_shifted", shifted(1)),
+    "two-based": ("positions_shifted", shifted(2)),
+}
+PADDED = {
+    "ignored": ("padding_ignored", {"may_look": lambda self, tokens, padding: Port.may_look(self, tokens, None)}),
+    "inverted": ("padding_inverted", {
+        "may_look": lambda self, tokens, padding: Port.may_look(self, tokens, 1 - padding)
+    }),
+}
+BOTH = {
+    "no projection": ("missing_projection", {"project": lambda self, path, x: x}),
+    "no L2": ("missing_l2", {"unit": lambda self, x: x}),
+    "L1": ("wrong_l2", {"unit": lambda self, x: x / np.abs(x).sum(-1, keepdims=True)}),
+    "logits transposed": ("logits_transposed", {"logits": lambda self, i, t, s: np.exp(s) * t @ i.T}),
+    "softmax of logits": ("logits_normalised", {"logits": lambda self, i, t, s: softmax(np.exp(s) * i @ t.T)}),
+    "scale itself": ("logit_scale", {"logits": lambda self, image, text, scale: scale * image @ text.T}),
+    "scale left out": ("logit_scale", {"logits": lambda self, image, text, scale: image @ text.T}),
+    "scale inverted": ("logit_scale", {"logits": lambda self, image, text, scale: image @ text.T / np.exp(scale)}),
+    "scale clipped": ("logit_scale", {"logits": lambda self, image, text, scale: np.exp(1) * image @ text.T}),
+}
+TABLES = (
+    (NORMS, LAYERED, True), (BLOCKS, LAYERED, True), (ORDERS, LAYERED, False), (ATTENTIONS, LAYERED, True),
+    (MERGED, LAYERED, True), (MLPS, LAYERED, True), (WEIGHTS, LAYERED, True), (ALL_WEIGHTS, LAYERED, False),
+    (PICTURES, "learned native", False), (FINAL, "learned native text both", False), (STRETCHES, "stretched", False),
+    (SLICES, "shrunk", False), (WAVES, "native", False), (TURNED, "learned", False), (ONE_LAYER, LAYERED, False),
+    (POOLS, "learned", False), (TEXTS, "text", False),
+    (MASKS, "text", True), (TEXT_ENDS, "text", False), (PADDED, "padded", False), (BOTH, "both", False),
+)  # fmt: skip
+PLANTED: dict[str, Planted] = {
+    f"{name}, {towers.split()[0]}": Planted(identifier, towers, methods, layered)
+    for table, towers, layered in TABLES
+    for name, (identifier, methods) in table.items()
+}
+# fmt: on
+
+
+def towers():
+    """Name → model and inputs, of which no two tokens, rows, columns, texts or pictures are alike."""
+    deep = {"num_hidden_layers": 4}
+    ids = tokens(3, 6)
+    ids[0, 3] = ids[1, 2] = ids[2, 4] = ids[0, 5] = 39  # ends of texts; the last token is one, too, in padded ones
+    whole = ids.copy()
+    whole[1:, -1] = 7
+    mask = np.array([[1, 1, 1, 1, 0, 0], [1, 1, 1, 1, 1, 1], [1, 1, 1, 1, 1, 0]])
+    text = {**deep, "hidden_size": 16, "num_attention_heads": 2}
+    both = both_model(vision_config=vision_config(**deep), text_config=text_config(**text))
+    native = vision_model(**deep, is_native=True, use_head=False)
+    return {
+        "learned": (vision_model(**deep), {"pixel_values": pixels(3)}),
+        "native": (native, {"pixel_values": pixels(3, 12, 20)}),
+        "stretched": (vision_model(**deep), {"pixel_values": pixels(3, 16, 20)}),
+        "shrunk": (vision_model(**deep, image_size=(20, 24)), {"pixel_values": pixels(3, 12, 16)}),
+        "text": (text_model(**deep), {"input_ids": whole}),
+        "padded": (text_model(**deep), {"input_ids": ids, "attention_mask": mask}),
+        "both": (both, {"pixel_values": pixels(3), "input_ids": ids}),
+    }
+
+
+OPTIONS = {"stretched": {"interpolate_pos_encoding": True}, "shrunk": {"interpolate_pos_encoding": True}}
