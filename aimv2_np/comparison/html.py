@@ -24,6 +24,7 @@ def page(result: Comparison, reference: str, other: str) -> str:
         "verdict": "the same" if result.equal else "different",
         "class": "same" if result.equal else "different",
         "compared": f"{len(result.differences):,}",
+        "coverage": escape(str(result.coverage)),
         "explanation": escape(result.explanation),
         "diagnosis": escape(result.diagnosis.identifier) if result.diagnosis else "none",
         "chart": _chart(result),
