@@ -57,6 +57,7 @@ def test_it_has_a_point_and_a_row_for_every_module(result):
     parts = Parts(page(result, "a", "b"))
     points = [attributes for tag, attributes in parts.tags if tag == "circle"]
     rows = [attributes["id"] for tag, attributes in parts.tags if tag == "tr" and "id" in attributes]
+    assert str(result.coverage) in page(result, "a", "b")
     assert len(points) == len(rows) == 6
     assert [point["class"] for point in points] == ["good"] * 3 + ["first", "good", "bad"]
     assert [f"row-{point['data-row']}" for point in points] == rows
