@@ -66,8 +66,9 @@ static void score(const struct attention *a, const float *q, long queries, const
     }
 }
 
-/* What query i sees of the tile's scores, times scale: e^(score - largest), summed up; returns e^(largest before - now),
- * by which the sums of earlier tiles are to be multiplied. */
+/* What query i sees of the tile's scores: e^(scale (score - largest)), summed up; returns the same of the largest before,
+ * by which the sums of earlier tiles are to be multiplied. The difference comes first: of scale score - scale largest, one
+ * product of which is rounded, huge scores would make a positive number. */
 static float softmax_row(float *scores, long keys, long seen, const uint8_t *mask, float scale, float *largest,
                          float *total) {
     long end = (keys + LANES - 1) / LANES * LANES;
@@ -77,15 +78,15 @@ static float softmax_row(float *scores, long keys, long seen, const uint8_t *mas
     for (long j = seen; j < end; j++) scores[j] = -INFINITY;
     floats most = all(-INFINITY);
     for (long j = 0; j < end; j += LANES) most = larger(load(scores + j), most);
-    float before = *largest, now = scale * largest_of(most);
+    float before = *largest, now = largest_of(most);
     if (now < before) now = before;
     floats sum = {0};
     for (long j = 0; j < end; j += LANES) {
-        floats e = exp_of(scale * load(scores + j) - now);
+        floats e = exp_of(scale * (load(scores + j) - now));
         sum += e;
         store(scores + j, e);
     }
-    float factor = exp_of(all(before - now))[0];
+    float factor = exp_of(all(scale * (before - now)))[0];
     *largest = now;
     *total = *total * factor + sum_of(sum);
     return factor;

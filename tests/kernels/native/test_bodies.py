@@ -177,6 +177,18 @@ def test_packs():
     check(attention, [np.broadcast_to(q[:, :, :1], (1, 2, 3, 16)), k, v], 0.25, view.pooled(), ulps=100, size=4)
 
 
+@pytest.mark.parametrize("size", [1e3, 1e5, 1e9, 1e17])
+def test_huge_scores_leave_one_key(size):
+    """The largest score of a row is its own maximum, whatever it is rounded to."""
+    q, k, v = arrays(3, "float32", (2, 2, 70, 24), (2, 2, 300, 24), (2, 2, 300, 24))
+    with np.errstate(all="ignore"):
+        found = attention(size * q, size * k, v, 0.2041)
+        with textbook():
+            expected = attention(size * q, size * k, v, 0.2041)
+    assert np.isfinite(found).all()
+    assert (np.abs(found - expected).max(axis=-1) < 1e-3).mean() > 0.98  # ties may be rounded to one key or another
+
+
 @pytest.mark.parametrize("peak", [1, 24, 200])
 def test_peaked_scores(peak):
     """Scores whose e^x is denormal count as zero."""
