@@ -12,6 +12,7 @@ from aimv2_np.shapes import NDArray
 
 PICTURES, TEXTS = "pictures", "texts"
 INPUTS = {"pixel_values": PICTURES, "input_ids": TEXTS}
+MASKS = {TEXTS: "attention_mask", PICTURES: "pixel_attention_mask"}
 LARGEST = 256  # items: each is compared with each
 ALIKE = (
     0.05  # the relative error of what may be the same item; different pictures are apart by a good part of their size
@@ -43,7 +44,8 @@ def reordered(a: Recording, b: Recording, names: Mapping[str, str], unequal: Ite
     for name, kind in INPUTS.items():
         if name in a.inputs and name in b.inputs:
             known.add(kind)
-            if order := item_order(a.inputs[name], b.inputs[name]):
+            order = item_order(a.inputs[name], b.inputs[name])
+            if order and _goes_with(order, MASKS[kind], a, b):
                 orders[kind] = order
     certain = bool(orders)
     single = _single(a)
@@ -60,6 +62,14 @@ def reordered(a: Recording, b: Recording, names: Mapping[str, str], unequal: Ite
     told = " and ".join(f"{kind} {', '.join(map(str, order))}" for kind, order in orders.items())
     note = f"the other side has its items in another order, which was undone: {told} of it are ours from 0 on"
     return Reordered(_in_order(b, names, orders, single), note, certain)
+
+
+def _goes_with(order: tuple[int, ...], mask: str, a: Recording, b: Recording) -> bool:
+    """Whether the mask of the items is in that order too; if it stayed, items were exchanged by mistake."""
+    if mask not in a.inputs or mask not in b.inputs:
+        return True
+    ours, theirs = a.inputs[mask], b.inputs[mask]
+    return ours.shape == theirs.shape and len(ours) == len(order) and np.array_equal(ours, theirs[list(order)])
 
 
 def item_order(ours: NDArray, theirs: NDArray) -> tuple[int, ...] | None:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from aimv2_np.comparison.comparison import Step
+from aimv2_np.comparison.diagnosis.ends import EndOfText, Unit
 from aimv2_np.files.atomic import atomic_write, make_folder, refuse_existing
 from aimv2_np.network.attention import Attention
 from aimv2_np.network.embedding import Embedding
@@ -94,16 +95,14 @@ def _contents(step: Step) -> tuple[dict[str, NDArray], str]:
     """The arrays and the script."""
     x = np.asarray(step.arguments[0])
     # The step's own expectation rests on what the other side recorded inside the module.
-    expected = step.expected if step.module is None else step.module(*step.arguments)
-    arrays = {"x": x, "expected": expected, "found": step.found}
-    arrays |= {name: np.asarray(array) for name, array in (step.module.state_dict() if step.module else {}).items()}
+    arrays = {"x": x, "expected": step.module(*step.arguments), "found": step.found}
+    arrays |= {name: np.asarray(array) for name, array in step.module.state_dict().items()}
     view = next((argument for argument in step.arguments if isinstance(argument, View)), None)
     if view is not None:
         allowed = view.allowed(np, x.shape[1], x.shape[1])
         arrays["seen"] = np.ones((1, 1, 1, 1), bool) if allowed is None else allowed
     functions, lines = SCRIPTS[type(step.module)](step, arrays)
-    kind = f", a {type(step.module).__name__}" if step.module else ""
-    about = f'"""{step.path}{kind}, on what the other side gave it."""\n\n'
+    about = f'"""{step.path}, a {type(step.module).__name__}, on what the other side gave it."""\n\n'
     head = 'import numpy as np\n\nwith np.load("capsule.npz") as file:\n    a = dict(file)\nx = a["x"]\n'
     tail = """
 for name in ("expected", "found"):
@@ -164,20 +163,13 @@ def _head(step: Step, arrays: dict[str, NDArray]) -> Script:
     ]
 
 
-def _without_module(step: Step, arrays: dict[str, NDArray]) -> Script:
-    if step.path.endswith("_embeds"):
-        return [], ["y = x / np.sqrt((x * x).sum(-1, keepdims=True))"]
-    arrays["ends"] = (arrays["x"] == step.expected[:, None]).all(-1).argmax(-1)
-    return [], ['y = x[np.arange(len(x)), a["ends"]]']
-
-
 SCRIPTS: dict[type, Callable[[Step, dict[str, NDArray]], Script]] = {
     Linear: lambda step, arrays: ([LINEAR], ['y = linear(x, "")']),
-    RMSNorm: lambda step, arrays: ([RMS_NORM], [f'y = rms_norm(x, "", {step.module.eps!r})']),  # type: ignore[union-attr]
+    RMSNorm: lambda step, arrays: ([RMS_NORM], [f'y = rms_norm(x, "", {step.module.eps!r})']),  # type: ignore[attr-defined]
     Identity: lambda step, arrays: ([], ["y = x"]),
     SwiGLU: lambda step, arrays: (_swiglu(step.module), ['y = swiglu(x, "")']),  # type: ignore[arg-type]
     Attention: lambda step, arrays: (
-        [LINEAR, ATTEND, ATTENTION], [f'y = attention(x, "", {step.module.heads})'],  # type: ignore[union-attr]
+        [LINEAR, ATTEND, ATTENTION], [f'y = attention(x, "", {step.module.heads})'],  # type: ignore[attr-defined]
     ),
     PatchEmbed: lambda step, arrays: ([PATCH_EMBED], ['y = patch_embed(x, "")']),
     Embedding: _embedding,
@@ -185,5 +177,6 @@ SCRIPTS: dict[type, Callable[[Step, dict[str, NDArray]], Script]] = {
     TextEmbeddings: _text,
     EncoderLayer: _layer,
     AttentionPoolingHead: _head,
-    type(None): _without_module,
+    EndOfText: lambda step, arrays: ([], ['y = x[np.arange(len(x)), a["ends"]]']),
+    Unit: lambda step, arrays: ([], ["y = x / np.sqrt((x * x).sum(-1, keepdims=True))"]),
 }  # fmt: skip

@@ -106,14 +106,14 @@ class Step:
     """One call of a module on what the other side gave it.
 
     Attributes:
-        path, module: which one; no module for a step that has none, such as the choice of the last token.
+        path, module: which one.
         arguments: what it was called with: arrays, and a view of who sees whom.
         expected: what it computes of them.
         found: what the other side recorded.
     """
 
     path: str
-    module: Module | None
+    module: Module
     arguments: tuple[Any, ...]
     expected: NDArray
     found: NDArray

@@ -8,7 +8,6 @@ other side as the teacher. A module within which the other side recorded nothing
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -42,7 +41,7 @@ class _Forcing(Recorder):
         found = self.taken(path, output) if is_array(output) else None
         if found is None:
             return output
-        self.look(Step(path, self.modules.get(path), (*args, *kwargs.values()), output, found))
+        self.look(Step(path, self.modules[path], (*args, *kwargs.values()), output, found))
         return found
 
 
@@ -59,15 +58,12 @@ def force(context: Context, taken: Taken, look: Callable[[Step], None]) -> None:
         x = x.astype(context.model.dtype) if x.dtype.kind == "f" else x
         modules: dict[str, Module] = {}
         for stage in stages:
-            modules |= dict(stage.module.named_modules(stage.path)) if stage.module is not None else {}
+            modules |= dict(stage.module.named_modules(stage.path))
         paths = {id(module): path for path, module in modules.items()}
         recorder = _Forcing(paths, (), lambda path, array: None, modules=modules, taken=taken, look=look)
         with having(RECORDERS, (recorder,)), looking_inside(), np.errstate(all="ignore"):
             for stage in stages:
-                if stage.module is not None:
-                    x = stage.call(stage.module, x)
-                else:
-                    x = recorder.around(stage.path, partial(stage.call, None), x)
+                x = stage.call(stage.module, x)
 
 
 def own_errors_in_words(differences: Sequence[Difference]) -> str:
