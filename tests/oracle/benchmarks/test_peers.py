@@ -139,7 +139,7 @@ def test_a_peer_imports_nothing_of_ours(folders):
     """The package's own start is no part of a peer's."""
     code = (
         "import sys; from tests.benchmarks.peer import alone, PEERS; alone('talk'); alone('memory');"
-        "from pathlib import Path; PEERS['ONNX Runtime'](Path(sys.argv[1]), 1, 'last_hidden_state');"
+        "from pathlib import Path; PEERS['ONNX Runtime'](Path(sys.argv[1]), 1, 'last_hidden_state', 'float32');"
         "bad = sorted(it for it in sys.modules if it.startswith(('aimv2_np', 'torch')));"
         "alone('talk').speak(bad)"
     )
