@@ -41,11 +41,11 @@ def convert_command(
     with output.waiting(f"converting {source}", loads=source):
         done = convert(source, target, layout, overwrite=overwrite, **settings)
     loss = None
-    if with_loss and settings.pop("dtype") != "same":
+    if with_loss and settings["dtype"] != "same":
         from aimv2_np.comparison.loss import measure_loss
 
         with output.waiting("computing with both", loads=source):
-            loss = measure_loss(source, target, **settings)
+            loss = measure_loss(source, target, **{name: value for name, value in settings.items() if name != "dtype"})
     if as_json:
         output.print_json({
             "source": str(done.source), "folder": str(done.folder), "before": done.before, "after": done.after,

@@ -14,9 +14,8 @@ PICTURES, TEXTS = "pictures", "texts"
 INPUTS = {"pixel_values": PICTURES, "input_ids": TEXTS}
 MASKS = {TEXTS: "attention_mask", PICTURES: "pixel_attention_mask"}
 LARGEST = 256  # items: each is compared with each
-ALIKE = (
-    0.05  # the relative error of what may be the same item; different pictures are apart by a good part of their size
-)
+# The relative error of what may be the same item; different pictures are apart by a good part of their size.
+ALIKE = 0.05
 
 
 @dataclass(frozen=True)

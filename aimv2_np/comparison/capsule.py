@@ -163,13 +163,13 @@ def _head(step: Step, arrays: dict[str, NDArray]) -> Script:
     ]
 
 
-SCRIPTS: dict[type, Callable[[Step, dict[str, NDArray]], Script]] = {
+SCRIPTS: dict[type, Callable[[Any, dict[str, NDArray]], Script]] = {
     Linear: lambda step, arrays: ([LINEAR], ['y = linear(x, "")']),
-    RMSNorm: lambda step, arrays: ([RMS_NORM], [f'y = rms_norm(x, "", {step.module.eps!r})']),  # type: ignore[attr-defined]
+    RMSNorm: lambda step, arrays: ([RMS_NORM], [f'y = rms_norm(x, "", {step.module.eps!r})']),
     Identity: lambda step, arrays: ([], ["y = x"]),
-    SwiGLU: lambda step, arrays: (_swiglu(step.module), ['y = swiglu(x, "")']),  # type: ignore[arg-type]
+    SwiGLU: lambda step, arrays: (_swiglu(step.module), ['y = swiglu(x, "")']),
     Attention: lambda step, arrays: (
-        [LINEAR, ATTEND, ATTENTION], [f'y = attention(x, "", {step.module.heads})'],  # type: ignore[attr-defined]
+        [LINEAR, ATTEND, ATTENTION], [f'y = attention(x, "", {step.module.heads})'],
     ),
     PatchEmbed: lambda step, arrays: ([PATCH_EMBED], ['y = patch_embed(x, "")']),
     Embedding: _embedding,

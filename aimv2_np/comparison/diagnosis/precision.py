@@ -13,9 +13,10 @@ from aimv2_np.network.encoder import EncoderLayer
 from aimv2_np.network.linear import Linear
 from aimv2_np.network.patches import PatchEmbed
 from aimv2_np.network.rms_norm import RMSNorm
-from aimv2_np.shapes import Array
+from aimv2_np.shapes import Array, NDArray
 from aimv2_np.tree.module import Module
 
+NAMED = 8  # damaged rows that are listed
 FEW = 0.25  # a damage of more rows than this part is none of single rows
 
 
@@ -102,20 +103,33 @@ def _integers(bits: int) -> dict[str, Callable[[Array], Array]]:
     }
 
 
+def _few_channels(m: Any, path: str, context: Context, is_so: Callable[[Any, Any, Any], Any]) -> NDArray | None:
+    """The few channels of an output where `is_so(theirs, ours, module)`; None where there are none, or many."""
+    theirs, ours = context.theirs(path), context.reference.array(path)
+    if theirs is None or ours is None or theirs.shape != ours.shape:
+        return None
+    size = theirs.shape[-1]
+    rows = np.flatnonzero(is_so(theirs.reshape(-1, size), ours.reshape(-1, size), m))
+    return rows if 0 < len(rows) <= max(1, FEW * size) else None
+
+
+def _with_rows(m: Any, rows: NDArray, value: float) -> Any:
+    """A module whose weight holds `value` in some rows."""
+    weight = np.array(m.weight)
+    weight[rows] = value
+    return with_fields(m, weight=weight)
+
+
+def _listed(rows: NDArray) -> str:
+    return ", ".join(map(str, rows[:NAMED])) + (", …" if len(rows) > NAMED else "")
+
+
 def _damaged(value: float, is_so: Callable[[Any, Any, Any], Any]) -> Plant:
-    """A module some of whose rows hold `value`, those where `is_so(theirs, ours, module)`, a truth per channel."""
+    """A module some of whose rows hold `value`, those of the few channels where `is_so`."""
 
     def plant(m: Any, path: str, context: Context) -> Module | None:
-        theirs, ours = context.theirs(path), context.reference.array(path)
-        if theirs is None or ours is None or theirs.shape != ours.shape:
-            return None
-        size = theirs.shape[-1]
-        rows = np.flatnonzero(is_so(theirs.reshape(-1, size), ours.reshape(-1, size), m))
-        if not 0 < len(rows) <= max(1, FEW * size):
-            return None
-        weight = np.array(m.weight)
-        weight[rows] = value
-        return with_fields(m, weight=weight, rows=", ".join(map(str, rows[:8])) + (", …" if len(rows) > 8 else ""))
+        rows = _few_channels(m, path, context, is_so)
+        return None if rows is None else with_fields(_with_rows(m, rows, value), rows=_listed(rows))
 
     return plant
 
@@ -132,17 +146,11 @@ def _bias_alone(theirs: Any, ours: Any, m: Any) -> Any:
 
 def _last_damaged(m: Any, path: str, context: Context) -> Module | None:
     """A layer some of whose channels are NaN, and others not: only its last weight can have made them so."""
-    theirs, ours = context.theirs(path), context.reference.array(path)
-    if theirs is None or ours is None or theirs.shape != ours.shape:
+    rows = _few_channels(m, path, context, _nan)
+    if rows is None:
         return None
-    size = theirs.shape[-1]
-    rows = np.flatnonzero(_nan(theirs.reshape(-1, size), ours.reshape(-1, size), m))
-    if not 0 < len(rows) <= max(1, FEW * size):
-        return None
-    weight = np.array(m.ffn.down_proj.weight)
-    weight[rows] = np.nan
-    ffn = with_fields(m.ffn, down_proj=with_fields(m.ffn.down_proj, weight=weight))
-    return with_fields(m, ffn=ffn, rows=", ".join(map(str, rows[:8])))
+    ffn = with_fields(m.ffn, down_proj=_with_rows(m.ffn.down_proj, rows, np.nan))
+    return with_fields(m, ffn=ffn, rows=_listed(rows))
 
 
 DAMAGES: dict[tuple[str, str], Plant] = {

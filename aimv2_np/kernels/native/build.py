@@ -25,18 +25,12 @@ LIBRARY: Final = "libaimv2.dylib" if sys.platform == "darwin" else "libaimv2.so"
 # Sums may be fused, but never taken in another order: -ffast-math would change what NaN and infinity do.
 FLAGS: Final = ("-std=gnu17", "-O3", "-ffp-contract=fast", "-fno-math-errno", "-fPIC", "-fvisibility=hidden")
 
+AVX512: Final = ("-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mprefer-vector-width=512")
 # Processor → its instruction sets, each with what tells the compiler to use it; choose.c asks for the same names.
 SETS: Final[dict[str, dict[str, tuple[str, ...]]]] = {
     "x86_64": {
-        "avx512_bf16": (
-            "-mavx512f",
-            "-mavx512bw",
-            "-mavx512dq",
-            "-mavx512vl",
-            "-mavx512bf16",
-            "-mprefer-vector-width=512",
-        ),
-        "avx512": ("-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mprefer-vector-width=512"),
+        "avx512_bf16": (*AVX512, "-mavx512bf16"),
+        "avx512": AVX512,
         "avx2": ("-mavx2", "-mfma"),
         "plain": (),
     },

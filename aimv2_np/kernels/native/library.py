@@ -1,8 +1,8 @@
 """The compiled kernels: found beside this file, loaded once, called without Python's lock.
 
 AIMV2_NP_NATIVE, read when the first model computes, says what to use: 0 for NumPy alone; the name of an instruction set
-("avx512", "avx2", "neon", "plain") for that one; `require` to refuse to go on without. By default the fastest that
-this processor has.
+("avx512_bf16", "avx512", "avx2", "neon", "plain") for that one; `require` to refuse to go on without. By default the
+fastest that this processor has.
 """
 
 import ctypes
