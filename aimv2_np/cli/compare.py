@@ -99,19 +99,28 @@ def compare_command(
     except ValueError as error:
         raise click.UsageError(f"--rtol: {error}") from None
     options.check_free(html, force)
-    if Path(reference).is_dir() and (html or capsule or budget is not None):
+    folders = [Path(side).is_dir() for side in (reference, other)]
+    if any(folders) and not all(folders):
+        raise click.UsageError(
+            "one of REFERENCE and OTHER is a folder; expected two recordings, or two folders of such"
+        )
+    if all(folders) and (html or capsule or budget is not None):
         raise click.UsageError("--html, --capsule and --budget are of one pair; REFERENCE is a folder of several")
+    globs = ("*",) if require_all else require
     with output.waiting("comparing", loads=model):
         network = load(model, prefix=prefix, final_norm=final_norm) if model else None
-        if Path(reference).is_dir() and Path(other).is_dir():
+        if all(folders):
             pairs = pairs_in(reference, other)
             several = compare_sets(pairs, tolerances=tolerances, mapping=mapping, model=network)
-            _print_several(several, as_json)
-            ctx.exit(options.SAME if several.equal else options.DIFFERENT)
-        result = compare(reference, other, tolerances=tolerances, mapping=mapping, model=network, budget=budget)
-    globs = ("*",) if require_all else require
-    lacking = result.coverage.lacking(globs)
-    enough = not lacking and (result.coverage.enough or partial or bool(globs))
+        else:
+            result = compare(reference, other, tolerances=tolerances, mapping=mapping, model=network, budget=budget)
+    if all(folders):
+        _print_several(several, as_json)
+        for name, each in several.pairs:
+            if several.equal and not _suffices(each.coverage, globs, partial):
+                raise ValueError(f"{name}: {_insufficient(each.coverage, each.coverage.lacking(globs))}")
+        ctx.exit(options.SAME if several.equal else options.DIFFERENT)
+    lacking, enough = result.coverage.lacking(globs), _suffices(result.coverage, globs, partial)
     if html:
         with atomic_write(html, overwrite=force) as file:
             file.write(page(result, reference, other).encode())
@@ -129,6 +138,11 @@ def compare_command(
     if result.equal and not enough:
         raise ValueError(_insufficient(result.coverage, lacking))
     ctx.exit(options.SAME if result.equal else options.DIFFERENT)
+
+
+def _suffices(coverage: "Coverage", globs: tuple[str, ...], partial: bool) -> bool:
+    """Whether enough was compared to call the two the same: what is required, or half of all modules."""
+    return not coverage.lacking(globs) and (coverage.enough or partial or bool(globs))
 
 
 def _insufficient(coverage: "Coverage", lacking: tuple[str, ...]) -> str:

@@ -72,6 +72,24 @@ def test_the_command_takes_two_folders(folders):
     same = CliRunner().invoke(app, ["compare", str(folder / "ours"), str(folder / "ours")])
     assert same.exit_code == 0
     assert "the same: 4 pairs" in same.stdout
+    mixed = CliRunner().invoke(app, ["compare", str(folder / "ours"), str(folder / "ours" / "0.safetensors")])
+    assert mixed.exit_code == 2
+    assert "expected two recordings, or two folders" in mixed.stderr
     wrong = CliRunner().invoke(app, [*arguments, "--html", str(folder / "page.html")])
     assert wrong.exit_code == 2
     assert "of one pair" in wrong.stderr
+
+
+def test_sets_of_little_coverage_are_not_called_the_same(folders, tmp_path):
+    model, folder = folders
+    inputs = {"pixel_values": pixels(3, seed=0), "input_ids": tokens(6, seed=0)}
+    record(model, inputs, tmp_path / "0.safetensors", include="*.ffn")
+    arguments = ["compare", str(folder / "ours"), str(tmp_path)]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 2
+    assert "0: what was compared is the same, but it is" in result.stderr
+    assert CliRunner().invoke(app, [*arguments, "--partial"]).exit_code == 0
+    assert CliRunner().invoke(app, [*arguments, "--require", "*.ffn"]).exit_code == 0
+    lacking = CliRunner().invoke(app, [*arguments, "--require-all"])
+    assert lacking.exit_code == 2
+    assert "required modules" in lacking.stderr
