@@ -36,6 +36,10 @@ WIDE = 100  # characters, from which on the table has all its columns
     help="What OTHER computed in, where its arrays do not show it.",
 )
 @click.option(
+    "--quantised", metavar="int8|float8|int4",
+    help="What OTHER rounds its matrices to: its modules are then judged by what arises in each.",
+)  # fmt: skip
+@click.option(
     "--require", metavar="GLOB", multiple=True, help="Modules that have to be compared, or the exit code is 2"
 )
 @click.option("--require-all", is_flag=True, help="All modules of the reference have to be compared.")
@@ -63,6 +67,7 @@ def compare_command(
     mapping: tuple[str, ...],
     rtol: tuple[str, ...],
     dtype: str | None,
+    quantised: str | None,
     require: tuple[str, ...],
     require_all: bool,
     partial: bool,
@@ -95,9 +100,9 @@ def compare_command(
     if model is None and (prefix is not None or not final_norm):
         raise click.UsageError("--prefix and --no-final-norm are about a --model; pass one")
     try:
-        tolerances = Tolerances.parse(rtol, dtype)
+        tolerances = Tolerances.parse(rtol, dtype, quantised)
     except ValueError as error:
-        raise click.UsageError(f"--rtol: {error}") from None
+        raise click.UsageError(f"--rtol or --quantised: {error}") from None
     options.check_free(html, force)
     folders = [Path(side).is_dir() for side in (reference, other)]
     if any(folders) and not all(folders):
@@ -211,17 +216,17 @@ def _print_several(result: "SetComparison", as_json: bool) -> None:
 
 
 def _facts(first: "Difference") -> "Table":
-    from aimv2_np.comparison.report import position, two_digits
+    from aimv2_np.comparison.report import kind, position, two_digits
 
     table = output.facts()
     table.add_row("first", output.printable(first.path), style="bold")
     if first.theirs != first.path:
         table.add_row("theirs", output.printable(first.theirs))
     table.add_row("shape", f"{'x'.join(map(str, first.shape)) or 'scalar'}, compared as {first.dtype}")
-    if first.measures:
-        facts = first.measures
+    facts, tolerance = first.judged
+    if facts:
         note = " (estimated from statistics)" if first.from_statistics else ""
-        table.add_row("relative error", f"{two_digits(facts.relative)}{note}, tolerance {two_digits(first.tolerance)}")
+        table.add_row(kind(first), f"{two_digits(facts.relative)}{note}, tolerance {two_digits(tolerance)}")
         table.add_row("largest error", f"{two_digits(facts.max_abs)}{position(first)}")
         if facts.ulps is not None:
             table.add_row("in ulps", f"{two_digits(facts.ulps)} of {first.dtype}")

@@ -9,8 +9,9 @@ from collections.abc import Callable, Collection
 
 from aimv2_np.comparison.comparison import Budget, Step
 from aimv2_np.comparison.diagnosis.context import Context
+from aimv2_np.comparison.diagnosis.forced import Taken
 from aimv2_np.comparison.diagnosis.stages import towers_of
-from aimv2_np.comparison.forcing import Taken, force
+from aimv2_np.comparison.forcing import force
 from aimv2_np.comparison.measure import smallest_cosine
 from aimv2_np.shapes import NDArray
 
@@ -26,8 +27,10 @@ def find_budget(context: Context, taken: Taken, target: float) -> Budget | None:
     errors: dict[str, NDArray] = {}
 
     def keep(step: Step) -> None:
-        errors[step.path] = step.found - step.expected
+        if step.path in modules and not step.again:
+            errors[step.path] = step.found - step.expected
 
+    modules = context.modules
     force(context, taken, keep)
     if not errors:
         return None

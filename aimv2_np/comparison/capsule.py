@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from aimv2_np.comparison.comparison import Step
-from aimv2_np.comparison.diagnosis.ends import EndOfText, Unit
+from aimv2_np.comparison.diagnosis.ends import Embeds, EndOfText, Logits, Scored, Unit
 from aimv2_np.files.atomic import atomic_write, make_folder, refuse_existing
 from aimv2_np.network.attention import Attention
 from aimv2_np.network.embedding import Embedding
@@ -93,9 +93,14 @@ def write_capsule(step: Step, folder: str | PathLike[str], overwrite: bool = Fal
 
 def _contents(step: Step) -> tuple[dict[str, NDArray], str]:
     """The arrays and the script."""
-    x = np.asarray(step.arguments[0])
+    if step.module is None:
+        raise ValueError(f"{step.path} lies within a module; expected the output of one")
+    given = step.arguments[0]
+    x = np.asarray(given.text if isinstance(given, Embeds) else given)
     # The step's own expectation rests on what the other side recorded inside the module.
-    arrays = {"x": x, "expected": step.module(*step.arguments), "found": step.found}
+    expected = step.module(*step.arguments)
+    expected = getattr(expected, step.path) if isinstance(expected, Scored) else expected
+    arrays = {"x": x, "expected": expected, "found": step.found}
     arrays |= {name: np.asarray(array) for name, array in step.module.state_dict().items()}
     view = next((argument for argument in step.arguments if isinstance(argument, View)), None)
     if view is not None:
@@ -163,6 +168,13 @@ def _head(step: Step, arrays: dict[str, NDArray]) -> Script:
     ]
 
 
+def _logits(step: Step, arrays: dict[str, NDArray]) -> Script:
+    module: Any = step.module
+    arrays["images"] = step.arguments[0].image
+    turned = ".T" if step.path == "logits_per_image" else ""
+    return [], [f'y = np.exp(np.clip(a["logit_scale"], 0, np.log({module.most!r}))) * (x @ a["images"].T){turned}']
+
+
 SCRIPTS: dict[type, Callable[[Any, dict[str, NDArray]], Script]] = {
     Linear: lambda step, arrays: ([LINEAR], ['y = linear(x, "")']),
     RMSNorm: lambda step, arrays: ([RMS_NORM], [f'y = rms_norm(x, "", {step.module.eps!r})']),
@@ -178,5 +190,6 @@ SCRIPTS: dict[type, Callable[[Any, dict[str, NDArray]], Script]] = {
     EncoderLayer: _layer,
     AttentionPoolingHead: _head,
     EndOfText: lambda step, arrays: ([], ['y = x[np.arange(len(x)), a["ends"]]']),
+    Logits: _logits,
     Unit: lambda step, arrays: ([], ["y = x / np.sqrt((x * x).sum(-1, keepdims=True))"]),
 }  # fmt: skip

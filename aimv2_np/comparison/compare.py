@@ -15,10 +15,10 @@ import numpy as np
 from aimv2_np.comparison.alignment import PICTURES, UnlikeError, in_shape
 from aimv2_np.comparison.batch import reordered
 from aimv2_np.comparison.budget import find_budget
-from aimv2_np.comparison.comparison import Comparison, Difference, Step
+from aimv2_np.comparison.comparison import Comparison, Difference
 from aimv2_np.comparison.diagnosis.context import Context
 from aimv2_np.comparison.diagnosis.diagnose import diagnose
-from aimv2_np.comparison.forcing import force, own_errors_in_words
+from aimv2_np.comparison.forcing import OwnErrors, by_own_errors, forced_context, own_errors, own_errors_in_words
 from aimv2_np.comparison.matching import match
 from aimv2_np.comparison.measure import measure_arrays, measure_statistics
 from aimv2_np.comparison.order import in_execution_order
@@ -37,6 +37,12 @@ Side = str | PathLike[str] | Recording | Mapping[str, Any]
 
 # Statistics tell a relative error to a fifth or so (√(2/64)); twice the tolerance is five of these beyond it.
 ESTIMATE_FACTOR = 2.0
+
+UNFORCED = (
+    "a quantised engine's modules are judged by what arises in each, and that is not known here; expected the "
+    "reference's weights, its inputs and whole arrays of the other side; pass the model (model=, --model), and record "
+    "the inputs and no statistics alone"
+)
 
 
 @np.errstate(all="ignore")  # what is compared may hold anything; what overflows shows in the result
@@ -76,13 +82,21 @@ def compare(
     notes = (*judge.notes(), *matching.notes, *aligned, *_layouts(differences))
     result = Comparison(differences, matching.missing, matching.extra, notes=notes)
     context = Context(a, judge.in_our_layout(), matching.names, result, judge.judge, model)
-    outcome = diagnose(context)
-    result = replace(result, diagnosis=outcome.diagnosis)
-    if not result.equal:
-        differences, step = judge.own_errors(differences, context)
-        result = replace(result, differences=differences, step=step)
-        if budget is not None:
-            result = replace(result, budget=find_budget(context, judge.taken, budget))
+    if judge.tolerances.quantised:
+        own = judge.own_errors(context)
+        if not own.measures:
+            raise ValueError(UNFORCED)
+        context.result = result = by_own_errors(result, own)
+        outcome = diagnose(forced_context(context, own, judge.taken, replace(judge, own=own).judge))
+        result = replace(result, diagnosis=outcome.diagnosis, step=own.step)
+    else:
+        outcome = diagnose(context)
+        result = replace(result, diagnosis=outcome.diagnosis)
+        if not result.equal:
+            own = judge.own_errors(context)
+            result = replace(result, differences=own.added_to(result.differences), step=own.step)
+    if budget is not None and not result.equal:
+        result = replace(result, budget=find_budget(context, judge.taken, budget))
     remark = f"{outcome.remark} {own_errors_in_words(result.differences)}".strip()
     return replace(result, explanation=summarise(result, remark))
 
@@ -128,13 +142,17 @@ def _layouts(differences: Iterable[Difference]) -> list[str]:
 
 @dataclass
 class _Judge:
-    """Judges each pair of activations of two recordings; `exchanged` as for `pair`."""
+    """Judges each pair of activations of two recordings; `exchanged` as for `pair`.
+
+    Where `own` errors are known the tolerances are those of what arises in a module by itself.
+    """
 
     a: Recording
     b: Recording
     tolerances: Tolerances
     names: Mapping[str, str]
     exchanged: bool = False
+    own: OwnErrors | None = None
 
     def __post_init__(self) -> None:
         self.depths = depths(self.a.order)
@@ -185,25 +203,13 @@ class _Judge:
         difference = self._activation(path, Recording.from_arrays({path: expected}))
         return difference.relative, difference.equal
 
-    def own_errors(
-        self, differences: tuple[Difference, ...], context: Context
-    ) -> tuple[tuple[Difference, ...], Step | None]:
-        """The differences, with what goes wrong in each module by itself; the first step in which something does."""
-        known = {difference.path: difference for difference in differences}
-        first: Step | None = None
-
-        def look(step: Step) -> None:
-            nonlocal first
-            if (difference := known.get(step.path)) is None:
-                return
-            found = self.padding.without(step.path, step.expected, step.found)
-            own = measure_arrays(step.expected, found, difference.dtype).relative
-            tolerance = self.tolerances(step.path, difference.dtype, 1)
-            known[step.path] = difference = replace(difference, own=own, own_tolerance=tolerance)
-            first = step if first is None and difference.wrong else first
-
-        force(context, self.taken, look)
-        return tuple(known.values()), first
+    def own_errors(self, context: Context) -> OwnErrors:
+        """What goes wrong in each module by itself."""
+        dtypes = {path: self._dtype(path) for path in self.names}
+        return own_errors(
+            context, self.taken, self.padding, dtypes,
+            lambda path, rounded: self.tolerances(path, dtypes[path], 1, rounded=rounded),
+        )  # fmt: skip
 
     def taken(self, path: str, expected: NDArray) -> NDArray | None:
         """What the other side recorded at `path`, as an array like `expected`; None where it recorded less."""
@@ -240,8 +246,10 @@ class _Judge:
 
     def _activation(self, path: str, reference: Recording) -> Difference:
         """The difference at `path` between the other side and `reference`: the first side, or a prediction from it."""
-        theirs, dtype, depth = self.names[path], self._dtype(path), self.depths[path]
+        theirs, dtype, depth = self.names[path], self._dtype(path), self.depths.get(path, 0)
         tolerance = self.tolerances(path, dtype, depth)
+        if self.own and path in self.own.measures:
+            _, tolerance = self.own.measures[path]
         difference = Difference(path, theirs, reference.shapes[path], dtype, depth, tolerance)
         try:
             arrays = pair(reference, self.b, path, theirs, exchanged=self.exchanged)

@@ -39,9 +39,11 @@ class Difference:
         measures: the errors; None when the shapes do not fit.
         from_statistics: whether only statistics were compared: then errors are estimates.
         note: a remark, such as that shapes differ.
-        own: the relative error that arises here: of what the module computes from what the other side gave it
-            (`forcing`). None where that is not known.
+        alone: the errors that arise here: of what the module computes from what the other side gave it (`forcing`).
+            None where that is not known.
         own_tolerance: the own error that counts as rounding.
+        by_own: whether what arises here is judged, and not what it was given: of a quantised engine.
+        again: whether these are the errors of another path, as both are names of one output.
     """
 
     path: str
@@ -53,18 +55,31 @@ class Difference:
     measures: Measures | None = None
     from_statistics: bool = False
     note: str = ""
-    own: float | None = None
+    alone: Measures | None = None
     own_tolerance: float = 0.0
+    by_own: bool = False
+    again: bool = False
+
+    @property
+    def own(self) -> float | None:
+        """The relative error that arises here; None where that is not known."""
+        return None if self.alone is None else self.alone.relative
 
     @property
     def wrong(self) -> bool:
-        """Whether more than rounding goes wrong here, whatever went wrong before."""
-        return self.own is not None and not self.own <= self.own_tolerance
+        """Whether more than rounding goes wrong here, whatever went wrong before, and this is the first name of it."""
+        return self.alone is not None and not self.again and not self.alone.within(self.own_tolerance)
+
+    @property
+    def judged(self) -> tuple[Measures | None, float]:
+        """The errors by which the two sides are told apart here, and the relative error that counts as rounding."""
+        return (self.alone, self.own_tolerance) if self.by_own else (self.measures, self.tolerance)
 
     @property
     def equal(self) -> bool:
         """Whether the difference is rounding."""
-        return self.measures is not None and self.measures.within(self.tolerance)
+        measures, tolerance = self.judged
+        return measures is not None and measures.within(tolerance)
 
     @property
     def relative(self) -> float:
@@ -73,15 +88,18 @@ class Difference:
 
     @property
     def excess(self) -> float:
-        """The relative error divided by the tolerance."""
-        return self.relative / self.tolerance if self.tolerance else (inf if self.relative else 0.0)
+        """The relative error by which it is judged, divided by its tolerance."""
+        measures, tolerance = self.judged
+        relative = inf if measures is None else measures.relative
+        return relative / tolerance if tolerance else (inf if relative else 0.0)
 
     @property
     def where(self) -> dict[str, int] | None:
         """Axis → index of the largest error."""
-        if self.measures is None or self.measures.where is None:
+        measures, _ = self.judged
+        if measures is None or measures.where is None:
             return None
-        name, index = self.path.rpartition(".")[2].removeprefix("inputs/"), self.measures.where
+        name, index = self.path.rpartition(".")[2].removeprefix("inputs/"), measures.where
         numbers = tuple(f"axis {i}" for i in range(len(index)))
         axes = AXES.get((name, len(index)), AXES.get(("", len(index)), numbers))
         return dict(zip(axes, index, strict=False))
@@ -107,16 +125,21 @@ class Step:
 
     Attributes:
         path, module: which one.
+            The module is None for what lies within one, such as the scores of attention.
         arguments: what it was called with: arrays, and a view of who sees whom.
         expected: what it computes of them.
         found: what the other side recorded.
+        rounded: whether numbers have passed a matrix since the last output that was taken from the other side.
+        again: whether the same output was taken under another name before.
     """
 
     path: str
-    module: Module
+    module: Module | None
     arguments: tuple[Any, ...]
     expected: NDArray
     found: NDArray
+    rounded: bool = False
+    again: bool = False
 
 
 @dataclass(frozen=True)

@@ -1,69 +1,135 @@
 """Where errors arise, and where they are only inherited: every module on what the other side gave it.
 
-The reference's model runs once on the recorded inputs. Whenever a module has computed its output, the output that the
-other side recorded there takes its place: so whatever comes next is computed from the other side's numbers, and the
-distance between the two outputs of a module is its own error. It is teacher forcing (Williams & Zipser 1989), with the
-other side as the teacher. A module within which the other side recorded nothing answers for all that is in it.
+The reference's model runs once on the recorded inputs, with the other side's outputs in the place of its own
+(diagnosis/forced.py). A module within which the other side recorded nothing answers for all that is in it.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-import numpy as np
-
-from aimv2_np.backends.arrays import is_array
-from aimv2_np.backends.context import having
-from aimv2_np.backends.operation import looking_inside
-from aimv2_np.comparison.comparison import Difference, Step
-from aimv2_np.comparison.diagnosis.context import Context
-from aimv2_np.comparison.diagnosis.stages import towers_of
+from aimv2_np.comparison.comparison import Comparison, Difference, Step
+from aimv2_np.comparison.diagnosis.context import Context, Judge
+from aimv2_np.comparison.diagnosis.ends import Embeds
+from aimv2_np.comparison.diagnosis.forced import Taken
+from aimv2_np.comparison.diagnosis.stages import EMBEDS, towers_of
+from aimv2_np.comparison.measure import Measures, measure_arrays
+from aimv2_np.comparison.padding import Padding
 from aimv2_np.comparison.report import two_digits
+from aimv2_np.recording.recording import INPUTS, Recording
 from aimv2_np.shapes import NDArray
-from aimv2_np.tree.module import Module
-from aimv2_np.tree.recorder import RECORDERS, Recorder
 
 NAMED = 5  # of the modules that are wrong by themselves
-# (path, what the reference computes there) → what the other side recorded, in that shape; None where it did not.
-Taken = Callable[[str, NDArray], NDArray | None]
+# (path, whether a matrix took part) → the relative error that counts as rounding
+Tolerance = Callable[[str, bool], float]
 
 
 @dataclass
-class _Forcing(Recorder):
-    """A recorder that puts the other side's output in the place of each module's."""
+class OwnErrors:
+    """The errors that arise in each module by itself.
 
-    modules: dict[str, Module] = field(default_factory=dict)
-    taken: Taken = lambda path, expected: None
-    look: Callable[[Step], None] = lambda step: None
+    Attributes:
+        measures: path → the errors, and the relative error that counts as rounding.
+        again: paths that are other names of one of these outputs.
+        computed: path → what the module there computes of what the other side gave it.
+        step: the first call of a module that is wrong by itself.
+    """
 
-    def around(self, path: str, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        output = super().around(path, function, *args, **kwargs)
-        found = self.taken(path, output) if is_array(output) else None
-        if found is None:
-            return output
-        self.look(Step(path, self.modules[path], (*args, *kwargs.values()), output, found))
-        return found
+    measures: dict[str, tuple[Measures, float]] = field(default_factory=dict)
+    again: set[str] = field(default_factory=set)
+    computed: dict[str, NDArray] = field(default_factory=dict)
+    step: Step | None = None
+
+    def added_to(self, differences: Iterable[Difference]) -> tuple[Difference, ...]:
+        """The differences with the errors that arise in their modules."""
+        return tuple(self._added_to(difference) for difference in differences)
+
+    def _added_to(self, difference: Difference) -> Difference:
+        if difference.path not in self.measures:
+            return difference
+        measures, tolerance = self.measures[difference.path]
+        again = difference.path in self.again
+        return replace(difference, alone=measures, own_tolerance=tolerance, again=again)
 
 
-def force(context: Context, taken: Taken, look: Callable[[Step], None]) -> None:
+def own_errors(
+    context: Context, taken: Taken, padding: Padding, dtypes: Mapping[str, str], tolerance: Tolerance
+) -> OwnErrors:
+    """The errors that arise in each module by itself; none without the reference's model and inputs."""
+    own = OwnErrors()
+
+    def look(step: Step) -> None:
+        if step.path not in dtypes:
+            return
+        found = padding.without(step.path, step.expected, step.found)
+        measures, most = measure_arrays(step.expected, found, dtypes[step.path]), tolerance(step.path, step.rounded)
+        own.measures[step.path] = measures, most
+        if step.again:
+            own.again.add(step.path)
+        if own.step is None and step.module is not None and not measures.within(most):
+            own.step = step
+
+    own.computed = force(context, taken, look)
+    return own
+
+
+def force(context: Context, taken: Taken, look: Callable[[Step], None]) -> dict[str, NDArray]:
     """Run every tower of the context's model so, and let `look` see every step, in order of execution.
 
-    Nothing happens where there is no model, or the recordings hold no inputs of it.
+    Returns what every module computes of what it was given. Nothing happens where there is no model, or the recordings
+    hold no inputs of it.
     """
+    computed: dict[str, NDArray] = {}
     if context.model is None:
-        return
+        return computed
+    ends: dict[str, Any] = {}
     for name, stages in towers_of(context).items():
-        if (x := context.input(name)) is None:
+        x = _given_to(name, context, ends)
+        if x is None:
             continue
-        x = x.astype(context.model.dtype) if x.dtype.kind == "f" else x
-        modules: dict[str, Module] = {}
         for stage in stages:
-            modules |= dict(stage.module.named_modules(stage.path))
-        paths = {id(module): path for path, module in modules.items()}
-        recorder = _Forcing(paths, (), lambda path, array: None, modules=modules, taken=taken, look=look)
-        with having(RECORDERS, (recorder,)), looking_inside(), np.errstate(all="ignore"):
-            for stage in stages:
-                x = stage.call(stage.module, x)
+            found, x = stage.run_forced(x, {}, taken, look)
+            computed |= found
+        ends[name] = x
+    return computed
+
+
+def _given_to(name: str, context: Context, ends: Mapping[str, Any]) -> Any:
+    """What goes into the tower whose input has that name; logits are made of what the two others give."""
+    if name == EMBEDS:
+        return Embeds(ends["input_ids"], ends["pixel_values"]) if len(ends) == 2 else None
+    x = context.input(name)
+    return x.astype(context.model.dtype) if x is not None and x.dtype.kind == "f" else x
+
+
+def by_own_errors(result: Comparison, own: OwnErrors) -> Comparison:
+    """The result with each module judged by the error that arises in it, and not by what it was given.
+
+    What has no such error, as its arrays were not recorded whole, is not judged.
+    """
+    kept, left = [], []
+    for difference in own.added_to(result.differences):
+        if difference.alone is not None:
+            kept.append(replace(difference, by_own=True))
+        elif difference.path.startswith(INPUTS) or difference.measures is None:  # of another shape
+            kept.append(difference)
+        else:
+            left.append(difference.path)
+    notes = (f"{left[0]} and {len(left) - 1} more are not judged: they were not recorded whole",) if left else ()
+    return replace(result, differences=tuple(kept), missing=(*result.missing, *left), notes=(*result.notes, *notes))
+
+
+def forced_context(context: Context, own: OwnErrors, taken: Taken, judge: Judge) -> Context:
+    """The context in which the reference is what its modules compute of what the other side gave them."""
+    reference = Recording.from_arrays(own.computed, dict(context.reference.inputs))
+    reference.metadata |= context.reference.metadata
+    differences = tuple(
+        replace(difference, measures=difference.alone, tolerance=difference.own_tolerance, by_own=False)
+        if difference.by_own else difference
+        for difference in context.result.differences
+    )  # fmt: skip
+    result = replace(context.result, differences=differences)
+    return replace(context, reference=reference, result=result, judge=judge, taken=taken)
 
 
 def own_errors_in_words(differences: Sequence[Difference]) -> str:

@@ -39,7 +39,7 @@ def page(result: Comparison, reference: str, other: str) -> str:
 def _chart(result: Comparison) -> str:
     shown = _shown(result)
     values = [
-        value for point in shown for value in (point.relative, point.tolerance, point.own or 0) if 0 < value < inf
+        value for point in shown for value in (point.relative, point.judged[1], point.own or 0) if 0 < value < inf
     ]
     low = floor(log10(max(min(values, default=1e-8), 1e-20))) - 1
     high = max(ceil(log10(max(values, default=1.0))) + 1, low + 2)
@@ -53,7 +53,7 @@ def _chart(result: Comparison) -> str:
         return LEFT + (index + 0.5) * (WIDTH - LEFT - RIGHT) / max(1, len(shown))
 
     lines = [*_axis_y(low, high, y), *_axis_x(shown, x)]
-    limit = " ".join(f"{x(i):.1f},{y(point.tolerance):.1f}" for i, point in enumerate(shown) if point.tolerance > 0)
+    limit = " ".join(f"{x(i):.1f},{y(point.judged[1]):.1f}" for i, point in enumerate(shown) if point.judged[1] > 0)
     lines.append(f'<polyline class="limit" points="{limit}"/>')
     rows = {difference.path: row for row, difference in enumerate(result.differences)}
     first = result.first
@@ -111,8 +111,9 @@ def _told(difference: Difference) -> str:
     parts = [
         difference.path,
         f"relative error {two_digits(facts.relative)}",
-        f"tolerance {two_digits(difference.tolerance)}",
+        "" if difference.by_own else f"tolerance {two_digits(difference.tolerance)}",
         "" if difference.own is None else f"own error {two_digits(difference.own)}",
+        f"tolerance {two_digits(difference.own_tolerance)}" if difference.by_own else "",
         f"largest {two_digits(facts.max_abs)}{position(difference)}",
         f"{two_digits(facts.ulps)} ulps of {difference.dtype}",
         f"cosine {facts.cosine:.7f}",
@@ -125,6 +126,6 @@ def _row(index: int, difference: Difference) -> str:
     facts, path = difference.measures, escape(difference.path)
     numbers = [facts.max_abs, facts.relative, facts.ulps, facts.cosine] if facts else [None] * 4
     cells = [f"<th scope=row>{path}</th>", f"<td>{'x'.join(map(str, difference.shape))}</td>"]
-    cells += [f"<td>{two_digits(value)}</td>" for value in (*numbers, difference.tolerance, difference.own)]
+    cells += [f"<td>{two_digits(value)}</td>" for value in (*numbers, difference.judged[1], difference.own)]
     cells.append(f"<td>{'rounding' if difference.equal else 'differs'}</td>")
     return f'<tr id="row-{index}" class="{"good" if difference.equal else "bad"}">{"".join(cells)}</tr>'

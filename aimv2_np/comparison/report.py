@@ -10,9 +10,10 @@ def summarise(result: Comparison, remark: str) -> str:
     first, compared = result.first, len(result.differences)
     if first is None:
         worst = result.worst[0]
+        size = worst.own if worst.by_own else worst.relative
         return (
             f"The {compared} activations that both sides have differ by no more than rounding; "
-            f"the largest relative error for its place is {two_digits(worst.relative)} in {worst.path}."
+            f"the largest {kind(worst)} for its place is {two_digits(size)} in {worst.path}."
         )
     apart = sum(not difference.equal for difference in result.differences)
     many = f"{apart} of {compared} activations differ by more than rounding"
@@ -29,15 +30,20 @@ def summarise(result: Comparison, remark: str) -> str:
     return " ".join((*sentences, remark)).rstrip()
 
 
+def kind(difference: Difference) -> str:
+    """What the errors are by which an activation is judged."""
+    return "own error" if difference.by_own else "relative error"
+
+
 def in_words(difference: Difference) -> str:
     """The errors of one activation that differs, in a few words."""
-    facts = difference.measures
+    facts, tolerance = difference.judged
     if facts is None:
         return difference.note
     if facts.nonfinite:
         count = "some numbers are" if difference.from_statistics else f"{facts.nonfinite:,} numbers are"
         return f"{count} infinite or NaN on one side only{position(difference)}"
-    text = f"relative error {two_digits(facts.relative)}, where {two_digits(difference.tolerance)} would be rounding"
+    text = f"{kind(difference)} {two_digits(facts.relative)}, where {two_digits(tolerance)} would be rounding"
     largest = f"; the largest, {two_digits(facts.max_abs)}, lies{position(difference)}" if facts.where else ""
     return text + largest + (f" ({difference.note})" if difference.note else "")
 

@@ -19,6 +19,9 @@ FACTOR = {"float64": 24.0, "float32": 24.0, "float16": 4.0, "bfloat16": 4.0}
 # Glob → factor, for what amplifies errors that came before: e^x in the softmax turns the absolute error of a score
 # into a relative one; a logit is a cosine, whose error is relative to 1 and not to itself.
 AMPLIFIED = {"*probs": 4.0, "*logits_per_*": 8.0}
+# What a quantised engine rounds its matrices to → the relative error of a product with one of them, or with several in
+# one module. Four times what engines make of matrices without outliers, per row and with rounded activations.
+QUANTISED = {"int8": 0.05, "float8": 0.125, "int4": 0.3}
 
 
 @dataclass(frozen=True)
@@ -29,11 +32,14 @@ class Tolerances:
         rtol: one tolerance for everything, in place of the formula.
         rules: glob → tolerance for the paths that match; the last one that does counts.
         dtype: what the other side computed in, where its arrays do not show it ("bfloat16" saved as float32, say).
+        quantised: what the other side rounds its matrices to, one of `QUANTISED`: then each module is judged by the
+            error that arises in it, as what it was given is rounded already.
     """
 
     rtol: float | None = None
     rules: Mapping[str, float] = field(default_factory=dict)
     dtype: str | None = None
+    quantised: str | None = None
 
     def __post_init__(self) -> None:
         for value in (0 if self.rtol is None else self.rtol, *self.rules.values()):
@@ -41,6 +47,8 @@ class Tolerances:
                 raise ValueError(f"the tolerance is {value}; expected a relative error, 0 or more")
         if self.dtype not in (None, *EPS):
             raise ValueError(f"the tolerances' dtype is {self.dtype!r}; expected one of {', '.join(EPS)}")
+        if self.quantised not in (None, *QUANTISED):
+            raise ValueError(f"quantised is {self.quantised!r}; expected one of {', '.join(QUANTISED)}")
 
     @classmethod
     def of(cls, value: "Tolerances | Mapping[str, float] | float | None") -> "Tolerances":
@@ -52,7 +60,7 @@ class Tolerances:
         return cls(rtol=None if value is None else float(value))
 
     @classmethod
-    def parse(cls, texts: Iterable[str], dtype: str | None = None) -> "Tolerances":
+    def parse(cls, texts: Iterable[str], dtype: str | None = None, quantised: str | None = None) -> "Tolerances":
         """Tolerances from texts: `1e-4` for everything, `*.ffn=1e-4` for paths that match; ValueError for others."""
         everywhere, rules = None, {}
         for text in texts:
@@ -65,17 +73,21 @@ class Tolerances:
                 rules[glob] = value
             else:
                 everywhere = value
-        return cls(everywhere, rules, dtype)
+        return cls(everywhere, rules, dtype, quantised)
 
-    def __call__(self, path: str, dtype: str, depth: int) -> float:
-        """The largest relative error of the activation `path` that counts as rounding."""
+    def __call__(self, path: str, dtype: str, depth: int, *, rounded: bool = False) -> float:
+        """The largest relative error of the activation `path` that counts as rounding.
+
+        `rounded` says whether a matrix that the other side may have rounded takes part in it.
+        """
         for pattern in reversed(list(self.rules)):
             if fnmatchcase(path, pattern):
                 return self.rules[pattern]
         if self.rtol is not None:
             return self.rtol
         factor = next((factor for pattern, factor in AMPLIFIED.items() if fnmatchcase(path, pattern)), 1.0)
-        return float(factor * FACTOR[dtype] * EPS[dtype] * (1 + depth) ** 0.5)
+        rounding = float(FACTOR[dtype] * EPS[dtype] * (1 + depth) ** 0.5)
+        return factor * max(rounding, QUANTISED[self.quantised] if self.quantised and rounded else 0.0)
 
 
 def coarsest(dtypes: Iterable[str]) -> str:

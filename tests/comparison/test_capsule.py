@@ -22,7 +22,7 @@ def steps_of(model, inputs, causal=True):
     context = SimpleNamespace(model=model, causal=causal, input=inputs.get, base={})
     found = []
     force(context, lambda path, expected: np.float32(1.01) * expected, found.append)
-    return found
+    return [step for step in found if step.module is not None]
 
 
 def reproduced(step, folder):

@@ -120,7 +120,7 @@ def test_a_planted_fault_is_named_from_statistics(case):
 
 
 # Tested in files of their own.
-ELSEWHERE = {"vision_causal", "reduced_precision", "left_padding", "tokens_reversed"}
+ELSEWHERE = {"int8_activations", "vision_causal", "reduced_precision", "left_padding", "tokens_reversed"}
 
 
 def test_every_cause_has_a_case():

@@ -42,7 +42,7 @@ DIAGNOSIS = (
     ),
     ("diagnosis.fault",),
     ("diagnosis.context",),
-    ("diagnosis.weights",),
+    ("diagnosis.weights", "diagnosis.forced"),
 )  # fmt: skip
 
 

@@ -26,6 +26,9 @@ class Port:
     def weight(self, path: str) -> NDArray:
         return self.w[f"{path}.weight"]
 
+    def product(self, x: NDArray, weight: NDArray) -> NDArray:
+        return np.einsum("...i,oi->...o", x, weight)
+
     def bias(self, path: str) -> NDArray | None:
         return self.w.get(f"{path}.bias")
 
@@ -175,7 +178,7 @@ class Port:
 
     def linear(self, path: str, x: NDArray) -> NDArray:
         self.path = path
-        y = np.einsum("...i,oi->...o", x, self.weight(path))
+        y = self.product(x, self.weight(path))
         bias = self.bias(path)
         return self.keep(path, y if bias is None else y + bias)
 
@@ -229,7 +232,7 @@ class Port:
         parts = {}
         for name, source in named.items():
             bias = self.bias(f"{path}.{source}")
-            y = np.einsum("...i,oi->...o", x, self.weight(f"{path}.{source}"))
+            y = self.product(x, self.weight(f"{path}.{source}"))
             parts[name] = self.keep(f"{path}.{name}", y if bias is None else y + bias)
         self.path = path
         mixed = self.attend(*parts.values(), config, allowed)
@@ -249,8 +252,8 @@ class Port:
     def ffn(self, path: str, config: Any, x: NDArray) -> NDArray:
         gate, up = self.gate_and_up(path)
         gate_weight, up_weight = self.weight(f"{path}.{gate}"), self.weight(f"{path}.{up}")
-        opened = self.keep(f"{path}.gate_proj", np.einsum("...i,oi->...o", x, gate_weight))
-        raised = self.keep(f"{path}.up_proj", np.einsum("...i,oi->...o", x, up_weight))
+        opened = self.keep(f"{path}.gate_proj", self.product(x, gate_weight))
+        raised = self.keep(f"{path}.up_proj", self.product(x, up_weight))
         self.path = path
         hidden = self.hidden(config.hidden_act, opened, raised)
         return self.keep(path, self.linear(f"{path}.down_proj", hidden))

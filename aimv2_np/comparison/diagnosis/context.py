@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import Any
 
 from aimv2_np.comparison.comparison import Comparison
+from aimv2_np.comparison.diagnosis.forced import Taken
 from aimv2_np.comparison.diagnosis.weights import recorded_model
 from aimv2_np.comparison.naming import TOWERS
 from aimv2_np.models.pretrained import AnyModel
@@ -14,6 +15,8 @@ from aimv2_np.recording.recording import Recording
 from aimv2_np.shapes import NDArray
 from aimv2_np.tree.module import Module
 
+# (path, array) → the relative error of what the other side recorded there against the array; whether that is rounding.
+Judge = Callable[[str, NDArray], tuple[float, bool]]
 INPUT_NAMES = ("pixel_values", "input_ids")
 
 
@@ -25,25 +28,38 @@ class Context:
         reference, other: the recordings.
         names: path → the name under which the other side recorded it.
         result: all differences between the two.
-        judge: (path, array) → the relative error of what the other side recorded at `path` against the array, and
-            whether that is rounding.
+        judge: tells how far the other side is from an array.
         given: the model that the caller passed, or None.
         base: path → module in whose place the model has it: faults that were found before, behind which more are
             looked for.
+        taken: where every module is judged by its own error: what the other side recorded, which modules take for
+            their inputs. The reference then holds what they compute of it.
     """
 
     reference: Recording
     other: Recording
     names: Mapping[str, str]
     result: Comparison
-    judge: Callable[[str, NDArray], tuple[float, bool]]
+    judge: Judge
     given: AnyModel | None = None
     base: Mapping[str, Module] = field(default_factory=dict)
+    taken: Taken | None = None
 
     @cached_property
     def good(self) -> set[str]:
         """The paths at which both sides agree."""
         return {difference.path for difference in self.result.differences if difference.equal}
+
+    @cached_property
+    def innocent(self) -> set[str]:
+        """The paths of modules that have no fault, as both sides agree there.
+
+        Of what the other side gave it, a module computes what it should if only something within it is wrong.
+        """
+        if not self.taken:
+            return self.good
+        bad = [difference.path for difference in self.result.differences if not difference.equal]
+        return {path for path in self.good if not any(other.startswith(path + ".") for other in bad)}
 
     @cached_property
     def model(self) -> Any:

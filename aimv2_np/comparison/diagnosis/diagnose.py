@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain
 from math import inf
-from operator import itemgetter
+from operator import attrgetter
 from time import monotonic
 
 import numpy as np
@@ -71,16 +71,16 @@ def diagnose(context: Context, depth: int = 0, patience: "Patience | None" = Non
     tested, best = _tested(patience.lasting(faults), context, 8 * rounding)
     if not best and place and first.measures is not None and not first.measures.nonfinite:
         _, best = _tested(patience.lasting(planted_in_pairs(context, place), PAIRS), context, 8 * rounding)
-    fitting = sorted((found for found in best if found[0] <= EXPLAINED * first.relative), key=itemgetter(0))
-    exact = [found for found in fitting if found[1].identifier not in LAST_RESORT]
+    fitting = sorted((found for found in best if found.left <= EXPLAINED * first.relative), key=attrgetter("left"))
+    exact = [found for found in fitting if found.hypothesis.identifier not in LAST_RESORT]
     fitting = exact or fitting
     if not fitting:
-        rounded = coarser(context)
+        rounded = None if context.taken else coarser(context)
         if rounded:
             return Outcome(rounded)
         if first.measures is None:
             return Outcome(remark=f"No cause that was tested gives outputs of that shape. {unable}".strip())
-        late = " The search was ended: it took too long." if patience.ended else ""
+        late = f" {patience.ended}" if patience.ended else ""
         if first.measures.nonfinite:
             late = (
                 " It gives NaN or infinity where it is given none: look for such numbers in its weights and its mask."
@@ -89,11 +89,13 @@ def diagnose(context: Context, depth: int = 0, patience: "Patience | None" = Non
         if unable:
             reason = "No cause could be tested beyond those that arrays tell alone." if tested else reason
         return Outcome(remark=f"{reason}{late} {unable}".strip())
-    (left, winner), *others = fitting
-    rivals = [winner, *(other for relative, other in others if relative <= CLEARLY * max(left, rounding))]
+    rivals = [found for found in fitting if found.left <= CLEARLY * max(fitting[0].left, rounding)]
+    # One that would change what is right is no rival of one that would not.
+    rivals = [found for found in rivals if found.odd == min(each.odd for each in rivals)]
     if len(rivals) > 1:
-        names = " and ".join(hypothesis.identifier for hypothesis in rivals)
+        names = " and ".join(found.hypothesis.identifier for found in rivals)
         return Outcome(remark=f"{names} explain it equally well; other inputs would tell them apart.")
+    left, winner = rivals[0].left, rivals[0].hypothesis
     explained = 1.0 if first.measures is None else max(0.0, 1 - left / first.relative)
     diagnosis = Diagnosis(winner.identifier, winner.sentence, left, explained, change(winner.identifier))
     remark, complete = "", False
@@ -112,7 +114,7 @@ def _agrees_behind(context: Context, path: str) -> str | None:
     if before in ("", *(tower.rstrip(".") for tower in TOWERS)) and alias in context.good:
         return alias
     layer = re.match(r".*layers\.\d+(?=\.)", path)
-    return layer[0] if layer and layer[0] in context.good else None
+    return layer[0] if layer and layer[0] in context.innocent else None
 
 
 def _more(context: Context, reached: Extent, depth: int, patience: "Patience") -> tuple[str, bool]:
@@ -131,11 +133,11 @@ def _more(context: Context, reached: Extent, depth: int, patience: "Patience") -
 
 
 class Patience:
-    """The time that a search may take, `SECONDS` in all; `ended` says whether that was too little."""
+    """The time that a search may take, `SECONDS` in all; `ended` says what was left out where that was too little."""
 
     def __init__(self) -> None:
         self.end = monotonic() + SECONDS
-        self.ended = False
+        self.ended = ""
 
     def lasting(self, hypotheses: Iterable[Hypothesis], seconds: float = inf) -> Iterator[Hypothesis]:
         """The hypotheses, until time is up, or so many seconds have passed."""
@@ -143,14 +145,33 @@ class Patience:
         for hypothesis in hypotheses:
             yield hypothesis
             if monotonic() > end:
-                self.ended = True
+                pairs = "Not all pairs of causes were tested: that would take long."
+                self.ended = "The search was ended: it took too long." if monotonic() > self.end else pairs
                 return
 
 
-def _tested(
-    hypotheses: Iterable[Hypothesis], context: Context, floor: float
-) -> tuple[int, list[tuple[float, Hypothesis]]]:
-    """How many causes were tested; of those that fit to rounding, what the best way of each leaves of the error.
+@dataclass(frozen=True)
+class Fit:
+    """How well a cause explains what is there.
+
+    Attributes:
+        odd: at how many places that agree it would make a difference.
+        left: what it leaves of the relative error.
+        hypothesis: the cause.
+    """
+
+    odd: int
+    left: float
+    hypothesis: Hypothesis
+
+    def is_better(self, other: "Fit", floor: float) -> bool:
+        """Whether it makes fewer odd differences, or as many and leaves clearly less of the error."""
+        less = CLEARLY * self.left < other.left - floor
+        return self.odd < other.odd or (self.odd == other.odd and less)
+
+
+def _tested(hypotheses: Iterable[Hypothesis], context: Context, floor: float) -> tuple[int, list[Fit]]:
+    """How many causes were tested; of those that fit to rounding, the best way of each.
 
     Relative errors below `floor` are all the same. Of two ways that differ by rounding the earlier one tells more: it
     knows the module.
@@ -159,7 +180,7 @@ def _tested(
     theirs = None if first is None else context.theirs(first.path)
     nothing = theirs is not None and not np.isfinite(theirs).any()
     tested = set()
-    best: dict[str, tuple[int, float, Hypothesis]] = {}
+    best: dict[str, Fit] = {}
     for hypothesis in hypotheses:
         name = hypothesis.identifier
         tested.add(name)
@@ -177,11 +198,7 @@ def _tested(
             explains = first is not None and first.path in judged
             if nothing and name not in OF_NOTHING:
                 continue
-            if explains and (name not in best or _is_better((odd, left), best[name][:2], floor)):
-                best[name] = odd, left, hypothesis
-    return len(tested), [(left, hypothesis) for _, left, hypothesis in best.values()]
-
-
-def _is_better(way: tuple[int, float], other: tuple[int, float], floor: float) -> bool:
-    """Whether a way to make a mistake fits better than another: fewer places that agree and should not, less error."""
-    return way[0] < other[0] or (way[0] == other[0] and CLEARLY * way[1] < other[1] - floor)
+            fit = Fit(odd, left, hypothesis)
+            if explains and (name not in best or fit.is_better(best[name], floor)):
+                best[name] = fit
+    return len(tested), list(best.values())

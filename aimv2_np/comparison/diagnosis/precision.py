@@ -7,7 +7,7 @@ import numpy as np
 
 from aimv2_np.backends.narrow import round_bits, widen_bits
 from aimv2_np.comparison.diagnosis.context import Context
-from aimv2_np.comparison.diagnosis.fault import Plant, Table, with_fields
+from aimv2_np.comparison.diagnosis.fault import Plant, Table, computing, with_fields
 from aimv2_np.network.embedding import Embedding
 from aimv2_np.network.encoder import EncoderLayer
 from aimv2_np.network.linear import Linear
@@ -103,6 +103,16 @@ def _integers(bits: int) -> dict[str, Callable[[Array], Array]]:
     }
 
 
+def _multiplying(matrix: Callable[[Array], Array], activation: Callable[[Array], Array]) -> Plant:
+    """A product of a rounded matrix with rounded activations (…, D)."""
+
+    def forward(m: Any, x: Array) -> Array:
+        rows = activation(x.reshape(-1, x.shape[-1])).reshape(x.shape)
+        return type(m).forward(with_fields(m, weight=matrix(np.asarray(m.weight))), rows)
+
+    return computing(forward)
+
+
 def _few_channels(m: Any, path: str, context: Context, is_so: Callable[[Any, Any, Any], Any]) -> NDArray | None:
     """The few channels of an output where `is_so(theirs, ours, module)`; None where there are none, or many."""
     theirs, ours = context.theirs(path), context.reference.array(path)
@@ -153,6 +163,12 @@ def _last_damaged(m: Any, path: str, context: Context) -> Module | None:
     return with_fields(m, ffn=ffn, rows=_listed(rows))
 
 
+ACTIVATIONS = {
+    "a factor and a zero point for all": whole_numbers(8, rows=False, offset=True),
+    "a factor for all": whole_numbers(8, rows=False),
+    "a factor for each token": whole_numbers(8),
+}
+MATRICES = {"as they are": lambda weight: weight, **{f"int8{how}": way for how, way in _integers(8).items()}}
 DAMAGES: dict[tuple[str, str], Plant] = {
     ("nan_weight", "row {p.rows} of {path}.weight holds NaN or infinity"): _damaged(np.nan, _nan),
     ("zero_weight", "row {p.rows} of {path}.weight is zero"): _damaged(0.0, _bias_alone),
@@ -170,6 +186,16 @@ FAULTS: Table = {
         for kind, bias in KINDS.items()
         for identifier, (name, ways) in ROUNDINGS.items()
         if kind is not RMSNorm or not identifier.startswith("int")
+    },
+    **{
+        ("int8_activations", kind): {
+            f"what goes into {{path}} is rounded to int8, {how}; its weights are {what}": _multiplying(
+                matrix, activation
+            )
+            for how, activation in ACTIVATIONS.items()
+            for what, matrix in MATRICES.items()
+        }
+        for kind in (Linear, PatchEmbed)
     },
     ("nan_weight", EncoderLayer): {"row {p.rows} of {path}.ffn.down_proj.weight holds NaN or infinity": _last_damaged},
     **{

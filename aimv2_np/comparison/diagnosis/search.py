@@ -84,7 +84,7 @@ def place_of(context: Context, path: str) -> Place:
     name, chain, index = _find(context, path)
     start = _start(chain, index, context)
     try:
-        rest = Span(chain[start:], _input(name, chain, start, context), context.inner)
+        rest = Span(chain[start:], _input(name, chain, start, context), context.inner, context.taken)
         right = replace(rest, stages=chain[start : index + 1]).run()
     except UnableError:
         raise
@@ -155,10 +155,10 @@ def _rearranged(context: Context, place: Place) -> Iterator[Hypothesis]:
     for change in rearrangements(chain, start, place.index):
         x = rest.x
         if change.again and start:
-            ours = context.reference.array(chain[start - 1].path)
-            if ours is None:
+            before = _given(context, chain[start - 1].path)
+            if before is None:
                 continue
-            x = ours.astype(x.dtype, copy=False)
+            x = before.astype(x.dtype, copy=False)
         whole = replace(rest, stages=change.stages, x=x)
         some = replace(whole, stages=change.stages[: change.number])
         predicted = _judged(some.steps(), later, last=change.identifier == "blocks_doubled")
@@ -185,9 +185,11 @@ def _find(context: Context, path: str) -> tuple[str, list[Stage], int]:
 
 def _start(chain: Sequence[Stage], index: int, context: Context) -> int:
     """The first stage that may hold the fault: something in it, or all that it takes, was right on the other side."""
-    good = {path for path in context.good if not path.endswith(NO_SIGN)}
+    # Where modules take the other side's outputs, what lies within a stage may be right though it was given the wrong.
+    good = {path for path in context.good if not path.endswith(NO_SIGN)} if not context.taken else set()
+    known = context.names.keys() if context.taken else good
     start = index
-    while start > 0 and good.isdisjoint((chain[start - 1].path, *chain[start - 1].aliases)):
+    while start > 0 and known.isdisjoint((chain[start - 1].path, *chain[start - 1].aliases)):
         if any(path.startswith(chain[start].path + ".") for path in good):
             break
         start -= 1
@@ -201,7 +203,7 @@ def _input(name: str, chain: Sequence[Stage], start: int, context: Context) -> A
         return _embeds(context)
     before = chain[start - 1] if start else None
     for path in (before.path, *before.aliases) if before else ():
-        if (array := context.reference.array(path)) is not None:
+        if (array := _given(context, path)) is not None:
             return array.astype(dtype, copy=False)
     x = context.input(name)
     if x is None:
@@ -211,12 +213,19 @@ def _input(name: str, chain: Sequence[Stage], start: int, context: Context) -> A
     return Span(chain[:start], x).run()[before.path] if before else x
 
 
+def _given(context: Context, path: str) -> NDArray | None:
+    """What comes out of a module, for the next: the reference's output, or the other side's where those are taken."""
+    ours = context.reference.array(path)
+    theirs = context.taken(path, ours) if context.taken and ours is not None else None
+    return ours if theirs is None else theirs
+
+
 def _embeds(context: Context) -> Any:
     """The unit vectors that logits are made of, as the reference recorded them, or computed anew."""
     towers = towers_of(context)
     both = []
     for name, path in (("input_ids", "text_embeds"), ("pixel_values", "image_embeds")):
-        array = context.reference.array(path)
+        array = _given(context, path)
         if array is None:
             array = Span(towers[name], _input(name, towers[name], 0, context)).run()[path]
         both.append(array.astype(context.model.dtype, copy=False))
@@ -246,7 +255,7 @@ def _groups(place: Place, kinds: tuple[type[Module], ...], context: Context) -> 
     modules = {
         path: module
         for path, module in place.span.modules(*kinds)
-        if path not in context.good and any(is_inside(other, (path,)) for other in reached)
+        if path not in context.innocent and any(is_inside(other, (path,)) for other in reached)
     }
     groups: dict[object, dict[str, Module]] = {}
     for key in (lambda path, module: starred(path), lambda path, module: type(module), lambda path, module: None):

@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 
 from aimv2_np.backends.operation import textbook
+from aimv2_np.comparison.comparison import Step
 from aimv2_np.comparison.diagnosis.context import Context
 from aimv2_np.comparison.diagnosis.ends import EndOfText, Logits, Unit
 from aimv2_np.comparison.diagnosis.fault import copied
+from aimv2_np.comparison.diagnosis.forced import Taken, forcing
 from aimv2_np.models.aimv2 import Aimv2Model
 from aimv2_np.models.text import Aimv2TextModel
 from aimv2_np.models.vision import Aimv2VisionModel
@@ -66,6 +68,15 @@ class Stage:
                 found[join(self.path, name)] = array
         return found | (dict.fromkeys((self.path, *self.aliases), output) if self.path else {})  # logits have two names
 
+    def run_forced(
+        self, x: NDArray, replaced: Mapping[str, Module], taken: Taken, look: Callable[[Step], None] = lambda step: None
+    ) -> tuple[dict[str, NDArray], NDArray]:
+        """The same of modules that take the other side's outputs for their inputs, and what then leaves the stage."""
+        module = plant(self.module, replaced, self.path)
+        with forcing(module, self.path, self.aliases, taken, look) as found:
+            output = self.call(module, x)
+        return found, output
+
 
 @dataclass(frozen=True)
 class Span:
@@ -75,11 +86,13 @@ class Span:
         stages: the stages in order.
         x: the input of the first.
         inner: whether scores and probs of attention are kept.
+        taken: the other side's outputs, where modules take them for their inputs.
     """
 
     stages: Sequence[Stage]
     x: NDArray
     inner: bool = False
+    taken: Taken | None = None
 
     def run(self, replaced: Mapping[str, Module] | None = None) -> dict[str, NDArray]:
         """Path → array of everything that the stages compute, with modules replaced by path."""
@@ -88,10 +101,14 @@ class Span:
     def steps(self, replaced: Mapping[str, Module] | None = None) -> Iterator[tuple[str, NDArray]]:
         """(path, array) of everything that the stages compute, each stage when it is asked for."""
         x = self.x
-        for stage in self.stages:
-            found = stage.run(x, replaced or {}, inner=self.inner)
+        for i, stage in enumerate(self.stages):
+            # Of a stage that runs twice, the second run was recorded.
+            if self.taken and all(stage.path != other.path for other in self.stages[i + 1 :]):
+                found, x = stage.run_forced(x, replaced or {}, self.taken)
+            else:
+                found = stage.run(x, replaced or {}, inner=self.inner)
+                x = found.get(stage.path, x)
             yield from found.items()
-            x = found.get(stage.path, x)
 
     def nudged(self) -> "Span":
         """The same with another rounding of the input: each number up or down by a unit in the last place."""

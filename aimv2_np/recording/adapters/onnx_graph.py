@@ -5,6 +5,8 @@ from collections.abc import Collection, Iterable
 from typing import Any
 
 SCOPES = "pkg.torch.onnx.name_scopes"  # where PyTorch's newer exporter writes the modules that a node lies in
+# What quantisers put between modules, and name after the first: it belongs to neither.
+BETWEEN = ("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear")
 MOST = 100_000  # characters of that: it is a list of a dozen names
 
 
@@ -34,6 +36,8 @@ def scope(node: Any) -> str:
 
     The newer exporter lists the modules in the node's metadata; the older one writes them into its name.
     """
+    if node.op_type in BETWEEN:
+        return ""
     for entry in getattr(node, "metadata_props", ()):
         if entry.key == SCOPES:
             try:

@@ -7,9 +7,9 @@ import pytest
 from aimv2_np.recording.adapters.onnx_graph import SCOPES, module_outputs, scope
 
 
-def node(name, inputs, outputs, scopes=None):
+def node(name, inputs, outputs, scopes=None, op_type=""):
     entries = [] if scopes is None else [SimpleNamespace(key=SCOPES, value=scopes)]
-    return SimpleNamespace(name=name, input=inputs, output=outputs, metadata_props=entries)
+    return SimpleNamespace(name=name, input=inputs, output=outputs, metadata_props=entries, op_type=op_type)
 
 
 NODES = [
@@ -34,6 +34,13 @@ def test_the_last_value_that_leaves_a_module_is_its_output():
 
 def test_values_of_no_interest_are_no_outputs():
     assert module_outputs(NODES, ["sum"], {"up"}) == {"layers.0.ffn.up": "up"}
+
+
+def test_what_a_quantiser_puts_between_modules_belongs_to_none():
+    between = node("/norm/x_QuantizeLinear", ["normed"], ["q", "scale", "zero"], op_type="DynamicQuantizeLinear")
+    product = node("/up/MatMulInteger", ["q", "scale"], ["up"])
+    found = module_outputs([node("/norm/Mul", ["x"], ["normed"]), between, product], ["up"], {"normed", "scale", "up"})
+    assert found == {"norm": "normed", "up": "up"}
 
 
 @pytest.mark.parametrize(
