@@ -97,5 +97,5 @@ def forcing(
         taken=taken,
         look=look,
     )
-    with having(RECORDERS, (recorder,)), looking_inside(), np.errstate(all="ignore"):
+    with having(RECORDERS, (*RECORDERS.get(), recorder)), looking_inside(), np.errstate(all="ignore"):
         yield computed

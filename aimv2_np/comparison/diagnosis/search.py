@@ -25,7 +25,7 @@ from aimv2_np.comparison.diagnosis.context import Context
 from aimv2_np.comparison.diagnosis.ends import Embeds
 from aimv2_np.comparison.diagnosis.extent import extent, is_inside, reach, starred
 from aimv2_np.comparison.diagnosis.fault import Fault, Hypothesis, faults_of, together
-from aimv2_np.comparison.diagnosis.stages import EMBEDS, Span, Stage, towers_of
+from aimv2_np.comparison.diagnosis.stages import EMBEDS, Span, Stage, calls_around, towers_of
 from aimv2_np.comparison.measure import measure_arrays
 from aimv2_np.recording.recording import INPUTS
 from aimv2_np.shapes import NDArray
@@ -55,6 +55,7 @@ class Place:
         start, index: the first stage that may hold the fault, and the one that computes `path`.
         rest: the stages from the first one on.
         order: what is computed up to `path` and in its stage, in order of execution.
+        calls: path → arguments, of the modules in which `path` lies.
     """
 
     path: str
@@ -63,6 +64,7 @@ class Place:
     index: int
     rest: Span
     order: Sequence[str]
+    calls: Mapping[str, tuple[Any, ...]]
 
     @property
     def span(self) -> Span:
@@ -85,13 +87,15 @@ def place_of(context: Context, path: str) -> Place:
     start = _start(chain, index, context)
     try:
         rest = Span(chain[start:], _input(name, chain, start, context), context.inner, context.taken)
-        right = replace(rest, stages=chain[start : index + 1]).run()
+        span = replace(rest, stages=chain[start : index + 1])
+        with calls_around(path, span) as calls:
+            right = span.run()
     except UnableError:
         raise
     except Exception as error:  # weights of other shapes, a recording that contradicts itself
         raise UnableError("The model given does not fit the recording; is it the same checkpoint?") from error
     _check_model(context, path, right)
-    return Place(path, chain, start, index, rest, list(right))
+    return Place(path, chain, start, index, rest, list(right), calls)
 
 
 def planted(context: Context, place: Place) -> Iterator[Hypothesis]:
@@ -126,17 +130,25 @@ def _hypotheses(context: Context, place: Place, faults: Iterable[Fault]) -> Iter
                 yield Hypothesis(
                     fault.identifier,
                     fault.sentence_for(modules, replaced),
-                    _first_before(place.path, _judged(place.span.steps(replaced), required, last=True)),
+                    _predicted(place, replaced, required),
                     partial(extent, fault, replaced, place.rest, context),
                     frozenset(required - after),
                 )
 
 
-def _first_before(path: str, predicted: Iterable[tuple[str, NDArray]]) -> Iterator[tuple[str, NDArray]]:
-    """What is predicted, that of the first divergence before all else: most faults fail there."""
-    found = dict(predicted)
-    if path in found:
-        yield path, found.pop(path)
+def _predicted(place: Place, replaced: Mapping[str, Module], required: set[str]) -> Iterator[tuple[str, NDArray]]:
+    """What modules with a fault compute, that of the first divergence before all else: most faults fail there.
+
+    Where one module alone has it, the first divergence is computed without what comes before and after.
+    """
+    path = next(iter(replaced))
+    if len(replaced) == 1 and path in place.calls:
+        alone = Stage(path, replaced[path], call=lambda module, _: module(*place.calls[path]))
+        found = dict(_judged(replace(place.rest, stages=(alone,)).steps(), {place.path}, last=True))
+        yield from found.items()
+    found = dict(_judged(place.span.steps(replaced), required, last=True))
+    if place.path in found:
+        yield place.path, found.pop(place.path)
     yield from found.items()
 
 

@@ -4,11 +4,13 @@ A fault is planted by replacing modules of a stage by others; the model that the
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
+from aimv2_np.backends.context import having
 from aimv2_np.backends.operation import textbook
 from aimv2_np.comparison.comparison import Step
 from aimv2_np.comparison.diagnosis.context import Context
@@ -21,7 +23,7 @@ from aimv2_np.models.vision import Aimv2VisionModel
 from aimv2_np.network.view import CAUSAL, EVERYONE, Padded, View
 from aimv2_np.shapes import NDArray
 from aimv2_np.tree.module import Module
-from aimv2_np.tree.recorder import join
+from aimv2_np.tree.recorder import RECORDERS, Recorder, join
 from aimv2_np.tree.trace import trace
 
 LOGITS = ("logits_per_text", "logits_per_image")
@@ -121,6 +123,27 @@ class Span:
         """(path, module) of all modules of some classes."""
         for stage in self.stages:
             yield from ((path, m) for path, m in stage.module.named_modules(stage.path) if type(m) in kinds)
+
+
+@dataclass
+class _Calls(Recorder):
+    """A recorder that keeps what modules are called with, by their paths."""
+
+    kept: dict[str, tuple[Any, ...]] = field(default_factory=dict)
+
+    def around(self, path: str, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        self.kept[path] = (*args, *kwargs.values())
+        return function(*args, **kwargs)
+
+
+@contextmanager
+def calls_around(path: str, span: Span) -> Iterator[dict[str, tuple[Any, ...]]]:
+    """Module's path → its arguments, of the modules around `path` that are called within the block."""
+    modules = (pair for stage in span.stages for pair in stage.module.named_modules(stage.path))
+    around = {id(module): name for name, module in modules if name == path or path.startswith(f"{name}.")}
+    recorder = _Calls(around, (), lambda path, array: None)
+    with having(RECORDERS, (*RECORDERS.get(), recorder)):
+        yield recorder.kept
 
 
 def plant(module: Module, replaced: Mapping[str, Module], prefix: str) -> Module:
