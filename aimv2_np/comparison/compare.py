@@ -6,7 +6,7 @@ result.equal, result.first.path, result.diagnosis, result.explanation
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from math import prod
+from math import inf, prod
 from os import PathLike
 from typing import Any
 
@@ -78,11 +78,11 @@ def compare(
     context = Context(a, judge.in_our_layout(), matching.names, result, judge.judge, model)
     outcome = diagnose(context)
     result = replace(result, diagnosis=outcome.diagnosis)
-    if not result.equal:
-        differences, step = judge.own_errors(differences, context)
+    if not result.equal and (theirs := context.on_their_inputs()) is not None:
+        differences, step = judge.own_errors(differences, theirs)
         result = replace(result, differences=differences, step=step)
         if budget is not None:
-            result = replace(result, budget=find_budget(context, judge.taken, budget))
+            result = replace(result, budget=find_budget(theirs, judge.taken, budget))
     remark = f"{outcome.remark} {own_errors_in_words(result.differences)}".strip()
     return replace(result, explanation=summarise(result, remark))
 
@@ -180,7 +180,11 @@ class _Judge:
         """The relative error of what the other side recorded for `path` against `expected`; whether it is rounding."""
         if path.startswith(INPUTS):
             dtype = self._dtype(path)
-            measures = measure_arrays(expected, self._their_input(path.removeprefix(INPUTS), expected)[0], dtype)
+            try:
+                theirs, _ = self._their_input(path.removeprefix(INPUTS), expected)
+            except UnlikeError:
+                return inf, False
+            measures = measure_arrays(expected, theirs, dtype)
             return measures.relative, measures.within(self.tolerances(path, dtype, 0))
         difference = self._activation(path, Recording.from_arrays({path: expected}))
         return difference.relative, difference.equal

@@ -1,9 +1,10 @@
 """Where errors arise, and where they are only inherited: every module on what the other side gave it.
 
-The reference's model runs once on the recorded inputs. Whenever a module has computed its output, the output that the
-other side recorded there takes its place: so whatever comes next is computed from the other side's numbers, and the
-distance between the two outputs of a module is its own error. It is teacher forcing (Williams & Zipser 1989), with the
-other side as the teacher. A module within which the other side recorded nothing answers for all that is in it.
+The reference's model runs once on the other side's inputs (`Context.on_their_inputs`). Whenever a module has computed
+its output, the output that the other side recorded there takes its place: so whatever comes next is computed from the
+other side's numbers, and the distance between the two outputs of a module is its own error. It is teacher forcing
+(Williams & Zipser 1989), with the other side as the teacher. A module within which the other side recorded nothing
+answers for all that is in it.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,6 +20,7 @@ from aimv2_np.comparison.comparison import Difference, Step
 from aimv2_np.comparison.diagnosis.context import Context
 from aimv2_np.comparison.diagnosis.stages import towers_of
 from aimv2_np.comparison.report import two_digits
+from aimv2_np.recording.recording import INPUTS
 from aimv2_np.shapes import NDArray
 from aimv2_np.tree.module import Module
 from aimv2_np.tree.recorder import RECORDERS, Recorder
@@ -72,6 +74,8 @@ def own_errors_in_words(differences: Sequence[Difference]) -> str:
     wrong = [difference for difference in known if difference.wrong]
     if not known:
         return ""
+    if not wrong and any(each.path.startswith(INPUTS) and not each.equal for each in differences):
+        return "On the other side's inputs, no module is wrong by itself: the fault lies in the inputs."
     if not wrong:
         return "On what the other side gave it, no module is wrong by itself: the fault lies between what was recorded."
     names = ", ".join(f"{each.path} ({two_digits(each.own)})" for each in wrong[:NAMED])

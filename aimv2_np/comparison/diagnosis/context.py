@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -92,6 +92,17 @@ class Context:
         """The reference's input of that name; the other side's where the reference's recording left it out."""
         ours = self.reference.inputs.get(name)
         return self.other.inputs.get(name) if ours is None and not name.endswith("mask") else ours
+
+    def on_their_inputs(self) -> "Context | None":
+        """The same, as if the reference had run on the inputs that the other side recorded; None if one is unlike it.
+
+        Inputs that the other side did not record are the reference's.
+        """
+        ours = dict(self.reference.inputs)
+        theirs = {name: self.other.inputs[name] for name in ours if name in self.other.inputs}
+        if any(array.shape != ours[name].shape for name, array in theirs.items()):
+            return None
+        return replace(self, reference=replace(self.reference, inputs=ours | theirs), given=self.model)
 
     @property
     def borrowed(self) -> bool:
