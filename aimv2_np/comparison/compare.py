@@ -18,6 +18,8 @@ from aimv2_np.comparison.budget import find_budget
 from aimv2_np.comparison.comparison import Comparison, Difference, Step
 from aimv2_np.comparison.diagnosis.context import Context
 from aimv2_np.comparison.diagnosis.diagnose import diagnose
+from aimv2_np.comparison.diagnosis.originals import Pictures
+from aimv2_np.comparison.diagnosis.seen import notes_on
 from aimv2_np.comparison.forcing import force, own_errors_in_words
 from aimv2_np.comparison.matching import match
 from aimv2_np.comparison.measure import measure_arrays, measure_statistics
@@ -48,6 +50,7 @@ def compare(
     mapping: Mapping[str, str] | Iterable[str] | None = None,
     model: AnyModel | str | PathLike[str] | None = None,
     budget: float | None = None,
+    pictures: Any = None,
 ) -> Comparison:
     """Compare what two implementations computed, module by module, and say where they part and why.
 
@@ -61,21 +64,26 @@ def compare(
             `"theirs=ours"`. Apple's, timm's and ONNX' names are known without.
         model: the reference's model, or its folder: most causes can be tested with the weights only.
         budget: a cosine, for a quantised engine: `Comparison.budget` says which layers to keep in float to reach it.
+        pictures: what the reference's pixel_values were made of, a path or Pillow image for each item of the batch:
+            they tell mistakes on the way from a file to pixel_values.
 
     Raises:
         FileNotFoundError, CheckpointError: a file that is not there, or is no recording.
-        ValueError: the sides have no activation in common, or a tolerance or mapping makes no sense.
+        ValueError: the sides have no activation in common, a tolerance or mapping makes no sense, or there
+            are not as many pictures as the reference's batch has items.
     """
     a, b = as_recording(reference, "reference"), as_recording(other, "other")
     if isinstance(model, str | PathLike):
         model = load(model)
     if model is not None and not isinstance(model, PretrainedModel):
         raise TypeError(f"model is {a_type(model)}; expected one of our models, or the folder of one")
+    originals = None if pictures is None else Pictures.of(pictures, a, model)
+    a = a if originals is None else originals.completing(a)
     matching = match(a, b, mapping)
     judge, differences, aligned = _aligned(_Judge(a, matching.recording, Tolerances.of(tolerances), matching.names))
-    notes = (*judge.notes(), *matching.notes, *aligned, *_layouts(differences))
+    notes = (*judge.notes(), *matching.notes, *aligned, *_layouts(differences), *notes_on(originals, a, b))
     result = Comparison(differences, matching.missing, matching.extra, notes=notes)
-    context = Context(a, judge.in_our_layout(), matching.names, result, judge.judge, model)
+    context = Context(a, judge.in_our_layout(), matching.names, result, judge.judge, model, pictures=originals)
     outcome = diagnose(context)
     result = replace(result, diagnosis=outcome.diagnosis)
     if not result.equal and (theirs := context.on_their_inputs()) is not None:

@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import Any
 
 from aimv2_np.comparison.comparison import Comparison
+from aimv2_np.comparison.diagnosis.originals import Pictures
 from aimv2_np.comparison.diagnosis.weights import recorded_model
 from aimv2_np.comparison.naming import TOWERS
 from aimv2_np.models.pretrained import AnyModel
@@ -30,6 +31,7 @@ class Context:
         given: the model that the caller passed, or None.
         base: path → module in whose place the model has it: faults that were found before, behind which more are
             looked for.
+        pictures: what the reference's pixel_values were made of, where the caller passed it.
     """
 
     reference: Recording
@@ -39,6 +41,7 @@ class Context:
     judge: Callable[[str, NDArray], tuple[float, bool]]
     given: AnyModel | None = None
     base: Mapping[str, Module] = field(default_factory=dict)
+    pictures: Pictures | None = None
 
     @cached_property
     def good(self) -> set[str]:

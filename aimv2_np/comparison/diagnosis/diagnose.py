@@ -22,11 +22,19 @@ from aimv2_np.comparison.diagnosis.behind import behind
 from aimv2_np.comparison.diagnosis.context import Context
 from aimv2_np.comparison.diagnosis.fault import Extent, Hypothesis
 from aimv2_np.comparison.diagnosis.half import coarser
+from aimv2_np.comparison.diagnosis.originals import Pictures
 from aimv2_np.comparison.diagnosis.search import UnableError, place_of, planted, planted_in_pairs
+from aimv2_np.comparison.diagnosis.seen import seen
+from aimv2_np.comparison.measure import measure_arrays
 from aimv2_np.comparison.naming import TOWERS
+from aimv2_np.recording.recording import INPUTS
 
 # The winner explains all but this part of the difference, and others leave so many times more of it.
 EXPLAINED, CLEARLY = 0.25, 4.0
+ROUNDED = (
+    "The other side's pixels are within one grey level of what the image processor makes of the pictures, as "
+    "torchvision's are of Pillow's: that is rounding to bytes, and no mistake. Compare both on the same pixel_values."
+)
 # Named where no other fits: one has numbers that are fitted to what was recorded, one is a part of exchanged layers,
 # and one is what the sign of a weight does.
 LAST_RESORT = ("positions_waves", "wrong_layer", "half_scaled")
@@ -35,6 +43,7 @@ OF_NOTHING = ("float16_overflow", "nan_weight")
 ALIASES = {"rms_norm": "last_hidden_state", "head": "pooler_output"}
 SECONDS, PAIRS = 30.0, 2.0  # for a search, and of these for pairs of faults
 MOST = 4  # faults, one behind the other
+PIXELS = f"{INPUTS}pixel_values"
 NEXT = "With this fault planted, the next cause"
 
 
@@ -61,6 +70,8 @@ def diagnose(context: Context, depth: int = 0, patience: "Patience | None" = Non
     if agreeing := _agrees_behind(context, first.path):
         words = f"{agreeing}, which is computed from it or is the same, agrees"
         return Outcome(remark=f"{words}: {first.theirs} may be another step of that module, or not be used.")
+    if context.pictures is not None and first.path == PIXELS and (outcome := _of_pictures(context, context.pictures)):
+        return outcome
     place, unable = None, ""
     try:
         place = place_of(context, first.path)
@@ -88,7 +99,7 @@ def diagnose(context: Context, depth: int = 0, patience: "Patience | None" = Non
         reason = f"None of the {tested} causes tested explains it." if tested else "No cause could be tested."
         if unable:
             reason = "No cause could be tested beyond those that arrays tell alone." if tested else reason
-        return Outcome(remark=f"{reason}{late} {unable}".strip())
+        return Outcome(remark=" ".join(filter(None, (f"{reason}{late}", unable, _what_to_record(context, first.path)))))
     (left, winner), *others = fitting
     rivals = [winner, *(other for relative, other in others if relative <= CLEARLY * max(left, rounding))]
     if len(rivals) > 1:
@@ -103,6 +114,31 @@ def diagnose(context: Context, depth: int = 0, patience: "Patience | None" = Non
         if complete:
             break
     return Outcome(diagnosis, remark, complete)
+
+
+def _of_pictures(context: Context, pictures: Pictures) -> Outcome | None:
+    """What the original pictures tell of the other side's pixel_values; None where they tell nothing."""
+    first = context.result.first
+    ours, theirs = context.reference.inputs["pixel_values"], context.other.inputs["pixel_values"]
+    if first is None or theirs.ndim != 4 or not seen(pictures, ours, first.dtype).right:
+        return None  # a note says so
+    found = seen(pictures, theirs, first.dtype)
+    if found.pixels is None:
+        return Outcome(remark=ROUNDED) if found.right else None
+    left = measure_arrays(found.pixels, theirs, first.dtype).relative
+    explained = 1.0 if first.measures is None else max(0.0, 1 - left / first.relative)
+    return Outcome(Diagnosis(found.identifier, found.sentence, left, explained, change(found.identifier)))
+
+
+def _what_to_record(context: Context, path: str) -> str:
+    """What would tell whether what the other side sees is wrong, or what it computes; "" where that is known."""
+    early = path.endswith(("patch_embed", "embeddings")) and not context.is_text(path)
+    if not early or "pixel_values" in context.other.inputs:
+        return ""
+    return (
+        f"The other side recorded no pixel_values: record them as {PIXELS}, and pass the pictures (pictures=, "
+        "--pictures), to tell what it sees from what it computes."
+    )
 
 
 def _agrees_behind(context: Context, path: str) -> str | None:

@@ -17,6 +17,7 @@ from aimv2_np.comparison.diagnosis import (
     pictures,
     positions,
     precision,
+    preprocessing,
     projections,
     texts,
 )
@@ -33,6 +34,7 @@ from aimv2_np.tree.module import Module
 
 TABLES = (
     norms, projections, attentions, masks, layers, pictures, positions, texts, ends, half, precision,
+    preprocessing,
 )  # fmt: skip
 FAULTS = faults_of(file.FAULTS for file in TABLES)
 KINDS = tuple({kind: None for fault in FAULTS for kind in fault.plants})
