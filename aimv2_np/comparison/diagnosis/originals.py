@@ -163,7 +163,7 @@ class Pictures:
             error = error * np.abs(np.reshape(settings.image_std, (3, 1, 1)))
         return error / abs(settings.rescale_factor) if settings.do_rescale else error
 
-    def distance(self, ours: Sequence[NDArray], theirs: NDArray) -> float:
+    def distance(self, ours: Sequence[NDArray], theirs: Sequence[NDArray] | NDArray) -> float:
         """The largest error in grey levels of pictures (B, 3, h, w); infinite where shapes or numbers differ."""
         if [one.shape for one in ours] != [one.shape for one in theirs]:
             return inf
