@@ -135,9 +135,10 @@ def _what_to_record(context: Context, path: str) -> str:
     early = path.endswith(("patch_embed", "embeddings")) and not context.is_text(path)
     if not early or "pixel_values" in context.other.inputs:
         return ""
+    more = "" if context.pictures else ", and pass the pictures (pictures=, --pictures)"
     return (
-        f"The other side recorded no pixel_values: record them as {PIXELS}, and pass the pictures (pictures=, "
-        "--pictures), to tell what it sees from what it computes."
+        f"The other side recorded no pixel_values: record them as {PIXELS}{more}, to tell what it sees from what it "
+        "computes."
     )
 
 

@@ -80,7 +80,7 @@ STARTS: Mapping[str, Callable[[int], int]] = {
     "at the end": lambda free: 0,
 }
 FILTERS: Mapping[str, tuple[int, Mapping[str, Resample]]] = {
-    "bilinear": (2, {"": RESAMPLES[2], ", in fractions": BILINEAR}),
+    "bilinear": (2, {"": RESAMPLES[2], ", rounded once": rounded(BILINEAR), ", in fractions": BILINEAR}),
     "by nearest neighbours": (0, {"": RESAMPLES[0], ", whose places are cut down": NEAREST_CORNER}),
     "with Lanczos' filter": (1, {"": RESAMPLES[1]}),
     "bicubic": (3, {"": RESAMPLES[3], ", in fractions": BICUBIC}),

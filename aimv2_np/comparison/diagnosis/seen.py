@@ -20,7 +20,7 @@ from aimv2_np.shapes import NDArray
 # Grey levels: what float32 makes of another order of operations; what one rounding to bytes does.
 EXACT, ROUNDING = 0.02, 1.0
 HALF_OF_ALL = 180.0  # normalised pixels reach 2.6 deviations, which is so many levels: what their rounding is part of
-EXPLAINED = 0.25  # of the error a mistake leaves at most so much, where it is not exact
+EXPLAINED = 0.5  # of the error a mistake leaves at most so much, where it is not exact: the rest is rounding to bytes
 ALIKE, FLOOR = 2.0, 0.005  # mistakes that leave at most so many times the least error, or so many levels more
 
 
