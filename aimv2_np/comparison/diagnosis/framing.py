@@ -134,7 +134,8 @@ def squared(colour: Callable[[Settings], NDArray], start: Callable[[int], int]) 
     def before(pixels: NDArray, settings: Settings) -> NDArray:
         rows, columns = pixels.shape[:2]
         edge = max(rows, columns)
-        canvas = np.broadcast_to(np.floor(colour(settings)), (edge, edge, 3)).astype(np.uint8)
+        canvas = np.empty((edge, edge, 3), np.uint8)
+        canvas[:] = colour(settings).astype(np.uint8)
         top, left = start(edge - rows), start(edge - columns)
         canvas[top : top + rows, left : left + columns] = pixels
         return canvas

@@ -57,6 +57,7 @@ class Steps:
         before: (bytes, settings) → bytes, before they are resized.
         shape: (height, width, settings) → the height and width to resize to.
         resample: settings → how it is resized.
+        rounded: resized → the same, rounded or not.
         cut: (resized, settings) → what the model is to see of it.
     """
 
@@ -64,6 +65,7 @@ class Steps:
     before: Before = lambda pixels, settings: pixels
     shape: Callable[[int, int, Settings], Shape] = _own_shape
     resample: Callable[[Settings], Resample] = lambda settings: RESAMPLES[settings.resample]
+    rounded: Callable[[NDArray], NDArray] = lambda pixels: pixels
     cut: Callable[[NDArray, Settings], NDArray] = _own_cut
 
 
@@ -120,10 +122,11 @@ class Pictures:
         with suppress(ValueError, KeyError):
             for index in range(len(self.images)):
                 turned, resample = steps.turned(settings), steps.resample(settings)
-                height, width = steps.before(self._load(index, turned), settings).shape[:2]
+                height, width = self._prepared(index, turned, steps.before).shape[:2]
                 shape = steps.shape(height, width, settings)
+                pixels = steps.rounded(self._resized(index, turned, steps.before, resample, shape))
                 yield to_input(
-                    steps.cut(self._resized(index, turned, steps.before, resample, shape), settings),
+                    steps.cut(pixels, settings),
                     settings.rescale_factor if settings.do_rescale else None,
                     settings.image_mean if settings.do_normalize else None,
                     settings.image_std if settings.do_normalize else None,
@@ -147,11 +150,16 @@ class Pictures:
         return lru_cache(KEPT)(load)
 
     @cached_property
+    def _prepared(self) -> Callable[[int, bool, Before], NDArray]:
+        """(number, turned, before) → the bytes that are resized; the last ones are kept."""
+        return lru_cache(1)(lambda index, turned, before: before(self._load(index, turned), self.processor))
+
+    @cached_property
     def _resized(self) -> Callable[[int, bool, Before, Resample, Shape], NDArray]:
         """(number, turned, before, resample, shape) → the resized picture, (H', W', 3); the last ones are kept."""
 
         def resized(index: int, turned: bool, before: Before, resample: Resample, shape: Shape) -> NDArray:
-            return resample(before(self._load(index, turned), self.processor), shape)
+            return resample(self._prepared(index, turned, before), shape)
 
         return lru_cache(KEPT)(resized)
 

@@ -40,37 +40,36 @@ from aimv2_np.comparison.diagnosis.resampling import (
     LINEAR,
     LINEAR_CORNERS,
     NEAREST_CORNER,
+    as_it_is,
     cut_down,
     limited,
     rounded,
 )  # fmt: skip
 from aimv2_np.network.patches import PatchEmbed
+from aimv2_np.shapes import NDArray
 from aimv2_np.tree.module import Module
+
+Rounding = Callable[[NDArray], NDArray]
 
 
 def _always(resample: Resample) -> Callable[[Settings], Resample]:
     return lambda settings: resample
 
 
-def _instead(number: int, resample: Resample) -> Steps:
-    """Another filter, Pillow's of that number or one like it, where the processor has not that one."""
+def _other_than(number: int, resample: Resample) -> Callable[[Settings], Resample]:
+    """A filter, Pillow's of that number or one like it; ValueError where that is the processor's own."""
 
     def chosen(settings: Settings) -> Resample:
         if settings.resample == number:
             raise ValueError("the processor's own filter")
         return resample
 
-    return Steps(resample=chosen)
+    return chosen
 
 
-def _as_it_is(resample: Resample) -> Resample:
-    return resample
-
-
-def _floats(change: Callable[[Resample], Resample]) -> Steps:
-    """The processor's own filter, before it is rounded, and changed."""
-    changed = {number: change(resample) for number, resample in FLOATS.items()}
-    return Steps(resample=lambda settings: changed[settings.resample])
+def _floats(rounding: Callable[[NDArray], NDArray]) -> Steps:
+    """The processor's own filter, not rounded yet, and what is made of it then."""
+    return Steps(resample=lambda settings: FLOATS[settings.resample], rounded=rounding)
 
 
 NUMBERS: Mapping[str, Callable[[float], int]] = {"": int, ", the shorter edge rounded": round}
@@ -79,14 +78,22 @@ STARTS: Mapping[str, Callable[[int], int]] = {
     "on both sides, an odd pixel more at the start": lambda free: -(-free // 2),
     "at the end": lambda free: 0,
 }
-FILTERS: Mapping[str, tuple[int, Mapping[str, Resample]]] = {
-    "bilinear": (2, {"": RESAMPLES[2], ", rounded once": rounded(BILINEAR), ", in fractions": BILINEAR}),
-    "by nearest neighbours": (0, {"": RESAMPLES[0], ", whose places are cut down": NEAREST_CORNER}),
-    "with Lanczos' filter": (1, {"": RESAMPLES[1]}),
-    "bicubic": (3, {"": RESAMPLES[3], ", in fractions": BICUBIC}),
-    "by the averages of boxes": (4, {"": RESAMPLES[4]}),
-    "with Hamming's filter": (5, {"": RESAMPLES[5]}),
-}
+SQUARE_STARTS = {where: STARTS[where] for where in ("on both sides", "at the end")}
+# How a picture is resized → Pillow's number of that filter; varieties: how it is resized, and rounded.
+FILTERS: Mapping[str, tuple[int, Mapping[str, tuple[Resample, Rounding]]]] = {
+    "bilinear": (
+        2, {"": (RESAMPLES[2], as_it_is), ", rounded once": (BILINEAR, rounded), ", in fractions": (BILINEAR, as_it_is)}
+    ),
+    "by nearest neighbours": (
+        0, {"": (RESAMPLES[0], as_it_is), ", whose places are cut down": (NEAREST_CORNER, as_it_is)}
+    ),
+    "with Lanczos' filter": (1, {"": (RESAMPLES[1], as_it_is)}),
+    "bicubic": (
+        3, {"": (RESAMPLES[3], as_it_is), ", rounded once": (BICUBIC, rounded), ", in fractions": (BICUBIC, as_it_is)}
+    ),
+    "by the averages of boxes": (4, {"": (RESAMPLES[4], as_it_is)}),
+    "with Hamming's filter": (5, {"": (RESAMPLES[5], as_it_is)}),
+}  # fmt: skip
 WITHOUT: Mapping[str, Resample] = {
     "bilinear without antialiasing": LINEAR,
     "bicubic without antialiasing": CUBIC_PILLOW,
@@ -94,10 +101,10 @@ WITHOUT: Mapping[str, Resample] = {
     "bilinear (align_corners) without antialiasing": LINEAR_CORNERS,
     "bicubic (align_corners) without antialiasing": CUBIC_CORNERS,
 }
-ROUNDINGS: Mapping[str, Callable[[Resample], Resample]] = {
+ROUNDINGS: Mapping[str, Rounding] = {
     "": rounded,
     ", in fractions": limited,
-    ", in fractions, some of them below 0 or above 255": _as_it_is,
+    ", in fractions, some of them below 0 or above 255": as_it_is,
 }
 # Identifier → sentence → varieties of it, how the sentence ends → the steps of somebody with that fault.
 WAYS: Mapping[str, Mapping[str, Mapping[str, Steps]]] = {
@@ -110,19 +117,22 @@ WAYS: Mapping[str, Mapping[str, Mapping[str, Steps]]] = {
         ),
     },
     "wrong_resample": {
-        f"the pictures are resized {name}": {end: _instead(number, way) for end, way in ways.items()}
+        f"the pictures are resized {name}": {
+            end: Steps(resample=_other_than(number, resample), rounded=rounding)
+            for end, (resample, rounding) in ways.items()
+        }
         for name, (number, ways) in FILTERS.items()
     },
     "no_antialias": {
         f"the pictures are resized {name}": {
-            end: Steps(resample=_always(change(resample))) for end, change in ROUNDINGS.items()
+            end: Steps(resample=_always(resample), rounded=rounding) for end, rounding in ROUNDINGS.items()
         }
         for name, resample in WITHOUT.items()
     },
     "resize_not_rounded": {
         "the resized pixels are not rounded to bytes": {
             "": _floats(limited),
-            ", nor cut off at 0 and 255": _floats(_as_it_is),
+            ", nor cut off at 0 and 255": _floats(as_it_is),
         },
         "the resized pixels are cut down to bytes, not rounded": {"": _floats(cut_down)},
     },
@@ -147,7 +157,7 @@ WAYS: Mapping[str, Mapping[str, Mapping[str, Steps]]] = {
         "the pictures are padded to a square, then resized": {
             f", with {colour} {where}": Steps(before=squared(of, start), shape=to_wanted, cut=whole)
             for colour, of in PADDINGS.items()
-            for where, start in STARTS.items()
+            for where, start in SQUARE_STARTS.items()
         },
         "the pictures are resized by their longer edge": {
             edge: Steps(shape=within(number), cut=whole) for edge, number in NUMBERS.items()

@@ -27,19 +27,25 @@ def by(matrix: Matrix) -> Resample:
     return resample
 
 
-def rounded(resample: Resample) -> Resample:
-    """The same, rounded to bytes."""
-    return lambda pixels, shape: np.clip(np.floor(resample(pixels, shape) + 0.5), 0, 255)
+def rounded(pixels: NDArray) -> NDArray:
+    """Rounded to bytes."""
+    return np.clip(np.floor(pixels + 0.5), 0, 255)
 
 
-def limited(resample: Resample) -> Resample:
-    """The same with what lies below 0 or above 255 cut off."""
-    return lambda pixels, shape: np.clip(resample(pixels, shape), 0, 255)
+def limited(pixels: NDArray) -> NDArray:
+    """What lies below 0 or above 255 is cut off."""
+    return np.clip(pixels, 0, 255)
 
 
-def cut_down(resample: Resample) -> Resample:
-    """The same with fractions cut off."""
-    return lambda pixels, shape: np.floor(np.clip(resample(pixels, shape), 0, 255))
+def cut_down(pixels: NDArray) -> NDArray:
+    """Bytes, with fractions cut off."""
+    result: NDArray = np.floor(np.clip(pixels, 0, 255))
+    return result
+
+
+def as_it_is(pixels: NDArray) -> NDArray:
+    """Fractions, which may lie below 0 or above 255."""
+    return pixels
 
 
 BILINEAR = by(lambda old, new: stretching(old, new, kernel=triangle, reach=1, antialias=True))
