@@ -28,7 +28,7 @@ WIDE = 100  # characters, from which on the table has all its columns
 @options.final_norm
 @click.option(
     "--pictures", metavar="FILE...", multiple=True,
-    help="The pictures that REFERENCE saw: what the other side did to them otherwise is named, too.",
+    help="The pictures behind REFERENCE's pixel_values: what OTHER does otherwise to them is named.",
 )  # fmt: skip
 @click.option("--map", "mapping", metavar="THEIRS=OURS", multiple=True, help="Their name is ours; * is any text.")
 @click.option(

@@ -248,6 +248,34 @@ def test_a_shift_by_one_pixel_is_named_without_pictures(by, way):
     assert f"one pixel too far {' and '.join(filter(None, (up, left)))}" in result.diagnosis.sentence
 
 
+@pytest.mark.parametrize(
+    ("change", "identifier"),
+    [
+        (lambda p: p[..., ::-1], "flipped"),
+        (lambda p: p[:, :, ::-1], "flipped"),
+        (lambda p: p.swapaxes(2, 3), None),  # which is read as another layout of the same
+        (lambda p: np.rot90(p, 1, (2, 3)), "rows_for_columns"),
+        (lambda p: p.transpose(0, 2, 3, 1)[:, :, ::-1], "flipped"),
+        (lambda p: p[..., :8], None),
+    ],
+)
+def test_pictures_that_are_no_squares_turned_and_mirrored(change, identifier):
+    model = vision_model(is_native=True, use_head=False, num_hidden_layers=1)
+    right = ours("crop", [photo(60, 60)])[:, :, :16, :24]
+    other = side(model, right) | {"inputs/pixel_values": np.ascontiguousarray(change(right))}
+    result = compare(side(model, right), other, model=model)
+    assert (result.diagnosis and result.diagnosis.identifier) == identifier, result.explanation
+
+
+def test_pixels_recorded_in_half_precision_blame_no_module(models):
+    images, model = [photo(47, 79)], models("crop")
+    theirs = preprocessing("bilinear")(28, 28)(images[0])[None]
+    other = side(model, theirs) | {"inputs/pixel_values": theirs.astype(np.float16)}
+    result = compare(side(model, ours("crop", images)), other, model=model, pictures=images)
+    assert result.diagnosis.identifier == "wrong_resample"
+    assert result.wrong == ()
+
+
 def test_another_edge_alone_is_no_shift():
     model = vision_model(image_size=(16, 24), num_hidden_layers=1)
     right = np.broadcast_to(
