@@ -25,6 +25,7 @@ from aimv2_np.shapes import NDArray
 from aimv2_np.tree.module import Module
 from aimv2_np.tree.recorder import RECORDERS, Recorder
 
+ASSUMED = "The other side recorded no inputs: its embeddings were judged on the reference's."
 NAMED = 5  # of the modules that are wrong by themselves
 # (path, what the reference computes there) → what the other side recorded, in that shape; None where it did not.
 Taken = Callable[[str, NDArray], NDArray | None]
@@ -80,6 +81,8 @@ def own_errors_in_words(differences: Sequence[Difference]) -> str:
         return "On what the other side gave it, no module is wrong by itself: the fault lies between what was recorded."
     names = ", ".join(f"{each.path} ({two_digits(each.own)})" for each in wrong[:NAMED])
     rest = f" and {len(wrong) - NAMED} more" if len(wrong) > NAMED else ""
+    inputs = any(each.path.startswith(INPUTS) for each in differences)
+    assumed = "" if inputs or not any("embeddings" in each.path for each in wrong) else f" {ASSUMED}"
     if len(wrong) == 1:
-        return f"On what the other side gave it, {names} alone is wrong; what follows inherits its error."
-    return f"On what the other side gave them, {len(wrong)} modules are wrong by themselves: {names}{rest}."
+        return f"On what the other side gave it, {names} alone is wrong; what follows inherits its error.{assumed}"
+    return f"On what the other side gave them, {len(wrong)} modules are wrong by themselves: {names}{rest}.{assumed}"

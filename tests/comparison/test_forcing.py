@@ -143,3 +143,15 @@ def test_inputs_of_another_shape_blame_no_module(tmp_path):
     result = compare(reference, other, model=model)
     assert "theirs has the shape (2, 3, 12, 16)" in result.explanation
     assert result.wrong == ()
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_without_inputs_it_is_said_that_they_were_assumed(tmp_path, kept):
+    make, inputs = INPUTS["vision"]
+    model = make()
+    reference = record(model, inputs, tmp_path / "reference.safetensors")
+    other = record(model, {"pixel_values": -inputs["pixel_values"]}, tmp_path / "other.safetensors")
+    given = {f"inputs/{name}": array for name, array in inputs.items()} if kept else {}
+    result = compare(reference, dict(other.activations) | given, model=model)
+    assert "embeddings.patch_embed" in [each.path for each in result.wrong]
+    assert ("The other side recorded no inputs" in result.explanation) is not kept
