@@ -96,13 +96,14 @@ class Context:
         ours = self.reference.inputs.get(name)
         return self.other.inputs.get(name) if ours is None and not name.endswith("mask") else ours
 
-    def on_their_inputs(self) -> "Context | None":
+    def on_their_inputs(self, *names: str) -> "Context | None":
         """The same, as if the reference had run on the inputs that the other side recorded; None if one is unlike it.
 
-        Inputs that the other side did not record are the reference's.
+        All of them, or those of these names; the rest, and those that the other side did not record, are the
+        reference's.
         """
         ours = dict(self.reference.inputs)
-        theirs = {name: self.other.inputs[name] for name in ours if name in self.other.inputs}
+        theirs = {name: self.other.inputs[name] for name in names or ours if name in self.other.inputs and name in ours}
         if any(array.shape != ours[name].shape for name, array in theirs.items()):
             return None
         return replace(self, reference=replace(self.reference, inputs=ours | theirs), given=self.model)

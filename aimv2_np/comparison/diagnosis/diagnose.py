@@ -20,6 +20,7 @@ from aimv2_np.comparison.diagnosis import arrays
 from aimv2_np.comparison.diagnosis.advice import change
 from aimv2_np.comparison.diagnosis.behind import behind
 from aimv2_np.comparison.diagnosis.context import Context
+from aimv2_np.comparison.diagnosis.extent import reach_of_input
 from aimv2_np.comparison.diagnosis.fault import Extent, Hypothesis
 from aimv2_np.comparison.diagnosis.half import coarser
 from aimv2_np.comparison.diagnosis.originals import Pictures
@@ -70,14 +71,15 @@ def diagnose(context: Context, depth: int = 0, patience: "Patience | None" = Non
     if agreeing := _agrees_behind(context, first.path):
         words = f"{agreeing}, which is computed from it or is the same, agrees"
         return Outcome(remark=f"{words}: {first.theirs} may be another step of that module, or not be used.")
-    if context.pictures is not None and first.path == PIXELS and (outcome := _of_pictures(context, context.pictures)):
-        return outcome
+    patience = patience or Patience()
+    if context.pictures is not None and first.path == PIXELS and (known := _of_pictures(context, context.pictures)):
+        return _behind_input(known, first.path, context, depth, patience)
     place, unable = None, ""
     try:
         place = place_of(context, first.path)
     except UnableError as error:
         unable = str(error)
-    rounding, patience = EPS[first.dtype], patience or Patience()
+    rounding = EPS[first.dtype]
     faults = chain(planted(context, place) if place else (), arrays.hypotheses(context, first.path))
     tested, best = _tested(patience.lasting(faults), context, 8 * rounding)
     if not best and place and first.measures is not None and not first.measures.nonfinite:
@@ -107,6 +109,8 @@ def diagnose(context: Context, depth: int = 0, patience: "Patience | None" = Non
         return Outcome(remark=f"{names} explain it equally well; other inputs would tell them apart.")
     explained = 1.0 if first.measures is None else max(0.0, 1 - left / first.relative)
     diagnosis = Diagnosis(winner.identifier, winner.sentence, left, explained, change(winner.identifier))
+    if first.path.startswith(INPUTS):
+        return _behind_input(Outcome(diagnosis), first.path, context, depth, patience)
     remark, complete = "", False
     for reached in winner.extent():
         more, complete = _more(context, reached, depth, patience)
@@ -114,6 +118,17 @@ def diagnose(context: Context, depth: int = 0, patience: "Patience | None" = Non
         if complete:
             break
     return Outcome(diagnosis, remark, complete)
+
+
+def _behind_input(known: Outcome, path: str, context: Context, depth: int, patience: "Patience") -> Outcome:
+    """What came of the search for what is wrong with an input, and what else is wrong on that input."""
+    theirs = context.on_their_inputs(path.removeprefix(INPUTS))
+    if known.diagnosis is None or theirs is None:
+        return known
+    more, complete = "", False
+    for reached in reach_of_input(theirs, path):
+        more, complete = _more(theirs, reached, depth, patience)
+    return Outcome(known.diagnosis, more, complete)
 
 
 def _of_pictures(context: Context, pictures: Pictures) -> Outcome | None:
