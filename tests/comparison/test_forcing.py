@@ -123,7 +123,7 @@ def test_where_the_inputs_differ_no_module_is_blamed(tmp_path, change):
     result = compare(reference, other, model=model)
     assert result.first.path == f"inputs/{next(iter(change))}"
     assert result.wrong == ()
-    assert "the fault lies in the inputs" in result.explanation
+    assert "it is the inputs that differ" in result.explanation
 
 
 def test_behind_other_inputs_a_wrong_module_is_found_alone(tmp_path):

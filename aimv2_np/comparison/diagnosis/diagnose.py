@@ -6,7 +6,7 @@ other side's to rounding, and that explains them clearly better than any other, 
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from math import inf
 from operator import itemgetter
@@ -123,12 +123,19 @@ def diagnose(context: Context, depth: int = 0, patience: "Patience | None" = Non
 def _behind_input(known: Outcome, path: str, context: Context, depth: int, patience: "Patience") -> Outcome:
     """What came of the search for what is wrong with an input, and what else is wrong on that input."""
     theirs = context.on_their_inputs(path.removeprefix(INPUTS))
-    if known.diagnosis is None or theirs is None:
+    reached = next(iter(reach_of_input(theirs, path)), None) if theirs else None
+    if theirs is None or reached is None:
         return known
-    more, complete = "", False
-    for reached in reach_of_input(theirs, path):
-        more, complete = _more(theirs, reached, depth, patience)
-    return Outcome(known.diagnosis, more, complete)
+    if known.diagnosis is not None:
+        return Outcome(known.diagnosis, *_more(theirs, reached, depth, patience))
+    rest = behind(theirs, reached)  # the input is right, but for rounding
+    found = Outcome() if rest is None else diagnose(rest, depth + 1, patience)
+    if found.diagnosis is None:
+        return known
+    sentence = f"besides pixels that are rounded otherwise, {found.diagnosis.sentence}"
+    return replace(
+        found, diagnosis=replace(found.diagnosis, sentence=sentence), remark=f"{found.remark} {known.remark}"
+    )
 
 
 def _of_pictures(context: Context, pictures: Pictures) -> Outcome | None:

@@ -11,6 +11,7 @@ from aimv2_np import load
 from aimv2_np.comparison import compare
 from aimv2_np.comparison.diagnosis.advice import CHANGES
 from aimv2_np.processing import Aimv2ImageProcessor
+from tests.support.faults import GateUpSwapped
 from tests.support.models import text_model, tokens, vision_model
 from tests.support.pictures import photo, photo_array, sideways_jpeg
 from tests.support.port import recorded
@@ -107,6 +108,29 @@ def test_a_byte_more_or_less_is_rounding(models, kind):
     beyond = compared(models("crop"), right, right + 3 * level * signs, images)
     assert beyond.diagnosis is None
     assert "within one grey level" not in beyond.explanation
+
+
+def test_a_fault_behind_pixels_that_are_rounded_otherwise(models):
+    images, model = [photo(47, 79)], models("crop")
+    right = ours("crop", images)
+    theirs = right.copy()
+    theirs[0, 0, 3, 4:9] += np.float32(1 / 255 / Aimv2ImageProcessor().image_std[0])
+    other = GateUpSwapped(model).run(pixel_values=theirs)
+    result = compare(recorded(model, {"pixel_values": right}), other, model=model, pictures=images)
+    assert result.first.path == "inputs/pixel_values"
+    assert result.diagnosis.identifier == "gate_up_swapped", result.explanation
+    assert result.diagnosis.sentence.startswith("besides pixels that are rounded otherwise, encoder.layers.0.ffn")
+    assert "within one grey level" in result.explanation
+
+
+def test_a_fault_behind_another_filter(models):
+    images, model = [photo(47, 79)], models("crop")
+    theirs = preprocessing("bilinear")(28, 28)(images[0])[None]
+    other = GateUpSwapped(model).run(pixel_values=theirs)
+    result = compare(recorded(model, {"pixel_values": ours("crop", images)}), other, model=model, pictures=images)
+    assert result.diagnosis.identifier == "wrong_resample"
+    assert "Apart from that, encoder.layers.0.ffn" in result.explanation
+    assert "the next cause: encoder.layers.0.ffn exchanges gate and up" in result.explanation
 
 
 @pytest.mark.parametrize(
