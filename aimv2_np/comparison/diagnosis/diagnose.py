@@ -44,6 +44,9 @@ OF_NOTHING = ("float16_overflow", "nan_weight")
 ALIASES = {"rms_norm": "last_hidden_state", "head": "pooler_output"}
 SECONDS, PAIRS = 30.0, 2.0  # for a search, and of these for pairs of faults
 MOST = 4  # faults, one behind the other
+MORE = (
+    "With the original pictures (pictures=, --pictures) more can be tested: how they were resized, cropped and turned."
+)
 PIXELS = f"{INPUTS}pixel_values"
 NEXT = "With this fault planted, the next cause"
 
@@ -92,16 +95,19 @@ def diagnose(context: Context, depth: int = 0, patience: "Patience | None" = Non
         if rounded:
             return Outcome(rounded)
         if first.measures is None:
-            return Outcome(remark=f"No cause that was tested gives outputs of that shape. {unable}".strip())
+            words = "No cause that was tested gives outputs of that shape."
+            return Outcome(remark=" ".join(filter(None, (words, unable, _what_would_help(context, first.path)))))
         late = " The search was ended: it took too long." if patience.ended else ""
-        if first.measures.nonfinite:
+        if first.measures.nonfinite and not first.path.startswith(INPUTS):
             late = (
                 " It gives NaN or infinity where it is given none: look for such numbers in its weights and its mask."
             )
         reason = f"None of the {tested} causes tested explains it." if tested else "No cause could be tested."
         if unable:
             reason = "No cause could be tested beyond those that arrays tell alone." if tested else reason
-        return Outcome(remark=" ".join(filter(None, (f"{reason}{late}", unable, _what_to_record(context, first.path)))))
+        return Outcome(
+            remark=" ".join(filter(None, (f"{reason}{late}", unable, _what_would_help(context, first.path))))
+        )
     (left, winner), *others = fitting
     rivals = [winner, *(other for relative, other in others if relative <= CLEARLY * max(left, rounding))]
     if len(rivals) > 1:
@@ -152,8 +158,15 @@ def _of_pictures(context: Context, pictures: Pictures) -> Outcome | None:
     return Outcome(Diagnosis(found.identifier, found.sentence, left, explained, change(found.identifier)))
 
 
-def _what_to_record(context: Context, path: str) -> str:
-    """What would tell whether what the other side sees is wrong, or what it computes; "" where that is known."""
+def _what_would_help(context: Context, path: str) -> str:
+    """What would tell more of what the other side sees, where pixels or the first of what is made of them differ."""
+    if path == PIXELS:
+        more = "how they were resized, cropped and turned"
+        return (
+            ""
+            if context.pictures
+            else f"With the original pictures (pictures=, --pictures) more can be tested: {more}."
+        )
     early = path.endswith(("patch_embed", "embeddings")) and not context.is_text(path)
     if not early or "pixel_values" in context.other.inputs:
         return ""

@@ -172,6 +172,26 @@ def test_what_to_record_is_said(models, given):
     assert "recorded no pixel_values: record them as inputs/pixel_values" in result.explanation
 
 
+@pytest.mark.parametrize("change", [lambda p: p * np.float32(1.3), lambda p: p[..., :24]])
+def test_that_pictures_would_tell_more_is_said(models, change):
+    images, model = [photo(47, 79)], models("crop")
+    right = ours("crop", images)
+    other = side(model, right) | {"inputs/pixel_values": change(right)}
+    advice = "With the original pictures (pictures=, --pictures) more can be tested"
+    assert advice in compare(side(model, right), other, model=model).explanation
+    assert advice not in compare(side(model, right), other, model=model, pictures=images).explanation
+
+
+def test_pixels_that_are_not_finite_are_not_blamed_on_weights(models):
+    images, model = [photo(47, 79)], models("crop")
+    right = ours("crop", images)
+    theirs = right.copy()
+    theirs[0, 0, 0, 0] = np.nan
+    result = compare(side(model, right), side(model, right) | {"inputs/pixel_values": theirs}, pictures=images)
+    assert "one number is infinite or NaN" in result.explanation
+    assert "weights" not in result.explanation
+
+
 def test_pictures_that_do_not_tell_two_faults_apart(models):
     """Where the crop leaves out two pixels, the corner is one pixel off."""
     images = [photo(40, 43)]
