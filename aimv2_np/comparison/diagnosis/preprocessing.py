@@ -78,6 +78,7 @@ STARTS: Mapping[str, Callable[[int], int]] = {
     "on both sides, an odd pixel more at the start": lambda free: -(-free // 2),
     "at the end": lambda free: 0,
 }
+SQUARE_COLOURS = ("black", "white", "grey (128)", "grey (127)", "grey (114)", "the mean")
 SQUARE_STARTS = {where: STARTS[where] for where in ("on both sides", "at the end")}
 # How a picture is resized → Pillow's number of that filter; varieties: how it is resized, and rounded.
 FILTERS: Mapping[str, tuple[int, Mapping[str, tuple[Resample, Rounding]]]] = {
@@ -155,8 +156,8 @@ WAYS: Mapping[str, Mapping[str, Mapping[str, Steps]]] = {
             for edge, number in NUMBERS.items()
         },
         "the pictures are padded to a square, then resized": {
-            f", with {colour} {where}": Steps(before=squared(of, start), shape=to_wanted, cut=whole)
-            for colour, of in PADDINGS.items()
+            f", with {colour} {where}": Steps(before=squared(PADDINGS[colour], start), shape=to_wanted, cut=whole)
+            for colour in SQUARE_COLOURS
             for where, start in SQUARE_STARTS.items()
         },
         "the pictures are resized by their longer edge": {

@@ -203,6 +203,26 @@ def test_pictures_that_do_not_tell_two_faults_apart(models):
     assert result.diagnosis.change == CHANGES["crop_from_corner"]  # one line, though there are two names
 
 
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        ("letterbox", "resized to fit in whole and padded with black on both sides"),
+        ("letterbox of the mean", "resized to fit in whole and padded with the mean on both sides"),
+        ("padded at the end", "resized to fit in whole and padded with white at the end"),
+        ("padded, then resized", "padded to a square, then resized, with the mean on both sides"),
+        ("OpenCV's bicubic", "resized bicubic (a = -3/4) without antialiasing"),
+        ("not rounded, cut off", "not rounded to bytes"),
+        ("one down and to the right", "cropped one pixel too far down and right"),
+    ],
+)
+def test_the_sentence_says_how(models, fault, words):
+    images = [photo(48, 79)]
+    processor = FAULTS[fault][1].split()[0]
+    theirs = preprocessing(fault)(**PROCESSORS[processor][1])(images[0])[None]
+    result = compared(models(processor), ours(processor, images), theirs, images)
+    assert result.diagnosis.sentence.endswith(f" are {words}")
+
+
 def test_a_square_is_squashed_by_nobody(models):
     images = [photo(60, 60)]
     theirs = preprocessing("squashed")(**PROCESSORS["crop"][1])(images[0])[None]
