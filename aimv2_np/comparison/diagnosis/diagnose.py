@@ -33,7 +33,7 @@ from aimv2_np.recording.recording import INPUTS
 # The winner explains all but this part of the difference, and others leave so many times more of it.
 EXPLAINED, CLEARLY = 0.25, 4.0
 ROUNDED = (
-    "The other side's pixels are within one grey level of what the image processor makes of the pictures, as "
+    "The other side's pixels are within two grey levels of what the image processor makes of the pictures, as "
     "torchvision's are of Pillow's: that is rounding to bytes, and no mistake. Compare both on the same pixel_values."
 )
 # Named where no other fits: one has numbers that are fitted to what was recorded, one is a part of exchanged layers,

@@ -21,6 +21,7 @@ from aimv2_np.processing.transforms import center_crop, resize, resized_shape, t
 from aimv2_np.recording.recording import Recording
 from aimv2_np.shapes import NDArray
 
+ROUNDING = 2.0  # grey levels by which two ways to resize bytes may differ, both of which are right
 KEPT = 16  # pictures, as they are and resized
 
 Shape = tuple[int, int]
@@ -107,7 +108,9 @@ class Pictures:
             )
         pictures = cls(images, _processor(reference, model, shapes[0]))
         upright = cls(images, pictures.processor.upright())
-        if seen is not None and pictures.distance(pictures.right, seen) > 1 >= upright.distance(upright.right, seen):
+        if seen is not None and pictures.distance(pictures.right, seen) > ROUNDING >= upright.distance(
+            upright.right, seen
+        ):
             return upright
         return pictures
 

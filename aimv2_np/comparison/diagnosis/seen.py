@@ -1,8 +1,8 @@
 """What pixel_values are to the original pictures: what the processor makes of them, or somebody with a mistake.
 
 Errors are counted in grey levels, 0 to 255, as they were before the pixels were normalised. Two faithful ways to resize
-bytes, such as Pillow's and torchvision's, differ by one level here and there: up to that, nothing is called a mistake
-unless a mistake gives these very numbers.
+bytes, such as Pillow's and torchvision's, differ by a level here and there, by two where a picture is much enlarged: up
+to that, nothing is called a mistake unless a mistake gives these very numbers.
 """
 
 from collections.abc import Iterator, Sequence
@@ -12,13 +12,13 @@ from math import inf, sqrt
 import numpy as np
 
 from aimv2_np.backends.dtypes import EPS
-from aimv2_np.comparison.diagnosis.originals import Pictures, Steps
+from aimv2_np.comparison.diagnosis.originals import ROUNDING, Pictures, Steps
 from aimv2_np.comparison.diagnosis.preprocessing import WAYS
 from aimv2_np.recording.recording import Recording
 from aimv2_np.shapes import NDArray
 
-# Grey levels: what float32 makes of another order of operations; what one rounding to bytes does.
-EXACT, ROUNDING = 0.02, 1.0
+# Grey levels: what float32 makes of another order of operations; what roundings to bytes do at most, and on average.
+EXACT, AVERAGE = 0.02, 0.75
 HALF_OF_ALL = 180.0  # normalised pixels reach 2.6 deviations, which is so many levels: what their rounding is part of
 EXPLAINED = 0.5  # of the error a mistake leaves at most so much, where it is not exact: the rest is rounding to bytes
 ALIKE, FLOOR = 2.0, 0.005  # mistakes that leave at most so many times the least error, or so many levels more
@@ -58,7 +58,7 @@ def seen(pictures: Pictures, pixels: NDArray, dtype: str = "float32") -> Seen:
     """What pixels (B, 3, h, w), which were rounded to `dtype`, are to the pictures."""
     exact = EXACT + HALF_OF_ALL * EPS[dtype]
     largest, average = _errors(pictures, pictures.right, pixels)
-    right = largest <= ROUNDING + exact
+    right = largest <= ROUNDING + exact and average <= AVERAGE + exact
     if largest <= exact:
         return Seen(largest, right)
     fits = list(_fits(pictures, pixels, ROUNDING + exact, exact))
@@ -67,7 +67,7 @@ def seen(pictures: Pictures, pixels: NDArray, dtype: str = "float32") -> Seen:
     elif right:
         fits = []
     else:
-        fits = [fit for fit in fits if fit.average <= EXPLAINED * average]
+        fits = [fit for fit in fits if fit.average <= min(AVERAGE + exact, EXPLAINED * average)]
     if not fits:
         return Seen(largest, right)
     least = min(fit.average for fit in fits)

@@ -104,10 +104,10 @@ def test_a_byte_more_or_less_is_rounding(models, kind):
     result = compared(models("crop"), right, right + level * signs, images)
     assert not result.equal
     assert result.diagnosis is None
-    assert "within one grey level" in result.explanation
+    assert "within two grey levels" in result.explanation
     beyond = compared(models("crop"), right, right + 3 * level * signs, images)
     assert beyond.diagnosis is None
-    assert "within one grey level" not in beyond.explanation
+    assert "within two grey levels" not in beyond.explanation
 
 
 def test_a_fault_behind_pixels_that_are_rounded_otherwise(models):
@@ -120,7 +120,7 @@ def test_a_fault_behind_pixels_that_are_rounded_otherwise(models):
     assert result.first.path == "inputs/pixel_values"
     assert result.diagnosis.identifier == "gate_up_swapped", result.explanation
     assert result.diagnosis.sentence.startswith("besides pixels that are rounded otherwise, encoder.layers.0.ffn")
-    assert "within one grey level" in result.explanation
+    assert "within two grey levels" in result.explanation
 
 
 def test_a_fault_behind_another_filter(models):

@@ -24,13 +24,13 @@ CASES = [
 ANTIALIASED = {"mode": "bicubic", "antialias": True}
 
 
-def resized(size, options, whole):
+def resized(size, options, whole, new=(28, 36), dtype=torch.float64):
     """What pixel_values of a picture are, resized with these options, and rounded to bytes or not."""
     picture = photo_array(*size)
-    pixels = interpolate(torch.from_numpy(picture).permute(2, 0, 1)[None].double(), (28, 36), **options).numpy()
+    pixels = interpolate(torch.from_numpy(picture).permute(2, 0, 1)[None].to(dtype), new, **options).numpy()
     if whole:
         pixels = np.clip(np.round(pixels), 0, 255)
-    processor = Aimv2ImageProcessor(size=[28, 36], do_center_crop=False)
+    processor = Aimv2ImageProcessor(size=list(new), do_center_crop=False)
     return seen(Pictures([picture], processor), ((pixels / 255 - MEAN) / STD).astype(np.float32))
 
 
@@ -49,3 +49,18 @@ def test_the_same_way_is_rounding_or_lacks_it():
     found = resized((47, 79), ANTIALIASED, whole=True)
     assert found.right
     assert found.identifier == ""
+
+
+@pytest.mark.parametrize("size", [(47, 79), (83, 45), (300, 400)])
+@pytest.mark.parametrize("new", [(28, 28), (224, 224)])
+def test_bytes_as_torchvision_resizes_them(size, new):
+    """Its weights are whole numbers of 16 bits: two roundings and these, which is up to two levels."""
+    found = resized(size, ANTIALIASED, False, new, torch.uint8)
+    assert found.right
+    assert found.identifier == ""
+    found = resized(size, {"mode": "bilinear", "antialias": True}, False, new, torch.uint8)
+    assert found.identifier == "wrong_resample"
+    assert found.sentence == "the pictures are resized bilinear"
+    found = resized(size, {"mode": "bicubic"}, False, new, torch.uint8)
+    assert found.identifier == "no_antialias"
+    assert "a = -3/4" in found.sentence
