@@ -20,12 +20,16 @@ WORST = 10  # modules of a set that are shown
 WIDE = 100  # characters, from which on the table has all its columns
 
 
-@click.command("compare")
+@click.command("compare", cls=options.Several, of=("--pictures",))
 @click.argument("reference", metavar="REFERENCE")
 @click.argument("other", metavar="OTHER")
 @click.option("--model", metavar="FOLDER|ID", help="The reference's model: more causes can be tested with its weights.")
 @options.prefix
 @options.final_norm
+@click.option(
+    "--pictures", metavar="FILE...", multiple=True,
+    help="The pictures behind REFERENCE's pixel_values: what OTHER does otherwise to them is named.",
+)  # fmt: skip
 @click.option("--map", "mapping", metavar="THEIRS=OURS", multiple=True, help="Their name is ours; * is any text.")
 @click.option(
     "--rtol", metavar="X|GLOB=X", multiple=True, help="Relative error that is rounding, for all or for some modules."
@@ -64,6 +68,7 @@ def compare_command(
     model: str | None,
     prefix: str | None,
     final_norm: bool,
+    pictures: tuple[str, ...],
     mapping: tuple[str, ...],
     rtol: tuple[str, ...],
     dtype: str | None,
@@ -109,8 +114,10 @@ def compare_command(
         raise click.UsageError(
             "one of REFERENCE and OTHER is a folder; expected two recordings, or two folders of such"
         )
-    if all(folders) and (html or capsule or budget is not None):
-        raise click.UsageError("--html, --capsule and --budget are of one pair; REFERENCE is a folder of several")
+    if all(folders) and (html or capsule or pictures or budget is not None):
+        raise click.UsageError(
+            "--html, --capsule, --pictures and --budget are of one pair; REFERENCE is a folder of several"
+        )
     globs = ("*",) if require_all else require
     with output.waiting("comparing", loads=model):
         network = load(model, prefix=prefix, final_norm=final_norm) if model else None
@@ -118,7 +125,10 @@ def compare_command(
             pairs = pairs_in(reference, other)
             several = compare_sets(pairs, tolerances=tolerances, mapping=mapping, model=network)
         else:
-            result = compare(reference, other, tolerances=tolerances, mapping=mapping, model=network, budget=budget)
+            result = compare(
+                reference, other, tolerances=tolerances, mapping=mapping, model=network, budget=budget,
+                pictures=pictures or None,
+            )  # fmt: skip
     if all(folders):
         _print_several(several, as_json)
         for name, each in several.pairs:

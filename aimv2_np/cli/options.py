@@ -1,6 +1,6 @@
 """Options that several subcommands have."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
@@ -119,12 +119,18 @@ def check_free(path: str | None, force: bool) -> None:
 class Several(click.Command):
     """A command whose repeatable options take several values at once too: `--images a.jpg b.jpg`.
 
-    The values end at the next option; so the command's arguments go before, or after a `--`.
+    The values end at the next option; so the command's arguments go before, or after a `--`. With `of`, only the
+    options of these names do.
     """
+
+    def __init__(self, *args: Any, of: Collection[str] | None = None, **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        self.of = of
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """`--images a b` is read as `--images a --images b`."""
         several = {name for p in self.params if isinstance(p, click.Option) and p.multiple for name in p.opts}
+        several = several if self.of is None else several.intersection(self.of)
         spelled: list[str] = []
         option: str | None = None  # the one whose values these are
         fresh = False  # its first value is still to come

@@ -6,7 +6,7 @@ result.equal, result.first.path, result.diagnosis, result.explanation
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from math import prod
+from math import inf, prod
 from os import PathLike
 from typing import Any
 
@@ -18,6 +18,8 @@ from aimv2_np.comparison.budget import find_budget
 from aimv2_np.comparison.comparison import Comparison, Difference
 from aimv2_np.comparison.diagnosis.context import Context
 from aimv2_np.comparison.diagnosis.diagnose import diagnose
+from aimv2_np.comparison.diagnosis.originals import Pictures
+from aimv2_np.comparison.diagnosis.seen import notes_on
 from aimv2_np.comparison.forcing import OwnErrors, by_own_errors, forced_context, own_errors, own_errors_in_words
 from aimv2_np.comparison.matching import match
 from aimv2_np.comparison.measure import measure_arrays, measure_statistics
@@ -54,6 +56,7 @@ def compare(
     mapping: Mapping[str, str] | Iterable[str] | None = None,
     model: AnyModel | str | PathLike[str] | None = None,
     budget: float | None = None,
+    pictures: Any = None,
 ) -> Comparison:
     """Compare what two implementations computed, module by module, and say where they part and why.
 
@@ -67,23 +70,29 @@ def compare(
             `"theirs=ours"`. Apple's, timm's and ONNX' names are known without.
         model: the reference's model, or its folder: most causes can be tested with the weights only.
         budget: a cosine, for a quantised engine: `Comparison.budget` says which layers to keep in float to reach it.
+        pictures: what the reference's pixel_values were made of, a path or Pillow image for each item of the batch:
+            they tell mistakes on the way from a file to pixel_values.
 
     Raises:
         FileNotFoundError, CheckpointError: a file that is not there, or is no recording.
-        ValueError: the sides have no activation in common, or a tolerance or mapping makes no sense.
+        ValueError: the sides have no activation in common, a tolerance or mapping makes no sense, or there
+            are not as many pictures as the reference's batch has items.
     """
     a, b = as_recording(reference, "reference"), as_recording(other, "other")
     if isinstance(model, str | PathLike):
         model = load(model)
     if model is not None and not isinstance(model, PretrainedModel):
         raise TypeError(f"model is {a_type(model)}; expected one of our models, or the folder of one")
+    originals = None if pictures is None else Pictures.of(pictures, a, model)
+    a = a if originals is None else originals.completing(a)
     matching = match(a, b, mapping)
     judge, differences, aligned = _aligned(_Judge(a, matching.recording, Tolerances.of(tolerances), matching.names))
-    notes = (*judge.notes(), *matching.notes, *aligned, *_layouts(differences))
+    notes = (*judge.notes(), *matching.notes, *aligned, *_layouts(differences), *notes_on(originals, a, b))
     result = Comparison(differences, matching.missing, matching.extra, notes=notes)
-    context = Context(a, judge.in_our_layout(), matching.names, result, judge.judge, model)
-    if judge.tolerances.quantised:
-        own = judge.own_errors(context)
+    context = Context(a, judge.in_our_layout(), matching.names, result, judge.judge, model, pictures=originals)
+    theirs = context.on_their_inputs()
+    if judge.tolerances.quantised and theirs is not None:
+        own = judge.own_errors(theirs)
         if not own.measures:
             raise ValueError(UNFORCED)
         context.result = result = by_own_errors(result, own)
@@ -92,11 +101,11 @@ def compare(
     else:
         outcome = diagnose(context)
         result = replace(result, diagnosis=outcome.diagnosis)
-        if not result.equal:
-            own = judge.own_errors(context)
+        if not result.equal and theirs is not None:
+            own = judge.own_errors(theirs)
             result = replace(result, differences=own.added_to(result.differences), step=own.step)
-    if budget is not None and not result.equal:
-        result = replace(result, budget=find_budget(context, judge.taken, budget))
+    if budget is not None and not result.equal and theirs is not None:
+        result = replace(result, budget=find_budget(theirs, judge.taken, budget))
     remark = f"{outcome.remark} {own_errors_in_words(result.differences)}".strip()
     return replace(result, explanation=summarise(result, remark))
 
@@ -197,8 +206,16 @@ class _Judge:
     def judge(self, path: str, expected: NDArray) -> tuple[float, bool]:
         """The relative error of what the other side recorded for `path` against `expected`; whether it is rounding."""
         if path.startswith(INPUTS):
-            dtype = self._dtype(path)
-            measures = measure_arrays(expected, self._their_input(path.removeprefix(INPUTS), expected)[0], dtype)
+            dtype, stored = self._dtype(path), self.b.inputs[path.removeprefix(INPUTS)].shape
+            if len(stored) == 4 and 3 in (stored[1], stored[3]):  # then rows and columns are known, too
+                sizes = stored[2:] if stored[1] == 3 else stored[1:3]
+                if sizes != expected.shape[2:]:
+                    return inf, False
+            try:
+                theirs, _ = self._their_input(path.removeprefix(INPUTS), expected)
+            except UnlikeError:
+                return inf, False
+            measures = measure_arrays(expected, theirs, dtype)
             return measures.relative, measures.within(self.tolerances(path, dtype, 0))
         difference = self._activation(path, Recording.from_arrays({path: expected}))
         return difference.relative, difference.equal
@@ -206,10 +223,15 @@ class _Judge:
     def own_errors(self, context: Context) -> OwnErrors:
         """What goes wrong in each module by itself."""
         dtypes = {path: self._dtype(path) for path in self.names}
-        return own_errors(
-            context, self.taken, self.padding, dtypes,
-            lambda path, rounded: self.tolerances(path, dtypes[path], 1, rounded=rounded),
-        )  # fmt: skip
+        both = "pixel_values" in self.a.inputs and "pixel_values" in self.b.inputs
+        # What is made of pixels that were recorded in fewer digits than it has no more of them itself.
+        pixels = [self._input("pixel_values").dtype] if both else []
+
+        def tolerance(path: str, rounded: bool) -> float:
+            dtype = coarsest([dtypes[path], *pixels]) if "embeddings" in path else dtypes[path]
+            return self.tolerances(path, dtype, 1, rounded=rounded)
+
+        return own_errors(context, self.taken, self.padding, dtypes, tolerance)
 
     def taken(self, path: str, expected: NDArray) -> NDArray | None:
         """What the other side recorded at `path`, as an array like `expected`; None where it recorded less."""

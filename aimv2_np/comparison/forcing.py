@@ -1,7 +1,8 @@
 """Where errors arise, and where they are only inherited: every module on what the other side gave it.
 
-The reference's model runs once on the recorded inputs, with the other side's outputs in the place of its own
-(diagnosis/forced.py). A module within which the other side recorded nothing answers for all that is in it.
+The reference's model runs once on the other side's inputs (`Context.on_their_inputs`), with the other side's outputs in
+the place of its own (diagnosis/forced.py). A module within which the other side recorded nothing answers for all that
+is in it.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -19,6 +20,7 @@ from aimv2_np.comparison.report import two_digits
 from aimv2_np.recording.recording import INPUTS, Recording
 from aimv2_np.shapes import NDArray
 
+ASSUMED = "The other side recorded no inputs: its embeddings were judged on the reference's."
 NAMED = 5  # of the modules that are wrong by themselves
 # (path, whether a matrix took part) → the relative error that counts as rounding
 Tolerance = Callable[[str, bool], float]
@@ -138,10 +140,14 @@ def own_errors_in_words(differences: Sequence[Difference]) -> str:
     wrong = [difference for difference in known if difference.wrong]
     if not known:
         return ""
+    if not wrong and any(each.path.startswith(INPUTS) and not each.equal for each in differences):
+        return "On the other side's inputs, no module is wrong by itself: it is the inputs that differ."
     if not wrong:
         return "On what the other side gave it, no module is wrong by itself: the fault lies between what was recorded."
     names = ", ".join(f"{each.path} ({two_digits(each.own)})" for each in wrong[:NAMED])
     rest = f" and {len(wrong) - NAMED} more" if len(wrong) > NAMED else ""
+    inputs = any(each.path.startswith(INPUTS) for each in differences)
+    assumed = "" if inputs or not any("embeddings" in each.path for each in wrong) else f" {ASSUMED}"
     if len(wrong) == 1:
-        return f"On what the other side gave it, {names} alone is wrong; what follows inherits its error."
-    return f"On what the other side gave them, {len(wrong)} modules are wrong by themselves: {names}{rest}."
+        return f"On what the other side gave it, {names} alone is wrong; what follows inherits its error.{assumed}"
+    return f"On what the other side gave them, {len(wrong)} modules are wrong by themselves: {names}{rest}.{assumed}"

@@ -41,7 +41,8 @@ def in_words(difference: Difference) -> str:
     if facts is None:
         return difference.note
     if facts.nonfinite:
-        count = "some numbers are" if difference.from_statistics else f"{facts.nonfinite:,} numbers are"
+        several = "one number is" if facts.nonfinite == 1 else f"{facts.nonfinite:,} numbers are"
+        count = "some numbers are" if difference.from_statistics else several
         return f"{count} infinite or NaN on one side only{position(difference)}"
     text = f"{kind(difference)} {two_digits(facts.relative)}, where {two_digits(tolerance)} would be rounding"
     largest = f"; the largest, {two_digits(facts.max_abs)}, lies{position(difference)}" if facts.where else ""

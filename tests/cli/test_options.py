@@ -66,3 +66,10 @@ def test_where_a_model_runs_is_handed_on_as_keyword_arguments():
     result = CliRunner().invoke(where, ["--dtype", "float64", "--revision", "main", "--no-final-norm"])
     place = {"backend": "numpy", "dtype": "float64", "device": None}
     assert result.output.strip() == repr({**place, "revision": "main", "prefix": None, "final_norm": False})
+
+
+def test_several_values_of_some_options_only():
+    chosen = Several("chosen", callback=command.callback, params=command.params, of=("--images",))
+    chosen.params = [*command.params, click.Option(["--glob"], multiple=True, expose_value=False)]
+    result = CliRunner().invoke(chosen, ["--images", "a", "b", "--glob", "x", "m"])
+    assert result.output.strip() == repr(("m", ("a", "b"), None, False))

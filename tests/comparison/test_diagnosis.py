@@ -10,7 +10,7 @@ from aimv2_np.comparison import compare
 from aimv2_np.comparison.diagnosis.advice import CHANGES
 from aimv2_np.recording import Recording
 from aimv2_np.recording.statistics import summarize
-from tests.support import faults
+from tests.support import faults, preprocessing
 from tests.support.models import both_model, pixels, text_model, tokens, vision_model
 from tests.support.planted import PLANTED
 from tests.support.port import Port, recorded
@@ -120,11 +120,14 @@ def test_a_planted_fault_is_named_from_statistics(case):
 
 
 # Tested in files of their own.
-ELSEWHERE = {"int8_activations", "vision_causal", "reduced_precision", "left_padding", "tokens_reversed"}
+ELSEWHERE = {
+    "int8_activations", "vision_causal", "reduced_precision", "left_padding", "tokens_reversed", "picture_shifted",
+}  # fmt: skip
 
 
 def test_every_cause_has_a_case():
     named = {case.partition(",")[0] for case in CASES} | {fault.identifier for fault in PLANTED.values()}
+    named |= {identifier for identifier, _, _ in preprocessing.FAULTS.values()}
     assert set(CHANGES) - named - ELSEWHERE == set()
 
 

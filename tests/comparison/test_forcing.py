@@ -113,3 +113,46 @@ def test_the_command_and_the_page_show_it(tmp_path):
     assert text.count('class="own wrong"') == 1
     assert 'class="own"' in text
     assert "own error 0.02" in text
+
+
+@pytest.mark.parametrize("change", [{"pixel_values": pixels()[:, ::-1]}, {"input_ids": tokens()[:, ::-1]}])
+def test_where_the_inputs_differ_no_module_is_blamed(tmp_path, change):
+    make, inputs = INPUTS["both"]
+    model = make()
+    reference = record(model, inputs, tmp_path / "reference.safetensors")
+    other = record(model, {**inputs, **change}, tmp_path / "other.safetensors")
+    result = compare(reference, other, model=model)
+    assert result.first.path == f"inputs/{next(iter(change))}"
+    assert result.wrong == ()
+    assert "it is the inputs that differ" in result.explanation
+
+
+def test_behind_other_inputs_a_wrong_module_is_found_alone(tmp_path):
+    make, inputs = INPUTS["vision"]
+    model = make()
+    name = "encoder.layers.1.ffn.up_proj"
+    reference = record(model, inputs, tmp_path / "reference.safetensors")
+    turned = {"pixel_values": inputs["pixel_values"][:, ::-1]}
+    other = record(damaged(model, f"{name}.weight"), turned, tmp_path / "other.safetensors")
+    assert [each.path for each in compare(reference, other, model=model).wrong] == [name]
+
+
+def test_inputs_of_another_shape_blame_no_module(tmp_path):
+    model = vision_model(is_native=True)
+    reference = record(model, {"pixel_values": pixels(2, 12, 18)}, tmp_path / "reference.safetensors")
+    other = record(model, {"pixel_values": pixels(2, 12, 16)}, tmp_path / "other.safetensors")
+    result = compare(reference, other, model=model)
+    assert "theirs has the shape (2, 3, 12, 16)" in result.explanation
+    assert result.wrong == ()
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_without_inputs_it_is_said_that_they_were_assumed(tmp_path, kept):
+    make, inputs = INPUTS["vision"]
+    model = make()
+    reference = record(model, inputs, tmp_path / "reference.safetensors")
+    other = record(model, {"pixel_values": -inputs["pixel_values"]}, tmp_path / "other.safetensors")
+    given = {f"inputs/{name}": array for name, array in inputs.items()} if kept else {}
+    result = compare(reference, dict(other.activations) | given, model=model)
+    assert "embeddings.patch_embed" in [each.path for each in result.wrong]
+    assert ("The other side recorded no inputs" in result.explanation) is not kept

@@ -31,7 +31,10 @@ FLOORS = (
 )
 DIAGNOSIS = (
     ("diagnosis.diagnose",),
+    ("diagnosis.seen",),
     ("diagnosis.search", "diagnosis.arrays", "diagnosis.behind"),
+    ("diagnosis.preprocessing",),
+    ("diagnosis.resampling", "diagnosis.framing"),
     ("diagnosis.extent", "diagnosis.half", "diagnosis.blocks"),
     ("diagnosis.stages",),
     ("diagnosis.masks", "diagnosis.positions", "diagnosis.ends"),
@@ -42,7 +45,7 @@ DIAGNOSIS = (
     ),
     ("diagnosis.fault",),
     ("diagnosis.context",),
-    ("diagnosis.weights", "diagnosis.forced"),
+    ("diagnosis.weights", "diagnosis.forced", "diagnosis.originals"),
 )  # fmt: skip
 
 

@@ -86,6 +86,18 @@ CHANGES: dict[str, str] = {
     "wrong_normalisation": "use image_mean and image_std of preprocessor_config.json",
     "flipped": "give the pictures as they are, the first row at the top",
     "rows_for_columns": "index pixels as (row, column)",
+    "picture_shifted": "cut the middle out: start at (size - crop) // 2 on each axis",
+    "exif_orientation": "turn pictures by their EXIF orientation on both sides, or on neither",
+    "wrong_resample": "resize with the filter that resample of preprocessor_config.json names, as Pillow does",
+    "no_antialias": "widen the filter by the factor by which the picture shrinks, as Pillow and antialias=True do",
+    "resize_not_rounded": "round the resized pixels to whole numbers from 0 to 255 before they are normalised",
+    "squashed": "resize the shorter edge to size, keep the ratio, and cut the middle out",
+    "ratio_kept": "resize to size's height and width, whatever the picture's ratio",
+    "letterboxed": "resize the shorter edge to size, and cut the middle out; nothing is padded",
+    "wrong_size": "resize the shorter edge to size, the longer one to int(size * longer / shorter), and crop then",
+    "not_cropped": "cut the middle of crop_size out of the resized picture",
+    "crop_off_by_one": "cut the middle out: start at (size - crop) // 2 on each axis",
+    "crop_from_corner": "cut the middle out: start at (size - crop) // 2 on each axis",
     "wrong_batch": "give each item of the batch its own place",
     "text_end": "take the row of each text's own first end-of-text token",
     "wrong_pooling": "pool by attention with the learned query cls_token",
@@ -101,5 +113,6 @@ CHANGES: dict[str, str] = {
 
 
 def change(identifier: str) -> str:
-    """What to change, for the identifier of one cause or of several, joined by plus signs."""
-    return "; ".join(CHANGES[one] for one in dict.fromkeys(identifier.split(" + ")))
+    """What to change, for the identifier of one cause, of several, joined by plus signs, or of one "or" another."""
+    several = "; or ".join(dict.fromkeys(CHANGES[one] for one in identifier.split(" or ") if one in CHANGES))
+    return several or "; ".join(CHANGES[one] for one in dict.fromkeys(identifier.split(" + ")))

@@ -9,7 +9,7 @@ import numpy as np
 from aimv2_np.comparison.diagnosis.context import Context
 from aimv2_np.comparison.diagnosis.fault import Hypothesis
 from aimv2_np.comparison.diagnosis.half import ADVICE, overflowed
-from aimv2_np.comparison.diagnosis.pictures import by_columns, pixel_faults
+from aimv2_np.comparison.diagnosis.pictures import by_columns, moved_by_one, pixel_faults
 from aimv2_np.recording.recording import INPUTS
 from aimv2_np.shapes import NDArray
 
@@ -81,6 +81,8 @@ def _of_inputs(context: Context, path: str) -> Iterator[Hypothesis]:
     array = context.reference.inputs[name]
     if name == "pixel_values":
         for identifier, sentence, changed in pixel_faults(array):
+            yield Hypothesis(identifier, sentence, [(path, changed)])
+        for identifier, sentence, changed in moved_by_one(array, context.other.inputs[name]):
             yield Hypothesis(identifier, sentence, [(path, changed)])
         return
     for (identifier, sentence), change in CHANGES.get(name, {}).items():

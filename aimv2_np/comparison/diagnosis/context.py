@@ -2,12 +2,13 @@
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
 from aimv2_np.comparison.comparison import Comparison
 from aimv2_np.comparison.diagnosis.forced import Taken
+from aimv2_np.comparison.diagnosis.originals import Pictures
 from aimv2_np.comparison.diagnosis.weights import recorded_model
 from aimv2_np.comparison.naming import TOWERS
 from aimv2_np.models.pretrained import AnyModel
@@ -34,6 +35,7 @@ class Context:
             looked for.
         taken: where every module is judged by its own error: what the other side recorded, which modules take for
             their inputs. The reference then holds what they compute of it.
+        pictures: what the reference's pixel_values were made of, where the caller passed it.
     """
 
     reference: Recording
@@ -44,6 +46,7 @@ class Context:
     given: AnyModel | None = None
     base: Mapping[str, Module] = field(default_factory=dict)
     taken: Taken | None = None
+    pictures: Pictures | None = None
 
     @cached_property
     def good(self) -> set[str]:
@@ -108,6 +111,18 @@ class Context:
         """The reference's input of that name; the other side's where the reference's recording left it out."""
         ours = self.reference.inputs.get(name)
         return self.other.inputs.get(name) if ours is None and not name.endswith("mask") else ours
+
+    def on_their_inputs(self, *names: str) -> "Context | None":
+        """The same, as if the reference had run on the inputs that the other side recorded; None if one is unlike it.
+
+        All of them, or those of these names; the rest, and those that the other side did not record, are the
+        reference's.
+        """
+        ours = dict(self.reference.inputs)
+        theirs = {name: self.other.inputs[name] for name in names or ours if name in self.other.inputs and name in ours}
+        if any(array.shape != ours[name].shape for name, array in theirs.items()):
+            return None
+        return replace(self, reference=replace(self.reference, inputs=ours | theirs), given=self.model)
 
     @property
     def borrowed(self) -> bool:

@@ -6,7 +6,7 @@ other side's to rounding, and that explains them clearly better than any other, 
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from math import inf
 from operator import attrgetter
@@ -20,13 +20,22 @@ from aimv2_np.comparison.diagnosis import arrays
 from aimv2_np.comparison.diagnosis.advice import change
 from aimv2_np.comparison.diagnosis.behind import behind
 from aimv2_np.comparison.diagnosis.context import Context
+from aimv2_np.comparison.diagnosis.extent import reach_of_input
 from aimv2_np.comparison.diagnosis.fault import Extent, Hypothesis
 from aimv2_np.comparison.diagnosis.half import coarser
+from aimv2_np.comparison.diagnosis.originals import Pictures
 from aimv2_np.comparison.diagnosis.search import UnableError, place_of, planted, planted_in_pairs
+from aimv2_np.comparison.diagnosis.seen import seen
+from aimv2_np.comparison.measure import measure_arrays
 from aimv2_np.comparison.naming import TOWERS
+from aimv2_np.recording.recording import INPUTS
 
 # The winner explains all but this part of the difference, and others leave so many times more of it.
 EXPLAINED, CLEARLY = 0.25, 4.0
+ROUNDED = (
+    "The other side's pixels are within two grey levels of what the image processor makes of the pictures, as "
+    "torchvision's are of Pillow's: that is rounding to bytes, and no mistake. Compare both on the same pixel_values."
+)
 # Named where no other fits: one has numbers that are fitted to what was recorded, one is a part of exchanged layers,
 # and one is what the sign of a weight does.
 LAST_RESORT = ("positions_waves", "wrong_layer", "half_scaled")
@@ -35,6 +44,10 @@ OF_NOTHING = ("float16_overflow", "nan_weight")
 ALIASES = {"rms_norm": "last_hidden_state", "head": "pooler_output"}
 SECONDS, PAIRS = 30.0, 2.0  # for a search, and of these for pairs of faults
 MOST = 4  # faults, one behind the other
+MORE = (
+    "With the original pictures (pictures=, --pictures) more can be tested: how they were resized, cropped and turned."
+)
+PIXELS = f"{INPUTS}pixel_values"
 NEXT = "With this fault planted, the next cause"
 
 
@@ -61,12 +74,15 @@ def diagnose(context: Context, depth: int = 0, patience: "Patience | None" = Non
     if agreeing := _agrees_behind(context, first.path):
         words = f"{agreeing}, which is computed from it or is the same, agrees"
         return Outcome(remark=f"{words}: {first.theirs} may be another step of that module, or not be used.")
+    patience = patience or Patience()
+    if context.pictures is not None and first.path == PIXELS and (known := _of_pictures(context, context.pictures)):
+        return _behind_input(known, first.path, context, depth, patience)
     place, unable = None, ""
     try:
         place = place_of(context, first.path)
     except UnableError as error:
         unable = str(error)
-    rounding, patience = EPS[first.dtype], patience or Patience()
+    rounding = EPS[first.dtype]
     faults = chain(planted(context, place) if place else (), arrays.hypotheses(context, first.path))
     tested, best = _tested(patience.lasting(faults), context, 8 * rounding)
     if not best and place and first.measures is not None and not first.measures.nonfinite:
@@ -79,16 +95,19 @@ def diagnose(context: Context, depth: int = 0, patience: "Patience | None" = Non
         if rounded:
             return Outcome(rounded)
         if first.measures is None:
-            return Outcome(remark=f"No cause that was tested gives outputs of that shape. {unable}".strip())
+            words = "No cause that was tested gives outputs of that shape."
+            return Outcome(remark=" ".join(filter(None, (words, unable, _what_would_help(context, first.path)))))
         late = f" {patience.ended}" if patience.ended else ""
-        if first.measures.nonfinite:
+        if first.measures.nonfinite and not first.path.startswith(INPUTS):
             late = (
                 " It gives NaN or infinity where it is given none: look for such numbers in its weights and its mask."
             )
         reason = f"None of the {tested} causes tested explains it." if tested else "No cause could be tested."
         if unable:
             reason = "No cause could be tested beyond those that arrays tell alone." if tested else reason
-        return Outcome(remark=f"{reason}{late} {unable}".strip())
+        return Outcome(
+            remark=" ".join(filter(None, (f"{reason}{late}", unable, _what_would_help(context, first.path))))
+        )
     rivals = [found for found in fitting if found.left <= CLEARLY * max(fitting[0].left, rounding)]
     # One that would change what is right is no rival of one that would not.
     rivals = [found for found in rivals if found.odd == min(each.odd for each in rivals)]
@@ -98,6 +117,8 @@ def diagnose(context: Context, depth: int = 0, patience: "Patience | None" = Non
     left, winner = rivals[0].left, rivals[0].hypothesis
     explained = 1.0 if first.measures is None else max(0.0, 1 - left / first.relative)
     diagnosis = Diagnosis(winner.identifier, winner.sentence, left, explained, change(winner.identifier))
+    if first.path.startswith(INPUTS):
+        return _behind_input(Outcome(diagnosis), first.path, context, depth, patience)
     remark, complete = "", False
     for reached in winner.extent():
         more, complete = _more(context, reached, depth, patience)
@@ -105,6 +126,57 @@ def diagnose(context: Context, depth: int = 0, patience: "Patience | None" = Non
         if complete:
             break
     return Outcome(diagnosis, remark, complete)
+
+
+def _behind_input(known: Outcome, path: str, context: Context, depth: int, patience: "Patience") -> Outcome:
+    """What came of the search for what is wrong with an input, and what else is wrong on that input."""
+    theirs = context.on_their_inputs(path.removeprefix(INPUTS))
+    reached = next(iter(reach_of_input(theirs, path)), None) if theirs else None
+    if theirs is None or reached is None:
+        return known
+    if known.diagnosis is not None:
+        return Outcome(known.diagnosis, *_more(theirs, reached, depth, patience))
+    rest = behind(theirs, reached)  # the input is right, but for rounding
+    found = Outcome() if rest is None else diagnose(rest, depth + 1, patience)
+    if found.diagnosis is None:
+        return known
+    sentence = f"besides pixels that are rounded otherwise, {found.diagnosis.sentence}"
+    return replace(
+        found, diagnosis=replace(found.diagnosis, sentence=sentence), remark=f"{found.remark} {known.remark}"
+    )
+
+
+def _of_pictures(context: Context, pictures: Pictures) -> Outcome | None:
+    """What the original pictures tell of the other side's pixel_values; None where they tell nothing."""
+    first = context.result.first
+    ours, theirs = context.reference.inputs["pixel_values"], context.other.inputs["pixel_values"]
+    if first is None or theirs.ndim != 4 or not seen(pictures, ours, first.dtype).right:
+        return None  # a note says so
+    found = seen(pictures, theirs, first.dtype)
+    if found.pixels is None:
+        return Outcome(remark=ROUNDED) if found.right else None
+    left = measure_arrays(found.pixels, theirs, first.dtype).relative
+    explained = 1.0 if first.measures is None else max(0.0, 1 - left / first.relative)
+    return Outcome(Diagnosis(found.identifier, found.sentence, left, explained, change(found.identifier)))
+
+
+def _what_would_help(context: Context, path: str) -> str:
+    """What would tell more of what the other side sees, where pixels or the first of what is made of them differ."""
+    if path == PIXELS:
+        more = "how they were resized, cropped and turned"
+        return (
+            ""
+            if context.pictures
+            else f"With the original pictures (pictures=, --pictures) more can be tested: {more}."
+        )
+    early = path.endswith(("patch_embed", "embeddings")) and not context.is_text(path)
+    if not early or "pixel_values" in context.other.inputs:
+        return ""
+    more = "" if context.pictures else ", and pass the pictures (pictures=, --pictures)"
+    return (
+        f"The other side recorded no pixel_values: record them as {PIXELS}{more}, to tell what it sees from what it "
+        "computes."
+    )
 
 
 def _agrees_behind(context: Context, path: str) -> str | None:

@@ -2,12 +2,14 @@
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 
 import numpy as np
 
 from aimv2_np.comparison.diagnosis.context import Context
 from aimv2_np.comparison.diagnosis.fault import Extent, Fault
-from aimv2_np.comparison.diagnosis.stages import Span
+from aimv2_np.comparison.diagnosis.stages import Span, towers_of
+from aimv2_np.recording.recording import INPUTS
 from aimv2_np.shapes import NDArray
 from aimv2_np.tree.module import Module
 
@@ -110,6 +112,22 @@ def reach(run: Callable[[], dict[str, NDArray]], rest: Span, context: Context) -
     followers, found = _followers(rest, context), run()
     unexplained = next((p for p in followers if p in found and not context.judge(p, found[p])[1]), None)
     return [Extent(_in_words("", 1, unexplained), found, None if unexplained else {}, unexplained)]
+
+
+def reach_of_input(context: Context, path: str) -> list[Extent]:
+    """How far another input explains what follows: what the model of `context`, which has it, computes.
+
+    Empty where the model is not known.
+    """
+    if context.model is None:
+        return []
+    found = {path: context.reference.inputs[path.removeprefix(INPUTS)]}
+    for name, stages in towers_of(context).items():
+        if (x := context.input(name)) is not None:
+            x = x.astype(context.model.dtype, copy=False) if x.dtype.kind == "f" else x
+            with suppress(ValueError, IndexError):  # inputs that the model does not take
+                found |= Span(stages, x, context.inner).run()
+    return [Extent(found=found, replaced={})]
 
 
 def _followers(rest: Span, context: Context) -> list[str]:

@@ -116,6 +116,28 @@ def pixel_faults(pixels: Array) -> Iterator[tuple[str, str, Array]]:
             yield from ((identifier, sentence, change(raw)) for sentence, change in ways.items())
 
 
+# Where a crop lies, seen from where it should → pixels down, pixels to the right.
+OFF = {
+    "too far up": (-1, 0), "too far down": (1, 0), "too far left": (0, -1), "too far right": (0, 1),
+    "too far up and left": (-1, -1), "too far up and right": (-1, 1),
+    "too far down and left": (1, -1), "too far down and right": (1, 1),
+}  # fmt: skip
+
+
+def moved_by_one(ours: Array, theirs: Array) -> Iterator[tuple[str, str, Array]]:
+    """As `pixel_faults`: ours moved by a pixel; what comes in at the edge nobody knows, so it is the other side's."""
+    if ours.ndim != 4 or theirs.shape != ours.shape:
+        return
+    height, width = ours.shape[2:]
+    for words, (down, right) in OFF.items():
+        rows, columns = slice(max(0, -down), height - max(0, down)), slice(max(0, -right), width - max(0, right))
+        moved = ours[:, :, rows.start + down : rows.stop + down, columns.start + right : columns.stop + right]
+        if not np.array_equal(moved, ours[:, :, rows, columns]):
+            changed = theirs.copy()
+            changed[:, :, rows, columns] = moved
+            yield "picture_shifted", f"the pictures are cut out one pixel {words}, or moved by that", changed
+
+
 def _with_pixels(change: Callable[[Array], Array]) -> Plant:
     """A patch embedding that sees the recording's pixels (0 … 1) changed by `change`."""
 

@@ -17,6 +17,7 @@ from aimv2_np.comparison.diagnosis import (
     pictures,
     positions,
     precision,
+    preprocessing,
     projections,
     texts,
 )
@@ -33,8 +34,11 @@ from aimv2_np.tree.module import Module
 
 TABLES = (
     norms, projections, attentions, masks, layers, pictures, positions, texts, ends, half, precision,
+    preprocessing,
 )  # fmt: skip
 FAULTS = faults_of(file.FAULTS for file in TABLES)
+# What pictures are made to holds for a module alone: no two of these go together.
+PAIRED = tuple(fault for fault in FAULTS if fault.identifier not in preprocessing.WAYS)
 KINDS = tuple({kind: None for fault in FAULTS for kind in fault.plants})
 
 # Recorded by stages, but no sign that the stage's input was right.
@@ -110,7 +114,7 @@ def planted_in_pairs(context: Context, place: Place) -> Iterator[Hypothesis]:
         groups = _groups(place, (kind,), context)
         if not groups:
             continue
-        alone = [fault for fault in FAULTS if kind in fault.plants and _planted_in(groups[0], fault, context)]
+        alone = [fault for fault in PAIRED if kind in fault.plants and _planted_in(groups[0], fault, context)]
         pairs = (together(*pair) for pair in combinations(alone, 2) if pair[0].identifier != pair[1].identifier)
         yield from _hypotheses(context, place, pairs)
 
