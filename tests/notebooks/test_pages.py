@@ -74,6 +74,15 @@ def test_figures_have_labelled_axes_and_a_text_in_their_place(name):
         assert len(cell["metadata"]["mystnb"]["image"]["alt"]) > 20, source(cell)
 
 
+def test_text_in_figures_is_nine_points_or_more_as_it_is_shown(name):
+    """A browser shows a pixel of the figure as one of its own, of which there are 96 to an inch."""
+    code = "\n".join(source(cell) for cell in cells(name, "code"))
+    (dpi,) = re.findall(r'"figure\.dpi": (\d+)', code)
+    sizes = re.findall(r'(?:fontsize=|"font\.size": |titlesize": |labelsize=)([\d.]+)', code)
+    assert "font.size" in code
+    assert min(map(float, sizes)) * float(dpi) / 96 >= 9
+
+
 def test_links_lead_somewhere(name):
     for target in re.findall(r"\]\(([^)]+)\)", prose(name)):
         assert re.match("https?:", target) or (FOLDER / target.partition("#")[0]).exists(), target

@@ -1,5 +1,5 @@
 x = activations["embeddings"]
-for i, layer in enumerate(vision.encoder.layers):
+for layer in vision.encoder.layers:
     x = x + layer.attention(layer.rms_norm1(x))
     hidden = layer.ffn.gate_proj(layer.rms_norm2(x))
     x = x + layer.ffn.down_proj(np.maximum(hidden, 0) * layer.ffn.up_proj(layer.rms_norm2(x)))
