@@ -1,6 +1,9 @@
 """Shape annotations: `Float[Array, "B N D"]` says what an array is, letter by letter.
 
-    B batch   N tokens (patches)   T text positions   D hidden size   F intermediate size   H heads   d head size
+    B pictures   L texts   C colours   N tokens (patches)   T tokens of a text   D hidden size   F intermediate size
+    H heads   d features of a head   M tokens that are looked at   E features of the space of both   V tokens there are
+
+as in docs/equations.md.
 
 At run time they are plain `typing.Annotated`. When jaxtyping has been imported first, as the tests do, the same
 annotations are jaxtyping's and every call of a layer is checked against them.

@@ -1,6 +1,6 @@
 """Features for detection, segmentation and retrieval: of one layer or several, of patches or of images.
 
-    state_i = what the first i layers have made of the embeddings,    i as in `hidden_states`: 0 … L, or from the end
+    state_i = what the first i layers have made of the embeddings,    i as in `hidden_states`: 0 … K, or from the end
     tokens  = rms_norm(state_i),    mean = the tokens' mean,    head = head(tokens)
 
 The residual stream grows from layer to layer; the tower's last norm brings every layer to one scale, and makes layer -1
@@ -30,7 +30,7 @@ class Features:
     Attributes:
         values: for each layer that was asked for, in that order: of "tokens" (B, N, D), of "mean" and "head" (B, D).
             Of a list of images "tokens" is a list of arrays (N, D).
-        layers: which layers, counted from 0, the embeddings, to L.
+        layers: which layers, counted from 0, the embeddings, to K.
         grid: rows and columns of patches; of a list of images, of each.
     """
 

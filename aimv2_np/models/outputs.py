@@ -50,9 +50,9 @@ class BaseModelOutputWithPooling(ModelOutput):
         last_hidden_state: (B, N, D), after the final norm.
         pooler_output: (B, D); vision: the pooling head's vector, None without a head; text: the state at the first
             end-of-text token.
-        hidden_states: on request, L + 1 arrays (B, N, D): the embeddings, then each layer's output, before the final
+        hidden_states: on request, K + 1 arrays (B, N, D): the embeddings, then each layer's output, before the final
             norm.
-        attentions: on request, L arrays (B, H, N, N): the softmax's probabilities.
+        attentions: on request, K arrays (B, H, N, N): the softmax's probabilities.
         grid: of images, rows and columns of patches; N is their product.
     """
 

@@ -23,7 +23,7 @@ def patch_embed(
     return linear(cut(pixels, *weight.shape[2:]), weight.reshape(weight.shape[0], -1), bias)
 
 
-def cut(pixels: Float[Array, "B C height width"], ph: int, pw: int) -> Float[Array, "B N P"]:
+def cut(pixels: Float[Array, "B C height width"], ph: int, pw: int) -> Float[Array, "B N CPP"]:
     """The patches as vectors of P = C · ph · pw numbers."""
     batch, channels, height, width = pixels.shape
     rows, columns = height // ph, width // pw

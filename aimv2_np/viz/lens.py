@@ -29,7 +29,7 @@ STYLES = ("-", "--", ":", "-.")  # beyond seven lines, colours come again in ano
 def after_each_layer(
     tower: Aimv2VisionModel, pixel_values: Any, look: Callable[[Float[Array, "B N D"]], Array], **options: Any
 ) -> list[Array]:
-    """`look` of the normalised tokens as embedded and after each layer, L + 1 results; the tokens are not kept."""
+    """`look` of the normalised tokens as embedded and after each layer, K + 1 results; the tokens are not kept."""
     states = ["embeddings", *(f"encoder.layers.{i}" for i in range(len(tower.encoder.layers)))]
     results: list[Array] = []
     with trace(tower, states, store=lambda _, x: results.append(look(tower.rms_norm(x)))):
@@ -46,7 +46,7 @@ def similarity_lens(
     *,
     interpolate_pos_encoding: bool = False,
 ) -> Floats:
-    """`logits_per_image` as embedded and after each layer: (L + 1, B, captions); the last are the model's own.
+    """`logits_per_image` as embedded and after each layer: (K + 1, B, captions); the last are the model's own.
 
     Takes its arguments as the model does, and raises what it raises; ValueError for a model without both towers.
     """
@@ -63,7 +63,7 @@ def similarity_lens(
 
 @own_arithmetic()
 def feature_lens(model: VisionModel, pixel_values: Any, *, interpolate_pos_encoding: bool = False) -> Floats:
-    """The cosine of a picture's vector after each layer with its last: (L + 1, B), the last of them 1.
+    """The cosine of a picture's vector after each layer with its last: (K + 1, B), the last of them 1.
 
     The vector is the pooling head's, or the mean of the patches for a model without one.
     """

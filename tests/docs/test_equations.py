@@ -7,6 +7,7 @@ import pytest
 
 from aimv2_np import Aimv2VisionConfig, Aimv2VisionModel
 from aimv2_np.backends.operation import Operation
+from aimv2_np.storage.released import RELEASED
 from docs.extensions import sources
 from tests.support.paths import ROOT
 from tests.tools import write_parameters
@@ -76,6 +77,18 @@ def test_every_operation_of_the_layers_has_an_equation():
         for name, value in vars(module).items():
             if isinstance(value, Operation) and value.textbook.__module__ == module.__name__:
                 assert NAMED.search(value.textbook.__doc__ or ""), f"{path.stem}.{name} names no equation"
+
+
+def test_the_symbols_have_the_values_of_the_released_checkpoint():
+    """The column "large" is of the checkpoint that has all of it: a picture tower, a text tower, a space of both."""
+    config = next(checkpoint for checkpoint in RELEASED if checkpoint.two_towers).config()
+    rows = re.findall(r"^\|[^|\n]*\|[^|\n]*\|([^|\n]+)\| `(\w+)` \|$", TEXT, re.MULTILINE)
+    said = {name: value.strip() for value, name in rows if value.strip()}
+    assert {"hidden_size", "num_hidden_layers", "projection_dim", "vocab_size"} <= set(said)
+    for name, value in said.items():
+        owner = next(it for it in (config.vision_config, config.text_config, config) if hasattr(it, name))
+        number = 10.0 ** int(value.strip("$").removeprefix("10^{").rstrip("}")) if "^" in value else float(value)
+        assert getattr(owner, name) == pytest.approx(number), name
 
 
 def test_the_table_of_parameters():

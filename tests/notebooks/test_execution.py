@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.support.notebooks import MACHINE, NEEDED, PATHS, execute, outputs, solutions, source
+from tests.support.notebooks import MACHINE, NEEDED, PATHS, execute, open_exercise, outputs, solutions, source
 
 pytestmark = NEEDED
 
@@ -14,7 +14,8 @@ def test_shows_what_is_committed_and_its_solutions_hold(path):
     notebook = nbformat.read(path, as_version=4)
     nbformat.validate(notebook)
     committed = [(cell.execution_count, outputs(cell)) for cell in notebook.cells if cell.cell_type == "code"]
-    notebook.cells += [nbformat.v4.new_code_cell(code) for code in solutions(notebook)]
+    work = [*solutions(notebook), open_exercise(path, notebook)]
+    notebook.cells += [nbformat.v4.new_code_cell(code) for code in work]
 
     assert execute(notebook) == [], "files were left behind"
 

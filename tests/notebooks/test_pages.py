@@ -2,10 +2,11 @@
 
 import json
 import re
+from fnmatch import fnmatch
 
 import pytest
 
-from tests.support.notebooks import FOLDER, METADATA, PATHS, SOLUTION, outputs, solutions, source
+from tests.support.notebooks import FOLDER, METADATA, OPEN_EXERCISE, PATHS, SOLUTION, outputs, solutions, source
 from tests.support.paths import ROOT
 
 NOTEBOOKS = {path.name: json.loads(path.read_text(encoding="utf-8")) for path in PATHS}
@@ -40,6 +41,13 @@ def test_ends_with_three_to_five_exercises_each_with_a_folded_solution(name):
     assert NOTEBOOKS[name]["cells"][-1]["cell_type"] == "markdown"
 
 
+def test_one_exercise_is_open_and_says_the_number_that_comes_out(name):
+    last = source(NOTEBOOKS[name]["cells"][-1])
+    (found,) = OPEN_EXERCISE.finditer(last)
+    assert re.match(r"\d", found.group(1))
+    assert last.rindex("**Exercise ") < found.start() < last.index("<details>")
+
+
 def test_solutions_are_folded_away_and_check_themselves(name):
     for folded in SOLUTION.findall(prose(name)):
         # The empty line lets Markdown inside the HTML be read as such.
@@ -66,6 +74,15 @@ def test_figures_have_labelled_axes_and_a_text_in_their_place(name):
         assert len(cell["metadata"]["mystnb"]["image"]["alt"]) > 20, source(cell)
 
 
+def test_text_in_figures_is_nine_points_or_more_as_it_is_shown(name):
+    """A browser shows a pixel of the figure as one of its own, of which there are 96 to an inch."""
+    code = "\n".join(source(cell) for cell in cells(name, "code"))
+    (dpi,) = re.findall(r'"figure\.dpi": (\d+)', code)
+    sizes = re.findall(r'(?:fontsize=|"font\.size": |titlesize": |labelsize=)([\d.]+)', code)
+    assert "font.size" in code
+    assert min(map(float, sizes)) * float(dpi) / 96 >= 9
+
+
 def test_links_lead_somewhere(name):
     for target in re.findall(r"\]\(([^)]+)\)", prose(name)):
         assert re.match("https?:", target) or (FOLDER / target.partition("#")[0]).exists(), target
@@ -90,5 +107,12 @@ def test_is_small(name):
     assert (FOLDER / name).stat().st_size < 500_000
 
 
-def test_is_listed(name):
-    assert f"]({name})" in (FOLDER / "README.md").read_text(encoding="utf-8")
+def test_is_listed_on_the_same_track_everywhere(name):
+    listed = (FOLDER / "README.md").read_text(encoding="utf-8")
+    (track,) = [part for part in re.split("^## ", listed, flags=re.MULTILINE) if f"]({name})" in part]
+    who = re.match(r"An? (\w+)'s track", track).group(1)
+    menus = re.findall(
+        r":caption: Notebooks for (\w+)s\n(.*?)```", (ROOT / "docs" / "index.md").read_text(encoding="utf-8"), re.DOTALL
+    )
+    (shown,) = [caption for caption, lines in menus if any(fnmatch(f"notebooks/{name}", it) for it in lines.split())]
+    assert shown == who

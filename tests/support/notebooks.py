@@ -27,6 +27,8 @@ METADATA = {
     "language_info": {"name": "python"},
 }
 SOLUTION = re.compile(r"<details>(.*?)</details>", re.DOTALL)
+# The question without a solution: the page gives the number, tests/notebooks/open_exercises how one comes by it.
+OPEN_EXERCISE = re.compile(r"^\*\*Open exercise\.\*\* .*? The answer: \*\*([^*]+)\*\*\.$", re.MULTILINE | re.DOTALL)
 PYTHON = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 # Runs first in every kernel: whoever asks for an address gets the error of a machine without a network.
 OFFLINE = """
@@ -41,6 +43,13 @@ def solutions(notebook: Any) -> list[str]:
     """The code of every solution, in order; one text for each."""
     folded = [text for cell in notebook["cells"] for text in SOLUTION.findall(source(cell))]
     return ["\n".join(PYTHON.findall(text)) for text in folded]
+
+
+def open_exercise(path: Path, notebook: Any) -> str:
+    """Code that works out the answer of a notebook's open exercise, and asserts that the page gives it."""
+    (said,) = OPEN_EXERCISE.findall(source(notebook["cells"][-1]))
+    work = (ROOT / "tests" / "notebooks" / "open_exercises" / f"{path.name[0]}.py").read_text(encoding="utf-8")
+    return f"{work}\nassert answer == {said!r}, answer\n"
 
 
 def source(cell: Any) -> str:

@@ -49,7 +49,7 @@ def column_of_the_text_tower() -> list[str]:
 
 
 ROWS = (
-    "blocks $K$", "hidden size $D$", "intermediate size $F$", "heads $h$",
+    "blocks $K$", "hidden size $D$", "intermediate size $F$", "heads $H$",
     "patches and norm (2, 3); text: tokens (15)",
     "positions, 224 pixels; text: 77 tokens", "… 336 pixels", "… 448 pixels",
     "attention of a block (10)", "ffn of a block (11)", "a block (7), norms included",
