@@ -119,15 +119,15 @@ def compare_command(
             "--html, --capsule, --pictures and --budget are of one pair; REFERENCE is a folder of several"
         )
     globs = ("*",) if require_all else require
-    with output.waiting("comparing", loads=model):
+    with output.waiting("comparing", loads=model) as say:
         network = load(model, prefix=prefix, final_norm=final_norm) if model else None
         if all(folders):
             pairs = pairs_in(reference, other)
-            several = compare_sets(pairs, tolerances=tolerances, mapping=mapping, model=network)
+            several = compare_sets(pairs, tolerances=tolerances, mapping=mapping, model=network, progress=say)
         else:
             result = compare(
                 reference, other, tolerances=tolerances, mapping=mapping, model=network, budget=budget,
-                pictures=pictures or None,
+                pictures=pictures or None, progress=say,
             )  # fmt: skip
     if all(folders):
         _print_several(several, as_json)

@@ -4,7 +4,7 @@ result = compare("reference.safetensors", "other.safetensors", model=model)
 result.equal, result.first.path, result.diagnosis, result.explanation
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from math import inf, prod
 from os import PathLike
@@ -17,7 +17,7 @@ from aimv2_np.comparison.batch import reordered
 from aimv2_np.comparison.budget import find_budget
 from aimv2_np.comparison.comparison import Comparison, Difference
 from aimv2_np.comparison.diagnosis.context import Context
-from aimv2_np.comparison.diagnosis.diagnose import diagnose
+from aimv2_np.comparison.diagnosis.diagnose import Patience, diagnose
 from aimv2_np.comparison.diagnosis.originals import Pictures
 from aimv2_np.comparison.diagnosis.seen import notes_on
 from aimv2_np.comparison.forcing import OwnErrors, by_own_errors, forced_context, own_errors, own_errors_in_words
@@ -57,6 +57,7 @@ def compare(
     model: AnyModel | str | PathLike[str] | None = None,
     budget: float | None = None,
     pictures: Any = None,
+    progress: Callable[[str], None] = lambda what: None,
 ) -> Comparison:
     """Compare what two implementations computed, module by module, and say where they part and why.
 
@@ -72,6 +73,7 @@ def compare(
         budget: a cosine, for a quantised engine: `Comparison.budget` says which layers to keep in float to reach it.
         pictures: what the reference's pixel_values were made of, a path or Pillow image for each item of the batch:
             they tell mistakes on the way from a file to pixel_values.
+        progress: told what is being done, in a few words, whenever that is another thing.
 
     Raises:
         FileNotFoundError, CheckpointError: a file that is not there, or is no recording.
@@ -90,21 +92,23 @@ def compare(
     notes = (*judge.notes(), *matching.notes, *aligned, *_layouts(differences), *notes_on(originals, a, b))
     result = Comparison(differences, matching.missing, matching.extra, notes=notes)
     context = Context(a, judge.in_our_layout(), matching.names, result, judge.judge, model, pictures=originals)
-    theirs = context.on_their_inputs()
+    theirs, patience = context.on_their_inputs(), Patience(progress)
     if judge.tolerances.quantised and theirs is not None:
         own = judge.own_errors(theirs)
         if not own.measures:
             raise ValueError(UNFORCED)
         context.result = result = by_own_errors(result, own)
-        outcome = diagnose(forced_context(context, own, judge.taken, replace(judge, own=own).judge))
+        outcome = diagnose(forced_context(context, own, judge.taken, replace(judge, own=own).judge), patience=patience)
         result = replace(result, diagnosis=outcome.diagnosis, step=own.step)
     else:
-        outcome = diagnose(context)
+        outcome = diagnose(context, patience=patience)
         result = replace(result, diagnosis=outcome.diagnosis)
         if not result.equal and theirs is not None:
+            progress("looking where errors arise")
             own = judge.own_errors(theirs)
             result = replace(result, differences=own.added_to(result.differences), step=own.step)
     if budget is not None and not result.equal and theirs is not None:
+        progress("looking for layers to keep in float")
         result = replace(result, budget=find_budget(theirs, judge.taken, budget))
     remark = f"{outcome.remark} {own_errors_in_words(result.differences)}".strip()
     return replace(result, explanation=summarise(result, remark))

@@ -9,11 +9,12 @@ from html import escape
 from importlib.resources import files
 from math import ceil, floor, inf, log10
 
-from aimv2_np.comparison.comparison import Comparison, Difference
-from aimv2_np.comparison.report import position, two_digits, unmatched
+from aimv2_np.comparison.comparison import Comparison, Diagnosis, Difference
+from aimv2_np.comparison.report import in_words, position, two_digits, unmatched
 
 WIDTH, HEIGHT = 1000, 420
-LEFT, RIGHT, TOP, BOTTOM = 70, 20, 20, 50
+LEFT, RIGHT, TOP, BOTTOM = 80, 20, 20, 64
+WRONG, NAMED = 5, 500  # of the modules that are wrong by themselves, and that one side lacks
 MOST_POINTS = 5000  # beyond that a browser becomes slow; the first divergence and the worst are always drawn
 
 
@@ -23,17 +24,47 @@ def page(result: Comparison, reference: str, other: str) -> str:
         "title": escape(f"{reference} and {other}"),
         "verdict": "the same" if result.equal else "different",
         "class": "same" if result.equal else "different",
-        "compared": f"{len(result.differences):,}",
-        "coverage": escape(str(result.coverage)),
+        "summary": _summary(result),
         "explanation": escape(result.explanation),
-        "diagnosis": escape(result.diagnosis.identifier) if result.diagnosis else "none",
+        "open": "" if result.diagnosis else " open",
         "chart": _chart(result),
         "rows": "\n".join(_row(i, difference) for i, difference in enumerate(result.differences)),
-        "remarks": "".join(f"<li>{escape(text)}</li>" for text in (*result.notes, *unmatched(result, 50))),
+        "remarks": _remarks(result),
     }
     text = files("aimv2_np.comparison").joinpath("page.html").read_text("utf-8")
     # One pass: what is put in is never searched for places again.
     return re.sub(r"\{\{(\w+)\}\}", lambda place: parts[place[1]], text)
+
+
+def _summary(result: Comparison) -> str:
+    """What was compared, the first divergence, its cause and what to change, a row each."""
+    coverage, first, found = result.coverage, result.first, result.diagnosis
+    bar = f'<meter min="0" max="1" value="{coverage.share:.4f}"></meter>'
+    rows = [("compared", f"{bar} {escape(str(coverage))}, {len(result.differences):,} activations")]
+    if first:
+        rows.append(("first", f"<strong>{escape(first.path)}</strong>: {escape(in_words(first))}"))
+        rows.append(("cause", "none found" if found is None else _cause(found)))
+    if found and found.change:
+        rows.append(("change", escape(found.change)))
+    if result.wrong:
+        worst = ", ".join(f"{escape(each.path)} ({two_digits(each.own)})" for each in result.wrong[:WRONG])
+        more = f" and {len(result.wrong) - WRONG} more" if len(result.wrong) > WRONG else ""
+        rows.append(("wrong by themselves", worst + more))
+    return "\n".join(f"<dt>{name}</dt><dd>{text}</dd>" for name, text in rows)
+
+
+def _cause(found: Diagnosis) -> str:
+    share = f"{100 * found.explained:.4g} %"
+    return f"<strong>{escape(found.identifier)}</strong>: {escape(found.sentence)}; explains {share} of the difference"
+
+
+def _remarks(result: Comparison) -> str:
+    """Notes, and the activations that one side lacks, folded."""
+    notes = "".join(f"<li>{escape(note)}</li>" for note in result.notes)
+    folded = (text.partition(": ") for text in unmatched(result, NAMED))
+    return (f"<ul>{notes}</ul>" if notes else "") + "".join(
+        f"<details><summary>{escape(what)}</summary><p>{escape(names)}</p></details>" for what, _, names in folded
+    )
 
 
 def _chart(result: Comparison) -> str:
@@ -91,16 +122,17 @@ def _axis_y(low: int, high: int, y: Callable[[float], float]) -> list[str]:
 
 def _axis_x(shown: Sequence[Difference], x: Callable[[int], float]) -> list[str]:
     """A tick where the depth changes, labelled unless labels would run into each other."""
-    lines, last_label, depth = [], -100.0, -1
+    lines, last_label, last_wide, depth = [], -100.0, -100.0, -1
     for i, point in enumerate(shown):
         if point.depth != depth:
             depth, at = point.depth, x(i)
             lines.append(f'<line class="grid" x1="{at:.1f}" x2="{at:.1f}" y1="{TOP}" y2="{HEIGHT - BOTTOM}"/>')
             if at - last_label > 24:
-                lines.append(f'<text x="{at:.1f}" y="{HEIGHT - BOTTOM + 18}" text-anchor="middle">{depth}</text>')
-                last_label = at
+                kind = "" if at - last_wide > 70 else ' class="dense"'  # left out on phones
+                lines.append(f'<text{kind} x="{at:.1f}" y="{HEIGHT - BOTTOM + 28}" text-anchor="middle">{depth}</text>')
+                last_label, last_wide = at, last_wide if kind else at
     middle = (LEFT + WIDTH - RIGHT) / 2
-    lines.append(f'<text x="{middle}" y="{HEIGHT - 8}" text-anchor="middle">depth (layers), modules in order</text>')
+    lines.append(f'<text x="{middle}" y="{HEIGHT - 4}" text-anchor="middle">depth (layers), modules in order</text>')
     return lines
 
 

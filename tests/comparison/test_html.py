@@ -6,8 +6,11 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
+from aimv2_np import trace
 from aimv2_np.comparison import compare
 from aimv2_np.comparison.html import MOST_POINTS, page
+from tests.comparison.test_forcing import INPUTS
+from tests.support.planted import PLANTED, port
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 BROWSER = next(filter(None, map(shutil.which, BROWSERS)), None)
@@ -41,6 +44,16 @@ class Parts(HTMLParser):
 
     def handle_data(self, data):
         self.words.append(data)
+
+
+def visited(text, script, tmp_path, *options):
+    """What a script leaves in the title of a page, the parts between bars."""
+    file = tmp_path / "page.html"
+    file.write_text(text.replace("</body>", script + "</body>"))
+    command = [BROWSER, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}"]
+    command += [*options, "--dump-dom", file.as_uri()]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    return re.search(r"<title>(.*?)</title>", done.stdout)[1].split("|")
 
 
 @pytest.fixture
@@ -96,15 +109,45 @@ def test_many_modules_are_thinned_out_but_for_the_worst():
     assert text.count('<tr id="row-') == count
 
 
+def test_what_matters_stands_at_the_top():
+    model, given = INPUTS["vision"][0](), INPUTS["vision"][1]
+    with trace(model, inner=False) as activations:
+        model(**given)
+    reference = {"inputs/pixel_values": given["pixel_values"]} | activations
+    text = page(compare(reference, port(PLANTED["no scale, learned"], 1)(model).run(**given), model=model), "a", "b")
+    top = text.partition("<svg")[0]
+    assert re.findall(r"<dt>(.*?)</dt>", top) == ["compared", "first", "cause", "change", "wrong by themselves"]
+    assert "<strong>encoder.layers.1.attention.out_proj</strong>: relative error" in top
+    assert "<strong>missing_scale</strong>: encoder.layers.1.attention leaves out the scale" in top
+    assert "explains 100 % of the difference" in top
+    assert 'value="0.' in top
+    assert "<details><summary>in sentences" in text
+    assert "<details open><summary>in sentences" in page(
+        compare(reference, {"rms_norm": np.ones((2, 9, 16))}), "a", "b"
+    )
+
+
+WIDTHS = """
+<script>
+const root = document.documentElement, shown = [...document.querySelectorAll("svg text")].filter(
+  text => getComputedStyle(text).display !== "none").map(text => text.getBoundingClientRect());
+document.title = [innerWidth, root.scrollWidth, Math.min(...shown.map(box => box.height))].join("|");
+</script>
+"""
+
+
+@pytest.mark.skipif(BROWSER is None, reason=f"there is no browser here: none of {', '.join(BROWSERS)}")
+@pytest.mark.parametrize("width", [390, 1280])
+def test_it_fits_its_window_and_can_be_read(result, tmp_path, width):
+    shown, wide, smallest = visited(page(result, "a" * 80, "b" * 80), WIDTHS, tmp_path, f"--window-size={width},900")
+    assert shown == str(width)
+    assert int(wide) <= width
+    assert float(smallest) >= 10  # of a line of text, in pixels
+
+
 @pytest.mark.skipif(BROWSER is None, reason=f"there is no browser here: none of {', '.join(BROWSERS)}")
 def test_in_a_browser(result, tmp_path):
-    file = tmp_path / "page.html"
-    file.write_text(page(result, "a", "b").replace("</body>", VISIT + "</body>"))
-    command = [BROWSER, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}"]
-    done = subprocess.run(
-        [*command, "--dump-dom", file.as_uri()], capture_output=True, text=True, timeout=120, check=True
-    )
-    hovered, moved, focused, last, row, stops = re.search(r"<title>(.*?)</title>", done.stdout)[1].split("|")
+    hovered, moved, focused, last, row, stops = visited(page(result, "a", "b"), VISIT, tmp_path)
     assert hovered.startswith("encoder.layers.3.ffn; relative error 0.1")
     assert moved.startswith("encoder.layers.4.ffn")
     assert focused == "true"

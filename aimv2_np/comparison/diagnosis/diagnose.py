@@ -5,7 +5,7 @@ other side's to rounding, and that explains them clearly better than any other, 
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import chain
 from math import inf
@@ -205,9 +205,13 @@ def _more(context: Context, reached: Extent, depth: int, patience: "Patience") -
 
 
 class Patience:
-    """The time that a search may take, `SECONDS` in all; `ended` says what was left out where that was too little."""
+    """The time that a search may take, `SECONDS` in all; `ended` says what was left out where that was too little.
 
-    def __init__(self) -> None:
+    `told` hears of each cause that is tested.
+    """
+
+    def __init__(self, told: Callable[[str], None] = lambda what: None) -> None:
+        self.told = told
         self.end = monotonic() + SECONDS
         self.ended = ""
 
@@ -215,6 +219,8 @@ class Patience:
         """The hypotheses, until time is up, or so many seconds have passed."""
         end = min(self.end, monotonic() + seconds)
         for hypothesis in hypotheses:
+            left = max(0.0, self.end - monotonic())
+            self.told(f"looking for the cause: is it {hypothesis.identifier}? ({left:.0f} s left)")
             yield hypothesis
             if monotonic() > end:
                 pairs = "Not all pairs of causes were tested: that would take long."

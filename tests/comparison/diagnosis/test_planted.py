@@ -1,6 +1,7 @@
 """Every fault that ports have, everywhere or in one layer, is found and named, and nothing untrue is said."""
 
 from functools import cache
+from importlib import import_module
 
 import numpy as np
 import pytest
@@ -101,3 +102,20 @@ def test_a_token_more_is_a_cls_token():
     result = compare(reference, Cls(model).run(**given), model=model)
     assert result.diagnosis.identifier == "cls_token_assumed"
     assert "one more" in result.diagnosis.sentence
+
+
+def test_who_waits_is_told_what_is_tested():
+    model, given, reference = all_towers()["learned"]
+    said = []
+    compare(reference, port(PLANTED["no scale, learned"])(model).run(**given), model=model, progress=said.append)
+    assert any("is it missing_scale?" in what for what in said)
+    assert said[-1] == "looking where errors arise"
+
+
+def test_a_search_that_takes_too_long_is_ended_and_says_so(monkeypatch):
+    module = import_module("aimv2_np.comparison.diagnosis.diagnose")
+    monkeypatch.setattr(module, "SECONDS", 0.0)
+    model, given, reference = all_towers()["learned"]
+    result = compare(reference, port(PLANTED["no activation, learned"])(model).run(**given), model=model)
+    assert result.diagnosis is None
+    assert "The search was ended: it took too long." in result.explanation
