@@ -143,7 +143,10 @@ def own_errors_in_words(differences: Sequence[Difference]) -> str:
     if not wrong and any(each.path.startswith(INPUTS) and not each.equal for each in differences):
         return "On the other side's inputs, no module is wrong by itself: it is the inputs that differ."
     if not wrong:
-        return "On what the other side gave it, no module is wrong by itself: the fault lies between what was recorded."
+        return (
+            "On what the other side gave it, no module is wrong by itself: small errors add up, or the fault lies "
+            "between what was recorded."
+        )
     names = ", ".join(f"{each.path} ({two_digits(each.own)})" for each in wrong[:NAMED])
     rest = f" and {len(wrong) - NAMED} more" if len(wrong) > NAMED else ""
     inputs = any(each.path.startswith(INPUTS) for each in differences)

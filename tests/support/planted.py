@@ -75,6 +75,10 @@ def port(fault: Planted, layer: int | None = None) -> type[Port]:
 # fmt: off
 PICTURES = {
     "bgr": ("bgr", of_pixels(lambda p: again(raw(p)[:, ::-1]))),
+    "one pixel off": ("picture_shifted", of_pixels(lambda p: np.roll(p, 1, 3))),
+    "one pixel off, edge": ("picture_shifted", of_pixels(
+        lambda p: np.pad(p, [(0, 0), (0, 0), (0, 1), (0, 0)], "edge")[:, :, 1:]
+    )),
     "gbr": ("channel_order", of_pixels(lambda p: again(raw(p)[:, [1, 2, 0]]))),
     "0 to 1": ("missing_normalisation", of_pixels(raw)),
     "no deviation": ("missing_normalisation", of_pixels(lambda p: raw(p) - MEAN)),
@@ -195,6 +199,12 @@ PADDED = {
 BOTH = {
     "no projection": ("missing_projection", {"project": lambda self, path, x: x}),
     "no L2": ("missing_l2", {"unit": lambda self, x: x}),
+    "L2 before": ("wrong_l2", {
+        "project": lambda self, path, x: self.linear(path, x / np.linalg.norm(x, axis=-1, keepdims=True))
+    }),
+    "projections exchanged": ("projections_exchanged", renamed({
+        "visual_projection": "text_projection", "text_projection": "visual_projection"
+    })),
     "L1": ("wrong_l2", {"unit": lambda self, x: x / np.abs(x).sum(-1, keepdims=True)}),
     "logits transposed": ("logits_transposed", {"logits": lambda self, i, t, s: np.exp(s) * t @ i.T}),
     "softmax of logits": ("logits_normalised", {"logits": lambda self, i, t, s: softmax(np.exp(s) * i @ t.T)}),

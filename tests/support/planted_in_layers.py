@@ -1,6 +1,7 @@
 """Faults that one layer can have, or all: name → what it is to be called, and the methods of `Port` it overrides."""
 
 import numpy as np
+from ml_dtypes import float8_e4m3fn, float8_e5m2
 
 from tests.support.faulty import (
     as_it_lies,
@@ -50,6 +51,7 @@ BLOCKS = {
     "residual twice": ("residual_twice", block(lambda a, f, n1, n2, x: (y := 2 * x + a(n1(x))) + f(n2(y)))),
     "MLP first": ("block_order", block(lambda a, f, n1, n2, x: (y := x + f(n2(x))) + a(n1(y)))),
     "no MLP": ("missing_half", block(lambda a, f, n1, n2, x: x + a(n1(x)))),
+    "half of both": ("half_scaled", block(lambda a, f, n1, n2, x: (y := x + a(n1(x)) / 2) + f(n2(y)) / 2)),
     "half of the MLP": ("half_scaled", block(lambda a, f, n1, n2, x: (y := x + a(n1(x))) + f(n2(y)) / 2)),
     "passed through": ("blocks_skipped", {"block": lambda self, path, config, x, allowed: x}),
 }
@@ -76,6 +78,7 @@ ATTENTIONS = {
     "no softmax": ("wrong_softmax", {"softmax": lambda self, scores: scores}),
     "uniform": ("uniform_attention", {"softmax": lambda self, scores: np.full_like(scores, 1 / scores.shape[-1])}),
     "one head": ("wrong_heads", {"heads": lambda self, count: 1}),
+    "half the scale": ("wrong_scale", {"scale": lambda self, size: size**-0.5 / 2}),
     "twice the heads": ("wrong_heads", {"heads": lambda self, count: 2 * count}),
     "interleaved": ("heads_interleaved", {
         "split": lambda self, x, heads: interleaved(x, heads), "merge": lambda self, parts: put_interleaved(parts)
@@ -106,6 +109,8 @@ WEIGHTS = {
     "k in int8 of all": ("int8_weights", of_weight(int8_of_all, "attention.k_proj")),
     "out in float16": ("float16_weights", of_weight(lambda w: w.astype(np.float16).astype(w.dtype), "out_proj")),
     "up in int4": ("int4_weights", of_weight(lambda w: int8(w, 7), "ffn.up_proj")),
+    "gate in e4m3": ("float8_weights", of_weight(lambda w: w.astype(float8_e4m3fn).astype(w.dtype), "gate_proj")),
+    "out in e5m2": ("float8_weights", of_weight(lambda w: w.astype(float8_e5m2).astype(w.dtype), "out_proj")),
     "NaN": ("nan_weight", of_weight(row(np.nan), "ffn.down_proj")),
     "zero": ("zero_weight", of_weight(row(0.0), "attention.out_proj")),
     "NaN in a norm": ("nan_weight", of_weight(row(np.nan), "rms_norm2")),

@@ -8,6 +8,8 @@ CHANGES: dict[str, str] = {
     "zero_weight": "load or convert that weight anew; a part of it was left out",
     "bfloat16_weights": "keep weights in float32, or compare with a tolerance of bfloat16",
     "float16_weights": "keep weights in float32, or compare with a tolerance of float16",
+    "float8_weights": "leave these weights in floating point of 16 bits or more, or say --quantised float8",
+    "projections_exchanged": "give each tower its own projection",
     "int8_weights": "leave these weights in floating point, or say --quantised int8",
     "int8_activations": "leave this product in floating point or give each token a factor, or say --quantised int8",
     "int4_weights": "leave these weights in floating point, or say --quantised int4",

@@ -149,6 +149,8 @@ def _merged_as_it_lies(x: Array) -> Array:
     return x.reshape(x.shape[0], x.shape[2], -1)
 
 
+FACTORS = {"two": 2.0, "one half": 0.5, "log₂ e": float(np.log2(np.e))}
+
 SCALES: dict[str, tuple[str, Callable[[int, Any], float]]] = {
     "{path} leaves out the scale 1/√d, d = {d}": ("missing_scale", lambda *_: 1.0),
     "{path} scales by 1/√(H·d), of all H = {m.heads} heads together; it is 1/√d, d = {d}": (
@@ -196,12 +198,29 @@ LAYOUTS: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
+def _times(factor: float) -> Plant:
+    """Scores so many times as large, where that is not one of `SCALES`."""
+
+    def plant(m: Any, path: str, context: Context) -> Module | None:
+        size = m.k_proj.weight.shape[0] // m.heads
+        scale = factor * size**-0.5
+        if any(np.isclose(scale, other(size, m)) for _, other in SCALES.values()):
+            return None
+        return varying(attend, scale=lambda *_: scale)(m, path, context)
+
+    return plant
+
+
 def _faults(kind: type[Module]) -> Table:
     """What attention and the pooling head may both do wrong."""
     table: dict[tuple[str, type[Module]], dict[str, Plant]] = {}
     for argument, ways in (("scale", SCALES), ("normalised", SOFTMAXES)):
         for sentence, (identifier, value) in ways.items():
             table.setdefault((identifier, kind), {})[sentence] = varying(attend, **{argument: value})
+    table["wrong_scale", kind] |= {
+        f"{{path}} multiplies its scores by {words}; they are scaled by 1/√d alone, d = {{d}}": _times(factor)
+        for words, factor in FACTORS.items()
+    }
     table["wrong_heads", kind] = {
         f"{{path}} has {heads} heads{note}; the model has {{m.heads}}": _heads(heads, own_scale=own)
         for heads in HEADS

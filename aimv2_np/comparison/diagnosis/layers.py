@@ -61,6 +61,7 @@ def _without(attention: float = 1, ffn: float = 1) -> Plant:
     return computing(forward)
 
 
+HALVES = {"attention gives": ["attention"], "the MLP gives": ["ffn"], "both give": ["attention", "ffn"]}
 EXCHANGED = {"rms_norm1": lambda m: m.rms_norm2, "rms_norm2": lambda m: m.rms_norm1}
 RIGHT = "x ← x + attention(rms_norm1(x)), then x ← x + ffn(rms_norm2(x))"
 FAULTS: Table = {
@@ -99,9 +100,9 @@ FAULTS: Table = {
         f"{{path}} leaves out the MLP: {RIGHT}": _without(ffn=0),
     },
     ("half_scaled", EncoderLayer): {
-        f"{{path}} adds {words} of what {name} gives: {RIGHT}": _without(**{option: factor})
+        f"{{path}} adds {words} of what {name}: {RIGHT}": _without(**dict.fromkeys(halves, factor))
         for factor, words in ((-1.0, "the negative"), (0.5, "half"), (2.0, "twice"))
-        for name, option in (("attention", "attention"), ("the MLP", "ffn"))
+        for name, halves in HALVES.items()
     },
     ("blocks_skipped", EncoderLayer): {"{path} does nothing: its output is its input": computing(lambda m, x, *_: x)},
     ("norms_exchanged", EncoderLayer): {

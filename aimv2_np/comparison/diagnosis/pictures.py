@@ -39,6 +39,10 @@ def _ordered(order: tuple[int, ...]) -> Callable[[Array], Array]:
     return lambda raw: _normalise(raw[:, list(order)])
 
 
+def _all(i: int) -> Callable[[Array], Array]:
+    return lambda raw: _normalise(np.broadcast_to(raw[min(i, len(raw) - 1)], raw.shape))
+
+
 NAMES = ("red", "green", "blue")
 # Identifier → sentence → pixels (B, 3, H, W) from 0 to 1 → what somebody with that fault gives the model.
 PIXELS: Mapping[str, Mapping[str, Callable[[Array], Array]]] = {
@@ -94,6 +98,7 @@ PIXELS: Mapping[str, Mapping[str, Callable[[Array], Array]]] = {
     },
     "wrong_batch": {
         "all pictures of the batch are the first one": lambda raw: _normalise(np.broadcast_to(raw[:1], raw.shape)),
+        **{f"all pictures of the batch are number {i + 1}": _all(i) for i in range(1, 8)},
         "all pictures of the batch are the last one": lambda raw: _normalise(np.broadcast_to(raw[-1:], raw.shape)),
         "the pictures of the batch are in reverse order": lambda raw: _normalise(raw[::-1]),
         "the pictures of the batch are moved on by one": lambda raw: _normalise(np.roll(raw, 1, axis=0)),
@@ -136,6 +141,22 @@ def moved_by_one(ours: Array, theirs: Array) -> Iterator[tuple[str, str, Array]]
             changed = theirs.copy()
             changed[:, :, rows, columns] = moved
             yield "picture_shifted", f"the pictures are cut out one pixel {words}, or moved by that", changed
+
+
+def _moved(down: int, right: int, border: str | float) -> Callable[[Array], Array]:
+    """Pixels 0 to 1 moved up and left by so many; what comes in is the other side, the edge, or a grey."""
+
+    def moved(raw: Array) -> Array:
+        around = ((0, 0), (0, 0), (1, 1), (1, 1))
+        options = {"mode": border} if isinstance(border, str) else {"constant_values": border}
+        wide = np.pad(raw, around, **options)
+        height, width = raw.shape[2:]
+        return _normalise(wide[:, :, 1 + down : 1 + down + height, 1 + right : 1 + right + width])
+
+    return moved
+
+
+BORDERS: dict[str, str | float] = {"the other side": "wrap", "the edge again": "edge", "black": 0.0}
 
 
 def _with_pixels(change: Callable[[Array], Array]) -> Plant:
@@ -190,6 +211,13 @@ FAULTS: Table = {
             f"what {{path}} sees is wrong: {sentence}": _with_pixels(change) for sentence, change in ways.items()
         }
         for identifier, ways in PIXELS.items()
+    },
+    ("picture_shifted", PatchEmbed): {
+        f"what {{path}} sees is wrong: the pictures are cut out one pixel {words}, and {what} comes in": _with_pixels(
+            _moved(*by, border)
+        )
+        for words, by in OFF.items()
+        for what, border in BORDERS.items()
     },
     ("patches_column_order", PatchEmbed): {
         "{path} gives the patches column by column; they run row by row": _in_order(lambda grid: grid.T),

@@ -31,6 +31,23 @@ def bfloat16_cut(array: Array) -> Array:
     return bits.view(np.float32).astype(array.dtype)
 
 
+def float8(mantissa: int, least: int, largest: float, *, rows: bool) -> Callable[[Array], Array]:
+    """The nearest numbers of eight bits with so many behind the first, the exponent not below `least`.
+
+    With `rows` each row is scaled so that its largest number in size is the largest there is.
+    """
+
+    def rounded(array: Array) -> Array:
+        flat = array.reshape(len(array), -1)
+        scale = np.maximum(np.abs(flat).max(1, keepdims=True), 1e-30) / largest if rows else 1.0
+        number = np.clip(flat / scale, -largest, largest)
+        exponent = np.maximum(np.frexp(number)[1] - 1, least)
+        step = np.exp2(exponent - mantissa)
+        return (np.rint(number / step) * step * scale).reshape(array.shape).astype(array.dtype)
+
+    return rounded
+
+
 def float16(array: Array) -> Array:
     """The nearest numbers of float16."""
     return array.astype(np.float16).astype(array.dtype)
@@ -177,6 +194,14 @@ KINDS: dict[type[Module], bool] = {Linear: True, PatchEmbed: True, Embedding: Fa
 ROUNDINGS: dict[str, tuple[str, dict[str, Callable[[Array], Array]]]] = {
     "bfloat16_weights": ("bfloat16", {"": bfloat16, " by cutting off bits": bfloat16_cut}),
     "float16_weights": ("float16", {"": float16}),
+    "float8_weights": (
+        "float8",
+        {
+            f" ({name}){how}": float8(*numbers, rows=rows)
+            for name, numbers in {"e4m3": (3, -6, 448.0), "e5m2": (2, -14, 57344.0)}.items()
+            for how, rows in {"": False, ", a factor for each row": True}.items()
+        },
+    ),
     "int8_weights": ("int8", _integers(8)),
     "int4_weights": ("int4", _integers(4)),
 }
@@ -185,7 +210,7 @@ FAULTS: Table = {
         (identifier, kind): _ways(name, ways, bias=bias)
         for kind, bias in KINDS.items()
         for identifier, (name, ways) in ROUNDINGS.items()
-        if kind is not RMSNorm or not identifier.startswith("int")
+        if kind is not RMSNorm or not identifier.startswith(("int", "float8"))
     },
     **{
         ("int8_activations", kind): {

@@ -9,6 +9,7 @@ import numpy as np
 from aimv2_np.comparison.diagnosis.context import Context
 from aimv2_np.comparison.diagnosis.fault import Plant, Table, computing, copied, holding, varying, with_fields
 from aimv2_np.network import activations
+from aimv2_np.network.contrastive import l2_normalize
 from aimv2_np.network.linear import Linear
 from aimv2_np.network.patches import PatchEmbed
 from aimv2_np.network.rms_norm import RMSNorm
@@ -106,6 +107,21 @@ def _left_out(m: Any, path: str, context: Context) -> Module | None:
     return computing(lambda m, x: x)(m, path, context) if path.endswith("_projection") else None
 
 
+def _of_unit_vectors(m: Any, path: str, context: Context) -> Module | None:
+    """One of these two that projects vectors of length one."""
+    unit = computing(lambda m, x: type(m).forward(m, l2_normalize(x)))
+    return unit(m, path, context) if path.endswith("_projection") else None
+
+
+PROJECTIONS = {"visual_projection": "text_projection", "text_projection": "visual_projection"}
+
+
+def _of_other_tower(m: Any, path: str, context: Context) -> Module | None:
+    """One of these two that has the other one's weights."""
+    other: Any = context.modules.get(PROJECTIONS[path]) if path in PROJECTIONS else None
+    return None if other is None or other.weight.shape != m.weight.shape else with_fields(m, weight=other.weight)
+
+
 COMBINED: dict[str, Callable[[Array, Array, Callable[[Array], Array]], Array]] = {
     "act(gate), without up": lambda gate, up, act: act(gate),
     "act(up), without gate": lambda gate, up, act: act(up),
@@ -171,6 +187,8 @@ FAULTS: Table = {
     ("missing_projection", Linear): {
         "{path} is left out: what it is given goes on as it is": _left_out,
     },
+    ("wrong_l2", Linear): {"{path} is given vectors of length one; they are normalised after it": _of_unit_vectors},
+    ("projections_exchanged", Linear): {"{path} has the weights of the other tower's projection": _of_other_tower},
     ("gelu_approximation", SwiGLU): {
         "{path} approximates GELU by tanh; the model's is the exact one": _approximated("gelu_new", GELU_EXACT),
         "{path} uses the exact GELU; the model's is its tanh approximation": _approximated("gelu", GELU_TANH),
