@@ -136,6 +136,11 @@ def test_the_page_has_every_cause():
     assert [identifier for identifier in CHANGES if f"`{identifier}`" not in page] == []
 
 
+def test_the_readme_counts_them():
+    readme = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
+    assert f"{len(CHANGES)} faults known by name" in readme
+
+
 @pytest.mark.parametrize("padding", [None, "left", "right"])
 def test_a_clean_pair_has_no_diagnosis(padding):
     model, given = both_model(), inputs(padding=padding)
