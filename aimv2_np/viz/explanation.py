@@ -34,7 +34,8 @@ class Explanation:
         pooling: (H, N), the pooling head's attention; None without a head.
         captions: L texts, as given.
         cosines: (L,) of the picture with each caption.
-        probabilities: (L,), the softmax of the picture's logits.
+        logits: (L,) of the picture with each caption: the cosine times the model's scale.
+        probabilities: (L,), the softmax of the logits.
         similarity, contributions: (L, N), as from `caption_similarity` and `caption_contributions`.
     """
 
@@ -44,6 +45,7 @@ class Explanation:
     pooling: Floats | None
     captions: tuple[str, ...]
     cosines: Floats
+    logits: Floats
     probabilities: Floats
     similarity: Floats
     contributions: Floats
@@ -74,7 +76,7 @@ def explain(
         )
     tokens = run_with_attention(tower, seen.pixel_values, range(len(tower.encoder.layers)), take)
     nothing = np.zeros((0, grid[0] * grid[1]), np.float32)
-    cosines = probabilities = nothing[:, 0]
+    cosines = logits = probabilities = nothing[:, 0]
     similarity = parts = nothing
     if features is not None:
         network = two_towers(model)
@@ -84,7 +86,7 @@ def explain(
         cosines, probabilities = parts.sum(axis=1), softmax(logits)
     return Explanation(
         seen.colors, grid, to_numpy(widen(tokens))[0], pooling_weights(tower, tokens)[0] if tower.head else None,
-        tuple(captions), cosines, probabilities, similarity, parts,
+        tuple(captions), cosines, logits, probabilities, similarity, parts,
     )  # fmt: skip
 
 

@@ -27,8 +27,30 @@ for (const it of captions) {
 }
 
 const state = {patch: start.row * columns + start.column, layer: maps.layers.indexOf(start.layer), head: start.head,
-  view: "attention", caption: 0, held: false};
+  view: "attention", caption: 0, held: false, warmth: 0};
 if (state.layer < 0) state.layer = maps.layers.length - 1;
+const mostHead = Math.max(data.heads, ...maps.names.map(([, head]) => head + 1)) - 1;
+
+// What the address says after its #, as `row=1&column=5&layer=2`; what makes no sense is passed over.
+function fromAddress() {
+  const said = new URLSearchParams(location.hash.slice(1)), number = (name, least, most) => {
+    const x = Number(said.get(name));
+    return said.get(name) !== null && Number.isInteger(x) && x >= least && x <= most ? x : null;
+  };
+  const row = number("row", 0, rows - 1), column = number("column", 0, columns - 1), layer = number("layer", 0, data.layers);
+  const known = {head: number("head", -1, mostHead), caption: number("caption", 0, captions.length - 1),
+    warmth: number("warmth", -10, 10), layer: layer !== null && maps.layers.includes(layer) ? maps.layers.indexOf(layer) : null,
+    patch: row !== null && column !== null ? row * columns + column : null};
+  for (const name in known) if (known[name] !== null) state[name] = known[name];
+  const view = said.get("view");
+  if (Object.hasOwn(VIEWS, view) && VIEWS[view].there !== false) state.view = view;
+  if (said.has("held")) state.held = said.get("held") === "1";
+}
+function toAddress() {
+  const {view, head, caption, warmth} = state, said = {row: Math.floor(state.patch / columns), column: state.patch % columns,
+    layer: maps.layers[state.layer], head, view, caption, warmth, held: Number(state.held)};
+  history.replaceState(null, "", "#" + new URLSearchParams(said));
+}
 
 // What is not stored of a row is drawn at its average, which is known: a row of attention sums to 1.
 function mapOf(number) {
@@ -64,8 +86,14 @@ function pooled() {
     for (let n = 0; n < N; n++) list[n] += pooling[h * N + n] / (state.head === MEAN ? H : 1);
   return list;
 }
-function relative(list, facts) {
-  return {list, low: 0, high: Math.max(...list, 1e-12), root: true, scale: "viridis", facts,
+// One scale for all patches of a map, so that colours mean the same wherever one points.
+const highest = new Map();
+function highestOf(number) {
+  if (!highest.has(number)) highest.set(number, tops.subarray(number * N, number * N + N).reduce((a, b) => Math.max(a, b), 1e-12));
+  return highest.get(number);
+}
+function relative(list, facts, high) {
+  return {list, low: 0, high, root: true, scale: "viridis", facts,
     label: x => (x * N).toFixed(1) + " × an even share"};
 }
 function plain(list, facts, scale, ends) {
@@ -76,24 +104,24 @@ function plain(list, facts, scale, ends) {
 const VIEWS = {
   attention: {name: "Attention of the patch", uses: ["layer", "head"], show() {
     const layer = maps.layers[state.layer], stored = index.get(layer + "," + state.head);
-    const map = mapOf(stored === undefined ? index.get(layer + "," + MEAN) : stored);
+    const number = stored === undefined ? index.get(layer + "," + MEAN) : stored, map = mapOf(number);
     const who = "In layer " + layer + (stored === undefined ? ", all heads on average look" : ", " + headName() + (state.head === MEAN ? " look" : " looks"));
-    return relative(map.list, share(map, who));
+    return relative(map.list, share(map, who), highestOf(number));
   }},
   rollout: {name: "Rollout over all layers", uses: [], show() {
     const map = mapOf(index.get("rollout"));
-    return relative(map.list, share(map, "Over all layers, it draws"));
+    return relative(map.list, share(map, "Over all layers, it draws"), highestOf(index.get("rollout")));
   }},
   pooling: {name: "Attention of the pooling head", uses: ["head"], there: !!pooling, show() {
     const list = pooled(), who = "The pooling head gives this patch " + percent(list[state.patch]) + " of its attention. " +
       (state.head === MEAN ? "All its heads on average look" : "Its " + headName() + " looks");
-    const it = relative(list, "");
+    const it = relative(list, "", Math.max(...list, 1e-12));
     it.facts = who + " most at " + best(list, 4).map(n => where(n) + " (" + percent(list[n]) + ")").join("; ") + ".";
     return it;
   }},
   neighbours: {name: "Neighbours in feature space", uses: [], show() {
     const list = cosines(), lines = best(list, 4, state.patch).map(n => where(n) + " (" + list[n].toFixed(2) + ")");
-    return plain(list, N > 1 ? "Most like it: " + lines.join("; ") + "." : "There is no other patch.", "cividis", [Math.min(...list), 1]);
+    return plain(list, N > 1 ? "Most like it: " + lines.join("; ") + "." : "There is no other patch.", "cividis", [data.features.low, 1]);
   }},
   colors: {name: "Features as colours", uses: [], show() {
     return {rgb: colors, facts: "Patches of one colour are alike to the model."};
@@ -144,6 +172,8 @@ function drawControls() {
     $(what).disabled = !view.uses.includes(what);
     $(what + "-box").classList.toggle("off", $(what).disabled);
   }
+  for (const what of ["layer", "head", "warmth", "caption"]) $(what).value = state[what];
+  for (const it of document.querySelectorAll("input[name=view]")) it.checked = it.value === state.view;
   $("caption-box").hidden = !view.uses.includes("caption");
   $("layer-is").textContent = layer + " of 0 to " + (data.layers - 1);
   $("head-is").textContent = state.head === MEAN ? "all, on average" : state.head + " of 0 to " + $("head").max;
@@ -169,8 +199,56 @@ function draw() {
   drawControls();
   Object.assign($("mark").style, {left: 100 * c / columns + "%", top: 100 * r / rows + "%", width: 100 / columns + "%", height: 100 / rows + "%"});
   $("facts").textContent = "Patch " + where(state.patch) + (state.held ? ", held" : "") + ".\n" + shown.facts;
+  if (captions.length) drawFits();
+  drawAllSoon();
 }
-function set(changes) { Object.assign(state, changes); draw(); }
+function set(changes) { Object.assign(state, changes); toAddress(); draw(); }
+
+// Every layer (down) and head (across, the average first) of the patch at once, on one canvas.
+const heads = [MEAN, ...Array(mostHead + 1).keys()], GAP = Math.max(1, Math.round(columns / 8));
+const atlas = $("atlas"), sheet = atlas.getContext("2d"), wide = columns + GAP, tall = rows + GAP;
+atlas.width = heads.length * wide; atlas.height = maps.layers.length * tall;
+$("sheet").style.maxWidth = "calc(80vh * " + atlas.width / atlas.height + ")";
+function drawAll() {
+  if (!$("all").open) return;
+  sheet.clearRect(0, 0, atlas.width, atlas.height);
+  maps.layers.forEach((layer, i) => heads.forEach((head, j) => {
+    const number = index.get(layer + "," + head);
+    if (number === undefined) return;
+    const pixels = sheet.createImageData(columns, rows), {list} = mapOf(number), high = highestOf(number);
+    list.forEach((x, n) => pixels.data.set([...colorOf("viridis", Math.sqrt(x / high)), 255], 4 * n));
+    sheet.putImageData(pixels, j * wide, i * tall);
+  }));
+  const j = heads.indexOf(index.has(maps.layers[state.layer] + "," + state.head) ? state.head : MEAN);
+  Object.assign($("here").style, {left: 100 * j / heads.length + "%", top: 100 * state.layer / maps.layers.length + "%",
+    width: 100 * columns / atlas.width + "%", height: 100 * rows / atlas.height + "%"});
+}
+let waiting = false; // pointers move more often than screens are drawn
+function drawAllSoon() {
+  if (waiting) return;
+  waiting = true;
+  requestAnimationFrame(() => { waiting = false; drawAll(); });
+}
+let playing = 0;
+function play() {
+  clearInterval(playing);
+  playing = playing ? 0 : setInterval(() => set({layer: (state.layer + 1) % maps.layers.length, view: "attention"}), 700);
+  $("play").setAttribute("aria-pressed", String(!!playing));
+  $("play").textContent = playing ? "Stop" : "Play through the layers";
+}
+
+// How the picture fits the captions: the softmax of the logits, divided by a temperature.
+function drawFits() {
+  const temperature = 10 ** (state.warmth / 10), logits = captions.map(it => it.logit / temperature), most = Math.max(...logits);
+  const parts = logits.map(x => Math.exp(x - most)), sum = parts.reduce((a, b) => a + b, 0);
+  $("warmth-is").textContent = temperature.toFixed(2) + (state.warmth ? "" : ", the model's own");
+  captions.forEach((it, i) => {
+    const row = $("fits").children[i], share = parts[i] / sum;
+    row.querySelector("i").style.width = 100 * share + "%";
+    row.querySelector("b").textContent = percent(share);
+    row.classList.toggle("chosen", i === state.caption);
+  });
+}
 
 function patchAt(event) {
   const box = $("picture").getBoundingClientRect();
@@ -208,6 +286,15 @@ $("head").addEventListener("input", () => set({head: Number($("head").value)}));
 $("cover").addEventListener("input", draw);
 $("caption").addEventListener("change", () => set({caption: Number($("caption").value)}));
 $("pin").addEventListener("click", () => set({held: !state.held}));
+$("play").addEventListener("click", play);
+$("warmth").addEventListener("input", () => set({warmth: Number($("warmth").value)}));
+$("all").addEventListener("toggle", drawAll);
+atlas.addEventListener("click", event => {
+  const box = atlas.getBoundingClientRect(), part = (x, size, count) => Math.min(count - 1, Math.floor(x / size * count));
+  set({layer: part(event.clientY - box.top, box.height, maps.layers.length), view: "attention",
+    head: heads[part(event.clientX - box.left, box.width, heads.length)]});
+});
+addEventListener("hashchange", () => { fromAddress(); draw(); });
 
 for (const [key, view] of Object.entries(VIEWS)) {
   if (view.there === false) continue;
@@ -220,9 +307,18 @@ for (const [key, view] of Object.entries(VIEWS)) {
 for (const [what, there] of [["captions", captions.length], ["pooling", pooling]])
   for (const it of document.querySelectorAll("." + what)) it.hidden = !there;
 captions.forEach((it, i) => $("caption").append(new Option(it.text + " (" + percent(it.probability) + ")", i)));
-Object.assign($("layer"), {max: maps.layers.length - 1, value: state.layer});
-const most = Math.max(data.heads, ...maps.names.map(([, head]) => head + 1)) - 1;
-Object.assign($("head"), {max: most, value: state.head});
+$("layer").max = maps.layers.length - 1;
+captions.forEach((it, i) => {
+  const row = document.createElement("li"), name = document.createElement("button");
+  name.type = "button";
+  name.append(it.text);
+  name.addEventListener("click", () => set({caption: i}));
+  const bar = document.createElement("span");
+  bar.append(document.createElement("i"));
+  row.append(name, bar, document.createElement("b"));
+  $("fits").append(row);
+});
+$("head").max = mostHead;
 $("image").src = $("thumb").src = data.picture;
 $("image").alt = "";
 $("thumb").alt = "The picture as the model sees it, " + data.width + " x " + data.height + " pixels";
@@ -233,4 +329,5 @@ $("stored").textContent = "What this page holds: attention averaged over heads o
   ", each number as one of 256 steps from zero to the highest. Cosines of features are computed from " + rank +
   " numbers of 8 bits per patch and are off by at most " + data.features.error.toFixed(3) + ". Captions and the pooling head are exact to float32." +
   (data.picture.startsWith("data:image/jpeg") ? " The picture is compressed (JPEG)." : "");
+fromAddress();
 draw();

@@ -45,7 +45,8 @@ def explanation_page(
         image, captions: as for `explain`.
         title: the picture's name.
         made_by: which model, in words.
-        patch, layer, head: what it shows first; as for `draw_patch_attention`.
+        patch: what it shows first; by default the patch at which the pooling head looks most, or the one in the middle.
+        layer, head: the same, as for `draw_patch_attention`.
 
     Raises:
         ValueError: what `explain` raises; a picture of so many patches, or so many captions, that a page cannot hold
@@ -64,6 +65,9 @@ def explanation_page(
         packed[0].add(i, q, k)
 
     found = explain(model, processor, image, captions, take)
+    if patch is None and found.pooling is not None:
+        row, column = divmod(int(found.pooling.mean(axis=0).argmax()), found.grid[1])
+        patch = row, column
     start["row"], start["column"] = check_patch(found.grid, patch)
     data = {"start": start, "rows": found.grid[0], "columns": found.grid[1], "layers": len(tower.encoder.layers)}
     data |= {"maps": _maps(packed[0]), "features": _features(found), **_picture_data(found)}
@@ -95,12 +99,19 @@ def _picture_data(found: Explanation) -> dict[str, Any]:
             {
                 "text": text,
                 "cosine": float(cosine),
+                "logit": float(logit),
                 "probability": float(probability),
                 "similarity": _base64(similarity.astype("<f4")),
                 "parts": _base64(parts.astype("<f4")),
             }
-            for text, cosine, probability, similarity, parts in zip(
-                found.captions, found.cosines, found.probabilities, found.similarity, found.contributions, strict=True
+            for text, cosine, logit, probability, similarity, parts in zip(
+                found.captions,
+                found.cosines,
+                found.logits,
+                found.probabilities,
+                found.similarity,
+                found.contributions,
+                strict=True,
             )
         ],
     }
@@ -132,7 +143,8 @@ def _features(found: Explanation) -> dict[str, Any]:
     again = stored * scales
     pieces = range(0, len(unit), 256)
     error = max(float(abs(unit[i : i + 256] @ unit.T - again[i : i + 256] @ again.T).max()) for i in pieces)
-    return {"scales": scales.tolist(), "error": error, "data": _base64(stored)}
+    low = min(float((unit[i : i + 256] @ unit.T).min()) for i in pieces)
+    return {"scales": scales.tolist(), "error": error, "low": low, "data": _base64(stored)}
 
 
 def _picture(colors: NDArray[np.uint8]) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from aimv2_np import Aimv2ImageProcessor, Aimv2VisionModel
-from aimv2_np.viz import caption_similarity, explanation_page, patch_similarity
+from aimv2_np.viz import caption_similarity, explanation_page, patch_similarity, pooling_attention
 from aimv2_np.viz.page import MOST_BYTES
 from tests.support.pictures import photo
 from tests.support.two_towers import vision_config
@@ -193,6 +193,88 @@ def test_what_the_browser_shows_is_the_model_s_attention(page, loaded, tmp_path)
     np.testing.assert_allclose(
         seen["like"], patch_similarity(model, pixels, (1, 0)).ravel(), atol=data_of(page)["features"]["error"] + 1e-6
     )
+
+
+@needs_browser
+def test_colours_mean_the_same_wherever_one_points(page, tmp_path):
+    body = """
+    seen.scales = [[0, 0], [1, 1], [1, 2]].map(([r, c]) => { point("pointermove", r, c); return [
+      VIEWS.attention.show().high, VIEWS.rollout.show().high, VIEWS.neighbours.show().low]; });
+    const all = [...Array(N).keys()].map(n => { set({patch: n}); return Math.max(...VIEWS.attention.show().list); });
+    seen.most = Math.max(...all);
+    """
+    seen = visit(page, body, tmp_path)
+    assert seen["scales"][0] == seen["scales"][1] == seen["scales"][2]
+    assert seen["scales"][0][0] == pytest.approx(seen["most"], rel=1e-6)
+
+
+@needs_browser
+def test_all_layers_and_heads_at_once_and_one_after_the_other(page, tmp_path):
+    body = """
+    point("pointermove", 1, 2); drawAll();
+    const cell = (i, j) => [...sheet.getImageData(j * wide, i * tall, columns, rows).data].join();
+    seen.size = [heads.length, maps.layers.length]; seen.average = cell(1, 0); seen.second = cell(1, 2);
+    set({layer: 1, head: 1}); seen.shown = (() => { const it = VIEWS.attention.show(); return [...it.list].map(
+      x => colorOf("viridis", Math.sqrt(x / it.high)).join() + ",255").join(); })();
+    const box = atlas.getBoundingClientRect();
+    atlas.dispatchEvent(new MouseEvent("click", {bubbles: true, clientX: box.left + 1, clientY: box.top + 1}));
+    seen.chosen = said(); seen.slider = [$("layer").value, $("head").value];
+    const later = []; window.setInterval = f => { later.push(f); return 7; };
+    $("play").click(); later[0](); seen.played = $("layer").value; later[0](); seen.again = $("layer").value;
+    seen.pressed = $("play").getAttribute("aria-pressed"); $("play").click(); seen.stopped = $("play").textContent;
+    """
+    seen = visit(page, body, tmp_path)
+    assert seen["size"] == [3, 2]  # the average and two heads, two layers
+    assert seen["second"] == seen["shown"]
+    assert seen["average"] != seen["second"]
+    assert "In layer 0, all heads on average" in seen["chosen"]
+    assert seen["slider"] == ["0", "-1"]
+    assert (seen["played"], seen["again"]) == ("1", "0")
+    assert (seen["pressed"], seen["stopped"]) == ("true", "Play through the layers")
+
+
+@needs_browser
+def test_probabilities_are_in_sight_and_a_temperature_changes_them(page, loaded, tmp_path):
+    model, processor = loaded
+    body = """
+    const read = () => [...$("fits").querySelectorAll("b")].map(it => it.textContent);
+    seen.own = read(); slide("warmth", 10); seen.warm = read(); seen.temperature = $("warmth-is").textContent;
+    seen.logits = captions.map(it => it.logit);
+    $("fits").querySelectorAll("button")[1].click(); seen.caption = $("caption").value;
+    """
+    seen = visit(page, body, tmp_path)
+    inputs = processor(images=photo(20, 30), text=CAPTIONS, padding=True)
+    logits = model(**inputs).logits_per_image[0]
+    np.testing.assert_allclose(seen["logits"], logits, rtol=1e-5)
+    for shown, temperature in ((seen["own"], 1), (seen["warm"], 10)):
+        parts = np.exp((logits - logits.max()) / temperature)
+        found = [float(text.removesuffix(" %")) / 100 for text in shown]
+        np.testing.assert_allclose(found, parts / parts.sum(), atol=0.006)
+    assert seen["temperature"] == "10.00"
+    assert seen["caption"] == "1"
+
+
+@needs_browser
+def test_the_address_holds_what_is_shown(page, tmp_path):
+    body = """
+    point("pointermove", 1, 2); slide("layer", 1); slide("head", 1); view("rollout"); seen.address = location.hash;
+    location.hash = "#row=0&column=0&layer=1&head=0&view=neighbours&held=1"; fromAddress(); draw();
+    seen.said = said(); seen.view = document.querySelector("input[name=view]:checked").value;
+    location.hash = "#row=99&column=x&layer=7&head=5&view=__proto__&caption=-1";
+    fromAddress(); draw(); seen.wrong_is_passed_over = said();
+    """
+    seen = visit(page, body, tmp_path)
+    assert seen["address"] == "#row=1&column=2&layer=1&head=1&view=rollout&caption=0&warmth=0&held=0"
+    assert seen["said"].startswith("Patch row 0, column 0, held.")
+    assert seen["view"] == "neighbours"
+    assert seen["wrong_is_passed_over"] == seen["said"]
+
+
+def test_it_opens_where_the_pooling_head_looks_most(loaded):
+    model, processor = loaded
+    start = data_of(explanation_page(model, processor, photo(20, 30)))["start"]
+    weights = pooling_attention(model, processor(images=photo(20, 30))["pixel_values"])[0]
+    assert (start["row"], start["column"]) == np.unravel_index(weights.argmax(), weights.shape)
 
 
 @needs_browser
