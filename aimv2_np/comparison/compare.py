@@ -17,9 +17,10 @@ from aimv2_np.comparison.batch import reordered
 from aimv2_np.comparison.budget import find_budget
 from aimv2_np.comparison.comparison import Comparison, Difference
 from aimv2_np.comparison.diagnosis.context import Context
-from aimv2_np.comparison.diagnosis.diagnose import Patience, diagnose
+from aimv2_np.comparison.diagnosis.diagnose import diagnose
 from aimv2_np.comparison.diagnosis.originals import Pictures
 from aimv2_np.comparison.diagnosis.seen import notes_on
+from aimv2_np.comparison.diagnosis.trials import Patience
 from aimv2_np.comparison.forcing import OwnErrors, by_own_errors, forced_context, own_errors, own_errors_in_words
 from aimv2_np.comparison.matching import match
 from aimv2_np.comparison.measure import measure_arrays, measure_statistics

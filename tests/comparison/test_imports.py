@@ -31,6 +31,7 @@ FLOORS = (
 )
 DIAGNOSIS = (
     ("diagnosis.diagnose",),
+    ("diagnosis.trials",),
     ("diagnosis.seen",),
     ("diagnosis.search", "diagnosis.arrays", "diagnosis.behind"),
     ("diagnosis.preprocessing",),

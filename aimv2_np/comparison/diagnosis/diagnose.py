@@ -5,44 +5,29 @@ other side's to rounding, and that explains them clearly better than any other, 
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from itertools import chain
-from math import inf
-from operator import attrgetter
-from time import monotonic
-
-import numpy as np
 
 from aimv2_np.backends.dtypes import EPS
 from aimv2_np.comparison.comparison import Diagnosis
-from aimv2_np.comparison.diagnosis import arrays
 from aimv2_np.comparison.diagnosis.advice import change
 from aimv2_np.comparison.diagnosis.behind import behind
 from aimv2_np.comparison.diagnosis.context import Context
 from aimv2_np.comparison.diagnosis.extent import reach_of_input
-from aimv2_np.comparison.diagnosis.fault import Extent, Hypothesis
+from aimv2_np.comparison.diagnosis.fault import Extent
 from aimv2_np.comparison.diagnosis.half import coarser
 from aimv2_np.comparison.diagnosis.originals import Pictures
-from aimv2_np.comparison.diagnosis.search import UnableError, place_of, planted, planted_in_pairs
+from aimv2_np.comparison.diagnosis.search import UnableError, place_of
 from aimv2_np.comparison.diagnosis.seen import seen
+from aimv2_np.comparison.diagnosis.trials import CLEARLY, Patience, searched
 from aimv2_np.comparison.measure import measure_arrays
 from aimv2_np.comparison.naming import TOWERS
 from aimv2_np.recording.recording import INPUTS
 
-# The winner explains all but this part of the difference, and others leave so many times more of it.
-EXPLAINED, CLEARLY = 0.25, 4.0
 ROUNDED = (
     "The other side's pixels are within two grey levels of what the image processor makes of the pictures, as "
     "torchvision's are of Pillow's: that is rounding to bytes, and no mistake. Compare both on the same pixel_values."
 )
-# Named where no other fits: one has numbers that are fitted to what was recorded, one is a part of exchanged layers,
-# and one is what the sign of a weight does.
-LAST_RESORT = ("positions_waves", "wrong_layer", "half_scaled")
-# What can be told from numbers none of which is finite: nothing else would look otherwise.
-OF_NOTHING = ("float16_overflow", "nan_weight")
 ALIASES = {"rms_norm": "last_hidden_state", "head": "pooler_output"}
-SECONDS, PAIRS = 30.0, 2.0  # for a search, and of these for pairs of faults
 MOST = 4  # faults, one behind the other
 MORE = (
     "With the original pictures (pictures=, --pictures) more can be tested: how they were resized, cropped and turned."
@@ -66,7 +51,7 @@ class Outcome:
     complete: bool = False
 
 
-def diagnose(context: Context, depth: int = 0, patience: "Patience | None" = None) -> Outcome:
+def diagnose(context: Context, depth: int = 0, patience: Patience | None = None) -> Outcome:
     """The fault behind the first divergence, where one alone explains it; `depth` faults were found before."""
     first = context.result.first
     if first is None:
@@ -83,17 +68,11 @@ def diagnose(context: Context, depth: int = 0, patience: "Patience | None" = Non
     except UnableError as error:
         unable = str(error)
     rounding = EPS[first.dtype]
-    faults = chain(planted(context, place) if place else (), arrays.hypotheses(context, first.path))
-    tested, best = _tested(patience.lasting(faults), context, 8 * rounding)
-    if not best and place and first.measures is not None and not first.measures.nonfinite:
-        _, best = _tested(patience.lasting(planted_in_pairs(context, place), PAIRS), context, 8 * rounding)
-    fitting = sorted((found for found in best if found.left <= EXPLAINED * first.relative), key=attrgetter("left"))
-    exact = [found for found in fitting if found.hypothesis.identifier not in LAST_RESORT]
-    fitting = exact or fitting
+    tested, fitting = searched(context, place, patience)
     if not fitting:
-        rounded = None if context.taken else coarser(context)
-        if rounded:
-            return Outcome(rounded)
+        half = None if context.taken else coarser(context)
+        if half:
+            return Outcome(half)
         if first.measures is None:
             words = "No cause that was tested gives outputs of that shape."
             return Outcome(remark=" ".join(filter(None, (words, unable, _what_would_help(context, first.path)))))
@@ -128,7 +107,7 @@ def diagnose(context: Context, depth: int = 0, patience: "Patience | None" = Non
     return Outcome(diagnosis, remark, complete)
 
 
-def _behind_input(known: Outcome, path: str, context: Context, depth: int, patience: "Patience") -> Outcome:
+def _behind_input(known: Outcome, path: str, context: Context, depth: int, patience: Patience) -> Outcome:
     """What came of the search for what is wrong with an input, and what else is wrong on that input."""
     theirs = context.on_their_inputs(path.removeprefix(INPUTS))
     reached = next(iter(reach_of_input(theirs, path)), None) if theirs else None
@@ -189,7 +168,7 @@ def _agrees_behind(context: Context, path: str) -> str | None:
     return layer[0] if layer and layer[0] in context.innocent else None
 
 
-def _more(context: Context, reached: Extent, depth: int, patience: "Patience") -> tuple[str, bool]:
+def _more(context: Context, reached: Extent, depth: int, patience: Patience) -> tuple[str, bool]:
     """What is wrong besides a fault that was found, in a sentence; whether all is known that is wrong."""
     rest = behind(context, reached)
     if rest is None:
@@ -202,81 +181,3 @@ def _more(context: Context, reached: Extent, depth: int, patience: "Patience") -
     if outcome.diagnosis is None:
         return about, False
     return f"{about} {NEXT}: {outcome.diagnosis.sentence}. {outcome.remark}".strip(), outcome.complete
-
-
-class Patience:
-    """The time that a search may take, `SECONDS` in all; `ended` says what was left out where that was too little.
-
-    `told` hears of each cause that is tested.
-    """
-
-    def __init__(self, told: Callable[[str], None] = lambda what: None) -> None:
-        self.told = told
-        self.end = monotonic() + SECONDS
-        self.ended = ""
-
-    def lasting(self, hypotheses: Iterable[Hypothesis], seconds: float = inf) -> Iterator[Hypothesis]:
-        """The hypotheses, until time is up, or so many seconds have passed."""
-        end = min(self.end, monotonic() + seconds)
-        for hypothesis in hypotheses:
-            left = max(0.0, self.end - monotonic())
-            self.told(f"looking for the cause: is it {hypothesis.identifier}? ({left:.0f} s left)")
-            yield hypothesis
-            if monotonic() > end:
-                pairs = "Not all pairs of causes were tested: that would take long."
-                self.ended = "The search was ended: it took too long." if monotonic() > self.end else pairs
-                return
-
-
-@dataclass(frozen=True)
-class Fit:
-    """How well a cause explains what is there.
-
-    Attributes:
-        odd: at how many places that agree it would make a difference.
-        left: what it leaves of the relative error.
-        hypothesis: the cause.
-    """
-
-    odd: int
-    left: float
-    hypothesis: Hypothesis
-
-    def is_better(self, other: "Fit", floor: float) -> bool:
-        """Whether it makes fewer odd differences, or as many and leaves clearly less of the error."""
-        less = CLEARLY * self.left < other.left - floor
-        return self.odd < other.odd or (self.odd == other.odd and less)
-
-
-def _tested(hypotheses: Iterable[Hypothesis], context: Context, floor: float) -> tuple[int, list[Fit]]:
-    """How many causes were tested; of those that fit to rounding, the best way of each.
-
-    Relative errors below `floor` are all the same. Of two ways that differ by rounding the earlier one tells more: it
-    knows the module.
-    """
-    first = context.result.first
-    theirs = None if first is None else context.theirs(first.path)
-    nothing = theirs is not None and not np.isfinite(theirs).any()
-    tested = set()
-    best: dict[str, Fit] = {}
-    for hypothesis in hypotheses:
-        name = hypothesis.identifier
-        tested.add(name)
-        left, odd, judged = 0.0, 0, set()
-        for path, array in hypothesis.predicted:
-            relative, fits = context.judge(path, array)
-            if path in hypothesis.agreeing:
-                odd += not fits
-                continue
-            left = max(left, relative)
-            judged.add(path)
-            if not fits:
-                break
-        else:
-            explains = first is not None and first.path in judged
-            if nothing and name not in OF_NOTHING:
-                continue
-            fit = Fit(odd, left, hypothesis)
-            if explains and (name not in best or fit.is_better(best[name], floor)):
-                best[name] = fit
-    return len(tested), list(best.values())

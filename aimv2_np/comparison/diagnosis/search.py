@@ -36,10 +36,12 @@ TABLES = (
     norms, projections, attentions, masks, layers, pictures, positions, texts, ends, half, precision,
     preprocessing,
 )  # fmt: skip
-FAULTS = faults_of(file.FAULTS for file in TABLES)
+ALL = faults_of(file.FAULTS for file in TABLES)
+FAULTS = tuple(fault for fault in ALL if fault.identifier not in precision.ROUNDED)
+ROUNDINGS = tuple(fault for fault in ALL if fault.identifier in precision.ROUNDED)
 # What pictures are made to holds for a module alone: no two of these go together.
-PAIRED = tuple(fault for fault in FAULTS if fault.identifier not in preprocessing.WAYS)
-KINDS = tuple({kind: None for fault in FAULTS for kind in fault.plants})
+PAIRED = tuple(fault for fault in ALL if fault.identifier not in preprocessing.WAYS)
+KINDS = tuple({kind: None for fault in ALL for kind in fault.plants})
 
 # Recorded by stages, but no sign that the stage's input was right.
 NO_SIGN = ("position_embedding",)
@@ -106,6 +108,11 @@ def planted(context: Context, place: Place) -> Iterator[Hypothesis]:
     """Each fault that could be behind a divergence, with what the other side would have recorded."""
     yield from _hypotheses(context, place, FAULTS)
     yield from _rearranged(context, place)
+
+
+def rounded(context: Context, place: Place) -> Iterator[Hypothesis]:
+    """The same of numbers that were rounded: many ways, to be tried where nothing else explains a divergence."""
+    yield from _hypotheses(context, place, ROUNDINGS)
 
 
 def planted_in_pairs(context: Context, place: Place) -> Iterator[Hypothesis]:

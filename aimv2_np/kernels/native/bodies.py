@@ -66,7 +66,8 @@ class _Sharing:
             self.calls += 1
             calls = self.calls
         try:
-            yield max(1, min(parallel.threads() // calls, multiplications // WORTH_A_THREAD))
+            worth = multiplications // WORTH_A_THREAD  # which is asked first: a small call does not look for cores
+            yield max(1, min(parallel.threads() // calls, worth)) if worth > 1 else 1
         finally:
             with self.lock:
                 self.calls -= 1

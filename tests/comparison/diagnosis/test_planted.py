@@ -113,7 +113,7 @@ def test_who_waits_is_told_what_is_tested():
 
 
 def test_a_search_that_takes_too_long_is_ended_and_says_so(monkeypatch):
-    module = import_module("aimv2_np.comparison.diagnosis.diagnose")
+    module = import_module("aimv2_np.comparison.diagnosis.trials")
     monkeypatch.setattr(module, "SECONDS", 0.0)
     model, given, reference = all_towers()["learned"]
     result = compare(reference, port(PLANTED["no activation, learned"])(model).run(**given), model=model)
