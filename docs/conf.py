@@ -15,7 +15,7 @@ release = __version__
 sys.path[:0] = [str(Path(__file__).parent / "extensions"), str(Path(__file__).parents[1])]
 extensions = [
     "myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode", "sphinx_copybutton",
-    "mathml", "sources", "docs.extensions.network_drawing",
+    "mathml", "sources", "drawings",
 ]  # fmt: skip
 html_math_renderer = "mathml"  # MathJax would be fetched from a network
 html_theme = "furo"

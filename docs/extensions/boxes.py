@@ -10,7 +10,7 @@ from html import escape
 WIDTH = 360  # of a panel, in pixels: a phone's; two of them side by side fill a page
 SIZE = 12  # of all text, in pixels: nine points
 STYLE = """
-.network text{font:12px system-ui,"Segoe UI",Roboto,"DejaVu Sans",Arial,sans-serif;fill:var(--ink)}
+.network text{font:SIZEpx system-ui,"Segoe UI",Roboto,"DejaVu Sans",Arial,sans-serif;fill:var(--ink)}
 .network text.n{font-family:ui-monospace,Menlo,Consolas,"DejaVu Sans Mono",monospace}
 .network text.e{fill:var(--link);text-anchor:end}
 .network text.c{text-anchor:middle}
@@ -22,8 +22,9 @@ STYLE = """
 .network .lit rect{fill:var(--lit);stroke:var(--link);stroke-width:2px}
 .network .f.lit>rect{fill:none;stroke:var(--link);stroke-width:1px}
 .network .pale{opacity:.45}
+.network a{text-decoration:none}
 .network a:hover rect,.network a:focus rect{stroke:var(--link);stroke-width:2px}
-""".strip().replace("\n", "")
+""".replace("\n", "").replace("SIZE", str(SIZE))
 # In a file of its own a drawing follows the reader's system.
 LIGHT = "--ground:#fff;--ink:#1f2328;--box:#fff;--lit:#fff2c2;--rule:#8b949e;--link:#0a4fc4"
 DARK = "--ground:#14171c;--ink:#d5d9de;--box:#1c2026;--lit:#4a3d10;--rule:#6e7681;--link:#8ab8ff"
@@ -128,6 +129,7 @@ class Panel:
         tip = ""
         if head:
             x, y, direction = head
+            self.height = max(self.height, int(y) + 2)
             sides = {"down": "l-4 -7h8z", "right": "l-7 -4v8z", "left": "l7 -4v8z"}[direction]
             tip = f'<path class="h" d="M{x:g} {y:g}{sides}"/>'
         self.parts.append(f'<g{pale}><path d="{way}"/>{tip}</g>')

@@ -1,8 +1,7 @@
 """The whole network as one drawing, from the model itself: names, shapes and the numbers of its equations.
 
 `python -m tests.tools.draw_network` writes it to docs/network/, once whole and once for each part with that part lit,
-for pages that are read in the repository. As a Sphinx extension it puts, in the place of such a picture, the drawing
-itself: on the site a box leads to its equation, and colours are the site's.
+for pages that are read in the repository. On the site the extension `drawings` puts the drawing itself in its place.
 
 Nothing here says what shape an array has: a small model is run, in which no two letters of docs/equations.md have the
 same size, and its trace is read.
@@ -13,7 +12,6 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
-from docutils import nodes
 
 from aimv2_np import Aimv2Config, Aimv2Model, Aimv2TextConfig, Aimv2VisionConfig, trace
 from docs.extensions.boxes import DARK, LIGHT, STYLE, WIDTH, Panel
@@ -36,6 +34,11 @@ PARTS: dict[str, tuple[str, ...]] = {
 }
 VISION = {"B": 2, "C": 3, "height": 28, "P": 7, "N": 16, "D": 40, "H": 4, "d": 10, "F": 72, "E": 11}
 TEXT = {"L": 5, "V": 101, "T": 9, "D": 24, "H": 3, "d": 8, "F": 44, "E": 11}
+# The modules of `embeddings` with their equations, and its own.
+EMBEDDINGS = {
+    "vision_model": ((("patch_embed", 2), ("rms_norm", 3), ("position_embedding", 5)), 6),
+    "text_model": ((("token_embedding", 15), ("position_embedding", 15)), 15),
+}
 
 
 def small_model() -> Aimv2Model:
@@ -91,9 +94,9 @@ def small_shapes() -> Shapes:
     return Shapes(small_model())
 
 
-def draw_embeddings(it: Panel, shapes: Shapes, x: int, top: int, names: tuple[tuple[str, int], ...], own: int) -> int:
-    """The boxes of a tower's `embeddings`, one below the other in a frame."""
-    tower = "vision_model" if x == 2 else "text_model"
+def draw_embeddings(it: Panel, shapes: Shapes, x: int, top: int, tower: str) -> int:
+    """The boxes of a tower's `embeddings`, one below the other in a frame; returns where it ends."""
+    names, own = EMBEDDINGS[tower]
     path, y = f"{tower}.embeddings", top + 22
     for i, (name, number) in enumerate(names):
         full = f"{path}.{name}"
@@ -107,18 +110,14 @@ def draw_embeddings(it: Panel, shapes: Shapes, x: int, top: int, names: tuple[tu
     return bottom
 
 
-def draw_tower(it: Panel, shapes: Shapes, x: int) -> int:
+def draw_tower(it: Panel, shapes: Shapes, x: int, tower: str) -> int:
     """From what goes in to the one vector, a column of the first panel; returns where it ends."""
-    vision, mid, top = x == 2, x + 60, 60
-    tower = "vision_model" if vision else "text_model"
+    vision, mid, top = tower == "vision_model", x + 60, 60
     inputs = ("pixel_values", "(B, C, height, width)") if vision else ("input_ids", "(L, T)")
     it.text(x + 6, 14, inputs[0], f"{tower}.embeddings", "n", holds=True)
     it.text(x + 6, 30, inputs[1], f"{tower}.embeddings", holds=True)
     it.arrow(mid, 36, top, f"{tower}.embeddings")
-    tables = (("patch_embed", 2), ("rms_norm", 3), ("position_embedding", 5))
-    if not vision:
-        tables = (("token_embedding", 15), ("position_embedding", 15))
-    y = draw_embeddings(it, shapes, x, top + 22, tables, 6 if vision else 15)
+    y = draw_embeddings(it, shapes, x, top + 22, tower)
     start = 298  # both towers' blocks side by side
     it.arrow(mid, y, start - 6, f"{tower}.embeddings", shapes.of(f"{tower}.embeddings"))
     block = f"{tower}.encoder.layers.0"
@@ -215,7 +214,7 @@ def legend() -> list[tuple[str, str]]:
 def panels(lit: str = "whole", page: str | None = None) -> list[Panel]:
     """The two panels of the drawing: both towers; a block and the head, opened."""
     shapes, (towers, opened) = small_shapes(), (Panel(PARTS[lit], page) for _ in range(2))
-    y = max(draw_tower(towers, shapes, x) for x in (2, 184))
+    y = max(draw_tower(towers, shapes, x, tower) for x, tower in ((2, "vision_model"), (184, "text_model")))
     y = int(towers.box(2, y, 356, "logit_scale", "logit_scale", "times text · picture, each with each", (19,)))
     towers.arrow(62, y, y + 26, "logit_scale", f"{shapes.of('logits_per_text')} logits_per_text")
     y += 52
@@ -248,29 +247,3 @@ def figure(lit: str, page: str, words: str) -> str:
         dim = "" if it.is_lit() else " dim"
         shown += f'<svg class="network{dim}" viewBox="0 0 {WIDTH} {it.height}">{"".join(it.parts)}</svg>'
     return f'<figure class="whole" role="group" aria-label="{words}"><style>{STYLE}</style>{shown}</figure>'
-
-
-class network(nodes.General, nodes.Element):  # noqa: N801 -- as docutils names its nodes
-    """A drawing in a page; no text of it is for the search."""
-
-
-def put_drawings(app, doctree, docname):
-    """In the place of pictures of docs/network/."""
-    if app.builder.format != "html":
-        return
-    for image in list(doctree.findall(nodes.image)):
-        path = Path(image["uri"])
-        if path.parent.name == FOLDER.name and path.stem in PARTS and path.suffix == ".svg":
-            page = "" if docname == "equations" else app.builder.get_relative_uri(docname, "equations")
-            image.replace_self(network("", html=figure(path.stem, page, image["alt"])))
-
-
-def visit(self, node):
-    self.body.append(node["html"])
-    raise nodes.SkipNode
-
-
-def setup(app):
-    app.add_node(network, html=(visit, None))
-    app.connect("doctree-resolved", put_drawings)
-    return {"parallel_read_safe": True, "parallel_write_safe": True}
