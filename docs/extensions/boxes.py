@@ -8,12 +8,11 @@ from dataclasses import dataclass, field
 from html import escape
 
 WIDTH = 360  # of a panel, in pixels: a phone's; two of them side by side fill a page
-SIZE = 12  # of all text, in pixels: nine points
+SIZE = 12  # of all text, in pixels of which 96 are an inch: nine points
 STYLE = """
 .network text{font:SIZEpx system-ui,"Segoe UI",Roboto,"DejaVu Sans",Arial,sans-serif;fill:var(--ink)}
 .network text.n{font-family:ui-monospace,Menlo,Consolas,"DejaVu Sans Mono",monospace}
 .network text.e{fill:var(--link);text-anchor:end}
-.network text.c{text-anchor:middle}
 .network rect{fill:var(--box);stroke:var(--ink);rx:4px}
 .network .f>rect{fill:none;stroke:var(--rule)}
 .network .s rect{stroke-dasharray:3 2}

@@ -22,7 +22,9 @@ def put_drawings(app, doctree, docname):
         path = Path(image["uri"])
         if path.parent.name == FOLDER.name and path.stem in PARTS and path.suffix == ".svg":
             page = "" if docname == "equations" else app.builder.get_relative_uri(docname, "equations")
-            image.replace_self(drawing("", html=figure(path.stem, page, image["alt"])))
+            alone = isinstance(image.parent, nodes.paragraph) and len(image.parent) == 1
+            place = image.parent if alone else image  # a paragraph holds no figure
+            place.replace_self(drawing("", html=figure(path.stem, page, image["alt"])))
 
 
 def visit(self, node):

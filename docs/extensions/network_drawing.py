@@ -9,6 +9,7 @@ same size, and its trace is read.
 
 import re
 from functools import cache
+from html import escape
 from pathlib import Path
 
 import numpy as np
@@ -36,7 +37,7 @@ VISION = {"B": 2, "C": 3, "height": 28, "P": 7, "N": 16, "D": 40, "H": 4, "d": 1
 TEXT = {"L": 5, "V": 101, "T": 9, "D": 24, "H": 3, "d": 8, "F": 44, "E": 11}
 # The modules of `embeddings` with their equations, and its own.
 EMBEDDINGS = {
-    "vision_model": ((("patch_embed", 2), ("rms_norm", 3), ("position_embedding", 5)), 6),
+    "vision_model": ((("patch_embed", 2), ("rms_norm", 3), ("position_embedding", 4, 5)), 6),
     "text_model": ((("token_embedding", 15), ("position_embedding", 15)), 15),
 }
 
@@ -98,10 +99,10 @@ def draw_embeddings(it: Panel, shapes: Shapes, x: int, top: int, tower: str) -> 
     """The boxes of a tower's `embeddings`, one below the other in a frame; returns where it ends."""
     names, own = EMBEDDINGS[tower]
     path, y = f"{tower}.embeddings", top + 22
-    for i, (name, number) in enumerate(names):
+    for i, (name, *numbers) in enumerate(names):
         full = f"{path}.{name}"
         sign = "+ " if name.startswith("position") else ""
-        ends = it.box(x + 12, y, 150, full, name, sign + shapes.weight(full), (number,))
+        ends = it.box(x + 12, y, 150, full, name, sign + shapes.weight(full), tuple(numbers))
         if i < len(names) - 1:
             it.arrow(x + 60, ends, ends + 24, full, shapes.of(full))
         y = int(ends) + 24
@@ -246,4 +247,4 @@ def figure(lit: str, page: str, words: str) -> str:
     for it in panels(lit, page):
         dim = "" if it.is_lit() else " dim"
         shown += f'<svg class="network{dim}" viewBox="0 0 {WIDTH} {it.height}">{"".join(it.parts)}</svg>'
-    return f'<figure class="whole" role="group" aria-label="{words}"><style>{STYLE}</style>{shown}</figure>'
+    return f'<figure class="whole" role="group" aria-label="{escape(words)}"><style>{STYLE}</style>{shown}</figure>'

@@ -21,7 +21,7 @@ DRAWN = [box for panel in panels() for box in panel.boxes]
 BOXES = sorted({(path, number) for path, numbers in DRAWN for number in numbers})
 NAMES = sorted({path for path, _ in DRAWN})
 # Equations of operations inside of modules, which have no parameters and so name no key.
-OPERATIONS = {("scores", 9), ("probs", 8), ("probs", 9), ("ffn", 12), ("0", 16)}
+OPERATIONS = {("scores", 9), ("probs", 8), ("probs", 9), ("ffn", 12), ("0", 16), ("position_embedding", 4)}
 
 
 def paragraph(number):
