@@ -6,6 +6,8 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
+from tests.support.notebooks import PATHS as NOTEBOOKS
+
 
 def broken(page, pages, site):
     """The links of a page, with the reason, that lead nowhere on this site."""
@@ -71,6 +73,23 @@ def test_no_markup_is_left_over(pages):
             text = page.path.read_text(encoding="utf-8").split("<article", 1)[-1].split("</article>", 1)[0]
             words = re.sub(r"<pre>.*?</pre>|<code.*?</code>|<[^>]+>", " ", text, flags=re.DOTALL)
             assert not re.findall(r":::|```|\*\*\w|\]\(|\{(?:doc|ref|py|glossary)\W|\\\w+\{", words), name
+
+
+@pytest.mark.parametrize("name", ["equations.html", *(f"notebooks/{path.stem}.html" for path in NOTEBOOKS)])
+def test_the_network_is_drawn_and_each_box_leads_to_its_equation(name, pages, site):
+    page = pages[name]
+    drawings = [it for it in page.all("svg") if "network" in (it.get("class") or "").split()]
+    assert len(drawings) >= 2
+    boxes = [it for it in page.all("a") if re.search(r": equation \d+$", it.get("aria-label") or "")]
+    assert len(boxes) > 30
+    for box in boxes:
+        path, _, anchor = box["href"].partition("#")
+        target = (page.path.parent / path).resolve() if path else page.path.resolve()
+        assert target == (site / "equations.html").resolve()
+        assert anchor == f"equation-{box['aria-label'].rpartition(' ')[2]}"
+        assert anchor in pages["equations.html"].anchors
+    assert any("lit" in (it.get("class") or "").split() for it in page.all("g"))
+    assert not list(site.glob("_images/*.svg")), "pictures of the drawing, in place of the drawing"
 
 
 def test_a_docstring_leads_to_its_equation(pages):
