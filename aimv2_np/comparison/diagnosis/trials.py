@@ -22,6 +22,7 @@ EXPLAINED, CLEARLY = 0.25, 4.0
 LAST_RESORT = ("positions_waves", "wrong_layer", "half_scaled")
 # What can be told from numbers none of which is finite: nothing else would look otherwise.
 OF_NOTHING = ("float16_overflow", "nan_weight")
+LONG = "The search was ended: it took too long. It gets further where more of the modules are recorded."
 SECONDS, PAIRS = 30.0, 2.0  # for a search, and of these for pairs of faults
 
 
@@ -65,7 +66,7 @@ class Patience:
             yield hypothesis
             if monotonic() > end:
                 pairs = "Not all pairs of causes were tested: that would take long."
-                self.ended = "The search was ended: it took too long." if monotonic() > self.end else pairs
+                self.ended = LONG if monotonic() > self.end else pairs
                 return
 
 
