@@ -15,12 +15,13 @@ release = __version__
 sys.path.insert(0, str(Path(__file__).parent / "extensions"))
 extensions = [
     "myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode", "sphinx_copybutton",
-    "mathml", "sources",
+    "mathml", "readme", "sources",
 ]  # fmt: skip
 html_math_renderer = "mathml"  # MathJax would be fetched from a network
 html_theme = "furo"
 html_static_path = ["static"]
 html_css_files = ["site.css"]
+html_js_files = ["search.js"]  # search in a newcomer's words
 html_title = f"aimv2_np {release}"
 exclude_patterns = ["**/.ipynb_checkpoints"]
 
