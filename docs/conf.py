@@ -15,7 +15,7 @@ release = __version__
 sys.path.insert(0, str(Path(__file__).parent / "extensions"))
 extensions = [
     "myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode", "sphinx_copybutton",
-    "mathml", "readme", "sources",
+    "mathml", "readme", "shapes", "sources",
 ]  # fmt: skip
 html_math_renderer = "mathml"  # MathJax would be fetched from a network
 html_theme = "furo"
@@ -32,7 +32,8 @@ nb_execution_mode = "off"  # committed outputs are shown; the tests execute the 
 copybutton_exclude = ".linenos, .gp, .go"
 
 autodoc_member_order = "bysource"
-autodoc_typehints = "none"  # docstrings give shapes and units, which say more
+autodoc_typehints = "none"  # of types; the shapes of arrays are shown (extensions/shapes.py)
+autodoc_inherit_docstrings = False  # what a base class says of its method is said there, once
 autodoc_default_options = {"members": True, "show-inheritance": True}
 napoleon_numpy_docstring = False
 napoleon_use_ivar = True
