@@ -13,9 +13,10 @@ author = copyright = "the aimv2_np authors"
 release = __version__
 
 sys.path.insert(0, str(Path(__file__).parent / "extensions"))
+folded = importlib.import_module("folding").folded
 extensions = [
     "myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode", "sphinx_copybutton",
-    "mathml", "readme", "shapes", "sources",
+    "folding", "mathml", "readme", "shapes", "sources",
 ]  # fmt: skip
 html_math_renderer = "mathml"  # MathJax would be fetched from a network
 html_theme = "furo"
@@ -52,7 +53,7 @@ def _copy_notebooks(app):
     copies = Path(app.srcdir) / "notebooks"
     copies.mkdir(exist_ok=True)
     texts = {
-        path.name: path.read_text(encoding="utf-8").replace("](../docs/", "](../")
+        path.name: folded(path.read_text(encoding="utf-8").replace("](../docs/", "](../"))
         for path in (Path(app.srcdir).parent / "notebooks").glob("*.ipynb")
     }
     for path in copies.glob("*.ipynb"):
