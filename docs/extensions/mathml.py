@@ -30,7 +30,15 @@ def parts(latex):
         depth += (token in OPENS) - (token in CLOSES)
         found[-1] += token
         last = token if token.strip() else last
-    return [re.sub(r"^\s*\\q?quad\b", "", it) for it in found]
+    return found
+
+
+def drawn(part):
+    r"""What follows `\qquad`, the shapes, has a line of its own on a phone; a sign at the beginning stays between two."""
+    part = part.strip()
+    formula = re.sub(r"^\\q?quad\b", "", part)
+    formula = convert(f"{{}}{formula}" if formula[:1] in ("+", "-") else formula, display="block")
+    return f'<div class="apart">{formula}</div>' if part.startswith(r"\qquad") else f"<div>{formula}</div>"
 
 
 def visit_inline(self, node):
@@ -43,7 +51,7 @@ def visit_block(self, node):
     number = TAG.search(latex)
     anchor = f' id="equation-{number[1]}"' if number else ""
     shown = f'<a class="number" href="#equation-{number[1]}">({number[1]})</a>' if number else ""
-    formula = "".join(convert(it, display="block") for it in parts(TAG.sub("", latex)))
+    formula = "".join(drawn(it) for it in parts(TAG.sub("", latex)))
     self.body.append(f'<div class="equation"{anchor}><div class="formula">{formula}</div>{shown}</div>\n')
     raise nodes.SkipNode
 
