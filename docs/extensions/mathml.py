@@ -34,7 +34,7 @@ def parts(latex):
 
 
 def drawn(part):
-    r"""What follows `\qquad`, the shapes, has a line of its own on a phone; a sign at the beginning stays between two."""
+    r"""What follows `\qquad`, the shapes, has a line of its own on a phone. A sign at the beginning has room."""
     part = part.strip()
     formula = re.sub(r"^\\q?quad\b", "", part)
     formula = convert(f"{{}}{formula}" if formula[:1] in ("+", "-") else formula, display="block")
