@@ -13,14 +13,16 @@ author = copyright = "the aimv2_np authors"
 release = __version__
 
 sys.path[:0] = [str(Path(__file__).parent / "extensions"), str(Path(__file__).parents[1])]
+folded = importlib.import_module("folding").folded
 extensions = [
     "myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode", "sphinx_copybutton",
-    "mathml", "sources", "drawings",
+    "drawings", "folding", "mathml", "readme", "shapes", "sources",
 ]  # fmt: skip
 html_math_renderer = "mathml"  # MathJax would be fetched from a network
 html_theme = "furo"
 html_static_path = ["static"]
 html_css_files = ["site.css"]
+html_js_files = ["search.js"]  # search in a newcomer's words
 html_title = f"aimv2_np {release}"
 exclude_patterns = ["**/.ipynb_checkpoints"]
 
@@ -31,7 +33,8 @@ nb_execution_mode = "off"  # committed outputs are shown; the tests execute the 
 copybutton_exclude = ".linenos, .gp, .go"
 
 autodoc_member_order = "bysource"
-autodoc_typehints = "none"  # docstrings give shapes and units, which say more
+autodoc_typehints = "none"  # of types; the shapes of arrays are shown (extensions/shapes.py)
+autodoc_inherit_docstrings = False  # what a base class says of its method is said there, once
 autodoc_default_options = {"members": True, "show-inheritance": True}
 napoleon_numpy_docstring = False
 napoleon_use_ivar = True
@@ -50,7 +53,7 @@ def _copy_notebooks(app):
     copies = Path(app.srcdir) / "notebooks"
     copies.mkdir(exist_ok=True)
     texts = {
-        path.name: path.read_text(encoding="utf-8").replace("](../docs/", "](../")
+        path.name: folded(path.read_text(encoding="utf-8").replace("](../docs/", "](../"))
         for path in (Path(app.srcdir).parent / "notebooks").glob("*.ipynb")
     }
     for path in copies.glob("*.ipynb"):

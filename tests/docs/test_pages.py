@@ -5,6 +5,7 @@ import re
 import pytest
 
 from tests.support.paths import ROOT
+from tests.tools import draw_prefix
 from tests.tools.write_command_line import PAGE, page
 
 PAGES = sorted([ROOT / "README.md", ROOT / "notebooks" / "README.md", *(ROOT / "docs").rglob("*.md")])
@@ -63,3 +64,14 @@ def test_every_page_is_in_the_contents():
     }
     pages = {name for name in NAMES if name.startswith("docs/") and not name.startswith("docs/benchmarks/")}
     assert pages - {"docs/index.md"} <= listed  # those are of whatever GPU somebody has, and say that they are orphans
+
+
+def test_the_drawing_of_the_prefix_is_what_the_view_computes():
+    """`python -m tests.tools.draw_prefix` draws it."""
+    drawn = draw_prefix.PATH.read_text(encoding="utf-8")
+    assert drawn == draw_prefix.drawing()
+    cells = re.findall(r'class="cell (\w+)" x="[\d.]+" y="[\d.]+" width="26"', drawn)
+    patches, prefix = draw_prefix.PATCHES, draw_prefix.PREFIX
+    for n, kind in enumerate(cells):
+        i, j = divmod(n, patches)
+        assert kind == ("prefix" if j < prefix else "causal" if j <= i else "none")

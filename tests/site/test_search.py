@@ -4,7 +4,7 @@ import json
 import re
 import shutil
 import subprocess
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import pytest
 
@@ -87,3 +87,100 @@ def test_the_search_box_shows_it_among_the_first(site, tmp_path, question):
     results = done.stdout.split('id="search-results"', 1)[1]
     shown = [re.sub(r"\.html.*", "", link) for link in re.findall(r'<li[^>]*><a href="([^"]+)"', results)]
     assert QUESTIONS[question] in list(dict.fromkeys(shown))[:4]
+
+
+# In a newcomer's words: (question, the page that comes first). The second half is what public issues ask.
+NEWCOMERS = {
+    "how do I get embeddings of my photos": "embedding",
+    "fine-tune": "questions",
+    "quantize": "precision",
+    "fp16 cpu slow": "precision",
+    "license": "questions",
+    "cls token": "embedding",
+    "image retrieval": "embedding",
+    "pretraining objective": "pretraining",
+    "train": "questions",
+    "how to extract features from images": "embedding",
+    "image similarity": "embedding",
+    "find duplicates in a folder of images": "embedding",
+    "pooler_output": "embedding",
+    "build a faiss index": "embedding",
+    "lora fine-tuning": "questions",
+    "finetuning code": "questions",
+    "is commercial use allowed": "questions",
+    "compute gradients": "questions",
+    "linear probe": "questions",
+    "image captioning": "questions",
+    "training code release": "questions",
+    "prefix attention during pretraining": "pretraining",
+    "where is the decoder": "pretraining",
+    "pixel reconstruction loss": "pretraining",
+    "zero-shot classification prompt": "classify",
+    "zero shot imagenet": "classify",
+    "interpolate positional embeddings": "any-size",
+    "different image resolution": "any-size",
+    "non-square aspect ratio": "any-size",
+    "dense features for segmentation": "any-size",
+    "patch features": "any-size",
+    "visualize attention": "explain",
+    "attention heatmap": "explain",
+    "load in 8bit": "precision",
+    "int8 quantization": "precision",
+    "half precision on cpu": "precision",
+    "cuda out of memory": "gpu",
+    "run on nvidia gpu": "gpu",
+    "convert checkpoint from timm": "layouts",
+    "huggingface state_dict keys": "layouts",
+    "export to onnx": "runtimes",
+    "coreml export": "runtimes",
+    "inference is slow, benchmark": "performance",
+    "how many images per second": "performance",
+    "results differ from my port": "compare",
+    "use without internet, behind a proxy": "offline",
+    "docker image": "container",
+    "how do I install it with pip": "start",
+    "register hooks for intermediate outputs": "golden",
+    "rotated photos exif": "pictures",
+}
+ASK = """<script>
+const asking = setInterval(() => {
+  if (!Search._index) return;
+  clearInterval(asking);
+  const ask = (it) => Search._performSearch(...Search._parseQuery(it)).reverse().map((found) => found[0]);
+  const answer = Object.fromEntries(QUESTIONS.map((it) => [it, [...new Set(ask(it))].slice(0, 3)]));
+  document.body.innerHTML = `<pre id="answers">${encodeURIComponent(JSON.stringify(answer))}</pre>`;
+}, 20);
+</script></body>"""
+
+
+@pytest.fixture(scope="session")
+def first_pages(site, tmp_path_factory):
+    """Question -> the pages that the search box would show, the first three; asked in one visit."""
+    if BROWSER is None:
+        pytest.skip(f"there is no browser here: none of {', '.join(BROWSERS)}")
+    page = site / "search-test.html"
+    text = (site / "search.html").read_text(encoding="utf-8")
+    page.write_text(text.replace("</body>", ASK.replace("QUESTIONS", json.dumps(list(NEWCOMERS)))), encoding="utf-8")
+    profile = tmp_path_factory.mktemp("profile")
+    command = [BROWSER, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={profile}"]
+    command += ["--virtual-time-budget=20000", "--dump-dom", f"{page.as_uri()}?q=embed"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=True)
+    page.unlink()
+    return json.loads(unquote(re.search(r'id="answers">([^<]+)', done.stdout)[1]))
+
+
+@pytest.mark.parametrize("question", NEWCOMERS)
+def test_a_newcomers_words_find_the_page_first(first_pages, question):
+    assert first_pages[question][:1] == [NEWCOMERS[question]], first_pages[question]
+
+
+def test_use_it_for_use_something_else_for_is_on_the_site(site):
+    text = (site / "questions.html").read_text(encoding="utf-8")
+    assert "train or fine-tune" in text.split('id="use-it-for-use-something-else-for"', 1)[1]
+
+
+def test_the_words_of_the_table_are_of_pages_that_exist(site):
+    text = (site / "_static" / "search.js").read_text(encoding="utf-8").split("};", 1)[0]
+    pages = re.findall(r'^  "([\w/-]+)":', text, re.MULTILINE)
+    assert len(pages) > 15
+    assert all((site / f"{page}.html").is_file() for page in pages)
