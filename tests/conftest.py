@@ -6,11 +6,18 @@ where there is one (`-m gpu` selects these).
 
 import sys
 from collections.abc import Iterator
+from importlib.util import find_spec
 from types import ModuleType
 
 import pytest
-from hypothesis import settings
-from jaxtyping import install_import_hook
+
+NEEDED = ("beartype", "hypothesis", "jaxtyping", "ml_dtypes", "msgpack")  # of the extra `test`
+if missing := [name for name in NEEDED if find_spec(name) is None]:
+    # SystemExit: around any other exception pytest would show a traceback of the loading of this file.
+    sys.exit(f"error: {', '.join(missing)} not installed; the tests need them: pip install -e '.[test]'")
+
+from hypothesis import settings  # noqa: E402
+from jaxtyping import install_import_hook  # noqa: E402
 
 settings.register_profile("default", deadline=None, derandomize=True)
 settings.register_profile("long", deadline=None, max_examples=4000)

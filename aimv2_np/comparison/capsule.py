@@ -72,6 +72,7 @@ ACTS = {
     "relu": "np.maximum(gate, 0)",
     "gelu": "gate * 0.5 * (1 + np.vectorize(__import__('math').erf)(gate / 2**0.5))",
 }
+ACTS["gelu_python"] = ACTS["gelu"]
 for _name in ("gelu_new", "gelu_pytorch_tanh", "gelu_python_tanh", "gelu_accurate"):
     ACTS[_name] = "0.5 * gate * (1 + np.tanh((2 / np.pi) ** 0.5 * (gate + 0.044715 * gate**3)))"
 

@@ -73,3 +73,15 @@ def test_several_values_of_some_options_only():
     chosen.params = [*command.params, click.Option(["--glob"], multiple=True, expose_value=False)]
     result = CliRunner().invoke(chosen, ["--images", "a", "b", "--glob", "x", "m"])
     assert result.output.strip() == repr(("m", ("a", "b"), None, False))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "kept"), [([], True), (["--no-final-norm", "--final-norm"], True), (["--no-final-norm"], False)]
+)
+def test_the_last_norm_is_kept_unless_the_last_word_is_to_leave_it_out(arguments, kept):
+    @click.command()
+    @loading
+    def where(where):
+        click.echo(where["final_norm"])
+
+    assert CliRunner().invoke(where, arguments).output.strip() == str(kept)

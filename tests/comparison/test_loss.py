@@ -87,6 +87,7 @@ def test_convert_says_what_it_costs(tmp_path):
     arguments = ("convert", tiny_model_path(), tmp_path / "out", "--layout", "transformers", "--dtype", "bfloat16")
     assert "worst layers" in run(*arguments).stdout
     assert "worst layers" not in run(*arguments, "--no-loss", "--force").stdout
+    assert "worst layers" in run(*arguments, "--no-loss", "--loss", "--force").stdout  # the last word counts
     assert json.loads(run(*arguments, "--force", "--json").stdout)["loss"]["cosines"]["image_embeds"] > 0.99999
     assert json.loads(run(*arguments[:-2], "--force", "--json").stdout)["loss"] is None
     assert load(tmp_path / "out").dtype == "float32"

@@ -93,7 +93,7 @@ def test_the_symbols_have_the_values_of_the_released_checkpoint():
 
 def test_the_table_of_parameters():
     """`python -m tests.tools.write_parameters` writes it."""
-    assert write_parameters.page(TEXT) == TEXT
+    assert write_parameters.page(TEXT) == TEXT, "out of date: python -m tests.tools.write_parameters"
     assert write_parameters.table() in TEXT
 
 

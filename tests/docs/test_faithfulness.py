@@ -17,7 +17,7 @@ DIFFERENCES = re.split(r"^### ", TEXT, flags=re.MULTILINE)[1:]
 def test_the_page_is_what_was_measured():
     """`python -m tests.tools.write_faithfulness` writes it."""
     data = json.loads(DATA.read_text(encoding="utf-8"))
-    assert page(TEXT, data) == TEXT
+    assert page(TEXT, data) == TEXT, "out of date: python -m tests.tools.write_faithfulness"
     assert table(data) in TEXT
 
 

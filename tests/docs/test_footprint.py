@@ -26,7 +26,7 @@ def test_sizes_are_those_that_were_measured(name):
     """`python -m tests.benchmarks.measure_footprint --write` measures them."""
     text = (ROOT / name).read_text(encoding="utf-8")
     for size in SIZES[name]:
-        assert size in text
+        assert size in text, f"{name} lacks {size!r}: python -m tests.benchmarks.measure_footprint --write"
 
 
 def test_what_was_measured_is_what_the_pages_say_it_is():

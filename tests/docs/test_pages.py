@@ -54,7 +54,8 @@ def test_pictures_have_a_text_in_their_place(name):
 
 def test_the_command_line_page_is_what_help_says():
     """`python -m tests.tools.write_command_line` writes it."""
-    assert PAGE.read_text(encoding="utf-8") == page()
+    now = page()
+    assert PAGE.read_text(encoding="utf-8") == now, "out of date: python -m tests.tools.write_command_line"
 
 
 def test_every_page_is_in_the_contents():
