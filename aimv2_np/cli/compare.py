@@ -140,7 +140,8 @@ def compare_command(
         with atomic_write(html, overwrite=force) as file:
             file.write(page(result, reference, other).encode())
     if capsule and result.step:
-        write_capsule(result.step, capsule, overwrite=force)
+        with options.advising_force(capsule):
+            write_capsule(result.step, capsule, overwrite=force)
     if as_json:
         output.print_json(result.to_dict() | {"required_missing": list(lacking)})
     else:

@@ -171,6 +171,7 @@ class _Judge:
     def __post_init__(self) -> None:
         self.depths = depths(self.a.order)
         self.padding = Padding.of(self.a)
+        self.before = self._halves_before()
 
     def in_our_layout(self) -> Recording:
         """The other side with its arrays as ours lie, for who takes them from there."""
@@ -250,9 +251,21 @@ class _Judge:
         found = None if arrays is None else arrays[1]
         return None if found is None or found.shape != expected.shape else found.astype(expected.dtype, copy=False)
 
+    def _halves_before(self) -> dict[str, str]:
+        """Path → the coarsest dtype in which the other side recorded something before: what follows inherits it."""
+        coarse: dict[str, str] = {}
+        found = {}
+        for path in in_execution_order(self.a.order):
+            first = path.partition(".")[0]
+            tower = first if first.endswith("_model") else ""
+            earlier = [coarse.get(tower, "")] if tower else list(coarse.values())
+            found[path] = coarse[tower] = coarsest([*earlier, self.b.dtypes.get(self.names.get(path, ""), "")])
+        return found
+
     def _dtype(self, path: str) -> str:
         theirs = self.names.get(path, path)
-        return coarsest([self.a.dtypes.get(path, ""), self.b.dtypes.get(theirs, ""), self.tolerances.dtype or ""])
+        both = self.a.dtypes.get(path, ""), self.b.dtypes.get(theirs, "")
+        return coarsest([*both, self.tolerances.dtype or "", self.before.get(path, "")])
 
     def _input(self, name: str) -> Difference:
         a, path = self.a.inputs[name], INPUTS + name

@@ -104,7 +104,10 @@ def test_the_command_and_the_page_show_it(tmp_path):
     assert result.exit_code == 1
     assert " own\n" in result.stdout
     assert f"capsule: {tmp_path / 'capsule'}" in result.stdout
-    assert "capsule.npz exists already" in CliRunner().invoke(app, arguments).stderr
+    assert (
+        "capsule exists already; name another file, or overwrite it with --force"
+        in CliRunner().invoke(app, arguments).stderr
+    )
     value = json.loads(CliRunner().invoke(app, [*arguments, "--force", "--json"]).stdout)
     assert [each["path"] for each in value["wrong"]] == ["encoder.layers.1.ffn.up_proj"]
     equal = CliRunner().invoke(app, ["compare", paths[0], paths[0], "--capsule", str(tmp_path / "none")])

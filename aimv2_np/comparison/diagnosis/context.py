@@ -6,6 +6,8 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
+import numpy as np
+
 from aimv2_np.comparison.comparison import Comparison
 from aimv2_np.comparison.diagnosis.forced import Taken
 from aimv2_np.comparison.diagnosis.originals import Pictures
@@ -120,9 +122,20 @@ class Context:
         """
         ours = dict(self.reference.inputs)
         theirs = {name: self.other.inputs[name] for name in names or ours if name in self.other.inputs and name in ours}
-        if any(array.shape != ours[name].shape for name, array in theirs.items()):
+        if not all(self._can_run_on(name, array, ours[name]) for name, array in theirs.items()):
             return None
+        theirs = {name: array.astype(ours[name].dtype, copy=False) for name, array in theirs.items()}
         return replace(self, reference=replace(self.reference, inputs=ours | theirs), given=self.model)
+
+    def _can_run_on(self, name: str, array: NDArray, like: NDArray) -> bool:
+        """Whether the reference can take that input: its shape, real numbers, token ids that are in its table."""
+        if array.shape != like.shape or array.dtype.kind not in "fiub":
+            return False
+        if name != "input_ids" or not array.size:
+            return True
+        tables: list[Any] = [m for path, m in self.modules.items() if path.endswith("token_embedding")]
+        whole = bool(np.isfinite(array).all() and (array == np.floor(array)).all())
+        return whole and array.min() >= 0 and all(array.max() < len(m.weight) for m in tables)
 
     @property
     def borrowed(self) -> bool:
