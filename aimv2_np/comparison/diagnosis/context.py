@@ -61,10 +61,18 @@ class Context:
 
         Of what the other side gave it, a module computes what it should if only something within it is wrong.
         """
-        if not self.taken:
-            return self.good
+        return self._right_throughout if self.taken else self.good
+
+    @cached_property
+    def _right_throughout(self) -> set[str]:
+        """The paths at which, and within which, nothing differs."""
         bad = [difference.path for difference in self.result.differences if not difference.equal]
         return {path for path in self.good if not any(other.startswith(path + ".") for other in bad)}
+
+    def acquits(self, path: str) -> bool:
+        """Whether a module has no fault: it agrees, or it lies within one that does."""
+        around = (path[:i] for i, letter in enumerate(path) if letter == ".")
+        return path in self.innocent or any(outer in self._right_throughout for outer in around)
 
     @cached_property
     def model(self) -> Any:

@@ -148,7 +148,7 @@ def _planted(fault: Fault, rest: Span, context: Context) -> dict[str, Module]:
     return {
         path: faulty
         for path, module in rest.modules(*fault.plants)
-        if path not in context.innocent and (faulty := fault.plant(module, path, context))
+        if not context.acquits(path) and (faulty := fault.plant(module, path, context))
     }
 
 

@@ -278,7 +278,7 @@ def _groups(place: Place, kinds: tuple[type[Module], ...], context: Context) -> 
     modules = {
         path: module
         for path, module in place.span.modules(*kinds)
-        if path not in context.innocent and any(is_inside(other, (path,)) for other in reached)
+        if not context.acquits(path) and any(is_inside(other, (path,)) for other in reached)
     }
     groups: dict[object, dict[str, Module]] = {}
     for key in (lambda path, module: starred(path), lambda path, module: type(module), lambda path, module: None):

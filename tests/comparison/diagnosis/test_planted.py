@@ -119,3 +119,26 @@ def test_a_search_that_takes_too_long_is_ended_and_says_so(monkeypatch):
     result = compare(reference, port(PLANTED["no activation, learned"])(model).run(**given), model=model)
     assert result.diagnosis is None
     assert "The search was ended: it took too long." in result.explanation
+
+
+def halves(path):
+    """Of layers what attention and the MLP give, and not their sum."""
+    return "layers" not in path or path.endswith((".attention", ".ffn"))
+
+
+@pytest.mark.parametrize("layer", [None, 2])
+def test_what_lies_in_a_module_that_agrees_is_not_named(layer):
+    class Subtracted(Port):
+        def block(self, path, config, x, allowed):
+            y = self.norm(f"{path}.rms_norm1", x, config.rms_norm_eps)
+            y = x + self.attention(f"{path}.attention", config, y, allowed)
+            here = layer is None or path.endswith(f".{layer}")
+            z = self.ffn(f"{path}.ffn", config, self.norm(f"{path}.rms_norm2", y, config.rms_norm_eps))
+            return y - z if here else y + z
+
+    model, given, reference = all_towers()["learned"]
+    other = Subtracted(model).run(**given)
+    kept = {path: array for path, array in other.items() if "/" in path or halves(path)}
+    result = compare(reference, kept, model=model)
+    assert result.diagnosis is None or result.diagnosis.identifier == "half_scaled", result.explanation
+    assert "up_proj" not in result.explanation
