@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from aimv2_np.comparison import Comparison, Coverage, Difference
+    from aimv2_np.comparison import Comparison, Coverage, Difference, Tolerances
     from aimv2_np.comparison.sets import SetComparison
 
 LISTED = 5  # names of missing or extra activations that are shown
@@ -95,33 +95,20 @@ def compare_command(
         --map "blocks.*.mlp=encoder.layers.*.ffn" --html report.html
     """
     from aimv2_np import load
-    from aimv2_np.comparison import Tolerances, compare
-    from aimv2_np.comparison.capsule import write_capsule
-    from aimv2_np.comparison.html import page
+    from aimv2_np.comparison import compare
     from aimv2_np.comparison.sets import compare_sets, pairs_in
-    from aimv2_np.files.atomic import atomic_write
 
     options.comparing(ctx)
     if model is None and (prefix is not None or not final_norm):
         raise click.UsageError("--prefix and --no-final-norm are about a --model; pass one")
-    try:
-        tolerances = Tolerances.parse(rtol, dtype, quantised)
-    except ValueError as error:
-        raise click.UsageError(f"--rtol or --quantised: {error}") from None
+    tolerances = _tolerances(rtol, dtype, quantised)
     options.check_free(html, force)
-    folders = [Path(side).is_dir() for side in (reference, other)]
-    if any(folders) and not all(folders):
-        raise click.UsageError(
-            "one of REFERENCE and OTHER is a folder; expected two recordings, or two folders of such"
-        )
-    if all(folders) and (html or capsule or pictures or budget is not None):
-        raise click.UsageError(
-            "--html, --capsule, --pictures and --budget are of one pair; REFERENCE is a folder of several"
-        )
+    of_one_pair = bool(html or capsule or pictures or budget is not None)
+    folders = _are_folders(reference, other, of_one_pair=of_one_pair)
     globs = ("*",) if require_all else require
     with output.waiting("comparing", loads=model) as say:
         network = load(model, prefix=prefix, final_norm=final_norm) if model else None
-        if all(folders):
+        if folders:
             pairs = pairs_in(reference, other)
             several = compare_sets(pairs, tolerances=tolerances, mapping=mapping, model=network, progress=say)
         else:
@@ -129,31 +116,69 @@ def compare_command(
                 reference, other, tolerances=tolerances, mapping=mapping, model=network, budget=budget,
                 pictures=pictures or None, progress=say,
             )  # fmt: skip
-    if all(folders):
+    if folders:
         _print_several(several, as_json)
         for name, each in several.pairs:
             if several.equal and not _suffices(each.coverage, globs, partial):
                 raise ValueError(f"{name}: {_insufficient(each.coverage, each.coverage.lacking(globs))}")
         ctx.exit(options.SAME if several.equal else options.DIFFERENT)
     lacking, enough = result.coverage.lacking(globs), _suffices(result.coverage, globs, partial)
-    if html:
-        with atomic_write(html, overwrite=force) as file:
-            file.write(page(result, reference, other).encode())
-    if capsule and result.step:
-        with options.advising_force(capsule):
-            write_capsule(result.step, capsule, overwrite=force)
+    written = _write(result, (reference, other), html, capsule, force)
     if as_json:
         output.print_json(result.to_dict() | {"required_missing": list(lacking)})
     else:
         _print(output.console(), result, enough)
-        if html:
-            click.echo(f"\nchart: {output.printable(html)}")
-        if capsule:
-            told = capsule if result.step else "none, as it is not known that a module is wrong by itself"
-            click.echo(f"\ncapsule: {output.printable(told)}")
+        for what, told in written.items():
+            click.echo(f"\n{what}: {output.printable(told)}")
     if result.equal and not enough:
         raise ValueError(_insufficient(result.coverage, lacking))
     ctx.exit(options.SAME if result.equal else options.DIFFERENT)
+
+
+def _tolerances(rtol: tuple[str, ...], dtype: str | None, quantised: str | None) -> "Tolerances":
+    from aimv2_np.comparison import Tolerances
+
+    try:
+        return Tolerances.parse(rtol, dtype, quantised)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+
+
+def _are_folders(reference: str, other: str, *, of_one_pair: bool) -> bool:
+    """Whether the sides are folders of recordings; a usage error where one is, or for options `of_one_pair`."""
+    folders = [Path(side).is_dir() for side in (reference, other)]
+    if any(folders) and not all(folders):
+        raise click.UsageError(
+            "one of REFERENCE and OTHER is a folder; expected two recordings, or two folders of such"
+        )
+    if all(folders) and of_one_pair:
+        raise click.UsageError(
+            "--html, --capsule, --pictures and --budget are of one pair; REFERENCE is a folder of several"
+        )
+    return all(folders)
+
+
+def _write(
+    result: "Comparison", sides: tuple[str, str], html: str | None, capsule: str | None, force: bool
+) -> dict[str, str]:
+    """Write the page and the capsule that are asked for; what → where it lies, or why there is none."""
+    from aimv2_np.comparison.capsule import write_capsule
+    from aimv2_np.comparison.html import page
+    from aimv2_np.files.atomic import atomic_write
+
+    written = {}
+    if html:
+        with atomic_write(html, overwrite=force) as file:
+            file.write(page(result, *sides).encode())
+        written["chart"] = html
+    if capsule and result.step:
+        with options.advising_force(capsule):
+            write_capsule(result.step, capsule, overwrite=force)
+        written["capsule"] = capsule
+    elif capsule:
+        why = "both are the same" if result.equal else "it is not known that a module is wrong by itself"
+        written["capsule"] = f"none, as {why}"
+    return written
 
 
 def _suffices(coverage: "Coverage", globs: tuple[str, ...], partial: bool) -> bool:

@@ -5,14 +5,12 @@ result.equal, result.first.path, result.diagnosis, result.explanation
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
-from math import inf, prod
+from dataclasses import replace
 from os import PathLike
 from typing import Any
 
 import numpy as np
 
-from aimv2_np.comparison.alignment import PICTURES, UnlikeError, in_shape
 from aimv2_np.comparison.batch import reordered
 from aimv2_np.comparison.budget import find_budget
 from aimv2_np.comparison.comparison import Comparison, Difference
@@ -21,25 +19,18 @@ from aimv2_np.comparison.diagnosis.diagnose import diagnose
 from aimv2_np.comparison.diagnosis.originals import Pictures
 from aimv2_np.comparison.diagnosis.seen import notes_on
 from aimv2_np.comparison.diagnosis.trials import Patience
-from aimv2_np.comparison.forcing import OwnErrors, by_own_errors, forced_context, own_errors, own_errors_in_words
+from aimv2_np.comparison.forcing import by_own_errors, forced_context, own_errors_in_words
 from aimv2_np.comparison.matching import match
-from aimv2_np.comparison.measure import measure_arrays, measure_statistics
-from aimv2_np.comparison.order import in_execution_order
-from aimv2_np.comparison.padding import Padding
+from aimv2_np.comparison.pairing import Pairing
 from aimv2_np.comparison.report import summarise
-from aimv2_np.comparison.sides import as_recording, pair
-from aimv2_np.comparison.tolerances import Tolerances, coarsest, depths
+from aimv2_np.comparison.sides import as_recording
+from aimv2_np.comparison.tolerances import Tolerances
 from aimv2_np.errors import a_type
 from aimv2_np.models.auto import load
 from aimv2_np.models.pretrained import AnyModel, PretrainedModel
-from aimv2_np.recording.recording import INPUTS, OnDemand, Recording
-from aimv2_np.recording.statistics import summarize
-from aimv2_np.shapes import NDArray
+from aimv2_np.recording.recording import Recording
 
 Side = str | PathLike[str] | Recording | Mapping[str, Any]
-
-# Statistics tell a relative error to a fifth or so (√(2/64)); twice the tolerance is five of these beyond it.
-ESTIMATE_FACTOR = 2.0
 
 UNFORCED = (
     "a quantised engine's modules are judged by what arises in each, and that is not known here; expected the "
@@ -78,8 +69,10 @@ def compare(
 
     Raises:
         FileNotFoundError, CheckpointError: a file that is not there, or is no recording.
-        ValueError: the sides have no activation in common, a tolerance or mapping makes no sense, or there
-            are not as many pictures as the reference's batch has items.
+        TypeError: a side, the model or a picture is nothing that can be read.
+        ValueError: the sides have no activation in common, a tolerance or mapping makes no sense, there are not as many
+            pictures as the reference's batch has items, or tolerances of a quantised engine without what its modules
+            can be judged by: the model, inputs and whole arrays.
     """
     a, b = as_recording(reference, "reference"), as_recording(other, "other")
     if isinstance(model, str | PathLike):
@@ -89,56 +82,56 @@ def compare(
     originals = None if pictures is None else Pictures.of(pictures, a, model)
     a = a if originals is None else originals.completing(a)
     matching = match(a, b, mapping)
-    judge, differences, aligned = _aligned(_Judge(a, matching.recording, Tolerances.of(tolerances), matching.names))
-    notes = (*judge.notes(), *matching.notes, *aligned, *_layouts(differences), *notes_on(originals, a, b))
+    pairing, differences, aligned = _aligned(Pairing(a, matching.recording, Tolerances.of(tolerances), matching.names))
+    notes = (*pairing.notes(), *matching.notes, *aligned, *_layouts(differences), *notes_on(originals, a, b))
     result = Comparison(differences, matching.missing, matching.extra, notes=notes)
-    context = Context(a, judge.in_our_layout(), matching.names, result, judge.judge, model, pictures=originals)
+    context = Context(a, pairing.in_our_layout(), matching.names, result, pairing.judge, model, pictures=originals)
     theirs, patience = context.on_their_inputs(), Patience(progress)
-    if judge.tolerances.quantised and theirs is not None:
-        own = judge.own_errors(theirs)
+    if pairing.tolerances.quantised and theirs is not None:
+        own = pairing.own_errors(theirs, keep=True)
         if not own.measures:
             raise ValueError(UNFORCED)
-        context.result = result = by_own_errors(result, own)
-        outcome = diagnose(forced_context(context, own, judge.taken, replace(judge, own=own).judge), patience=patience)
+        result, judge = by_own_errors(result, own), replace(pairing, own=own).judge
+        outcome = diagnose(forced_context(context, result, own, pairing.taken, judge), patience=patience)
         result = replace(result, diagnosis=outcome.diagnosis, step=own.step)
     else:
         outcome = diagnose(context, patience=patience)
         result = replace(result, diagnosis=outcome.diagnosis)
         if not result.equal and theirs is not None:
             progress("looking where errors arise")
-            own = judge.own_errors(theirs)
+            own = pairing.own_errors(theirs)
             result = replace(result, differences=own.added_to(result.differences), step=own.step)
     if budget is not None and not result.equal and theirs is not None:
         progress("looking for layers to keep in float")
-        result = replace(result, budget=find_budget(theirs, judge.taken, budget))
+        result = replace(result, budget=find_budget(theirs, pairing.taken, budget))
     remark = f"{outcome.remark} {own_errors_in_words(result.differences)}".strip()
     return replace(result, explanation=summarise(result, remark))
 
 
-def _aligned(judge: "_Judge") -> tuple["_Judge", tuple[Difference, ...], list[str]]:
-    """A judge of the sides with what only lies otherwise undone, what it finds, and notes on what was undone.
+def _aligned(pairing: Pairing) -> tuple[Pairing, tuple[Difference, ...], list[str]]:
+    """A pairing of the sides with what only lies otherwise undone, what it finds, and notes on what was undone.
 
     Pictures and texts in another order are undone where the inputs show it. Where they do not, and where axes of one
     length are exchanged, it is done only if everything agrees after it: anything else may be a fault.
     """
-    differences = judge.run()
+    differences = pairing.run()
     wrong = [difference for difference in differences if not difference.equal]
     if not wrong:
-        return judge, differences, []
+        return pairing, differences, []
     notes = []
-    moved = reordered(judge.a, judge.b, judge.names, (difference.path for difference in wrong))
+    moved = reordered(pairing.a, pairing.b, pairing.names, (difference.path for difference in wrong))
     if moved:
-        other = replace(judge, b=moved.recording)
+        other = replace(pairing, b=moved.recording)
         found = other.run()
         if moved.certain or all(difference.equal for difference in found):
-            judge, differences, notes = other, found, [moved.note]
+            pairing, differences, notes = other, found, [moved.note]
     wrong = [difference for difference in differences if not difference.equal]
     if len(wrong) > 1 and all(len({*difference.shape}) < len(difference.shape) == 3 for difference in wrong):
-        other = replace(judge, exchanged=True)
+        other = replace(pairing, exchanged=True)
         found = other.run()
         if all(difference.equal for difference in found):
             return other, found, notes
-    return judge, differences, notes
+    return pairing, differences, notes
 
 
 def _layouts(differences: Iterable[Difference]) -> list[str]:
@@ -152,171 +145,3 @@ def _layouts(differences: Iterable[Difference]) -> list[str]:
         f"{len(paths)} of the other side's arrays were read with their axes in the order {axes} ({paths[0]}"
         f"{', ...' if len(paths) > 1 else ''})" for axes, paths in found.items()
     ]  # fmt: skip
-
-
-@dataclass
-class _Judge:
-    """Judges each pair of activations of two recordings; `exchanged` as for `pair`.
-
-    Where `own` errors are known the tolerances are those of what arises in a module by itself.
-    """
-
-    a: Recording
-    b: Recording
-    tolerances: Tolerances
-    names: Mapping[str, str]
-    exchanged: bool = False
-    own: OwnErrors | None = None
-
-    def __post_init__(self) -> None:
-        self.depths = depths(self.a.order)
-        self.padding = Padding.of(self.a)
-        self.before = self._halves_before()
-
-    def in_our_layout(self) -> Recording:
-        """The other side with its arrays as ours lie, for who takes them from there."""
-        owners = {theirs: ours for ours, theirs in self.names.items()}
-
-        def array(theirs: str) -> NDArray:
-            ours = owners.get(theirs, "")
-            if ours in self.a.shapes and ours not in self.a.slices and theirs not in self.b.slices:
-                try:
-                    arrays = pair(self.a, self.b, ours, theirs, exchanged=self.exchanged)
-                except UnlikeError:
-                    arrays = None
-                if arrays is not None:
-                    return arrays[1]
-            return self.b.activations[theirs]
-
-        def given(name: str) -> NDArray:
-            try:
-                return self._their_input(name, self.a.inputs[name])[0] if name in self.a.inputs else self.b.inputs[name]
-            except UnlikeError:
-                return self.b.inputs[name]
-
-        return replace(self.b, activations=OnDemand(self.b.activations, array), inputs=OnDemand(self.b.inputs, given))
-
-    def run(self) -> tuple[Difference, ...]:
-        """One difference per input and activation that both sides have, in the reference's order."""
-        inputs = [self._input(name) for name in self.a.inputs if name in self.b.inputs]
-        order = in_execution_order(self.a.order)
-        return (*inputs, *(self._activation(path, self.a) for path in order if path in self.names))
-
-    def notes(self) -> tuple[str, ...]:
-        """Where the metadata of the recordings disagree, a sentence for each."""
-        what = {"config_hash": "configurations", "weights_hash": "weights"}
-        a, b = self.a.metadata, self.b.metadata
-        differ = [name for key, name in what.items() if key in a and key in b and a[key] != b[key]]
-        return tuple(f"the {name} of the two recordings differ" for name in differ)
-
-    def judge(self, path: str, expected: NDArray) -> tuple[float, bool]:
-        """The relative error of what the other side recorded for `path` against `expected`; whether it is rounding."""
-        if path.startswith(INPUTS):
-            dtype, stored = self._dtype(path), self.b.inputs[path.removeprefix(INPUTS)].shape
-            if len(stored) == 4 and 3 in (stored[1], stored[3]):  # then rows and columns are known, too
-                sizes = stored[2:] if stored[1] == 3 else stored[1:3]
-                if sizes != expected.shape[2:]:
-                    return inf, False
-            try:
-                theirs, _ = self._their_input(path.removeprefix(INPUTS), expected)
-            except UnlikeError:
-                return inf, False
-            measures = measure_arrays(expected, theirs, dtype)
-            return measures.relative, measures.within(self.tolerances(path, dtype, 0))
-        difference = self._activation(path, Recording.from_arrays({path: expected}))
-        return difference.relative, difference.equal
-
-    def own_errors(self, context: Context) -> OwnErrors:
-        """What goes wrong in each module by itself."""
-        dtypes = {path: self._dtype(path) for path in self.names}
-        both = "pixel_values" in self.a.inputs and "pixel_values" in self.b.inputs
-        # What is made of pixels that were recorded in fewer digits than it has no more of them itself.
-        pixels = [self._input("pixel_values").dtype] if both else []
-
-        def tolerance(path: str, rounded: bool) -> float:
-            dtype = coarsest([dtypes[path], *pixels]) if "embeddings" in path else dtypes[path]
-            return self.tolerances(path, dtype, 1, rounded=rounded)
-
-        return own_errors(context, self.taken, self.padding, dtypes, tolerance)
-
-    def taken(self, path: str, expected: NDArray) -> NDArray | None:
-        """What the other side recorded at `path`, as an array like `expected`; None where it recorded less."""
-        if path not in self.names:
-            return None
-        try:
-            ours = Recording.from_arrays({path: expected})
-            arrays = pair(ours, self.b, path, self.names[path], exchanged=self.exchanged)
-        except UnlikeError:
-            return None
-        found = None if arrays is None else arrays[1]
-        return None if found is None or found.shape != expected.shape else found.astype(expected.dtype, copy=False)
-
-    def _halves_before(self) -> dict[str, str]:
-        """Path → the coarsest dtype in which the other side recorded something before: what follows inherits it."""
-        coarse: dict[str, str] = {}
-        found = {}
-        for path in in_execution_order(self.a.order):
-            first = path.partition(".")[0]
-            tower = first if first.endswith("_model") else ""
-            earlier = [coarse.get(tower, "")] if tower else list(coarse.values())
-            found[path] = coarse[tower] = coarsest([*earlier, self.b.dtypes.get(self.names.get(path, ""), "")])
-        return found
-
-    def _dtype(self, path: str) -> str:
-        theirs = self.names.get(path, path)
-        both = self.a.dtypes.get(path, ""), self.b.dtypes.get(theirs, "")
-        return coarsest([*both, self.tolerances.dtype or "", self.before.get(path, "")])
-
-    def _input(self, name: str) -> Difference:
-        a, path = self.a.inputs[name], INPUTS + name
-        # A model in half precision rounds what it is given.
-        models = [side.metadata.get("dtype", "") for side in (self.a, self.b)]
-        dtype = coarsest([str(a.dtype), str(self.b.inputs[name].dtype), *models, self.tolerances.dtype or ""])
-        tolerance = self.tolerances(path, dtype, 0) if a.dtype.kind == "f" else 0.0
-        difference = Difference(path, path, a.shape, dtype, 0, tolerance)
-        try:
-            b, note = self._their_input(name, a)
-        except UnlikeError as error:
-            return replace(difference, note=str(error))
-        return replace(difference, measures=measure_arrays(a, b, dtype), note=note)
-
-    def _their_input(self, name: str, like: NDArray) -> tuple[NDArray, str]:
-        """The other side's input as `like` lies, and a remark if it lay otherwise."""
-        return in_shape(self.b.inputs[name], like, axes=PICTURES if like.ndim == 4 else ())
-
-    def _activation(self, path: str, reference: Recording) -> Difference:
-        """The difference at `path` between the other side and `reference`: the first side, or a prediction from it."""
-        theirs, dtype, depth = self.names[path], self._dtype(path), self.depths.get(path, 0)
-        tolerance = self.tolerances(path, dtype, depth)
-        if self.own and path in self.own.measures:
-            _, tolerance = self.own.measures[path]
-        difference = Difference(path, theirs, reference.shapes[path], dtype, depth, tolerance)
-        try:
-            arrays = pair(reference, self.b, path, theirs, exchanged=self.exchanged)
-        except UnlikeError as error:
-            return replace(difference, note=str(error))
-        if arrays is None:
-            return self._estimated(difference, reference)
-        a, b, note = arrays
-        difference = replace(difference, measures=measure_arrays(a, self.padding.without(path, a, b), dtype), note=note)
-        tokens = self.padding.without(path, a, b, strictly=True)
-        if not difference.equal and tokens is not b and measure_arrays(a, tokens, dtype).within(tolerance):
-            note = f"{note}; only rows of padding differ, on which no result depends".removeprefix("; ")
-        return replace(difference, note=note)
-
-    def _estimated(self, difference: Difference, reference: Recording) -> Difference:
-        """`difference` with errors estimated from the statistics of both sides."""
-        path, theirs = difference.path, difference.theirs
-        difference = replace(difference, tolerance=ESTIMATE_FACTOR * difference.tolerance, from_statistics=True)
-        a, b = reference.statistics.get(path), self.b.statistics.get(theirs)
-        if a is None or b is None:
-            return replace(difference, note="one side has a part, the other statistics")
-        if prod(a.shape) != prod(b.shape):
-            return replace(difference, note=f"theirs has the shape {b.shape}")
-        # The projection is seeded by the name under which its side recorded it: the whole array can take the other's.
-        same = path == theirs
-        if not same and (array := reference.array(path)) is not None:
-            a, same = summarize(theirs, array), True
-        elif not same and (array := self.b.array(theirs)) is not None:
-            b, same = summarize(path, array), True
-        return replace(difference, measures=measure_statistics(a, b, same_projection=same))

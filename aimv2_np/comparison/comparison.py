@@ -124,8 +124,7 @@ class Step:
     """One call of a module on what the other side gave it.
 
     Attributes:
-        path, module: which one.
-            The module is None for what lies within one, such as the scores of attention.
+        path, module: which one; no module for what lies within one, such as the scores of attention.
         arguments: what it was called with: arrays, and a view of who sees whom.
         expected: what it computes of them.
         found: what the other side recorded.

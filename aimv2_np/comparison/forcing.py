@@ -33,7 +33,7 @@ class OwnErrors:
     Attributes:
         measures: path → the errors, and the relative error that counts as rounding.
         again: paths that are other names of one of these outputs.
-        computed: path → what the module there computes of what the other side gave it.
+        computed: path → what the module there computes of what the other side gave it, where that was to be kept.
         step: the first call of a module that is wrong by itself.
     """
 
@@ -55,9 +55,18 @@ class OwnErrors:
 
 
 def own_errors(
-    context: Context, taken: Taken, padding: Padding, dtypes: Mapping[str, str], tolerance: Tolerance
+    context: Context,
+    taken: Taken,
+    padding: Padding,
+    dtypes: Mapping[str, str],
+    tolerance: Tolerance,
+    *,
+    keep: bool = False,
 ) -> OwnErrors:
-    """The errors that arise in each module by itself; none without the reference's model and inputs."""
+    """The errors that arise in each module by itself; none without the reference's model and inputs.
+
+    With `keep`, `OwnErrors.computed` has all that was computed; else nothing, as that is a lot.
+    """
     own = OwnErrors()
 
     def look(step: Step) -> None:
@@ -71,19 +80,20 @@ def own_errors(
         if own.step is None and step.module is not None and not measures.within(most):
             own.step = step
 
-    own.computed = force(context, taken, look)
+    force(context, taken, look, own.computed if keep else None)
     return own
 
 
-def force(context: Context, taken: Taken, look: Callable[[Step], None]) -> dict[str, NDArray]:
+def force(
+    context: Context, taken: Taken, look: Callable[[Step], None], computed: dict[str, NDArray] | None = None
+) -> None:
     """Run every tower of the context's model so, and let `look` see every step, in order of execution.
 
-    Returns what every module computes of what it was given. Nothing happens where there is no model, or the recordings
-    hold no inputs of it.
+    What every module computes of what it was given goes into `computed`, where that is given. Nothing happens where
+    there is no model, or the recordings hold no inputs of it.
     """
-    computed: dict[str, NDArray] = {}
     if context.model is None:
-        return computed
+        return
     ends: dict[str, Any] = {}
     for name, stages in towers_of(context).items():
         x = _given_to(name, context, ends)
@@ -91,9 +101,9 @@ def force(context: Context, taken: Taken, look: Callable[[Step], None]) -> dict[
             continue
         for stage in stages:
             found, x = stage.run_forced(x, {}, taken, look)
-            computed |= found
+            if computed is not None:
+                computed |= found
         ends[name] = x
-    return computed
 
 
 def _given_to(name: str, context: Context, ends: Mapping[str, Any]) -> Any:
@@ -117,20 +127,23 @@ def by_own_errors(result: Comparison, own: OwnErrors) -> Comparison:
             kept.append(difference)
         else:
             left.append(difference.path)
-    notes = (f"{left[0]} and {len(left) - 1} more are not judged: they were not recorded whole",) if left else ()
+    notes = (f"not judged, as they were not recorded whole: {left[0]} and others, {len(left)} in all",) if left else ()
     return replace(result, differences=tuple(kept), missing=(*result.missing, *left), notes=(*result.notes, *notes))
 
 
-def forced_context(context: Context, own: OwnErrors, taken: Taken, judge: Judge) -> Context:
-    """The context in which the reference is what its modules compute of what the other side gave them."""
+def forced_context(context: Context, result: Comparison, own: OwnErrors, taken: Taken, judge: Judge) -> Context:
+    """The context in which the reference is what its modules compute of what the other side gave them.
+
+    `result` judges each module by its own error.
+    """
     reference = Recording.from_arrays(own.computed, dict(context.reference.inputs))
     reference.metadata |= context.reference.metadata
     differences = tuple(
         replace(difference, measures=difference.alone, tolerance=difference.own_tolerance, by_own=False)
         if difference.by_own else difference
-        for difference in context.result.differences
+        for difference in result.differences
     )  # fmt: skip
-    result = replace(context.result, differences=differences)
+    result = replace(result, differences=differences)
     return replace(context, reference=reference, result=result, judge=judge, taken=taken)
 
 

@@ -68,7 +68,7 @@ class Tolerances:
             try:
                 value = float(number)
             except ValueError:
-                raise ValueError(f"tolerance is {text!r}; expected NUMBER or GLOB=NUMBER, as '*.ffn=1e-4'") from None
+                raise ValueError(f"rtol is {text!r}; expected NUMBER or GLOB=NUMBER, as '*.ffn=1e-4'") from None
             if glob:
                 rules[glob] = value
             else:

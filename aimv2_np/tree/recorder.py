@@ -41,13 +41,17 @@ class Recorder:
 
     def around(self, path: str, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """What the module at `path` returns: what `function` does, which is its own call, or another recorder's."""
-        self.running.append(path)
-        try:
-            output = function(*args, **kwargs)
-        finally:
-            self.running.pop()
+        output = self.within(path, function, *args, **kwargs)
         self.keep(path, output)
         return output
+
+    def within(self, path: str, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """`function(*args, **kwargs)`, while the module at `path` is running."""
+        self.running.append(path)
+        try:
+            return function(*args, **kwargs)
+        finally:
+            self.running.pop()
 
     def wants(self, path: str) -> bool:
         return any(fnmatchcase(path, pattern) for pattern in self.include)

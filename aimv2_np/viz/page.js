@@ -202,7 +202,13 @@ function draw() {
   if (captions.length) drawFits();
   drawAllSoon();
 }
-function set(changes) { Object.assign(state, changes); toAddress(); draw(); }
+let writing = 0; // browsers allow a page so many changes of its address, and pointers move often
+function set(changes) {
+  Object.assign(state, changes);
+  clearTimeout(writing);
+  writing = setTimeout(toAddress, 300);
+  draw();
+}
 
 // Every layer (down) and head (across, the average first) of the patch at once, on one canvas.
 const heads = [MEAN, ...Array(mostHead + 1).keys()], GAP = Math.max(1, Math.round(columns / 8));

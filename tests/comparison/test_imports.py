@@ -13,7 +13,7 @@ FLOORS = (
     ("comparison.loss", "comparison.verify", "comparison.pytest_plugin", "comparison.published"),
     ("comparison.sets", "comparison.html"),
     ("comparison", "comparison.compare", "comparison.capsule"),
-    ("comparison.budget",),
+    ("comparison.budget", "comparison.pairing"),
     ("comparison.forcing",),
     ("comparison.matching",),
     ("comparison.report", "comparison.sides", "comparison.padding", "comparison.diagnosis"),

@@ -54,5 +54,5 @@ def test_texts_become_a_tolerance_and_rules():
     found = Tolerances.parse(("1e-4", "*.ffn=1e-3"), "float16")
     assert found == Tolerances(1e-4, {"*.ffn": 1e-3}, "float16")
     assert Tolerances.parse(()) == Tolerances()
-    with pytest.raises(ValueError, match=r"tolerance is '\*=much'; expected NUMBER or GLOB=NUMBER"):
+    with pytest.raises(ValueError, match=r"rtol is '\*=much'; expected NUMBER or GLOB=NUMBER"):
         Tolerances.parse(["*=much"])

@@ -5,6 +5,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -33,7 +34,7 @@ from tests.support.faulty import (
 )
 from tests.support.models import both_model, pixels, text_config, text_model, tokens, vision_config, vision_model
 from tests.support.planted_in_layers import ALL_WEIGHTS, ATTENTIONS, BLOCKS, MERGED, MLPS, NORMS, ORDERS, WEIGHTS
-from tests.support.port import Port
+from tests.support.port import Port, recorded
 
 LAYERED = "learned native text"  # towers whose layers can have it, one alone or all
 VISION = "learned native"
@@ -252,3 +253,17 @@ def towers():
 
 
 OPTIONS = {"stretched": {"interpolate_pos_encoding": True}, "shrunk": {"interpolate_pos_encoding": True}}
+
+
+@cache
+def all_towers():
+    """Name → model, inputs, and what the reference recorded of them."""
+    return {
+        name: (model, given, recorded(model, given, **OPTIONS.get(name, {})))
+        for name, (model, given) in towers().items()
+    }
+
+
+def outside(path):
+    """Whether a path lies outside of layers, or is what one gives."""
+    return "layers" not in path or (path[-1].isdecimal() and "norm" not in path)

@@ -257,13 +257,16 @@ def test_probabilities_are_in_sight_and_a_temperature_changes_them(page, loaded,
 @needs_browser
 def test_the_address_holds_what_is_shown(page, tmp_path):
     body = """
-    point("pointermove", 1, 2); slide("layer", 1); slide("head", 1); view("rollout"); seen.address = location.hash;
+    const later = []; window.setTimeout = f => later.push(f);
+    point("pointermove", 1, 2); slide("layer", 1); slide("head", 1); view("rollout"); seen.before = location.hash;
+    later.at(-1)(); seen.address = location.hash;
     location.hash = "#row=0&column=0&layer=1&head=0&view=neighbours&held=1"; fromAddress(); draw();
     seen.said = said(); seen.view = document.querySelector("input[name=view]:checked").value;
     location.hash = "#row=99&column=x&layer=7&head=5&view=__proto__&caption=-1";
     fromAddress(); draw(); seen.wrong_is_passed_over = said();
     """
     seen = visit(page, body, tmp_path)
+    assert seen["before"] == ""  # not at every move of a pointer
     assert seen["address"] == "#row=1&column=2&layer=1&head=1&view=rollout&caption=0&warmth=0&held=0"
     assert seen["said"].startswith("Patch row 0, column 0, held.")
     assert seen["view"] == "neighbours"

@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass, replace
 
 from aimv2_np.backends.dtypes import EPS
-from aimv2_np.comparison.comparison import Diagnosis
+from aimv2_np.comparison.comparison import Diagnosis, Difference
 from aimv2_np.comparison.diagnosis.advice import change
 from aimv2_np.comparison.diagnosis.behind import behind
 from aimv2_np.comparison.diagnosis.context import Context
@@ -23,7 +23,7 @@ from aimv2_np.comparison.measure import measure_arrays
 from aimv2_np.comparison.naming import TOWERS
 from aimv2_np.recording.recording import INPUTS
 
-ROUNDED = (
+BYTES_APART = (
     "The other side's pixels are within two grey levels of what the image processor makes of the pictures, as "
     "torchvision's are of Pillow's: that is rounding to bytes, and no mistake. Compare both on the same pixel_values."
 )
@@ -70,23 +70,7 @@ def diagnose(context: Context, depth: int = 0, patience: Patience | None = None)
     rounding = EPS[first.dtype]
     tested, fitting = searched(context, place, patience)
     if not fitting:
-        half = None if context.taken else coarser(context)
-        if half:
-            return Outcome(half)
-        if first.measures is None:
-            words = "No cause that was tested gives outputs of that shape."
-            return Outcome(remark=" ".join(filter(None, (words, unable, _what_would_help(context, first.path)))))
-        late = f" {patience.ended}" if patience.ended else ""
-        if first.measures.nonfinite and not first.path.startswith(INPUTS):
-            late = (
-                " It gives NaN or infinity where it is given none: look for such numbers in its weights and its mask."
-            )
-        reason = f"None of the {tested} causes tested explains it." if tested else "No cause could be tested."
-        if unable:
-            reason = "No cause could be tested beyond those that arrays tell alone." if tested else reason
-        return Outcome(
-            remark=" ".join(filter(None, (f"{reason}{late}", unable, _what_would_help(context, first.path))))
-        )
+        return _unexplained(context, first, tested, unable, patience)
     rivals = [found for found in fitting if found.left <= CLEARLY * max(fitting[0].left, rounding)]
     # One that would change what is right is no rival of one that would not.
     rivals = [found for found in rivals if found.odd == min(each.odd for each in rivals)]
@@ -105,6 +89,26 @@ def diagnose(context: Context, depth: int = 0, patience: Patience | None = None)
         if complete:
             break
     return Outcome(diagnosis, remark, complete)
+
+
+def _unexplained(context: Context, first: Difference, tested: int, unable: str, patience: Patience) -> Outcome:
+    """Where none of the causes that were tested explains the first divergence: half precision, or why there is none."""
+    half = None if context.taken else coarser(context)
+    if half:
+        return Outcome(half)
+    if first.measures is None:
+        reason = "No cause that was tested gives outputs of that shape."
+    elif not tested:
+        reason = "No cause could be tested."
+    elif unable:
+        reason = "No cause could be tested beyond those that arrays tell alone."
+    else:
+        reason = f"None of the {tested} causes tested explains it."
+    late = patience.ended
+    if first.measures is not None and first.measures.nonfinite and not first.path.startswith(INPUTS):
+        late = "It gives NaN or infinity where it is given none: look for such numbers in its weights and its mask."
+    parts = (reason, "" if first.measures is None else late, unable, _what_would_help(context, first.path))
+    return Outcome(remark=" ".join(filter(None, parts)))
 
 
 def _behind_input(known: Outcome, path: str, context: Context, depth: int, patience: Patience) -> Outcome:
@@ -133,7 +137,7 @@ def _of_pictures(context: Context, pictures: Pictures) -> Outcome | None:
         return None  # a note says so
     found = seen(pictures, theirs, first.dtype)
     if found.pixels is None:
-        return Outcome(remark=ROUNDED) if found.right else None
+        return Outcome(remark=BYTES_APART) if found.right else None
     left = measure_arrays(found.pixels, theirs, first.dtype).relative
     explained = 1.0 if first.measures is None else max(0.0, 1 - left / first.relative)
     return Outcome(Diagnosis(found.identifier, found.sentence, left, explained, change(found.identifier)))

@@ -49,11 +49,7 @@ class Forced(Recorder):
     matrices: int = 0
 
     def around(self, path: str, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        self.running.append(path)
-        try:
-            output = function(*args, **kwargs)
-        finally:
-            self.running.pop()
+        output = self.within(path, function, *args, **kwargs)
         module, found = self.modules[path], None
         outputs = dict.fromkeys((path, *self.aliases.get(path, ())), output) if is_array(output) else output._asdict()
         is_matrix = isinstance(module, MATRICES)

@@ -186,7 +186,14 @@ ACTIVATIONS = {
     "a factor for each token": whole_numbers(8),
 }
 MATRICES = {"as they are": lambda weight: weight, **{f"int8{how}": way for how, way in _integers(8).items()}}
-ROUNDED = ("bfloat16_weights", "float16_weights", "float8_weights", "int8_weights", "int4_weights", "int8_activations")
+OF_ROUNDING = (
+    "bfloat16_weights",
+    "float16_weights",
+    "float8_weights",
+    "int8_weights",
+    "int4_weights",
+    "int8_activations",
+)
 DAMAGES: dict[tuple[str, str], Plant] = {
     ("nan_weight", "row {p.rows} of {path}.weight holds NaN or infinity"): _damaged(np.nan, _nan),
     ("zero_weight", "row {p.rows} of {path}.weight is zero"): _damaged(0.0, _bias_alone),

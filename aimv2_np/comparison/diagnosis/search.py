@@ -37,8 +37,8 @@ TABLES = (
     preprocessing,
 )  # fmt: skip
 ALL = faults_of(file.FAULTS for file in TABLES)
-FAULTS = tuple(fault for fault in ALL if fault.identifier not in precision.ROUNDED)
-ROUNDINGS = tuple(fault for fault in ALL if fault.identifier in precision.ROUNDED)
+FAULTS = tuple(fault for fault in ALL if fault.identifier not in precision.OF_ROUNDING)
+ROUNDINGS = tuple(fault for fault in ALL if fault.identifier in precision.OF_ROUNDING)
 # What pictures are made to holds for a module alone: no two of these go together.
 PAIRED = tuple(fault for fault in ALL if fault.identifier not in preprocessing.WAYS)
 KINDS = tuple({kind: None for fault in ALL for kind in fault.plants})

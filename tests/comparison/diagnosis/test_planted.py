@@ -1,37 +1,23 @@
 """Every fault that ports have, everywhere or in one layer, is found and named, and nothing untrue is said."""
 
-from functools import cache
 from importlib import import_module
 
 import numpy as np
 import pytest
 
 from aimv2_np.comparison import compare
-from tests.support.planted import OPTIONS, PLANTED, port, towers
-from tests.support.port import Port, recorded
+from tests.support.planted import PLANTED, all_towers, outside, port, towers
+from tests.support.port import Port
 
 LAYERED = [name for name, fault in PLANTED.items() if fault.layered]
 # From what layers give: a row of a weight within is one of many that would do the same, and ε is not in the table.
 WITHIN = ("NaN", "zero", "negative", "eps 0.0123")
 
 
-@cache
-def all_towers():
-    return {
-        name: (model, given, recorded(model, given, **OPTIONS.get(name, {})))
-        for name, (model, given) in towers().items()
-    }
-
-
 def found(name, tower, layer=None, keep=lambda path: True):
     model, given, reference = all_towers()[tower]
     other = port(PLANTED[name], layer)(model).run(**given)
     return compare(reference, {path: array for path, array in other.items() if "/" in path or keep(path)}, model=model)
-
-
-def outside(path):
-    """Of layers only what they give."""
-    return "layers" not in path or (path[-1].isdecimal() and "norm" not in path)
 
 
 def check(name, result):

@@ -1,4 +1,4 @@
-"""Sides in other dtypes: what follows half precision inherits it, and inputs that the reference cannot run on."""
+"""aimv2_np/comparison/pairing.py: what follows half precision inherits it; inputs on which the reference cannot run."""
 
 import numpy as np
 import pytest
