@@ -1,9 +1,10 @@
 """Two recordings of one network: where they first differ, by how much and why; and does this machine compute right?
 
 Here belong pairing names (`matching`, with `naming`, `rules`, `operators`), bringing arrays to one form (`sides`,
-`alignment`, `batch`, `fused`, `padding`), measuring and judging differences (`measure`, `tolerances`, `pairing`, `coverage`),
-looking for their cause (`diagnosis/`), telling them (`report`, `html`), and the checks that rest on all this (`verify`,
-`published`, `pytest_plugin`). How activations get into a file is `recording`'s business.
+`alignment`, `batch`, `fused`, `padding`), measuring and judging differences (`pairing`, `measure`, `tolerances`,
+`coverage`), where each arises (`forcing`), looking for their cause (`diagnosis/`), telling them (`report`, `html`), and
+the checks that rest on all this (`verify`, `published`, `pytest_plugin`). How activations get into a file is
+`recording`'s business.
 """
 
 from aimv2_np.comparison.compare import compare
