@@ -127,7 +127,7 @@ def compare_command(
     if as_json:
         output.print_json(result.to_dict() | {"required_missing": list(lacking)})
     else:
-        _print(output.console(), result, enough)
+        _print(output.console(), result, enough, budget=budget is not None)
         for what, told in written.items():
             click.echo(f"\n{what}: {output.printable(told)}")
     if result.equal and not enough:
@@ -147,6 +147,9 @@ def _tolerances(rtol: tuple[str, ...], dtype: str | None, quantised: str | None)
 def _are_folders(reference: str, other: str, *, of_one_pair: bool) -> bool:
     """Whether the sides are folders of recordings; a usage error where one is, or for options `of_one_pair`."""
     folders = [Path(side).is_dir() for side in (reference, other)]
+    for side in (reference, other):
+        if (Path(side) / "config.json").is_file():
+            raise click.UsageError(f"{side} is a model; expected a recording: make one with aimv2-np record")
     if any(folders) and not all(folders):
         raise click.UsageError(
             "one of REFERENCE and OTHER is a folder; expected two recordings, or two folders of such"
@@ -201,7 +204,7 @@ def _insufficient(coverage: "Coverage", lacking: tuple[str, ...]) -> str:
     )
 
 
-def _print(screen: "Console", result: "Comparison", enough: bool) -> None:
+def _print(screen: "Console", result: "Comparison", enough: bool, *, budget: bool) -> None:
     from rich.text import Text
 
     from aimv2_np.comparison.budget import budget_in_words
@@ -223,6 +226,9 @@ def _print(screen: "Console", result: "Comparison", enough: bool) -> None:
     screen.print(output.printable(result.explanation))
     if result.budget:
         screen.print(output.printable(budget_in_words(result.budget)))
+    elif budget:
+        why = "both are the same" if result.equal else "it needs the reference's weights and inputs, and whole arrays"
+        screen.print(f"budget: none, as {why}")
     for remark in (*unmatched(result, LISTED), *(f"note: {note}" for note in result.notes)):
         screen.print(output.printable(remark), style="dim")
 

@@ -108,10 +108,14 @@ def advising_force(path: str) -> Iterator[None]:
 
 
 def check_free(path: str | None, force: bool) -> None:
-    """FileExistsError, before anything is computed, when a file is there that `path` names and `force` is not given."""
-    from aimv2_np.files.atomic import refuse_existing
+    """Whether `path` can be written to, told before anything is computed.
+
+    FileExistsError when a file is there and `force` is not given, FileNotFoundError when the folder of it is not.
+    """
+    from aimv2_np.files.atomic import refuse_existing, require_folder
 
     if path:
+        require_folder(Path(path))
         with advising_force(path):
             refuse_existing(Path(path), force)
 

@@ -6,6 +6,7 @@ result.equal, result.first.path, result.diagnosis, result.explanation
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from numbers import Real
 from os import PathLike
 from typing import Any
 
@@ -25,7 +26,7 @@ from aimv2_np.comparison.pairing import Pairing
 from aimv2_np.comparison.report import summarise
 from aimv2_np.comparison.sides import as_recording
 from aimv2_np.comparison.tolerances import Tolerances
-from aimv2_np.errors import a_type
+from aimv2_np.errors import a_type, quoted
 from aimv2_np.models.auto import load
 from aimv2_np.models.pretrained import AnyModel, PretrainedModel
 from aimv2_np.recording.recording import Recording
@@ -70,10 +71,12 @@ def compare(
     Raises:
         FileNotFoundError, CheckpointError: a file that is not there, or is no recording.
         TypeError: a side, the model or a picture is nothing that can be read.
-        ValueError: the sides have no activation in common, a tolerance or mapping makes no sense, there are not as many
-            pictures as the reference's batch has items, or tolerances of a quantised engine without what its modules
-            can be judged by: the model, inputs and whole arrays.
+        ValueError: the sides have no activation in common, a tolerance, mapping or budget makes no sense, there are
+            not as many pictures as the reference's batch has items, or tolerances of a quantised engine without what
+            its modules can be judged by: the model, inputs and whole arrays.
     """
+    if budget is not None and not (isinstance(budget, Real) and 0 <= budget <= 1):
+        raise ValueError(f"budget is {quoted(budget)}; expected a cosine, 0 to 1")
     a, b = as_recording(reference, "reference"), as_recording(other, "other")
     if isinstance(model, str | PathLike):
         model = load(model)

@@ -11,6 +11,7 @@ from aimv2_np.comparison.fused import fused, take_apart
 from aimv2_np.comparison.measure import measure_arrays
 from aimv2_np.comparison.naming import Naming
 from aimv2_np.comparison.operators import inner, rank
+from aimv2_np.comparison.rules import applied
 from aimv2_np.recording.recording import Recording
 
 # The output of a vision tower is that of its last module, in which ONNX graphs give it the output's name.
@@ -70,8 +71,8 @@ def match(a: Recording, b: Recording, mapping: Mappings) -> Matching:
     names |= parts
     if not names:
         raise NothingInCommonError(
-            f"reference and other have no activation in common, but {_some(a.order)} and {_some(b.order)}; expected "
-            "common names: say which is which with a mapping, 'theirs=ours' (--map)"
+            f"reference and other have no activation in common: the one has {_some(a.order)}, the other "
+            f"{_some(b.order)}; expected common names: say which is which with a mapping, 'theirs=ours' (--map)"
         )
     used = {theirs for theirs, ours in found.items() if ours} | set(names.values()) | {one.theirs for one in together}
     return Matching(
@@ -79,8 +80,20 @@ def match(a: Recording, b: Recording, mapping: Mappings) -> Matching:
         names=names,
         missing=tuple(path for path in a.order if path not in names),
         extra=tuple(theirs for theirs in b.order if theirs not in used),
-        notes=tuple(notes),
+        notes=(*notes, *_crowded(naming, found, names)),
     )
+
+
+def _crowded(naming: Naming, found: Mapping[str, str | None], names: Mapping[str, str]) -> list[str]:
+    """A note for each path to which the caller's rules lead several names: one alone is compared."""
+    mapped: dict[str, list[str]] = {}
+    for theirs, ours in found.items():
+        if ours and rank(theirs) == (0, 0) and applied(naming.rules, theirs) is not None:
+            mapped.setdefault(ours, []).append(theirs)
+    return [
+        f"the mapping makes {ours} of {_some(several)}; {names[ours]:.60} was compared"
+        for ours, several in mapped.items() if len(several) > 1
+    ]  # fmt: skip
 
 
 def _last_hidden_states(a: Recording, b: Recording, naming: Naming, names: dict[str, str]) -> dict[str, str]:
@@ -136,4 +149,6 @@ def _by_outputs(a: Recording, names: Mapping[str, str]) -> dict[str, str]:
 
 def _some(names: Iterable[str]) -> str:
     names = list(names)
+    if not names:
+        return "none"
     return ", ".join(f"{name:.60}" for name in names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
 from math import inf, prod
 
 from aimv2_np.comparison.alignment import PICTURES, UnlikeError, in_shape
@@ -74,11 +75,15 @@ class Pairing:
         return (*inputs, *(self._activation(path, self.a) for path in order if path in self.names))
 
     def notes(self) -> tuple[str, ...]:
-        """Where the metadata of the recordings disagree, a sentence for each."""
+        """Where the metadata of the recordings disagree, and tolerances that are of no use, a sentence for each."""
         what = {"config_hash": "configurations", "weights_hash": "weights"}
         a, b = self.a.metadata, self.b.metadata
         differ = [name for key, name in what.items() if key in a and key in b and a[key] != b[key]]
-        return tuple(f"the {name} of the two recordings differ" for name in differ)
+        idle = [glob for glob in self.tolerances.rules if not any(fnmatchcase(path, glob) for path in self.names)]
+        return (
+            *(f"the {name} of the two recordings differ" for name in differ),
+            *(f"the tolerance of {glob!r:.100} is for nothing that was compared" for glob in idle),
+        )
 
     def judge(self, path: str, expected: NDArray) -> tuple[float, bool]:
         """The relative error of what the other side recorded for `path` against `expected`; whether it is rounding."""

@@ -4,6 +4,8 @@ import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from difflib import get_close_matches
 
+from aimv2_np.errors import a_type
+
 Compiled = list[tuple[re.Pattern[str], str]]
 
 
@@ -11,11 +13,14 @@ def parse_mapping(mapping: Mapping[str, str] | Iterable[str] | None) -> list[tup
     """Pairs (theirs, ours) of a mapping, or of texts `theirs=ours`; ValueError where that cannot be."""
     if isinstance(mapping, Mapping):
         pairs = list(mapping.items())
+    elif mapping is not None and not isinstance(mapping, Iterable):
+        raise TypeError(f"mapping is {a_type(mapping)}; expected a dict of their names → ours, or texts 'theirs=ours'")
     else:
-        texts = [mapping] if isinstance(mapping, str) else mapping or ()
-        pairs = [(theirs, ours) for theirs, _, ours in (text.partition("=") for text in texts)]
+        rules = [mapping] if isinstance(mapping, str) else mapping or ()
+        pairs = [(theirs, ours) for theirs, _, ours in (str(rule).partition("=") for rule in rules)]
     for theirs, ours in pairs:
-        if not theirs or not ours or ours.count("*") > theirs.count("*"):
+        texts = isinstance(theirs, str) and isinstance(ours, str)
+        if not texts or not theirs or not ours or ours.count("*") > theirs.count("*"):
             raise ValueError(
                 f"mapping is {theirs!r:.100} = {ours!r:.100}; expected 'theirs=ours', with no more stars on the right "
                 "than on the left, such as 'blocks.*.mlp=encoder.layers.*.ffn'"

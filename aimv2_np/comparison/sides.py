@@ -8,7 +8,7 @@ import numpy as np
 
 from aimv2_np.backends.arrays import is_array
 from aimv2_np.comparison.alignment import UnlikeError, in_shape
-from aimv2_np.errors import CheckpointError, a_type
+from aimv2_np.errors import CheckpointError, a_type, quoted
 from aimv2_np.recording.recording import ACTIVATIONS, FORMAT, INPUTS, Recording
 from aimv2_np.recording.slices import parse_slice
 from aimv2_np.shapes import NDArray
@@ -24,22 +24,34 @@ def as_recording(side: object, what: str) -> Recording:
     else, and what `Recording.load` raises for files.
     """
     if isinstance(side, Recording):
-        return side
+        return _checked(side)
     if isinstance(side, str | os.PathLike):
-        return _from_file(side)
-    if isinstance(side, Mapping) and all(isinstance(name, str) for name in side):
-        return _from_arrays({name: array for given in side for name, array in _arrays(given, side[given], what)})
-    raise TypeError(f"{what} is {a_type(side)}; expected a path, a Recording or a dict of arrays")
+        return _checked(_from_file(side))
+    if not isinstance(side, Mapping):
+        raise TypeError(f"{what} is {a_type(side)}; expected a path, a Recording or a dict of arrays")
+    for name in side:
+        if not isinstance(name, str):
+            raise TypeError(f"{what} has the key {quoted(name)}; expected names of modules, such as 'rms_norm'")
+    return _checked(_from_arrays({name: each for given in side for name, each in _arrays(given, side[given], what)}))
+
+
+def _checked(recording: Recording) -> Recording:
+    """The recording; CheckpointError where it has inputs that no model takes."""
+    for name, array in recording.inputs.items():
+        if array.dtype.kind not in "fiub":
+            raise CheckpointError(f"the input {name!r:.100} has the dtype {array.dtype}; expected real numbers")
+    return recording
 
 
 def _arrays(name: str, value: Any, what: str) -> Iterator[tuple[str, Any]]:
-    """(name, array) of a value of a dict: of several arrays, such as Transformers' `hidden_states`, each `name.i`."""
+    """(name, array) of a value of a dict: of several arrays, such as Transformers' `hidden_states`, `name.i`."""
     if is_array(value) or hasattr(value, "detach"):
         yield name, value
         return
     if isinstance(value, list | tuple):
         if value and all(is_array(item) or hasattr(item, "detach") for item in value):
-            yield from ((f"{name}.{i}", item) for i, item in enumerate(value))
+            one = len(value) == 1  # as modules return `(output,)`
+            yield from ((name if one else f"{name}.{i}", item) for i, item in enumerate(value))
             return
         try:
             array = np.asarray(value)

@@ -10,8 +10,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from math import inf
+from numbers import Real
 
 from aimv2_np.backends.dtypes import EPS
+from aimv2_np.errors import quoted
 
 # c: four times what was measured, which stays below 6 ε√(1 + depth) in float32 and float64, where every product sums
 # in the dtype itself, and about 1 ε√(1 + depth) in the half precisions, whose products are summed in float32.
@@ -43,8 +45,8 @@ class Tolerances:
 
     def __post_init__(self) -> None:
         for value in (0 if self.rtol is None else self.rtol, *self.rules.values()):
-            if not 0 <= value < inf:
-                raise ValueError(f"the tolerance is {value}; expected a relative error, 0 or more")
+            if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= value < inf:
+                raise ValueError(f"the tolerance is {quoted(value)}; expected a relative error, 0 or more")
         if self.dtype not in (None, *EPS):
             raise ValueError(f"the tolerances' dtype is {self.dtype!r}; expected one of {', '.join(EPS)}")
         if self.quantised not in (None, *QUANTISED):
@@ -57,7 +59,7 @@ class Tolerances:
             return value
         if isinstance(value, Mapping):
             return cls(rules=dict(value))
-        return cls(rtol=None if value is None else float(value))
+        return cls(rtol=value)
 
     @classmethod
     def parse(cls, texts: Iterable[str], dtype: str | None = None, quantised: str | None = None) -> "Tolerances":

@@ -23,9 +23,11 @@ def naming_path(path: str | os.PathLike[str]) -> Iterator[None]:
 def atomic_write(path: str | os.PathLike[str], overwrite: bool = False) -> Iterator[BinaryIO]:
     """A binary file to write to that becomes `path` when the block ends well, and leaves no trace when it does not.
 
-    Raises FileExistsError for an existing `path` unless `overwrite`, before anything is written.
+    Raises FileExistsError for an existing `path` unless `overwrite`, and FileNotFoundError where there is no folder for
+    it, before anything is written.
     """
     path = Path(path)
+    require_folder(path)
     refuse_existing(path, overwrite)
     # Not tempfile: its files are private to the user (0600), and so would be the one it is renamed to.
     temporary = path.with_name(f".{path.name[:100]}.{secrets.token_hex(6)}.tmp")
@@ -38,6 +40,12 @@ def atomic_write(path: str | os.PathLike[str], overwrite: bool = False) -> Itera
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def require_folder(path: Path) -> None:
+    """FileNotFoundError when the folder that `path` is to lie in is not there."""
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"there is no folder {path.parent} to write {path.name} to; make it first")
 
 
 def refuse_existing(path: Path, overwrite: bool) -> None:

@@ -14,7 +14,7 @@ from typing import Any, Self, TypedDict
 
 import numpy as np
 
-from aimv2_np.files.atomic import naming_path, refuse_existing
+from aimv2_np.files.atomic import naming_path, refuse_existing, require_folder
 from aimv2_np.recording.recording import ACTIVATIONS, FORMAT, INPUTS, as_numpy
 from aimv2_np.recording.slices import parse_slice
 from aimv2_np.recording.statistics import FIRST, Statistics, summarize
@@ -39,8 +39,7 @@ class WriterOptions(TypedDict, total=False):
 def check_place(path: str | os.PathLike[str], overwrite: bool = False) -> None:
     """FileExistsError when `path` is there and may not be overwritten; FileNotFoundError when its folder is not."""
     refuse_existing(Path(path), overwrite)
-    if not Path(path).parent.is_dir():
-        raise FileNotFoundError(f"{path} cannot be written: there is no folder {Path(path).parent}; make it first")
+    require_folder(Path(path))
 
 
 class RecordingWriter:

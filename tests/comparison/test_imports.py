@@ -34,6 +34,7 @@ DIAGNOSIS = (
     ("diagnosis.trials",),
     ("diagnosis.seen",),
     ("diagnosis.search", "diagnosis.arrays", "diagnosis.behind"),
+    ("diagnosis.place",),
     ("diagnosis.preprocessing",),
     ("diagnosis.resampling", "diagnosis.framing"),
     ("diagnosis.extent", "diagnosis.half", "diagnosis.blocks"),

@@ -27,15 +27,16 @@ class Rearranged:
 def rearrangements(chain: Sequence[Stage], start: int, index: int) -> Iterator[Rearranged]:
     """All that may be behind a first divergence in stage `index`, where the other side was right up to `start`."""
     layers = [i for i, stage in enumerate(chain) if _number(stage) is not None]
-    for k in range(start, index + 1):
+    some = [k for k in range(start, index + 1) if k in layers]
+    for k in some:
+        yield from _left_out(chain, start, k)
+    for k in some:
+        yield from _exchanged(chain, start, k, layers)
+    for k in some:
+        yield from _with_others_weights(chain, start, k, layers)
+    for k in (start - 1, *some):
         if k in layers:
-            yield from _left_out(chain, start, k)
-    if start in layers and index == start:
-        yield from _exchanged(chain, start, layers)
-        yield from _with_others_weights(chain, start, layers)
-    for k in (start - 1, start):
-        if k in layers:
-            again = [chain[k], *chain[start:]] if k < start else [chain[k], *chain[k:]]
+            again = [chain[k], *chain[start:]] if k < start else [*chain[start : k + 1], *chain[k:]]
             sentence = f"{chain[k].path} runs twice, the second time on its own output"
             yield Rearranged("blocks_doubled", sentence, again, index - start + 2, again=k < start)
 
@@ -51,20 +52,20 @@ def _left_out(chain: Sequence[Stage], start: int, k: int) -> Iterator[Rearranged
         yield Rearranged("blocks_skipped", sentence, (*chain[start:k], *chain[last + 1 :]), k - start + 1)
 
 
-def _exchanged(chain: Sequence[Stage], i: int, layers: Sequence[int]) -> Iterator[Rearranged]:
+def _exchanged(chain: Sequence[Stage], start: int, i: int, layers: Sequence[int]) -> Iterator[Rearranged]:
     """Layer i and a later one, each recorded under its own name."""
     for j in layers:
         if j > i:
-            order = [chain[j], *chain[i + 1 : j], chain[i], *chain[j + 1 :]]
-            yield Rearranged(
-                "blocks_exchanged", f"{chain[i].path} and {chain[j].path} run in each other's place", order, j - i + 1
-            )
+            order = [*chain[start:i], chain[j], *chain[i + 1 : j], chain[i], *chain[j + 1 :]]
+            sentence = f"{chain[i].path} and {chain[j].path} run in each other's place"
+            yield Rearranged("blocks_exchanged", sentence, order, j - start + 1)
     if i == layers[0] and len(layers) > 2:
-        order = [*(chain[j] for j in reversed(layers)), *chain[layers[-1] + 1 :]]
-        yield Rearranged("blocks_exchanged", "the layers run from the last to the first", order, len(layers))
+        order = [*chain[start:i], *(chain[j] for j in reversed(layers)), *chain[layers[-1] + 1 :]]
+        number = layers[-1] - start + 1
+        yield Rearranged("blocks_exchanged", "the layers run from the last to the first", order, number)
 
 
-def _with_others_weights(chain: Sequence[Stage], i: int, layers: Sequence[int]) -> Iterator[Rearranged]:
+def _with_others_weights(chain: Sequence[Stage], start: int, i: int, layers: Sequence[int]) -> Iterator[Rearranged]:
     """Layers recorded by their places, with the weights of others."""
     count = len(layers)
     orders = {
@@ -92,9 +93,9 @@ def _with_others_weights(chain: Sequence[Stage], i: int, layers: Sequence[int]) 
             new = [
                 replace(stage, module=chain[layers[order[layers.index(p)]]].module) if p in layers else stage
                 for p, stage in enumerate(chain)
-                if p >= i
+                if p >= start
             ]
-            yield Rearranged("blocks_exchanged", sentence, new, layers[changed[-1]] - i + 1)
+            yield Rearranged("blocks_exchanged", sentence, new, layers[changed[-1]] - start + 1)
 
 
 def _number(stage: Stage) -> int | None:

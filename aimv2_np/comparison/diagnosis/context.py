@@ -20,6 +20,8 @@ from aimv2_np.tree.module import Module
 
 # (path, array) → the relative error of what the other side recorded there against the array; whether that is rounding.
 Judge = Callable[[str, NDArray], tuple[float, bool]]
+# The norms of a layer → the only module that takes what they give.
+FED_BY = {"rms_norm1": "attention", "rms_norm2": "ffn"}
 INPUT_NAMES = ("pixel_values", "input_ids")
 
 
@@ -70,8 +72,11 @@ class Context:
         return {path for path in self.good if not any(other.startswith(path + ".") for other in bad)}
 
     def acquits(self, path: str) -> bool:
-        """Whether a module has no fault: it agrees, or it lies within one that does."""
-        around = (path[:i] for i, letter in enumerate(path) if letter == ".")
+        """Whether a module has no fault: it agrees, or it lies within one that does, or is the norm that feeds one."""
+        around = [path[:i] for i, letter in enumerate(path) if letter == "."]
+        before, _, name = path.rpartition(".")
+        if name in FED_BY:
+            around.append(f"{before}.{FED_BY[name]}")
         return path in self.innocent or any(outer in self._right_throughout for outer in around)
 
     @cached_property

@@ -5,6 +5,7 @@ other side's to rounding, and that explains them clearly better than any other, 
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from aimv2_np.backends.dtypes import EPS
@@ -14,11 +15,11 @@ from aimv2_np.comparison.diagnosis.behind import behind
 from aimv2_np.comparison.diagnosis.context import Context
 from aimv2_np.comparison.diagnosis.extent import reach_of_input
 from aimv2_np.comparison.diagnosis.fault import Extent
-from aimv2_np.comparison.diagnosis.half import coarser
+from aimv2_np.comparison.diagnosis.half import coarser, half_of
 from aimv2_np.comparison.diagnosis.originals import Pictures
-from aimv2_np.comparison.diagnosis.search import UnableError, place_of
+from aimv2_np.comparison.diagnosis.place import UnableError, place_of
 from aimv2_np.comparison.diagnosis.seen import seen
-from aimv2_np.comparison.diagnosis.trials import CLEARLY, Patience, searched
+from aimv2_np.comparison.diagnosis.trials import CLEARLY, Fit, Patience, searched
 from aimv2_np.comparison.measure import measure_arrays
 from aimv2_np.comparison.naming import TOWERS
 from aimv2_np.recording.recording import INPUTS
@@ -28,12 +29,14 @@ BYTES_APART = (
     "torchvision's are of Pillow's: that is rounding to bytes, and no mistake. Compare both on the same pixel_values."
 )
 ALIASES = {"rms_norm": "last_hidden_state", "head": "pooler_output"}
+WAYS = 4  # to have a fault, besides the best, that are looked at where that does not explain what follows
 MOST = 4  # faults, one behind the other
 MORE = (
     "With the original pictures (pictures=, --pictures) more can be tested: how they were resized, cropped and turned."
 )
 PIXELS = f"{INPUTS}pixel_values"
 NEXT = "With this fault planted, the next cause"
+AGAIN = "The other tower has the same fault"
 
 
 @dataclass(frozen=True)
@@ -71,24 +74,39 @@ def diagnose(context: Context, depth: int = 0, patience: Patience | None = None)
     tested, fitting = searched(context, place, patience)
     if not fitting:
         return _unexplained(context, first, tested, unable, patience)
-    rivals = [found for found in fitting if found.left <= CLEARLY * max(fitting[0].left, rounding)]
-    # One that would change what is right is no rival of one that would not.
-    rivals = [found for found in rivals if found.odd == min(each.odd for each in rivals)]
-    if len(rivals) > 1:
-        names = " and ".join(found.hypothesis.identifier for found in rivals)
+    best = _best(fitting, rounding)
+    if len(best) > 1:
+        names = " and ".join(found.hypothesis.identifier for found in best)
         return Outcome(remark=f"{names} explain it equally well; other inputs would tell them apart.")
-    left, winner = rivals[0].left, rivals[0].hypothesis
+    left, winner = best[0].left, best[0].hypothesis
     explained = 1.0 if first.measures is None else max(0.0, 1 - left / first.relative)
     diagnosis = Diagnosis(winner.identifier, winner.sentence, left, explained, change(winner.identifier))
     if first.path.startswith(INPUTS):
         return _behind_input(Outcome(diagnosis), first.path, context, depth, patience)
     remark, complete = "", False
-    for reached in winner.extent():
-        more, complete = _more(context, reached, depth, patience)
+    for reached in best[0].extents:
+        more, complete = _more(context, reached, diagnosis, depth, patience)
         remark = f"{reached.sentence} {more}".strip()
         if complete:
             break
     return Outcome(diagnosis, remark, complete)
+
+
+def _best(fitting: Sequence[Fit], rounding: float) -> Sequence[Fit]:
+    """Of the causes that fit, the best first, the one to name; several where nothing tells them apart.
+
+    What follows tells, too: a cause that explains all of it is taken before one that leaves some.
+    """
+    likely = [found for found in fitting if not found.is_last_resort] or fitting
+    rivals = [found for found in likely if found.left <= CLEARLY * max(likely[0].left, rounding)]
+    # One that would change what is right is no rival of one that would not.
+    rivals = [found for found in rivals if found.odd == min(each.odd for each in rivals)]
+    if len(rivals) == 1 and rivals[0].explains_what_follows:
+        return rivals
+    ways = [way for found in (rivals if len(rivals) > 1 else fitting) for way in (found, *found.others[:WAYS])]
+    going = [way for way in ways if way.explains_what_follows]
+    alike = len({way.hypothesis.identifier for way in going}) == 1
+    return going[:1] if alike or (len(rivals) == 1 and going) else rivals
 
 
 def _unexplained(context: Context, first: Difference, tested: int, unable: str, patience: Patience) -> Outcome:
@@ -107,8 +125,16 @@ def _unexplained(context: Context, first: Difference, tested: int, unable: str, 
     late = patience.ended
     if first.measures is not None and first.measures.nonfinite and not first.path.startswith(INPUTS):
         late = "It gives NaN or infinity where it is given none: look for such numbers in its weights and its mask."
-    parts = (reason, "" if first.measures is None else late, unable, _what_would_help(context, first.path))
+    help_ = _what_would_help(context, first.path)
+    late = "" if first.measures is None else late
+    parts = (reason, _hint_at_half(context), late, unable, _what_would_help(context, first.path))
     return Outcome(remark=" ".join(filter(None, parts)))
+
+
+def _hint_at_half(context: Context) -> str:
+    """What to say where a quantised engine's numbers are of half precision, and nobody said so."""
+    found = half_of(context) if context.taken else None
+    return f"All its numbers there are {found[0]}'s: say --dtype {found[0]} if it computes in that." if found else ""
 
 
 def _behind_input(known: Outcome, path: str, context: Context, depth: int, patience: Patience) -> Outcome:
@@ -118,7 +144,7 @@ def _behind_input(known: Outcome, path: str, context: Context, depth: int, patie
     if theirs is None or reached is None:
         return known
     if known.diagnosis is not None:
-        return Outcome(known.diagnosis, *_more(theirs, reached, depth, patience))
+        return Outcome(known.diagnosis, *_more(theirs, reached, known.diagnosis, depth, patience))
     rest = behind(theirs, reached)  # the input is right, but for rounding
     found = Outcome() if rest is None else diagnose(rest, depth + 1, patience)
     if found.diagnosis is None:
@@ -172,8 +198,8 @@ def _agrees_behind(context: Context, path: str) -> str | None:
     return layer[0] if layer and layer[0] in context.innocent else None
 
 
-def _more(context: Context, reached: Extent, depth: int, patience: Patience) -> tuple[str, bool]:
-    """What is wrong besides a fault that was found, in a sentence; whether all is known that is wrong."""
+def _more(context: Context, reached: Extent, known: Diagnosis, depth: int, patience: Patience) -> tuple[str, bool]:
+    """What is wrong besides a fault that is `known`, in a sentence; whether all is known that is wrong."""
     rest = behind(context, reached)
     if rest is None:
         return "", reached.unexplained is None
@@ -184,4 +210,6 @@ def _more(context: Context, reached: Extent, depth: int, patience: Patience) -> 
     about = "" if path == reached.unexplained else f"Apart from that, {path} differs."
     if outcome.diagnosis is None:
         return about, False
+    if about and outcome.diagnosis.identifier == known.identifier:
+        return f"{AGAIN}: {outcome.diagnosis.sentence}. {outcome.remark}".strip(), outcome.complete
     return f"{about} {NEXT}: {outcome.diagnosis.sentence}. {outcome.remark}".strip(), outcome.complete

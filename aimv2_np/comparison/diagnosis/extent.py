@@ -22,6 +22,12 @@ def starred(path: str) -> str:
     return re.sub(r"\.\d+", ".*", path)
 
 
+def layer_of(path: str) -> str:
+    """The path of the layer that a module lies in, or is; "" outside of all layers."""
+    found = re.match(r".*layers\.\d+", path)
+    return found[0] if found else ""
+
+
 def extent(fault: Fault, replaced: Mapping[str, Module], rest: Span, context: Context) -> list[Extent]:
     """What of the rest of its tower a fault explains: one way that explains all, or those that explain most.
 
@@ -64,10 +70,12 @@ def _ways(
     yield dict(replaced), ""
     names, classes = {starred(path) for path in replaced}, {type(module) for module in replaced.values()}
     wide = _planted(fault, rest, context) | dict(replaced)
-    layers = tuple(f"{found[0]}." for path in replaced if (found := re.match(r".*layers\.\d+", path)))
+    layers = tuple(f"{layer}." for layer in map(layer_of, replaced) if layer)
     if layers:
         yield {path: module for path, module in wide.items() if path.startswith(layers)}, "of its kind in its layer"
     yield {path: module for path, module in wide.items() if starred(path) in names}, "like it"
+    lasts = {path.rpartition(".")[2] for path in replaced}
+    yield {path: module for path, module in wide.items() if path.rpartition(".")[2] in lasts}, "of its name"
     yield {path: module for path, module in wide.items() if type(module) in classes}, "of its kind"
     yield wide, "of its kind"
     for kind in {type(module): None for module in wide.values()} if len(fault.plants) > 2 else ():

@@ -43,7 +43,8 @@ class Fault:
         """The sentence for the first of the modules that have the fault, by path, and how many more there are."""
         path, module = next(iter(modules.items()))
         size = module.k_proj.weight.shape[0] // module.heads if hasattr(module, "heads") else None
-        also = f" (and so do {len(modules) - 1} more like it)" if len(modules) > 1 else ""
+        more = len(modules) - 1
+        also = f" (and so {'does 1' if more == 1 else f'do {more}'} more like it)" if more else ""
         return self.sentence.format(path=path, m=module, p=planted[path], d=size) + also
 
 

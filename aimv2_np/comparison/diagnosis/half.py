@@ -77,23 +77,30 @@ def coarser(context: Context) -> Diagnosis | None:
 
     None unless the reference's are not, and the difference is no more than that rounding makes.
     """
-    first = context.result.first
-    if first is None:
+    first, found = context.result.first, half_of(context)
+    if first is None or found is None:
         return None
-    ours, theirs = context.reference.array(first.path), context.theirs(first.path)
+    dtype, relative = found
+    if relative > Tolerances()(first.path, dtype, first.depth):
+        return None
+    sentence = (
+        f"the other side computes {first.path} in {dtype}: all its numbers there are {dtype}'s, and the "
+        f"difference is no more than its rounding; compare with the dtype {dtype} if that is meant"
+    )
+    return Diagnosis("reduced_precision", sentence, relative, 1.0, change("reduced_precision"))
+
+
+def half_of(context: Context) -> tuple[str, float] | None:
+    """The half precision that the other side's numbers at the first divergence are of while ours are not; the error."""
+    path = "" if context.result.first is None else context.result.first.path
+    ours, theirs = context.reference.array(path), context.theirs(path)
     if ours is None or theirs is None or theirs.shape != ours.shape:
         return None
     if len(np.unique(theirs)) < ENOUGH or not np.isfinite(theirs).all():
         return None
     for dtype in ("bfloat16", "float16"):
-        relative = measure_arrays(ours, theirs, dtype).relative
-        fits = relative <= Tolerances()(first.path, dtype, first.depth)
-        if fits and _is_rounded(theirs, dtype) and not _is_rounded(ours, dtype):
-            sentence = (
-                f"the other side computes {first.path} in {dtype}: all its numbers there are {dtype}'s, and the "
-                f"difference is no more than its rounding; compare with the dtype {dtype} if that is meant"
-            )
-            return Diagnosis("reduced_precision", sentence, relative, 1.0, change("reduced_precision"))
+        if _is_rounded(theirs, dtype) and not _is_rounded(ours, dtype):
+            return dtype, measure_arrays(ours, theirs, dtype).relative
     return None
 
 

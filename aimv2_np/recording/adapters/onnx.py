@@ -13,6 +13,8 @@ from aimv2_np.recording.adapters.onnx_graph import module_outputs
 from aimv2_np.recording.recording import Recording
 from aimv2_np.recording.writer import RecordingWriter, WriterOptions
 
+# The domain of ONNX Runtime's own convolutions, whose channels lie in blocks: no other program reads these arrays.
+BLOCKED = "com.microsoft.nchwc"
 AT_A_TIME = 32  # outputs that are fetched by one run of the graph: bounds the memory, and each run costs a forward
 
 
@@ -90,7 +92,7 @@ def _expose(path: Path) -> tuple[Any, dict[str, str], dict[str, str]]:
     del graph.graph.output[:]
     for node in graph.graph.node:
         for i, name in enumerate(node.output):
-            if name and node.op_type != "Constant":
+            if name and node.op_type != "Constant" and (node.domain != BLOCKED or node.op_type == "ReorderOutput"):
                 graph.graph.output.append(final.get(name) or onnx.ValueInfoProto(name=name))
             if name in final and node.name.startswith("/"):
                 second[name] = f"{node.name}_output_{i}"

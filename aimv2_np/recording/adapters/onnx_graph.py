@@ -16,19 +16,33 @@ def module_outputs(nodes: Iterable[Any], final: Iterable[str], values: Collectio
     `nodes` are onnx.NodeProto in order of execution. The graph's outputs, `final`, leave all modules.
     """
     nodes = list(nodes)
-    readers: dict[str, list[str]] = {name: [""] for name in final}
-    for node in nodes:
-        for name in node.input:
-            readers.setdefault(name, []).append(scope(node))
+    readers = _readers(nodes, final)
     outputs: dict[str, str] = {}
     for node in nodes:
         for name in node.output:
-            path = scope(node)
-            while name in values and path:
-                if any(not _within(reader, path) for reader in readers.get(name, ())):
+            path, leads = scope(node), readers.get(name, set())
+            while name in values and path and None not in leads:
+                if any(not _within(str(reader), path) for reader in leads):
                     outputs[path] = name
                 path = path.rpartition(".")[0]
     return outputs
+
+
+def _readers(nodes: list[Any], final: Iterable[str]) -> dict[str, set[str | None]]:
+    """Value → the modules that read it, "" for what lies in none; None for one that nobody knows.
+
+    That is where the newer exporter's graph has a node without a module: a quantiser made it of one that had one.
+    """
+    unknown = None if any(entry.key == SCOPES for node in nodes for entry in _entries(node)) else ""
+    readers: dict[str, set[str | None]] = {name: {""} for name in final}
+    for node in reversed(nodes):
+        if node.op_type in BETWEEN:
+            where = set[str | None]().union(*(readers.get(name, ()) for name in node.output))
+        else:
+            where = {scope(node) or unknown}
+        for name in node.input:
+            readers.setdefault(name, set()).update(where)
+    return readers
 
 
 def scope(node: Any) -> str:
@@ -38,7 +52,7 @@ def scope(node: Any) -> str:
     """
     if node.op_type in BETWEEN:
         return ""
-    for entry in getattr(node, "metadata_props", ()):
+    for entry in _entries(node):
         if entry.key == SCOPES:
             try:
                 listed = ast.literal_eval(entry.value[:MOST])
@@ -49,6 +63,10 @@ def scope(node: Any) -> str:
     if not node.name.startswith("/"):
         return ""
     return ".".join(part for part in node.name.split("/")[:-1] if part)
+
+
+def _entries(node: Any) -> Iterable[Any]:
+    return getattr(node, "metadata_props", ())
 
 
 def _within(reader: str, path: str) -> bool:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aimv2_np.errors import is_of_the_system
-from aimv2_np.files.atomic import refuse_existing
+from aimv2_np.files.atomic import refuse_existing, require_folder
 from aimv2_np.models.packing import warn_untrained
 from aimv2_np.processing.settings import as_count
 from aimv2_np.storage.digest import hash_weights
@@ -99,8 +99,7 @@ def embed(
     check_output(output)
     for name, value in (("save_every", save_every), ("threads", 1 if threads is None else threads)):
         as_count(value, name)
-    if not output.parent.is_dir():
-        raise FileNotFoundError(f"there is no folder {output.parent} to write {output.name} to; make it first")
+    require_folder(output)
     earlier = _earlier(output)
     if earlier is None:
         refuse_existing(output, overwrite)
