@@ -40,8 +40,8 @@ WIDE = 100  # characters, from which on the table has all its columns
     help="What OTHER computed in, where its arrays do not show it.",
 )
 @click.option(
-    "--quantised", metavar="int8|float8|int4",
-    help="What OTHER rounds its matrices to: its modules are then judged by what arises in each.",
+    "--quantised", metavar="int8|float8|int4[-static]",
+    help="What OTHER rounds its matrices to (-static: and all else): modules are judged by what arises in each.",
 )  # fmt: skip
 @click.option(
     "--require", metavar="GLOB", multiple=True, help="Modules that have to be compared, or the exit code is 2"

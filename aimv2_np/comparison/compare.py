@@ -25,7 +25,7 @@ from aimv2_np.comparison.matching import match
 from aimv2_np.comparison.pairing import Pairing
 from aimv2_np.comparison.report import summarise
 from aimv2_np.comparison.sides import as_recording
-from aimv2_np.comparison.tolerances import Tolerances
+from aimv2_np.comparison.tolerances import STATIC, Tolerances
 from aimv2_np.errors import a_type, quoted
 from aimv2_np.models.auto import load
 from aimv2_np.models.pretrained import AnyModel, PretrainedModel
@@ -37,6 +37,12 @@ UNFORCED = (
     "a quantised engine's modules are judged by what arises in each, and that is not known here; expected the "
     "reference's weights, its inputs and whole arrays of the other side; pass the model (model=, --model), and record "
     "the inputs and no statistics alone"
+)
+
+
+ROUNDS_MORE = (
+    "These errors are no larger than the rounding of its matrices: if it rounds what lies between them, too, as static "
+    "quantisation does, say so"
 )
 
 
@@ -97,6 +103,9 @@ def compare(
         result, judge = by_own_errors(result, own), replace(pairing, own=own).judge
         outcome = diagnose(forced_context(context, result, own, pairing.taken, judge), patience=patience)
         result = replace(result, diagnosis=outcome.diagnosis, step=own.step)
+        if outcome.diagnosis is None and _is_static(result, pairing.tolerances):
+            name = f"{pairing.tolerances.quantised}{STATIC}"
+            outcome = replace(outcome, remark=f"{outcome.remark} {ROUNDS_MORE} (--quantised {name}).")
     else:
         outcome = diagnose(context, patience=patience)
         result = replace(result, diagnosis=outcome.diagnosis)
@@ -135,6 +144,12 @@ def _aligned(pairing: Pairing) -> tuple[Pairing, tuple[Difference, ...], list[st
         if all(difference.equal for difference in found):
             return other, found, notes
     return pairing, differences, notes
+
+
+def _is_static(result: Comparison, tolerances: Tolerances) -> bool:
+    """Whether all that is wrong by itself in a quantised engine could be the rounding of sums and norms."""
+    wrong = [difference.own for difference in result.differences if not difference.equal]
+    return bool(wrong) and not tolerances.static and all(own is not None and own <= tolerances.coarse for own in wrong)
 
 
 def _layouts(differences: Iterable[Difference]) -> list[str]:

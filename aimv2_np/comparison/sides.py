@@ -31,7 +31,7 @@ def as_recording(side: object, what: str) -> Recording:
         raise TypeError(f"{what} is {a_type(side)}; expected a path, a Recording or a dict of arrays")
     for name in side:
         if not isinstance(name, str):
-            raise TypeError(f"{what} has the key {quoted(name)}; expected names of modules, such as 'rms_norm'")
+            raise TypeError(f"{what} has the key {quoted(name)}; expected a dict of arrays by name, such as 'rms_norm'")
     return _checked(_from_arrays({name: each for given in side for name, each in _arrays(given, side[given], what)}))
 
 

@@ -24,6 +24,7 @@ AMPLIFIED = {"*probs": 4.0, "*logits_per_*": 8.0}
 # What a quantised engine rounds its matrices to → the relative error of a product with one of them, or with several in
 # one module. Four times what engines make of matrices without outliers, per row and with rounded activations.
 QUANTISED = {"int8": 0.05, "float8": 0.125, "int4": 0.3}
+STATIC = "-static"  # behind one of these: what lies between products, sums and norms, is rounded too
 
 
 @dataclass(frozen=True)
@@ -34,8 +35,8 @@ class Tolerances:
         rtol: one tolerance for everything, in place of the formula.
         rules: glob → tolerance for the paths that match; the last one that does counts.
         dtype: what the other side computed in, where its arrays do not show it ("bfloat16" saved as float32, say).
-        quantised: what the other side rounds its matrices to, one of `QUANTISED`: then each module is judged by the
-            error that arises in it, as what it was given is rounded already.
+        quantised: what the other side rounds its matrices to, one of `QUANTISED`, or with `STATIC` behind it all else,
+            too: then each module is judged by the error that arises in it, as what it was given is rounded.
     """
 
     rtol: float | None = None
@@ -49,8 +50,9 @@ class Tolerances:
                 raise ValueError(f"the tolerance is {quoted(value)}; expected a relative error, 0 or more")
         if self.dtype not in (None, *EPS):
             raise ValueError(f"the tolerances' dtype is {self.dtype!r}; expected one of {', '.join(EPS)}")
-        if self.quantised not in (None, *QUANTISED):
-            raise ValueError(f"quantised is {self.quantised!r}; expected one of {', '.join(QUANTISED)}")
+        known = [name + suffix for suffix in ("", STATIC) for name in QUANTISED]
+        if self.quantised not in (None, *known):
+            raise ValueError(f"quantised is {quoted(self.quantised)}; expected one of {', '.join(known)}")
 
     @classmethod
     def of(cls, value: "Tolerances | Mapping[str, float] | float | None") -> "Tolerances":
@@ -89,7 +91,17 @@ class Tolerances:
             return self.rtol
         factor = next((factor for pattern, factor in AMPLIFIED.items() if fnmatchcase(path, pattern)), 1.0)
         rounding = float(FACTOR[dtype] * EPS[dtype] * (1 + depth) ** 0.5)
-        return factor * max(rounding, QUANTISED[self.quantised] if self.quantised and rounded else 0.0)
+        return factor * max(rounding, self.coarse if rounded or self.static else 0.0)
+
+    @property
+    def static(self) -> bool:
+        """Whether all that the other side computes is rounded, and not its matrices alone."""
+        return self.quantised is not None and self.quantised.endswith(STATIC)
+
+    @property
+    def coarse(self) -> float:
+        """The relative error that rounded matrices make; 0 where there are none."""
+        return QUANTISED[self.quantised.removesuffix(STATIC)] if self.quantised else 0.0
 
 
 def coarsest(dtypes: Iterable[str]) -> str:

@@ -57,6 +57,19 @@ def test_different(files):
     assert all(len(line) <= 80 for line in lines)
 
 
+def test_what_cannot_be_written_or_compared_is_told_at_once(files):
+    nowhere = run(files["reference"], files["same"], "--html", files["folder"] / "nowhere" / "page.html")
+    assert nowhere.exit_code == 2
+    assert "nowhere to write page.html to; make it first" in " ".join(nowhere.stderr.split())
+    models = run(files["model"], files["model"])
+    assert models.exit_code == 2
+    assert "is a model; expected a recording" in " ".join(models.stderr.split())
+
+
+def test_a_budget_of_what_is_the_same(files):
+    assert "budget: none, as both are the same" in run(files["reference"], files["same"], "--budget", 0.9).stdout
+
+
 def test_without_the_model_it_says_what_would_help(files):
     result = run(files["reference"], files["coarse"])
     assert result.exit_code == 1

@@ -92,6 +92,21 @@ def test_tolerances_can_be_overridden(reference):
     assert compare(reference, other, tolerances=Tolerances(dtype="float16"))
 
 
+@pytest.mark.parametrize("wrong", ["x", -0.1, 2, float("nan"), True + 1])
+def test_a_budget_that_is_no_cosine(reference, wrong):
+    with pytest.raises(ValueError, match=r"budget is .*; expected a cosine, 0 to 1"):
+        compare(reference, reference, budget=wrong)
+
+
+def test_rules_that_are_of_no_use_are_noted(reference):
+    result = compare(reference, reference, tolerances={"*.fnf": 1e-3, "*ffn": 1e-3})
+    assert result.notes == ("the tolerance of '*.fnf' is for nothing that was compared",)
+    first, second = list(reference)[-2:]
+    theirs = {"x.0": reference[first], "x.1": reference[second]}
+    (note,) = compare(reference, theirs, mapping={"x.*": first}).notes
+    assert note.startswith(f"the mapping makes {first} of x.0, x.1; x.")
+
+
 def test_missing_and_extra_names(reference):
     other = {"mine": np.zeros(3), **reference}
     del other[PATH]
@@ -117,7 +132,7 @@ def test_other_names_are_mapped(reference):
 
 
 def test_nothing_in_common(reference):
-    with pytest.raises(ValueError, match=r"no activation in common, but .* and x; expected common names: say"):
+    with pytest.raises(ValueError, match=r"no activation in common: .*, the other x; expected common names: say"):
         compare(reference, {"x": np.zeros(3)})
 
 

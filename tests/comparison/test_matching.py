@@ -47,5 +47,5 @@ def test_the_last_modules_of_a_graph_have_the_names_of_its_outputs():
 
 
 def test_nothing_in_common():
-    with pytest.raises(NothingInCommonError, match=r"and x; expected common names: say which is which"):
+    with pytest.raises(NothingInCommonError, match=r"the other x; expected common names: say which is which"):
         match(OURS, recording("x"), None)

@@ -122,6 +122,18 @@ def test_without_a_model_or_inputs_there_is_no_own_error(options):
         compare(found, found, tolerances=Tolerances(quantised="int8"), **options)
 
 
+def test_half_precision_beside_quantised_matrices_is_asked_for():
+    model, given, reference = all_towers()["native"]
+    found = {
+        path: array if "/" in path else array.astype(np.float16).astype(array.dtype)
+        for path, array in engine("int8, dynamic", Port)(model).run(**given).items()
+    }
+    result = compare(reference, found, model=model, tolerances=Tolerances(quantised="int8"))
+    assert "say --dtype float16 if it computes in that" in result.explanation
+    result = compare(reference, found, model=model, tolerances=Tolerances(quantised="int8", dtype="float16"))
+    assert result.equal, result.explanation
+
+
 def test_the_command(tmp_path):
     model, given, _ = all_towers()["native"]
     model.save_pretrained(tmp_path / "model")

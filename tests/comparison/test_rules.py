@@ -5,10 +5,17 @@ import pytest
 from aimv2_np.comparison.rules import applied, check_rules, compiled, parse_mapping
 
 
-@pytest.mark.parametrize("wrong", [["no equals sign"], ["=ours"], ["theirs="], ["a=b.*"], {"a.*": "b.*.*"}])
+@pytest.mark.parametrize(
+    "wrong", [["no equals sign"], ["=ours"], ["theirs="], ["a=b.*"], {"a.*": "b.*.*"}, {"a": 3}, [3]]
+)
 def test_rules_that_make_no_sense(wrong):
     with pytest.raises(ValueError, match=r"mapping is .*; expected 'theirs=ours'"):
         parse_mapping(wrong)
+
+
+def test_what_is_no_mapping():
+    with pytest.raises(TypeError, match="mapping is an int; expected a dict"):
+        parse_mapping(3)
 
 
 def test_the_first_rule_that_fits_the_whole_name_counts():

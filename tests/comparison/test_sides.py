@@ -30,6 +30,7 @@ def test_a_dict_and_a_file_of_it_are_the_same(tmp_path):
         ({"a": [[1], [1, 2]]}, r"other\['a'\] is a"),
         ({"a": []}, r"other\['a'\] is a list"),
         ({"a": None}, r"other\['a'\] is a NoneType"),
+        ({1: X}, "other has the key 1; expected a dict of arrays by name"),
     ],
 )
 def test_what_is_no_side(side, words):
@@ -63,6 +64,16 @@ def test_heads_at_another_place(theirs, remark):
     a, b, found = pair(*(Recording.from_arrays({"q": array}, {}) for array in (ours, theirs)), "q", "q")
     np.testing.assert_array_equal(a, b)
     assert remark in found
+
+
+@pytest.mark.parametrize("dtype", [object, complex])
+def test_inputs_that_are_no_real_numbers(dtype):
+    with pytest.raises(CheckpointError, match=r"the input 'pixel_values' has the dtype .*; expected real numbers"):
+        as_recording({"inputs/pixel_values": np.zeros((1, 3, 2, 2), dtype), "a": X}, "other")
+
+
+def test_a_tuple_of_one_array_is_the_array():
+    assert as_recording({"attention": (X,), "states": (X, X)}, "other").order == ("attention", "states.0", "states.1")
 
 
 def test_an_activation_that_is_not_on_both_sides():

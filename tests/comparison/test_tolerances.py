@@ -23,7 +23,7 @@ def test_they_can_be_overridden():
     assert Tolerances.of(None) == Tolerances()
 
 
-@pytest.mark.parametrize("wrong", [-1.0, float("nan"), float("inf"), {"*": -1.0}])
+@pytest.mark.parametrize("wrong", [-1.0, float("nan"), float("inf"), {"*": -1.0}, {"*": "x"}, "x", True])
 def test_wrong_ones(wrong):
     with pytest.raises(ValueError, match="expected a relative error"):
         Tolerances.of(wrong)
@@ -56,3 +56,13 @@ def test_texts_become_a_tolerance_and_rules():
     assert Tolerances.parse(()) == Tolerances()
     with pytest.raises(ValueError, match=r"rtol is '\*=much'; expected NUMBER or GLOB=NUMBER"):
         Tolerances.parse(["*=much"])
+
+
+def test_quantised_engines():
+    alone, everything = Tolerances(quantised="int8"), Tolerances(quantised="int8-static")
+    for rounded in (False, True):
+        assert everything("rms_norm", "float32", 1, rounded=rounded) == 0.05
+    assert alone("ffn", "float32", 1, rounded=True) == 0.05
+    assert alone("rms_norm", "float32", 1, rounded=False) < 1e-5
+    with pytest.raises(ValueError, match=r"quantised is 'int8-'; expected one of int8, .*, int4-static"):
+        Tolerances(quantised="int8-")

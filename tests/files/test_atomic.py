@@ -56,6 +56,12 @@ def test_a_file_that_appears_during_the_write_is_kept(tmp_path):
     assert path.read_bytes() == b"theirs"
 
 
+def test_a_folder_that_is_not_there_is_named(tmp_path):
+    words = r"there is no folder .*nowhere to write page.html to; make it first"
+    with pytest.raises(FileNotFoundError, match=words), atomic_write(tmp_path / "nowhere" / "page.html"):
+        pass
+
+
 def test_a_folder_is_not_overwritten(tmp_path):
     with pytest.raises(IsADirectoryError, match="is a folder"), atomic_write(tmp_path, overwrite=True):
         pass

@@ -75,7 +75,7 @@ class Context:
         """Whether a module has no fault: it agrees, or it lies within one that does, or is the norm that feeds one."""
         around = [path[:i] for i, letter in enumerate(path) if letter == "."]
         before, _, name = path.rpartition(".")
-        if name in FED_BY:
+        if name in FED_BY and path not in self.names:
             around.append(f"{before}.{FED_BY[name]}")
         return path in self.innocent or any(outer in self._right_throughout for outer in around)
 

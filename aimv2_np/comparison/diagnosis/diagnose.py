@@ -125,7 +125,6 @@ def _unexplained(context: Context, first: Difference, tested: int, unable: str, 
     late = patience.ended
     if first.measures is not None and first.measures.nonfinite and not first.path.startswith(INPUTS):
         late = "It gives NaN or infinity where it is given none: look for such numbers in its weights and its mask."
-    help_ = _what_would_help(context, first.path)
     late = "" if first.measures is None else late
     parts = (reason, _hint_at_half(context), late, unable, _what_would_help(context, first.path))
     return Outcome(remark=" ".join(filter(None, parts)))

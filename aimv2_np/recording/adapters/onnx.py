@@ -23,6 +23,7 @@ def record_onnx(
     inputs: Mapping[str, Any],
     path: str | os.PathLike[str],
     include: str | Iterable[str] = "*",
+    quantised_from: str | os.PathLike[str] | None = None,
     **options: Unpack[WriterOptions],
 ) -> Recording:
     """Run an ONNX model and write the floating-point tensors of its graph to `path`, by their names in the graph.
@@ -38,6 +39,8 @@ def record_onnx(
         inputs: input of the graph → array; floats are brought to the dtype that the graph expects.
         path: the safetensors file to write.
         include: a glob or several; only matching names are recorded, and computed.
+        quantised_from: the .onnx file that a quantiser made `model` of. It keeps the names of tensors, and loses which
+            modules they are of where the newer exporter wrote that: then this file tells.
         options: statistics, whole, slices, overwrite and metadata of `RecordingWriter`.
 
     Raises:
@@ -53,7 +56,10 @@ def record_onnx(
         writer.metadata = {"backend": "onnxruntime", "versions": json.dumps(versions)} | writer.metadata
         for name, array in arrays.items():
             writer.add_input(name, array)
-        floats = [out.name for out in session.get_outputs() if "float" in out.type or "double" in out.type]
+        floats = _floats(session)
+        if quantised_from is not None:
+            graph = _load(Path(quantised_from)).graph
+            outputs = module_outputs(graph.node, [out.name for out in graph.output], floats)
         named = {name: _names(writer, name, second, outputs) for name in floats}
         names = [name for name in floats if named[name]]
         for start in range(0, len(names), AT_A_TIME):
@@ -73,20 +79,27 @@ def _names(writer: RecordingWriter, name: str, second: Mapping[str, str], output
     return own or [module for module, value in outputs.items() if value == name and writer.wants(module)]
 
 
+def _floats(session: Any) -> list[str]:
+    return [out.name for out in session.get_outputs() if "float" in out.type or "double" in out.type]
+
+
+def _load(path: Path) -> Any:
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no file {path}; expected an .onnx model")
+    try:
+        return import_module("onnx").load(str(path), load_external_data=False)
+    except ImportError as error:
+        raise ImportError(f"recording an ONNX file needs onnx and onnxruntime: pip install both ({error})") from error
+
+
 def _expose(path: Path) -> tuple[Any, dict[str, str], dict[str, str]]:
     """A session of the graph in a file with every node's outputs added to its outputs, in order of execution.
 
     And which of them is the output of which module; and the second names of what were outputs before, by the node that
     computes them.
     """
-    if not path.is_file():
-        raise FileNotFoundError(f"there is no file {path}; expected an .onnx model")
-    try:
-        import onnx
-        import onnxruntime
-    except ImportError as error:
-        raise ImportError(f"recording an ONNX file needs onnx and onnxruntime: pip install both ({error})") from error
-    graph = onnx.load(str(path), load_external_data=False)
+    graph = _load(path)
+    onnx, onnxruntime = import_module("onnx"), import_module("onnxruntime")
     final = {out.name: out for out in graph.graph.output}
     second = {}
     del graph.graph.output[:]
@@ -105,8 +118,7 @@ def _expose(path: Path) -> tuple[Any, dict[str, str], dict[str, str]]:
     )
     providers = onnxruntime.get_available_providers()
     session = onnxruntime.InferenceSession(graph.SerializeToString(), settings, providers=providers)
-    floats = {out.name for out in session.get_outputs() if "float" in out.type or "double" in out.type}
-    return session, module_outputs(graph.graph.node, final, floats), second
+    return session, module_outputs(graph.graph.node, final, _floats(session)), second
 
 
 def _inputs(session: Any, inputs: Mapping[str, Any]) -> dict[str, Any]:

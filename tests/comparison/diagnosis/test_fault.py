@@ -28,7 +28,7 @@ def test_every_sentence_can_be_said_of_a_module_of_its_kinds():
             alone = fault.sentence_for({path: module}, {path: shown})
             several = fault.sentence_for({path: module, "other": module}, {path: shown, "other": shown})
             assert "{" not in alone, alone
-            assert several == f"{alone} (and so do 1 more like it)"
+            assert several == f"{alone} (and so does 1 more like it)"
 
 
 def test_every_cause_says_what_to_change():

@@ -39,6 +39,49 @@ def test_it_is_not_accused(quantised):
     assert max(each.own for each in result.differences if each.own is not None) > 0.005
 
 
+def test_graphs_of_the_newer_exporter_by_the_names_of_what_they_were_made_of(tmp_path):
+    from onnxruntime.quantization import quantize_dynamic
+
+    model = vision_model()
+    exported(their_model(model).eval(), tmp_path / "model.onnx", dynamo=True)
+    quantize_dynamic(tmp_path / "model.onnx", tmp_path / "int8.onnx")
+    reference = record(model, GIVEN, tmp_path / "ours.safetensors")
+    options = {"alone": {}, "named": {"quantised_from": tmp_path / "model.onnx"}}
+    shares = {}
+    for name, given in options.items():
+        other = record_onnx(tmp_path / "int8.onnx", GIVEN, tmp_path / f"{name}.safetensors", **given)
+        result = compare(reference, other, model=model, tolerances=INT8)
+        assert result.equal, result.explanation
+        shares[name] = result.coverage.share
+    assert shares["alone"] < 0.5
+    assert shares["named"] > 0.9
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_static_quantisation_rounds_what_lies_between(tmp_path):
+    from onnxruntime.quantization import CalibrationDataReader, QuantFormat, quantize_static
+
+    class Calibration(CalibrationDataReader):
+        def __init__(self):
+            self.left = [GIVEN]
+
+        def get_next(self):
+            return self.left.pop() if self.left else None
+
+    model = vision_model()
+    exported(their_model(model).eval(), tmp_path / "model.onnx", dynamo=False)
+    quantize_static(
+        tmp_path / "model.onnx", tmp_path / "int8.onnx", Calibration(), quant_format=QuantFormat.QDQ,
+        op_types_to_quantize=["MatMul"],
+    )  # fmt: skip
+    reference = record(model, GIVEN, tmp_path / "ours.safetensors")
+    other = record_onnx(tmp_path / "int8.onnx", GIVEN, tmp_path / "static.safetensors")
+    result = compare(reference, other, model=model, tolerances=INT8)
+    assert "say so (--quantised int8-static)" in result.explanation
+    result = compare(reference, other, model=model, tolerances=Tolerances(quantised="int8-static"))
+    assert result.equal, result.explanation
+
+
 def test_without_the_mode_its_rounding_is_named_to_the_last_digit(quantised):
     model, reference, _, recorded = quantised
     result = compare(reference, recorded("model.onnx"), model=model)

@@ -43,6 +43,17 @@ def test_what_a_quantiser_puts_between_modules_belongs_to_none():
     assert found == {"norm": "normed", "up": "up"}
 
 
+def test_what_a_quantiser_took_the_module_from_leaves_nothing_to_be_said():
+    within = "['', 'attention', 'matmul']"
+    nodes = [
+        node("node_1", ["v"], ["attended"], within),
+        node("attended_QuantizeLinear", ["attended"], ["q"], op_type="DynamicQuantizeLinear"),
+        node("node_linear_quant", ["q"], ["projected"]),
+        node("node_2", ["projected"], ["sum"], "['', 'layer', 'add']"),
+    ]
+    assert module_outputs(nodes, ["sum"], {"attended", "projected", "sum"}) == {"layer": "sum"}
+
+
 @pytest.mark.parametrize(
     ("name", "scopes", "path"),
     [
