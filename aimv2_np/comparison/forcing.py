@@ -5,7 +5,7 @@ the place of its own (diagnosis/forced.py). A module within which the other side
 is in it.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -80,31 +80,35 @@ def own_errors(
         if own.step is None and step.module is not None and not measures.within(most):
             own.step = step
 
-    force(context, taken, look, own.computed if keep else None)
+    unlike = {difference.path for difference in context.result.differences if difference.measures is None}
+    force(context, taken, look, own.computed if keep else None, unlike)
     return own
 
 
 def force(
-    context: Context, taken: Taken, look: Callable[[Step], None], computed: dict[str, NDArray] | None = None
+    context: Context,
+    taken: Taken,
+    look: Callable[[Step], None],
+    computed: dict[str, NDArray] | None = None,
+    unlike: Collection[str] = (),
 ) -> None:
     """Run every tower of the context's model so, and let `look` see every step, in order of execution.
 
-    What every module computes of what it was given goes into `computed`, where that is given. Nothing happens where
-    there is no model, or the recordings hold no inputs of it.
+    What every module computes of what it was given goes into `computed`, where that is given. Stages whose input is one
+    of `unlike`, as it has another shape on the other side, are not looked at. Nothing happens where there is no model,
+    or the recordings hold no inputs of it.
     """
     if context.model is None:
         return
     ends: dict[str, Any] = {}
-    unlike = {difference.path for difference in context.result.differences if difference.measures is None}
     for name, stages in towers_of(context).items():
         x = _given_to(name, context, ends)
         if x is None:
             continue
         given: tuple[str, ...] = ("text_embeds", "image_embeds") if name == EMBEDS else (INPUTS + name,)
         for stage in stages:
-            # Nothing is known of a stage whose input has another shape on the other side.
-            told = look if unlike.isdisjoint(given) else _ignore
-            found, x = stage.run_forced(x, {}, taken, told)
+            known = set(unlike).isdisjoint(given)
+            found, x = stage.run_forced(x, {}, taken, look if known else _ignore)
             given = (stage.path, *stage.aliases)
             if computed is not None:
                 computed |= found

@@ -7,6 +7,7 @@ import pytest
 
 from aimv2_np import trace
 from aimv2_np.comparison import compare
+from aimv2_np.comparison.diagnosis import trials
 from aimv2_np.comparison.diagnosis.advice import CHANGES
 from aimv2_np.recording import Recording
 from aimv2_np.recording.statistics import summarize
@@ -162,7 +163,8 @@ def test_a_causal_vision_tower():
     assert result.diagnosis.identifier == "vision_causal"
 
 
-def test_two_faults_in_one_module_are_named_together():
+def test_two_faults_in_one_module_are_named_together(monkeypatch):
+    monkeypatch.setattr(trials, "PAIRS", 600.0)  # the neighbours may be busy
     model, given = both_model(), inputs()
     result = compare(recorded(model, given), faults.TwoFaults(model).run(**given), model=model)
     assert result.diagnosis.identifier == "missing_scale + softmax_axis"

@@ -130,7 +130,7 @@ def test_a_file_that_is_there_is_kept(tmp_path):
 
 
 def test_a_folder_that_is_not_there(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"there is no folder .*none; make it first"):
+    with pytest.raises(FileNotFoundError, match=r"there is no folder .*none to write a.safetensors to; make it first"):
         RecordingWriter(tmp_path / "none" / "a.safetensors")
 
 
