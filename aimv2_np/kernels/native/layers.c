@@ -106,7 +106,7 @@ static int layers_memory(struct job *job, long rows, int threads, float **memory
     job->product = product_floats(rows, inner > width ? inner : width);
     job->attention = attention_floats(d);
     size_t scratch = (size_t)threads * (size_t)(job->product + job->attention);
-    *memory = pages(4 * (normed + qkv + hidden + scratch + (size_t)rows * (size_t)pairs));
+    *memory = pages(4 * (normed + qkv + hidden + scratch + (size_t)(rows + ROWS_BEHIND) * (size_t)pairs));
     if (!*memory) return -1;
     job->normed = *memory;
     job->qkv = job->normed + normed;
