@@ -51,8 +51,7 @@ struct product {
 
 static long pairs_in(const struct matrix *w) { return (w->inputs + 1) / 2; }
 static long pairs_stride(const struct matrix *w) { return pairs_in(w) + APART; }
-static long whole_steps(long pairs) { return (pairs + PAIR_STEP - 1) / PAIR_STEP * PAIR_STEP; }
-_Static_assert(PAIR_STEP <= APART && LANES <= APART && DEPTH % PAIR_STEP == 0, "zeros behind the pairs have their place");
+_Static_assert(PAIR_STEP <= LANES && LANES <= APART && DEPTH % PAIR_STEP == 0, "zeros behind the pairs have their place");
 
 /* Memory of one thread. */
 struct product_scratch {
@@ -112,6 +111,7 @@ INLINE void pack_kind(long kind, const struct matrix *w, long first, long width,
 /* panel[k, o] = the pair W[first + o, 2 (start + k)] and the number behind it; zeros behind the last pair. */
 static void pack_pairs(const struct matrix *w, long first, long width, long start, long depth, float *panel) {
     const uint16_t *data = w->data;
+    long end = (depth + PAIR_STEP - 1) / PAIR_STEP * PAIR_STEP;
     for (long o = 0; o < width; o += LANES) {
         long count = width - o < LANES ? width - o : LANES, k = 0, from = (first + o) * w->stride + 2 * start;
         long whole = w->inputs / 2 - start < depth ? w->inputs / 2 - start : depth; /* pairs that are two numbers */
@@ -124,7 +124,7 @@ static void pack_pairs(const struct matrix *w, long first, long width, long star
 #pragma GCC unroll 16
                 for (int i = 0; i < LANES; i++) store(panel + (k + i) * PANEL + o, x[i]);
             }
-        for (; k < whole_steps(depth); k++)
+        for (; k < end; k++)
             for (long i = 0; i < LANES; i++) {
                 uint16_t pair[2] = {0};
                 if (i < count && k < depth) memcpy(pair, data + from + i * w->stride + 2 * k, k < whole ? 4 : 2);
@@ -273,12 +273,12 @@ static struct plan plan_products(long panels, long rows, int threads) {
 
 static long plan_tasks(const struct plan *plan) { return plan->whole + (plan->panels - plan->whole) * plan->pieces; }
 
-/* Round x to pairs of bfloat16, zeros behind the last number. Every thread calls this. */
+/* Round x to pairs of bfloat16, zeros behind the last number of a row. Every thread calls this. */
 static void round_rows(const struct product *p, struct team *team) {
-    long inputs = p->w->inputs, end_of_pairs = 2 * whole_steps(pairs_in(p->w));
+    long inputs = p->w->inputs;
     for (long row; (row = team_claim(team) * ROUND_ROWS) < p->rows;)
         for (long end = row + ROUND_ROWS < p->rows ? row + ROUND_ROWS : p->rows; row < end; row++)
-            for (long k = 0; k < end_of_pairs; k += 2 * LANES) {
+            for (long k = 0; k < inputs; k += 2 * LANES) {
                 const float *x = p->x + row * p->x_stride + k;
                 floats low = load_some(x, inputs - k), high = load_some(x + LANES, inputs - k - LANES);
                 store(p->pairs + row * pairs_stride(p->w) + k / 2, pairs_of(low, high));
