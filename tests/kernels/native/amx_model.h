@@ -1,8 +1,8 @@
 /* A processor with AMX in software: what kernels/native/tiles.c and choose.c ask of one, on any x86-64.
  *
- * Compiled with `-include` this file, the same sources call these functions where they would have called the compiler's.
- * The tile instructions do what the "Intel 64 and IA-32 Architectures Software Developer's Manual", volume 2, says, and
- * end the process with a sentence where the processor would raise an exception. The environment's AMX_MODEL_LACKS takes
+ * Compiled with `-include` this file, the same sources call these functions where they would have called the
+ * compiler's. The tile instructions do what volume 2 of the Intel 64 and IA-32 Architectures Software Developer's
+ * Manual says, and end the process with a sentence where the processor would raise an exception. AMX_MODEL_LACKS takes
  * something away: a feature (tile, bf16), the system's support (state, permission), or the right results (sums). */
 #ifndef AMX_MODEL_H
 #define AMX_MODEL_H
