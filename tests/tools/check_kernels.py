@@ -9,10 +9,11 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from aimv2_np.kernels.native.build import FLAGS, SOURCES, BuildError, Compiler, compile_objects, find_compiler
+from tests.support import amx
 from tests.support.paths import ROOT
 
 CHECK = ROOT / "tests" / "kernels" / "native" / "check.c"
@@ -32,6 +33,7 @@ class Variant:
         compiler: Another one than the one that is found.
         emulator: What runs the program.
         sets: The instruction sets that must be found, where the emulator decides on them.
+        model: Whether the processor has AMX, by software, of which only that is checked.
     """
 
     name: str
@@ -39,6 +41,7 @@ class Variant:
     compiler: Compiler | None = None
     emulator: tuple[str, ...] = ()
     sets: str | None = None
+    model: bool = False
 
 
 SANITIZERS = [
@@ -46,6 +49,9 @@ SANITIZERS = [
         "address and undefined behaviour", ("-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
     ),
     Variant("threads", ("-O1", "-g", "-fsanitize=thread")),
+]
+MODELLED = [
+    replace(variant, name=f"{variant.name}, and a model of AMX", sets=amx.NAME, model=True) for variant in SANITIZERS
 ]
 CROSS = Compiler(("aarch64-linux-gnu-gcc",), "", "aarch64")
 EMULATED = [
@@ -59,6 +65,8 @@ def missing(variant: Variant, compiler: Compiler) -> str | None:
     """Why a variant cannot run here; None if it can."""
     if variant.emulator[:1] == ("qemu-x86_64",) and compiler.processor != "x86_64":
         return "this compiler is for another processor"
+    if variant.model and (reason := amx.why_not(compiler)):
+        return reason
     compiler = variant.compiler or compiler
     for name in (compiler.command[0], *variant.emulator[:1]):
         if shutil.which(name) is None:
@@ -78,7 +86,10 @@ def missing(variant: Variant, compiler: Compiler) -> str | None:
 def build(variant: Variant, compiler: Compiler, folder: Path) -> Path:
     """check.c and the kernels as a program in a folder; BuildError where the compiler refuses."""
     compiler, program = variant.compiler or compiler, folder / "check"
-    objects = compile_objects(compiler, folder, (*FLAGS, *variant.options))
+    if variant.model:
+        objects = amx.compile_modelled(compiler, folder, variant.options)
+    else:
+        objects = compile_objects(compiler, folder, (*FLAGS, *variant.options))
     arguments = ["-std=gnu17", "-Wall", "-Wextra", "-O1", *variant.options, f"-I{SOURCES}", CHECK, *objects, *LINK]
     result = subprocess.run([*compiler.command, *arguments, "-o", program], capture_output=True, text=True, check=False)
     if result.returncode:
@@ -89,7 +100,11 @@ def build(variant: Variant, compiler: Compiler, folder: Path) -> Path:
 def check(variant: Variant, compiler: Compiler) -> str:
     """The instruction sets that passed; AssertionError with the report where one did not."""
     with tempfile.TemporaryDirectory() as folder:
-        command = [*variant.emulator, str(build(variant, compiler, Path(folder)))]
+        command = [
+            *variant.emulator,
+            str(build(variant, compiler, Path(folder))),
+            *([amx.NAME] if variant.model else []),
+        ]
         result = subprocess.run(command, capture_output=True, text=True, env=os.environ | ENVIRONMENT, check=False)
     passed = result.stdout.strip()
     assert result.returncode == 0, f"{variant.name}: passed: {passed or 'none'}\n{result.stderr}"
@@ -104,7 +119,7 @@ def main() -> None:
         print(f"skipped: {error}")
         return
     failed = False
-    for variant in SANITIZERS + EMULATED:
+    for variant in SANITIZERS + MODELLED + EMULATED:
         if reason := missing(variant, compiler):
             print(f"{variant.name}: skipped: {reason}", flush=True)
             continue

@@ -26,10 +26,12 @@ LIBRARY: Final = "libaimv2.dylib" if sys.platform == "darwin" else "libaimv2.so"
 FLAGS: Final = ("-std=gnu17", "-O3", "-ffp-contract=fast", "-fno-math-errno", "-fPIC", "-fvisibility=hidden")
 
 AVX512: Final = ("-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mprefer-vector-width=512")
+AVX512_BF16: Final = (*AVX512, "-mavx512bf16")
 # Processor → its instruction sets, each with what tells the compiler to use it; choose.c asks for the same names.
 SETS: Final[dict[str, dict[str, tuple[str, ...]]]] = {
     "x86_64": {
-        "avx512_bf16": (*AVX512, "-mavx512bf16"),
+        "avx512_amx": (*AVX512_BF16, "-mamx-tile", "-mamx-bf16", "-DTILES"),
+        "avx512_bf16": AVX512_BF16,
         "avx512": AVX512,
         "avx2": ("-mavx2", "-mfma"),
         "plain": (),

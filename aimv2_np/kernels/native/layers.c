@@ -81,10 +81,11 @@ static void layers_work(void *about, struct team *team, int member) {
     for (long i = 0; i < job->depth; i++) layer_steps(job, &job->layers[i], team, member);
 }
 
-/* Memory that begins at a page, which the kernel may make large: with small ones, looking pages up costs a tenth. */
+/* Memory that begins at a page, which the kernel may make large: with small ones, looking pages up costs a tenth. What
+ * needs no whole page gets no more than it needs, so that the address sanitizer sees what is read behind it. */
 static void *pages(size_t size) {
-    size_t page = 2u << 20;
-    void *memory = aligned_alloc(size < page ? 64 : page, (size + page - 1) / page * page);
+    size_t page = 2u << 20, unit = size < page ? 64 : page;
+    void *memory = aligned_alloc(unit, (size + unit - 1) / unit * unit);
 #if defined(__linux__) && defined(MADV_HUGEPAGE)
     if (memory && size >= page) madvise(memory, size, MADV_HUGEPAGE);
 #endif
@@ -106,7 +107,7 @@ static int layers_memory(struct job *job, long rows, int threads, float **memory
     job->product = product_floats(rows, inner > width ? inner : width);
     job->attention = attention_floats(d);
     size_t scratch = (size_t)threads * (size_t)(job->product + job->attention);
-    *memory = pages(4 * (normed + qkv + hidden + scratch + (size_t)rows * (size_t)pairs));
+    *memory = pages(4 * (normed + qkv + hidden + scratch + (size_t)(rows + ROWS_BEHIND) * (size_t)pairs));
     if (!*memory) return -1;
     job->normed = *memory;
     job->qkv = job->normed + normed;

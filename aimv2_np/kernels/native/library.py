@@ -1,8 +1,8 @@
 """The compiled kernels: found beside this file, loaded once, called without Python's lock.
 
 AIMV2_NP_NATIVE, read when the first model computes, says what to use: 0 for NumPy alone; the name of an instruction set
-("avx512_bf16", "avx512", "avx2", "neon", "plain") for that one; `require` to refuse to go on without. By default the
-fastest that this processor has.
+("avx512_amx", "avx512_bf16", "avx512", "avx2", "neon", "plain") for that one; `require` to refuse to go on without. By
+default the fastest that this processor has.
 """
 
 import ctypes
@@ -59,7 +59,7 @@ def path() -> Path:
 
 @cache
 def _open() -> tuple[dict[str, Kernels], str]:
-    """The kernels that this processor has, by name; where there are none, why."""
+    """The kernels that this processor has, by name; why there are none, or not one that it should have."""
     again = "python -m aimv2_np.kernels.native.build compiles it"
     if sys.platform == "win32":
         return {}, "the kernels in C are not built on Windows"
@@ -70,13 +70,15 @@ def _open() -> tuple[dict[str, Kernels], str]:
         library.aimv2_interface.restype = ctypes.c_uint32
         if library.aimv2_interface() != crc32(path().with_name("kernels.h").read_bytes()):
             return {}, f"{path().name} was compiled from other sources; {again}"
+        library.aimv2_wrong.restype = ctypes.c_char_p
+        wrong = library.aimv2_wrong()
     except (OSError, AttributeError) as error:
         return {}, f"{path().name} cannot be loaded ({error}); {again}"
     library.aimv2_kernels.restype = ctypes.POINTER(Kernels)
     found: dict[str, Kernels] = {}
     while pointer := library.aimv2_kernels(len(found)):
         found[pointer.contents.name] = pointer.contents
-    return found, ""
+    return found, f"not {wrong.decode()}, which computed wrongly when it was tried" if wrong else ""
 
 
 def available() -> dict[str, Kernels]:
@@ -98,7 +100,8 @@ def _asked_for() -> Kernels | None:
         if names:
             return next(iter(available().values()))
         raise ImportError(f"{VARIABLE} is require, and {_open()[1]}")
-    raise ValueError(f"{VARIABLE} is {asked!r}; expected 0, 1, require or one of what is here: {names or 'none'}")
+    here = "; ".join(filter(None, (names or "none", _open()[1])))
+    raise ValueError(f"{VARIABLE} is {asked!r}; expected 0, 1, require or one of what is here: {here}")
 
 
 _chosen: list[Kernels | None] = []  # by `using`, the last one counts
@@ -118,8 +121,8 @@ def describe_native() -> dict[str, Any]:
     """
     used, names = kernels(), list(available())
     if used is not None:
-        others = [name for name in names if name != used.name]
-        reason = f"in C for {used.name}" + (f"; {', '.join(others)} would run too" if others else "")
+        others = ", ".join(name for name in names if name != used.name)
+        reason = "; ".join(filter(None, (f"in C for {used.name}", others and f"{others} would run too", _open()[1])))
     elif names:
         reason = f"by NumPy, as {VARIABLE} is {os.environ.get(VARIABLE)}; there are kernels in C for {', '.join(names)}"
     else:

@@ -9,13 +9,22 @@
  * copied.
  *
  * With ROUNDED weights all is the same but that a float in memory is a pair of bfloat16 numbers: x is rounded once,
- * before the tasks begin, and a lane of a sum takes two products at a time, which some processors do at once.
+ * before the tasks begin, and a lane of a sum takes two products at a time, which some processors do at once, and some
+ * in tiles: tiles.c.
  *
  * An output is the same sum in the same order whatever the number of threads and of rows.
  */
 #include "kernels.h"
 #include "simd.h"
 #include "team.h"
+
+#if defined(TILES)
+#include "tiles.c"
+#else
+#define PAIR_ROWS ROWS /* these three as in tiles.c */
+#define PAIR_STEP 1
+#define ROWS_BEHIND 0
+#endif
 
 #define DEPTH 1024
 #define RUN 128 /* inputs that are summed up one after the other: rounding grows with their number */
@@ -37,25 +46,28 @@ struct product {
     const struct matrix *w;
     enum ending ending;
     long activation;
-    float *pairs; /* (rows, pairs_stride), for x where weights are ROUNDED */
+    float *pairs; /* (rows + ROWS_BEHIND, pairs_stride), for x where weights are ROUNDED */
 };
 
 static long pairs_in(const struct matrix *w) { return (w->inputs + 1) / 2; }
 static long pairs_stride(const struct matrix *w) { return pairs_in(w) + APART; }
+_Static_assert(PAIR_STEP <= LANES && LANES <= APART && DEPTH % PAIR_STEP == 0, "zeros behind the pairs have their place");
 
 /* Memory of one thread. */
 struct product_scratch {
     float *panel;   /* (DEPTH, PANEL) */
-    float *tile;    /* (ROWS, PANEL) */
-    float *partial; /* (rows, PANEL), the sums so far where there are more than DEPTH inputs */
+    float *tile;    /* (PAIR_ROWS, PANEL), no fewer than ROWS */
+    float *partial; /* (rows + ROWS_BEHIND, PANEL), the sums so far where there are more than DEPTH inputs */
 };
 
-static long product_floats(long rows, long inputs) { return (DEPTH + ROWS + (inputs > DEPTH ? rows : 0)) * PANEL; }
+static long product_floats(long rows, long inputs) {
+    return (DEPTH + PAIR_ROWS + (inputs > DEPTH ? rows + ROWS_BEHIND : 0)) * PANEL;
+}
 
 static void product_place(struct product_scratch *scratch, float *memory) {
     scratch->panel = memory;
     scratch->tile = memory + DEPTH * PANEL;
-    scratch->partial = scratch->tile + ROWS * PANEL;
+    scratch->partial = scratch->tile + PAIR_ROWS * PANEL;
 }
 
 /* ---- weights -> panel ---- */
@@ -96,9 +108,10 @@ INLINE void pack_kind(long kind, const struct matrix *w, long first, long width,
     }
 }
 
-/* panel[k, o] = the pair W[first + o, 2 (start + k)] and the number behind it. */
+/* panel[k, o] = the pair W[first + o, 2 (start + k)] and the number behind it; zeros behind the last pair. */
 static void pack_pairs(const struct matrix *w, long first, long width, long start, long depth, float *panel) {
     const uint16_t *data = w->data;
+    long end = (depth + PAIR_STEP - 1) / PAIR_STEP * PAIR_STEP;
     for (long o = 0; o < width; o += LANES) {
         long count = width - o < LANES ? width - o : LANES, k = 0, from = (first + o) * w->stride + 2 * start;
         long whole = w->inputs / 2 - start < depth ? w->inputs / 2 - start : depth; /* pairs that are two numbers */
@@ -111,10 +124,10 @@ static void pack_pairs(const struct matrix *w, long first, long width, long star
 #pragma GCC unroll 16
                 for (int i = 0; i < LANES; i++) store(panel + (k + i) * PANEL + o, x[i]);
             }
-        for (; k < depth; k++)
+        for (; k < end; k++)
             for (long i = 0; i < LANES; i++) {
                 uint16_t pair[2] = {0};
-                if (i < count) memcpy(pair, data + from + i * w->stride + 2 * k, k < whole ? 4 : 2);
+                if (i < count && k < depth) memcpy(pair, data + from + i * w->stride + 2 * k, k < whole ? 4 : 2);
                 memcpy(panel + k * PANEL + o + i, pair, 4);
             }
     }
@@ -178,10 +191,14 @@ static void multiply_tile(long rows, long vectors, const float *x, long x_stride
                           long panel_stride, long depth, float *sums, long sums_stride) {
     multiply_any(0, rows, vectors, x, x_stride, panel, panel_stride, depth, sums, sums_stride);
 }
+#if !defined(TILES)
+static void pairs_begin(void) {}
+static void pairs_end(void) {}
 static void multiply_pairs(long rows, long vectors, const float *x, long x_stride, const float *panel,
                            long panel_stride, long depth, float *sums, long sums_stride) {
     multiply_any(1, rows, vectors, x, x_stride, panel, panel_stride, depth, sums, sums_stride);
 }
+#endif
 
 /* ---- sums -> y ---- */
 
@@ -219,13 +236,13 @@ static void product_panel(const struct product *p, long first, long row, long en
     long width = w->outputs - first < PANEL ? w->outputs - first : PANEL;
     long vectors = (width + LANES - 1) / LANES, inputs = paired ? pairs_in(w) : w->inputs;
     const float *x = paired ? p->pairs : p->x;
-    long x_stride = paired ? pairs_stride(w) : p->x_stride;
+    long x_stride = paired ? pairs_stride(w) : p->x_stride, step = paired ? PAIR_ROWS : ROWS;
     for (long k = 0; k == 0 || k < inputs; k += DEPTH) { /* once, too, for no inputs: y = b */
         long depth = inputs - k < DEPTH ? inputs - k : DEPTH;
         int last = k + depth == inputs;
         (paired ? pack_pairs : pack)(w, first, width, k, depth, scratch->panel);
-        for (long r = row; r < end; r += ROWS) {
-            long rows = end - r < ROWS ? end - r : ROWS;
+        for (long r = row; r < end; r += step) {
+            long rows = end - r < step ? end - r : step;
             float *sums = k == 0 && !last ? scratch->partial + (r - row) * PANEL : scratch->tile;
             (paired ? multiply_pairs : multiply_tile)(rows, vectors, x + r * x_stride + k, x_stride, scratch->panel,
                                                       PANEL, depth, sums, PANEL);
@@ -256,16 +273,15 @@ static struct plan plan_products(long panels, long rows, int threads) {
 
 static long plan_tasks(const struct plan *plan) { return plan->whole + (plan->panels - plan->whole) * plan->pieces; }
 
-/* Round x to pairs of bfloat16, a zero behind the last number where that stands alone. Every thread calls this. */
+/* Round x to pairs of bfloat16, zeros behind the last number of a row. Every thread calls this. */
 static void round_rows(const struct product *p, struct team *team) {
-    long inputs = p->w->inputs, pairs = pairs_in(p->w);
+    long inputs = p->w->inputs;
     for (long row; (row = team_claim(team) * ROUND_ROWS) < p->rows;)
         for (long end = row + ROUND_ROWS < p->rows ? row + ROUND_ROWS : p->rows; row < end; row++)
             for (long k = 0; k < inputs; k += 2 * LANES) {
                 const float *x = p->x + row * p->x_stride + k;
-                floats low = load_some(x, inputs - k), high = {0};
-                if (k + LANES < inputs) high = load_some(x + LANES, inputs - k - LANES);
-                store_some(p->pairs + row * pairs_stride(p->w) + k / 2, pairs_of(low, high), pairs - k / 2);
+                floats low = load_some(x, inputs - k), high = load_some(x + LANES, inputs - k - LANES);
+                store(p->pairs + row * pairs_stride(p->w) + k / 2, pairs_of(low, high));
             }
     team_meet(team);
 }
@@ -278,7 +294,7 @@ static void products(const struct product *p, int count, int pairs, struct team 
     long panels = 0;
     int rounded = 0;
     for (int i = 0; i < count; i++) rounded |= p[i].w->kind == ROUNDED;
-    if (rounded) round_rows(p, team);
+    if (rounded) round_rows(p, team), pairs_begin();
     for (int i = 0; i < count; i += 1 + pairs) panels += panels_of(p[i].w);
     struct plan plan = plan_products(panels, p->rows, team_size(team));
     for (long task; (task = team_claim(team)) < plan_tasks(&plan);) {
@@ -293,4 +309,5 @@ static void products(const struct product *p, int count, int pairs, struct team 
         for (; panel >= panels_of(p[i].w); i += 1 + pairs) panel -= panels_of(p[i].w);
         for (int j = i; j <= i + pairs; j++) product_panel(&p[j], panel * PANEL, row, end, scratch);
     }
+    if (rounded) pairs_end();
 }

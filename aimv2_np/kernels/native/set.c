@@ -33,7 +33,7 @@ static void linear_work(void *about, struct team *team, int member) {
 
 static int run_linear(const float *x, long rows, long x_stride, const struct matrix *w, float *y, long y_stride,
                       int threads) {
-    float *pairs = w->kind == ROUNDED ? pages(4 * (size_t)(rows * pairs_stride(w))) : NULL;
+    float *pairs = w->kind == ROUNDED ? pages(4 * (size_t)((rows + ROWS_BEHIND) * pairs_stride(w))) : NULL;
     if (w->kind == ROUNDED && !pairs) return -1;
     struct product product = {.x = x, .rows = rows, .x_stride = x_stride, .w = w, .y = y, .y_stride = y_stride,
                               .pairs = pairs};

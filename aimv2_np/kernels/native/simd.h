@@ -17,7 +17,7 @@
 #include <immintrin.h>
 #endif
 
-#if defined(__AVX512F__)
+#if defined(__AVX512F__) || defined(TILES) /* the second by itself only where tests model it */
 #define LANES 16
 #define ROWS 8
 #elif defined(__AVX2__) && defined(__FMA__)
@@ -48,11 +48,11 @@ INLINE floats where(ints condition, floats yes, floats no) {
 }
 INLINE floats larger(floats a, floats b) { return where(a > b, a, b); } /* of NaN and b: b */
 
-/* The first `count` of LANES floats, or all of them where there are more; the others are zero. */
+/* The first `count` of LANES floats, or all of them where there are more; the others are zero, all if count < 1. */
 INLINE floats load_some(const float *from, long count) {
     if (count >= LANES) return load(from);
     floats x = {0};
-    memcpy(&x, from, 4 * (size_t)count);
+    if (count > 0) memcpy(&x, from, 4 * (size_t)count);
     return x;
 }
 INLINE void store_some(float *to, floats x, long count) {
@@ -67,7 +67,7 @@ INLINE floats widen_halves(const uint16_t *from) {
     return (floats)(__builtin_convertvector(x, words) << 16);
 }
 INLINE floats widen_bytes(const int8_t *from) {
-#if LANES == 16 /* of the general form below GCC 12 makes sixty instructions */
+#if defined(__AVX512F__) /* of the general form below GCC 12 makes sixty instructions */
     ints x = (ints)_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)from));
 #elif LANES == 8
     ints x = (ints)_mm256_cvtepi8_epi32(_mm_loadu_si64(from));

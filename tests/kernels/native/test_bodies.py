@@ -96,8 +96,8 @@ def test_narrow_weights_give_the_bits_of_wide_ones(rows, inputs, outputs, bias, 
        gap=st.integers(0, 3), count=THREADS)  # fmt: skip
 def test_products_of_bfloat16(rows, inputs, outputs, bias, gap, count):
     """Both factors rounded, sums in float32: what the textbook gives, and the same bits for any number of threads."""
-    x, weight, b = arrays(rows, "float32", (rows, inputs), (outputs, inputs + gap), outputs)
-    narrow = Narrow(round_bits(weight)[:, gap:], rounds=True)
+    x, weight, b = arrays(rows, "float32", (rows, inputs + gap), (outputs, inputs + gap), outputs)
+    x, narrow = x[:, gap:], Narrow(round_bits(weight)[:, gap:], rounds=True)
     arguments = [x, narrow, *([b] if bias else [])]
     with textbook():
         expected = linear(*arguments)
@@ -107,6 +107,17 @@ def test_products_of_bfloat16(rows, inputs, outputs, bias, gap, count):
         np.testing.assert_allclose(computed, expected, rtol=1e-5, atol=atol)
     with threads(1):
         np.testing.assert_array_equal(linear(*arguments), computed)
+
+
+@settings(max_examples=30, deadline=None)
+@given(rows=st.integers(1, 300), inputs=st.integers(1, 100), outputs=st.integers(1, 150), count=THREADS)
+def test_whole_numbers_are_exact(rows, inputs, outputs, count):
+    """Where no sum is rounded, no product is missing, and none is there twice; more rows, too, than a task has."""
+    rng = np.random.default_rng(rows)
+    x, weight = (rng.integers(-9, 9, (n, inputs), endpoint=True).astype(np.float32) for n in (rows, outputs))
+    with threads(count):
+        y = served(linear, x, Narrow(round_bits(weight), rounds=True))
+    np.testing.assert_array_equal(y, x @ weight.T)
 
 
 def test_bfloat16_that_is_not_finite_stays_so():
