@@ -17,7 +17,8 @@ from aimv2_np.backends.arrays import to_numpy, widen
 from aimv2_np.shapes import Array, Float
 
 SCALE_BYTES = 4  # of each vector
-TYPES = {1: np.dtype(np.int8), 2: np.dtype("<i2")}
+TYPES: dict[int, np.dtype[Any]] = {1: np.dtype(np.int8), 2: np.dtype("<i2")}
+LARGEST = {1: 127, 2: 32767}
 
 
 class Choice(NamedTuple):
@@ -92,6 +93,6 @@ class Computations:
 
 def pack_vectors(vectors: NDArray[Any], width: int) -> tuple[NDArray[np.float32], NDArray[Any]]:
     """Scales (…,) and whole numbers (…, d) of vectors (…, d), each off by half its scale at most."""
-    kind = TYPES[width]
-    scales = np.maximum(abs(vectors).max(axis=-1) / np.iinfo(kind).max, 1e-30).astype(np.float32)
-    return scales, np.rint(vectors / scales[..., None]).clip(-np.iinfo(kind).max, np.iinfo(kind).max).astype(kind)
+    most = LARGEST[width]
+    scales = np.maximum(abs(vectors).max(axis=-1) / most, 1e-30).astype(np.float32)
+    return scales, np.rint(vectors / scales[..., None]).clip(-most, most).astype(TYPES[width])

@@ -14,7 +14,7 @@ from aimv2_np.backends.arithmetic import own_arithmetic
 from aimv2_np.backends.arrays import to_numpy, widen
 from aimv2_np.models.aimv2 import Aimv2Model
 from aimv2_np.processing import Aimv2Processor
-from aimv2_np.shapes import Int
+from aimv2_np.shapes import Array, Int
 from aimv2_np.tree.trace import trace
 from aimv2_np.viz.atlas import pack
 from aimv2_np.viz.computation import Computations, choose
@@ -41,7 +41,7 @@ def words_of(model: Aimv2Model, processor: Aimv2Processor, captions: Sequence[st
     tower = model.text_model.config
     layers, heads = tower.num_hidden_layers, tower.num_attention_heads
     size = tower.hidden_size // heads
-    inputs: list[Int[NDArray, "1 T"]] = []
+    inputs: list[Int[Array, "1 T"]] = []
     for caption in captions:
         ids = processor(text=[caption])["input_ids"]
         needed = layers * heads * ids.shape[1] * (4 + ids.shape[1]) + 24 * ids.shape[1]  # with their text
@@ -56,7 +56,7 @@ def words_of(model: Aimv2Model, processor: Aimv2Processor, captions: Sequence[st
     return found
 
 
-def _words(model: Aimv2Model, processor: Aimv2Processor, ids: Int[NDArray, "1 T"], computations: Computations) -> Words:
+def _words(model: Aimv2Model, processor: Aimv2Processor, ids: Int[Array, "1 T"], computations: Computations) -> Words:
     maps = []
     with trace(model.text_model, "encoder.layers.*.attention.*") as activations:
         model.text_model(ids)

@@ -77,7 +77,7 @@ function panel(box, source, close) {
     part("scores").replaceChildren(ticks(it, j));
     part("low").textContent = number(Math.min(...it.scores));
     part("high").textContent = number(it.most);
-    const less = number(it.score) + " − " + number(it.most), power = temperature === 1 ? less : "(" + less + ") / " + number(temperature);
+    const less = number(it.score) + " − " + (it.most < 0 ? "(" + number(it.most) + ")" : number(it.most)), power = temperature === 1 ? less : "(" + less + ") / " + number(temperature);
     part("softmax").textContent = "It is the " + nth(it.rank) + "highest of " + it.scores.length + (it.scores.length === 1 ? " score" : " scores") + "; the highest is " + number(it.most) +
       ". e^(" + power + ") = " + number(it.power) + "; over all " + many + " these add up to " + number(it.total) +
       ". The " + one + " gets " + number(it.power) + " / " + number(it.total) + " = " + percent(it.probability) + ".";

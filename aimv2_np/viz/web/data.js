@@ -47,7 +47,7 @@ for (const it of captions) {
   if (!it.words) continue;
   const count = it.words.tokens.length;
   Object.assign(it.words, {tops: numbers(it.words.tops, Float32Array), values: numbers(it.words.values, Uint8Array), count});
-  it.source = {kept: it.words.computations, count, causal: true, layers: text.layers, one: "word", many: "words up to it",
+  it.source = {kept: it.words.computations, count, causal: true, layers: text.layers, one: "word", many: "words that it sees",
     name: n => "“" + it.words.tokens[n] + "”" + (n ? "" : " (the start)"), vectors: vectorsOf(it.words.computations, count)};
 }
 
@@ -60,6 +60,11 @@ function layers(list, all = data.layers) {
   if (!list.length) return "no layer";
   if (list.length === 1) return "layer " + list[0];
   return "layers " + (list.length === all ? "0 to " + (all - 1) : list.join(", "));
+}
+// As WCAG 2 defines it, from 0 for black to 1 for white.
+function luminance(rgb) {
+  const [r, g, b] = rgb.map(x => x <= 10 ? x / 3294.6 : ((x / 255 + 0.055) / 1.055) ** 2.4);
+  return 0.2126 * r + 0.7152 * g + 0.0722 * b;
 }
 function colorOf(scale, t) {
   const stops = SCALES[scale], x = Math.min(1, Math.max(0, t)) * (stops.length - 1), i = Math.min(stops.length - 2, Math.floor(x));

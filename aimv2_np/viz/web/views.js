@@ -52,13 +52,16 @@ function drawMap(shown) {
   }
   paint.putImageData(pixels, 0, 0);
 }
+function drawBar(bar, scale, root) {
+  const stops = Array.from({length: 25}, (_, i) => "rgb(" + colorOf(scale, root ? Math.sqrt(i / 24) : i / 24) + ")");
+  bar.style.background = "linear-gradient(90deg," + stops.join(",") + ")";
+}
 function drawLegend(shown) {
   document.querySelector(".legend").style.visibility = shown.rgb ? "hidden" : "visible";
   if (shown.rgb) return;
   $("low").textContent = shown.label(shown.low);
   $("high").textContent = shown.label(shown.high);
-  const stops = Array.from({length: 25}, (_, i) => "rgb(" + colorOf(shown.scale, shown.root ? Math.sqrt(i / 24) : i / 24) + ")");
-  $("bar").style.background = "linear-gradient(90deg," + stops.join(",") + ")";
+  drawBar($("bar"), shown.scale, shown.root);
 }
 // How the picture fits the captions: the softmax of the logits, divided by a temperature.
 function drawFits() {

@@ -22,7 +22,7 @@ function drawWords() {
   const i = wordNow(), {count} = words, list = wordRow(words, state.textLayer, state.textHead, i);
   if ($("tokens").children.length !== count || $("tokens").dataset.caption !== String(state.caption)) fillTokens(words);
   [...$("tokens").children].forEach((it, j) => {
-    const rgb = colorOf("viridis", Math.sqrt(list[j])), dark = 0.3 * rgb[0] + 0.6 * rgb[1] + 0.1 * rgb[2] < 120;
+    const rgb = colorOf("viridis", Math.sqrt(list[j])), dark = luminance(rgb) < 0.179; // white text has more contrast than black
     it.className = (j > i ? "later" : dark ? "dark" : "bright") + (j === i ? " looks" : "") + (asksWord() && j === state.wordCursor ? " asked" : "");
     it.style.background = j > i ? "" : "rgb(" + rgb + ")";
     it.lastChild.textContent = j > i ? "not yet" : percent(list[j]);
@@ -59,7 +59,7 @@ function drawTriangles(words) {
   if (triangles.caption === shown || !$("all-words").open) return;
   triangles.caption = shown;
   triangles.width = textHeads.length * wide; triangles.height = text.layers * wide;
-  $("triangle-sheet").style.maxWidth = "min(" + 6 * triangles.width + "px, calc(80vh * " + triangles.width / triangles.height + "))";
+  $("triangle-sheet").style.maxWidth = "min(" + 9 * triangles.width + "px, calc(80vh * " + triangles.width / triangles.height + "))";
   for (let layer = 0; layer < text.layers; layer++) textHeads.forEach((head, column) => {
     const pixels = pen.createImageData(count, count);
     for (let i = 0; i < count; i++) {
@@ -75,6 +75,7 @@ function movedWord(key, n) {
 }
 const wordPanel = panel($("word-computation"), () => captions[state.caption].source, () => set({wordKey: null}));
 if (text) {
+  drawBar($("word-bar"), "viridis", true);
   const names = {one: "word", held: "wordHeld", cursor: "wordCursor", key: "wordKey"};
   listen($("tokens"), names, event => {
     const it = event.target.closest("[data-token]");
