@@ -234,7 +234,7 @@ def test_a_visit_to_a_large_page(large, tmp_path):
     assert seen["facts"].startswith("Patch row 31, column 30.")
     assert "highest hold" in seen["facts"]
     assert sum(seen["list"]) == pytest.approx(1, abs=1e-3)  # the rest at its average
-    assert "Single heads are stored of layers" in seen["note"]
+    assert "This head is here of layers" in seen["note"]
     assert seen["hidden"] is False
     assert "head 3 looks most at" in seen["head"]
     assert seen["captions"] == "absent"

@@ -303,13 +303,24 @@ def test_what_is_not_kept_is_said(tmp_path):
     point("pointermove", 5, 5); point("click", 5, 5); point("click", 2, 2); slide("layer", 9);
     seen.missing = shown("computation");
     $("computation").querySelectorAll("[data-part=choices] button")[1].click(); seen.layer = $("layer").value;
-    slide("head", 2); seen.open = shown("computation"); seen.words = $("words").hidden;
+    slide("head", 2); seen.open = shown("computation"); seen.facts = said();
+    seen.row = [...VIEWS.attention.show().list]; seen.cell = $("cell").textContent;
+    seen.most = highestComputed(7, 2); seen.said = percent(compute(ofPatches, 7, 2, 125, 50).probability);
+    seen.words = $("words").hidden;
     seen.stored = $("stored").textContent;
     """
     seen = visit(text, READ + body, tmp_path)
     assert "This page keeps queries, keys and values of layers 3, 7; others do not fit" in seen["missing"]
     assert seen["layer"] == "7"
     assert "in layer 7, head 2" in seen["open"]
+    pixels = processor(images=photo(192, 192))["pixel_values"]
+    weights = model(pixels, output_attentions=True).attentions[7][0, 2]
+    # From queries and keys. A score that is off by ε at most changes a probability by 2 ε of it at most.
+    np.testing.assert_allclose(seen["row"], weights[5 * 24 + 5], rtol=2.1 * kept["error"])
+    assert seen["most"] == pytest.approx(weights.max(), rel=2.1 * kept["error"])
+    assert f" = {seen['said']}." in seen["open"]
+    assert seen["cell"] == f"It gives row 2, column 2 {seen['said']}."
+    assert "drawn at their average" not in seen["facts"]
     assert seen["words"] is True
     assert "Queries, keys and values: of layers 3, 7, heads 0, 1, 2" in seen["stored"]
 

@@ -1,13 +1,30 @@
 // How a cell of an attention map comes about: scores of one query with all keys, their softmax, and what it brings.
+function dot(a, b) {
+  let sum = 0;
+  for (let c = 0; c < a.length; c++) sum += a[c] * b[c];
+  return sum;
+}
+function scoresOf(source, [Q, K], i) {
+  const q = Q(i), count = source.causal ? i + 1 : source.count;
+  return Array.from({length: count}, (_, m) => dot(q, K(m)) / Math.sqrt(q.length));
+}
+function exponentials(scores, temperature) {
+  const most = Math.max(...scores), powers = scores.map(x => Math.exp((x - most) / temperature));
+  return {most, powers, total: powers.reduce((a, b) => a + b, 0)};
+}
+// A whole row of attention; null where the page does not keep the vectors of that layer and head.
+function rowFrom(source, layer, head, i) {
+  const vectors = source.vectors(layer, head);
+  if (!vectors) return null;
+  const {powers, total} = exponentials(scoresOf(source, vectors, i), 1);
+  return Float32Array.from(powers, x => x / total);
+}
 // Of query i and key j; null where the page does not keep the vectors of that layer and head.
 function compute(source, layer, head, i, j, temperature = 1) {
   const vectors = source.vectors(layer, head);
   if (!vectors) return null;
-  const [Q, K, V] = vectors, q = Q(i), k = K(j), v = V(j), d = q.length, count = source.causal ? i + 1 : source.count;
-  const add = list => list.reduce((a, b) => a + b, 0), dot = (a, b) => a.reduce((sum, x, c) => sum + x * b[c], 0);
-  const scores = Array.from({length: count}, (_, m) => dot(q, K(m)) / Math.sqrt(d)), most = Math.max(...scores);
-  const powers = scores.map(x => Math.exp((x - most) / temperature)), total = add(powers);
-  const output = new Float64Array(d);
+  const [Q, K, V] = vectors, q = Q(i), k = K(j), v = V(j), d = q.length;
+  const scores = scoresOf(source, vectors, i), {most, powers, total} = exponentials(scores, temperature), output = new Float64Array(d);
   powers.forEach((x, m) => { if (x > 1e-12 * total) V(m).forEach((y, c) => { output[c] += x / total * y; }); });
   const probability = powers[j] / total, brings = v.map(x => probability * x), length = Math.sqrt(dot(output, output));
   return {q, k, v, d, terms: q.map((x, c) => x * k[c]), product: dot(q, k), score: scores[j], scores, most, total,

@@ -22,7 +22,7 @@ const pooling = data.pooling && numbers(data.pooling, Float32Array);
 const colors = numbers(data.colors, Uint8Array);
 const tops = numbers(maps.tops, Float32Array), values = numbers(maps.values, Uint8Array);
 const places = maps.kept < N ? numbers(maps.places, {1: Uint8Array, 2: Uint16Array, 4: Uint32Array}[maps.placeBytes]) : null;
-const mostHead = Math.max(data.heads, ...maps.names.map(([, head]) => head + 1)) - 1;
+const mostHead = Math.max(data.heads, ...maps.names.map(([, head]) => head + 1), ...computations.heads.map(head => head + 1)) - 1;
 for (const it of captions) {
   it.similarity = numbers(it.similarity, Float32Array);
   it.parts = numbers(it.parts, Float32Array);
@@ -31,12 +31,14 @@ for (const it of captions) {
 // The queries, keys and values of a layer and head: a function of a token each; null where the page does not keep them.
 function vectorsOf(kept, count) {
   const whole = numbers(kept.values, kept.width === 2 ? Int16Array : Int8Array), scales = numbers(kept.scales, Float32Array), d = kept.size;
+  const read = new Map(); // whoever points at patches asks for the same vectors again and again
   return (layer, head) => {
     const l = kept.layers.indexOf(layer), h = kept.heads.indexOf(head), first = (l * kept.heads.length + h) * 3 * count;
     if (l < 0 || h < 0) return null;
     return [0, 1, 2].map(part => n => {
       const at = first + part * count + n;
-      return Float64Array.from(whole.subarray(at * d, at * d + d), x => x * scales[at]);
+      if (!read.has(at)) read.set(at, Float64Array.from(whole.subarray(at * d, at * d + d), x => x * scales[at]));
+      return read.get(at);
     });
   };
 }

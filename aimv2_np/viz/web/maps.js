@@ -6,9 +6,9 @@ function mapOf(number) {
   high.forEach((x, i) => { list[places ? places[at * k + i] : i] = x / 255 * tops[at]; });
   return {list, held};
 }
-function share({list, held}, who) {
+function share({list, held, whole}, who) {
   const lines = best(list, 4).filter(n => list[n] > 0).map(n => where(n) + " (" + percent(list[n]) + ")");
-  const part = places ? "\nThe " + maps.kept + " highest hold " + percent(held) + "; the others are drawn at their average." : "";
+  const part = places && !whole ? "\nThe " + maps.kept + " highest hold " + percent(held) + "; the others are drawn at their average." : "";
   return who + " most at " + lines.join("; ") + "." + part;
 }
 function headName() { return state.head === MEAN ? "all heads on average" : "head " + state.head; }
@@ -32,6 +32,21 @@ const highest = new Map();
 function highestOf(number) {
   if (!highest.has(number)) highest.set(number, tops.subarray(number * N, number * N + N).reduce((a, b) => Math.max(a, b), 1e-12));
   return highest.get(number);
+}
+// A head's row as queries and keys give it where the page keeps them and not the whole map, else what is stored of it;
+// null where there is neither.
+function attentionRow(layer, head) {
+  const number = index.get(layer + "," + head), list = places && rowFrom(ofPatches, layer, head, state.patch);
+  if (list) return {list, whole: true, high: number === undefined ? highestComputed(layer, head) : highestOf(number)};
+  return number === undefined ? null : {...mapOf(number), high: highestOf(number)};
+}
+function hasRow(layer, head) {
+  return index.has(layer + "," + head) || !!places && computations.layers.includes(layer) && computations.heads.includes(head);
+}
+function highestComputed(layer, head) {
+  const name = layer + "," + head, most = n => rowFrom(ofPatches, layer, head, n).reduce((a, b) => Math.max(a, b));
+  if (!highest.has(name)) highest.set(name, Array.from({length: N}, (_, n) => most(n)).reduce((a, b) => Math.max(a, b)));
+  return highest.get(name);
 }
 function relative(list, facts, high) {
   return {list, low: 0, high, root: true, scale: "viridis", facts,

@@ -12,9 +12,9 @@ function drawControls() {
   $("layer").setAttribute("aria-valuetext", "layer " + layer);
   $("head").setAttribute("aria-valuetext", headName());
   $("cover-is").textContent = $("cover").value + " %";
-  const missing = state.view === "attention" && !index.has(layer + "," + state.head);
+  const missing = state.view === "attention" && !hasRow(layer, state.head);
   $("note").hidden = !missing;
-  $("note").textContent = missing ? "Single heads are stored of " + layers(maps.withHeads) + ". Shown: the average." : "";
+  $("note").textContent = missing ? "This head is here of " + layers(maps.layers.filter(it => hasRow(it, state.head))) + ". Shown: the average." : "";
   $("pin").setAttribute("aria-pressed", String(state.held));
   $("pin").textContent = state.held ? "Let this patch go" : "Hold this patch";
   $("picture").classList.toggle("pinned", state.held);

@@ -7,13 +7,13 @@ function drawAll() {
   if (!$("all").open) return;
   sheet.clearRect(0, 0, atlas.width, atlas.height);
   maps.layers.forEach((layer, i) => heads.forEach((head, j) => {
-    const number = index.get(layer + "," + head);
-    if (number === undefined) return;
-    const pixels = sheet.createImageData(columns, rows), {list} = mapOf(number), high = highestOf(number);
+    const row = attentionRow(layer, head);
+    if (!row) return;
+    const pixels = sheet.createImageData(columns, rows), {list, high} = row;
     list.forEach((x, n) => pixels.data.set([...colorOf("viridis", Math.sqrt(x / high)), 255], 4 * n));
     sheet.putImageData(pixels, j * wide, i * tall);
   }));
-  const j = heads.indexOf(index.has(maps.layers[state.layer] + "," + state.head) ? state.head : MEAN);
+  const j = heads.indexOf(hasRow(maps.layers[state.layer], state.head) ? state.head : MEAN);
   Object.assign($("here").style, {left: 100 * j / heads.length + "%", top: 100 * state.layer / maps.layers.length + "%",
     width: 100 * columns / atlas.width + "%", height: 100 * rows / atlas.height + "%"});
 }

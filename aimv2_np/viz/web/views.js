@@ -1,10 +1,9 @@
 // What each view shows of the patch: a number for every patch, how these become colours, and what there is to say.
 const VIEWS = {
   attention: {name: "Attention of the patch", uses: ["layer", "head"], show() {
-    const layer = maps.layers[state.layer], stored = index.get(layer + "," + state.head);
-    const number = stored === undefined ? index.get(layer + "," + MEAN) : stored, map = mapOf(number);
-    const who = "In layer " + layer + (stored === undefined ? ", all heads on average look" : ", " + headName() + (state.head === MEAN ? " look" : " looks"));
-    return relative(map.list, share(map, who), highestOf(number));
+    const layer = maps.layers[state.layer], own = attentionRow(layer, state.head), map = own || attentionRow(layer, MEAN);
+    const who = "In layer " + layer + (own === null ? ", all heads on average look" : ", " + headName() + (state.head === MEAN ? " look" : " looks"));
+    return relative(map.list, share(map, who), map.high);
   }},
   rollout: {name: "Rollout over all layers", uses: [], show() {
     const map = mapOf(index.get("rollout"));
