@@ -54,7 +54,7 @@ def visit(text, body, tmp_path, *, dark=False):
     )
     seen = re.search(r"<title>SEEN(.*?)NEES</title>", done.stdout, re.DOTALL)
     assert seen, done.stdout[-2000:]
-    found = json.loads(seen[1].replace("&amp;", "&").replace("&gt;", ">"))
+    found = json.loads(seen[1].replace("&nbsp;", " ").replace("&amp;", "&").replace("&gt;", ">"))
     assert found.pop("wrong") == []
     return found
 

@@ -1,10 +1,12 @@
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from aimv2_np import Aimv2ImageProcessor, Aimv2VisionModel
 from aimv2_np.viz import caption_similarity, explanation_page, patch_similarity, pooling_attention
+from aimv2_np.viz import page as module
 from aimv2_np.viz.page import MOST_BYTES
 from tests.support.explained import CAPTIONS, data_of, needs_browser, numbers, visit
 from tests.support.pictures import photo
@@ -251,3 +253,11 @@ def test_a_single_patch(native, tmp_path):
     assert "look most at row 0, column 0 (100 %)" in seen["facts"]
     assert "There is no other patch." in seen["like"]
     assert seen["head"] == "absent"
+
+
+def test_its_scripts_are_small_and_all_of_them_are_in_it(page):
+    scripts = {it.stem: it.read_text(encoding="utf-8") for it in Path(module.__file__).with_name("web").glob("*.js")}
+    assert set(scripts) == set(module.SCRIPTS)
+    for text in scripts.values():
+        assert text.strip() in page
+        assert len(text.splitlines()) < 300

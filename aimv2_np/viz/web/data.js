@@ -53,7 +53,7 @@ for (const it of captions) {
     name: n => "“" + it.words.tokens[n] + "”" + (n ? "" : " (the start)"), vectors: vectorsOf(it.words.computations, count)};
 }
 
-function percent(x) { return (100 * x).toFixed(x < 0.0995 ? 1 : 0) + " %"; }
+function percent(x) { return (100 * x).toFixed(x < 0.0995 ? 1 : 0) + "\u00a0%"; }
 function where(n) { return "row " + Math.floor(n / columns) + ", column " + n % columns; }
 function best(list, count, without = -1) {
   return [...list.keys()].filter(n => n !== without).sort((a, b) => list[b] - list[a]).slice(0, count);
