@@ -1,4 +1,4 @@
-"""What a page keeps of queries, keys and values, and of the words of captions."""
+"""What a page keeps of queries, keys and values."""
 
 import numpy as np
 import pytest
@@ -6,13 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aimv2_np import trace
-from aimv2_np.viz import text_attention
 from aimv2_np.viz.attention import run_with_attention
 from aimv2_np.viz.computation import Choice, Computations, choose, head_bytes, pack_vectors
-from aimv2_np.viz.words import words_of
 from tests.support.pictures import photo
-
-CAPTIONS = ["a photo of a cat", "two dogs"]
 
 
 @given(st.integers(1, 2000), st.integers(1, 128), st.integers(1, 30), st.integers(1, 24), st.integers(-5, 4_000_000))
@@ -70,22 +66,3 @@ def test_nothing_is_kept_where_nothing_fits(loaded):
     pixels = processor.image_processor(photo(20, 30))["pixel_values"]
     run_with_attention(model.vision_model, pixels, range(2), kept.add, kept.add_values)
     assert [it.size for it in kept.arrays()] == [0, 0]
-
-
-def test_words_are_the_text_tower_s_attention(loaded):
-    model, processor = loaded
-    for words, caption in zip(words_of(model, processor, CAPTIONS, 200_000), CAPTIONS, strict=True):
-        expected = text_attention(model, processor(text=[caption])["input_ids"])[0]  # (H, T, T)
-        assert words.tokens[1:-1] == caption.split()
-        again = words.values / 255 * words.tops[..., None]
-        np.testing.assert_allclose(again, expected, atol=0.51 / 255)
-        assert words.computations.choice == ((0,), (0, 1), 2)
-
-
-def test_words_of_as_many_captions_as_fit(loaded):
-    model, processor = loaded
-    # 7 and 4 tokens, 2 heads: 2 · 7 · (4 + 7) + 24 · 7 = 322 bytes, and 2 · 4 · (4 + 4) + 24 · 4 = 160.
-    assert len(words_of(model, processor, CAPTIONS * 50, 3_000)) == 12
-    (one,) = words_of(model, processor, CAPTIONS, 330)
-    assert one.computations.choice.layers == ()
-    assert words_of(model, processor, CAPTIONS, 0) == []
