@@ -5,6 +5,7 @@ import pytest
 
 from aimv2_np import Aimv2ImageProcessor, Aimv2VisionModel, trace
 from aimv2_np.viz import explanation_page, text_attention
+from aimv2_np.viz import page as module
 from aimv2_np.viz.page import MOST_BYTES
 from tests.support.explained import data_of, needs_browser, visit, visit_phone
 from tests.support.pictures import photo
@@ -323,6 +324,25 @@ def test_what_is_not_kept_is_said(tmp_path):
     assert "drawn at their average" not in seen["facts"]
     assert seen["words"] is True
     assert "Queries, keys and values: of layers 3, 7, heads 0, 1, 2" in seen["stored"]
+
+
+@needs_browser
+def test_a_caption_whose_words_do_not_fit(loaded, monkeypatch, tmp_path):
+    monkeypatch.setattr(module, "WORDS_BYTES", 330)  # those of the first, and no queries, keys and values
+    text = explanation_page(*loaded, photo(20, 30), CAPTIONS)
+    body = """
+    type("End"); type("Enter"); type("Enter");
+    seen.none = shown("word-computation"); seen.first = shown("words-missing");
+    $("fits").querySelectorAll("button")[1].click();
+    seen.second = [shown("words-missing"), shown("words-there"), shown("word-computation")];
+    seen.stored = $("stored").textContent;
+    """
+    seen = visit(text, READ + body, tmp_path)
+    assert "This page keeps queries, keys and values of no layer; others do not fit into it." in seen["none"]
+    assert seen["first"] is None
+    assert seen["second"][0] == "The words of this caption do not fit into this page; those of the first captions do."
+    assert seen["second"][1:] == [None, None]
+    assert "heads for the first 1 of 2 captions; queries, keys and values: none, they do not fit" in seen["stored"]
 
 
 def test_the_layer_that_is_shown_first_is_kept_first(loaded):
