@@ -29,6 +29,10 @@ def _patch(_: click.Context, __: click.Parameter, value: str | None) -> tuple[in
 @click.option("--patch", metavar="ROW,COLUMN", callback=_patch, help="Which patch, from 0,0.  [default: the middle]")
 @click.option("--layer", type=int, default=-1, show_default=True, help="Which layer, from 0; -1 is the last.")
 @click.option("--head", type=int, help="Which attention head, from 0.  [default: the mean of all]")
+@click.option(
+    "--computation", metavar="LAYER", type=int, multiple=True,
+    help="Of the page: layers to show the computation behind attention of, most wanted first.  [default: what fits]",
+)  # fmt: skip
 @click.option("--model", metavar="FOLDER|ID", help="A checkpoint with a vision tower.  [default: the embedded model]")
 @click.option("--force", is_flag=True, help="Overwrite a file that is there.")
 @options.orient
@@ -40,6 +44,7 @@ def explain_command(
     model: str | None,
     force: bool,
     exif_transpose: bool,
+    computation: tuple[int, ...],
     where: dict[str, Any],
     **arguments: Any,
 ) -> None:
@@ -56,6 +61,8 @@ def explain_command(
     place = Path(path)
     if place.suffix.lower() not in SUFFIXES:
         raise ValueError(f"{path} ends in none of {', '.join(SUFFIXES)}; name a .png for a sheet, a .html for a page")
+    if computation and place.suffix.lower() == ".png":
+        raise click.UsageError("--computation is about the page; name a .html, or leave it out")
     options.check_free(path, force)
     name, folder = options.or_embedded(model)
     with output.progress(f"loading {name}", loads=folder) as progress:
@@ -66,7 +73,8 @@ def explain_command(
             save_png(draw_explanation(network, processor, image, **arguments), place, overwrite=force)
         else:
             made_by = f"{name}, {output.place_of(network)}, {network.dtype}"
-            page = explanation_page(network, processor, image, title=Path(image).name, made_by=made_by, **arguments)
+            arguments |= {"title": Path(image).name, "made_by": made_by, "computation": computation or None}
+            page = explanation_page(network, processor, image, **arguments)
             with atomic_write(place, force) as file:
                 file.write(page.encode())
     click.echo(output.printable(f"{path}: {output.bytes_of(place.stat().st_size)}"))

@@ -15,7 +15,7 @@ from aimv2_np.shapes import Array, Float
 from aimv2_np.viz.attention import attention_rows
 from aimv2_np.viz.rollout import Rollout
 
-KEPT = (128, 64, 48, 32, 24)  # patches per row, for as long as all heads of all layers fit
+KEPT = (128, 64, 48, 32, 24, 16, 12)  # patches per row, for as long as all heads of all layers fit
 FEWER = (32, 24, 16)  # patches per row, where single heads are stored of some layers only
 HEADS_OF = 3  # layers, at least, before patches are left out further
 MEAN, ROLLOUT = -1, -2  # in the place of a head's number

@@ -20,6 +20,7 @@ from aimv2_np.viz.drawing import EVEN, Drawing, draw_maps, look
 from aimv2_np.viz.towers import Floats, VisionModel, VisionProcessor
 
 Take = Callable[[int, Array, Array], None]  # (layer, queries, keys) of that layer, (B, H, N, d) each
+TakeValues = Callable[[int, Array], None]  # (layer, values of that layer), after its queries and keys
 
 
 @own_arithmetic()
@@ -29,18 +30,29 @@ def attention_rows(q: Float[Array, "B H n d"], k: Float[Array, "B H M d"]) -> Fl
 
 
 def run_with_attention(
-    tower: Aimv2VisionModel, pixel_values: Any, layers: Sequence[int], take: Take, **options: Any
+    tower: Aimv2VisionModel,
+    pixel_values: Any,
+    layers: Sequence[int],
+    take: Take,
+    take_values: TakeValues | None = None,
+    **options: Any,
 ) -> Float[Array, "B N D"]:
-    """Run the tower, hand (layer, q, k) of each of `layers` to `take` as they come, and return `last_hidden_state`."""
-    names = {f"encoder.layers.{i}.attention.{name}": (i, name) for i in layers for name in "qk"}
+    """Run the tower, hand (layer, q, k) of each of `layers` to `take` as they come, and return `last_hidden_state`.
+
+    `take_values` gets (layer, v), each after its layer's queries and keys.
+    """
+    wanted = "qk" if take_values is None else "qkv"
+    names = {f"encoder.layers.{i}.attention.{name}": (i, name) for i in layers for name in wanted}
     waiting: dict[int, Array] = {}
 
     def store(path: str, array: Array) -> None:
         layer, name = names[path]
         if name == "q":
             waiting[layer] = array
-        else:
+        elif name == "k":
             take(layer, waiting.pop(layer), array)
+        elif take_values is not None:
+            take_values(layer, array)
 
     with trace(tower, tuple(names), store=store):
         return tower(pixel_values, **options).last_hidden_state

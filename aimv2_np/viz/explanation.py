@@ -14,7 +14,7 @@ from aimv2_np.network.attention import softmax
 from aimv2_np.network.contrastive import l2_normalize
 from aimv2_np.processing import Aimv2Processor
 from aimv2_np.shapes import Array, Float
-from aimv2_np.viz.attention import Take, run_with_attention
+from aimv2_np.viz.attention import Take, TakeValues, run_with_attention
 from aimv2_np.viz.captions import contributions, fits
 from aimv2_np.viz.pooling import pooling_weights
 from aimv2_np.viz.seen import see
@@ -58,8 +58,11 @@ def explain(
     image: Any,
     captions: Sequence[str] = (),
     take: Take = lambda layer, q, k: None,
+    take_values: TakeValues | None = None,
 ) -> Explanation:
-    """Run the model once over a picture, and its captions; `take(layer, q, k)` gets queries and keys of every layer.
+    """Run the model once over a picture, and its captions.
+
+    `take(layer, q, k)` gets queries and keys of every layer, `take_values(layer, v)` its values after them.
 
     Raises:
         ValueError: captions with a model or processor that has no text side, a picture smaller than a patch, captions
@@ -74,7 +77,7 @@ def explain(
             f"image is of {grid[0]} x {grid[1]} patches, and all pairs of them are looked at; expected at most "
             f"{MAX_PATCHES:,}; make the picture smaller"
         )
-    tokens = run_with_attention(tower, seen.pixel_values, range(len(tower.encoder.layers)), take)
+    tokens = run_with_attention(tower, seen.pixel_values, range(len(tower.encoder.layers)), take, take_values)
     nothing = np.zeros((0, grid[0] * grid[1]), np.float32)
     cosines = logits = probabilities = nothing[:, 0]
     similarity = parts = nothing

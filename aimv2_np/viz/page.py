@@ -1,30 +1,29 @@
 """One picture's explanation as a page to point at. It needs no network and loads nothing.
 
-The page's data is a JSON object within it; arrays are base64 of little-endian numbers.
+Its parts are in `web/`: the page, its style, and scripts that share their names and run in the order of `SCRIPTS`.
 """
 
-import json
 import re
-from base64 import b64encode
 from collections.abc import Sequence
 from html import escape
 from importlib.resources import files
-from io import BytesIO
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from aimv2_np.network.contrastive import l2_normalize
-from aimv2_np.viz.atlas import Atlas
-from aimv2_np.viz.explanation import Explanation, explain
-from aimv2_np.viz.features import patch_colors
+from aimv2_np.models.aimv2 import Aimv2Model
+from aimv2_np.models.vision import Aimv2VisionModel
+from aimv2_np.processing import Aimv2Processor
+from aimv2_np.shapes import Array
+from aimv2_np.viz.atlas import FEWER, HEADS_OF, Atlas, map_bytes
+from aimv2_np.viz.computation import Computations, choose
+from aimv2_np.viz.explanation import explain
+from aimv2_np.viz.page_data import PICTURE_BYTES, RANK, as_json, computations_data, maps_data, picture_data
 from aimv2_np.viz.towers import VisionModel, VisionProcessor, check_layer, check_number, check_patch, vision_tower_of
+from aimv2_np.viz.words import words_of
 
 MOST_BYTES = 4_900_000  # of the page
-PICTURE_BYTES = 400_000  # of the picture in it, as a file
-RANK = 256  # bytes per patch from which the page computes cosines
-FIXED = 60_000  # bytes for the page's own text, and names
+FIXED = 80_000  # bytes for the page's own text, and names
+WORDS_BYTES = 500_000  # for attention between words, at most, and at most a sixth of the room
+SCRIPTS = ("data", "address", "maps", "views", "computation", "picture", "sheet", "words", "main")
 
 
 def explanation_page(
@@ -38,6 +37,7 @@ def explanation_page(
     patch: tuple[int, int] | None = None,
     layer: int = -1,
     head: int | None = None,
+    computation: Sequence[int] | None = None,
 ) -> str:
     """The HTML of a page about one picture, at most 5 MB.
 
@@ -47,6 +47,8 @@ def explanation_page(
         made_by: which model, in words.
         patch: what it shows first; by default the patch at which the pooling head looks most, or the one in the middle.
         layer, head: the same, as for `draw_patch_attention`.
+        computation: the layers of which the page shows how each attention came about, the most wanted first, as many
+            of them as fit; by default `layer` and then others, from the last.
 
     Raises:
         ValueError: what `explain` raises; a picture of so many patches, or so many captions, that a page cannot hold
@@ -56,28 +58,53 @@ def explanation_page(
     start = {"layer": check_layer(tower, layer), "head": -1}
     if head is not None:
         start["head"] = check_number(head, tower.config.num_attention_heads, "head")
-    packed: list[Atlas] = []
+    asked = None if computation is None else [check_layer(tower, it) for it in computation]
+    kept: list[tuple[Atlas, Computations]] = []
 
-    def take(i: int, q: Any, k: Any) -> None:
-        if not packed:
-            room = _room(q.shape[2], q.shape[1], min(RANK, tower.config.hidden_size), captions)
-            packed.append(Atlas(len(tower.encoder.layers), room))
-        packed[0].add(i, q, k)
+    def take(i: int, q: Array, k: Array) -> None:
+        if not kept:
+            kept.append(_keep(tower, q, captions, start, asked))
+        for it in kept[0]:
+            it.add(i, q, k)
 
-    found = explain(model, processor, image, captions, take)
+    found = explain(model, processor, image, captions, take, lambda i, v: kept[0][1].add_values(i, v))
     if patch is None and found.pooling is not None:
         row, column = divmod(int(found.pooling.mean(axis=0).argmax()), found.grid[1])
         patch = row, column
     start["row"], start["column"] = check_patch(found.grid, patch)
-    data = {"start": start, "rows": found.grid[0], "columns": found.grid[1], "layers": len(tower.encoder.layers)}
-    data |= {"maps": _maps(packed[0]), "features": _features(found), **_picture_data(found)}
-    return _fill(title, made_by, found, data)
+    words = []
+    if isinstance(model, Aimv2Model) and isinstance(processor, Aimv2Processor):
+        room = _room(len(found.tokens), tower, captions)
+        words = words_of(model, processor, captions, _words_room(room, captions))
+    data = {"start": start, "layers": len(tower.encoder.layers), "maps": maps_data(kept[0][0])}
+    data |= {"computations": computations_data(kept[0][1]), **picture_data(found, words)}
+    text = model.config.text_config if words and isinstance(model, Aimv2Model) else None
+    data["text"] = {"layers": text.num_hidden_layers, "heads": text.num_attention_heads} if text else None
+    return _fill(title, made_by, found.grid, data)
 
 
-def _room(tokens: int, heads: int, rank: int, captions: Sequence[str]) -> int:
+def _keep(
+    tower: Aimv2VisionModel, q: Array, captions: Sequence[str], start: dict[str, int], asked: Sequence[int] | None
+) -> tuple[Atlas, Computations]:
+    """Share the room of a page among maps of attention and the vectors behind them."""
+    heads, tokens, size = q.shape[1:]
+    layers = len(tower.encoder.layers)
+    room = _room(tokens, tower, captions)
+    room -= _words_room(room, captions)
+    order = asked if asked is not None else [start["layer"], *range(layers)[::-1]]
+    heads_first = [start["head"], *range(heads)] if start["head"] >= 0 else list(range(heads))
+    fewest = layers + 1 + heads * min(HEADS_OF, layers) if asked is None else 2  # maps that have to fit beside them
+    most = min(room // 3 if asked is None else 2 * room // 3, room - fewest * map_bytes(tokens, min(tokens, FEWER[-1])))
+    choice = choose(tokens, size, list(dict.fromkeys(order)), list(dict.fromkeys(heads_first)), most)
+    computations = Computations(choice)
+    return Atlas(layers, room - computations.bytes_of(tokens, size)), computations
+
+
+def _room(tokens: int, tower: Aimv2VisionModel, captions: Sequence[str]) -> int:
     """Bytes left for attention, before they become four thirds of that in base64."""
+    rank, heads = min(RANK, tower.config.hidden_size), tower.config.num_attention_heads
     others = tokens * (rank + 3 + 4 * heads + 8 * len(captions)) + PICTURE_BYTES
-    text = sum(len(_json(caption)) + 200 for caption in captions)
+    text = sum(len(as_json(caption)) + 200 for caption in captions)
     room = (MOST_BYTES - FIXED - text) * 3 // 4 - others
     if room <= 0:
         raise ValueError(
@@ -86,101 +113,21 @@ def _room(tokens: int, heads: int, rank: int, captions: Sequence[str]) -> int:
     return room
 
 
-def _picture_data(found: Explanation) -> dict[str, Any]:
-    (colors,) = patch_colors([found.tokens])
-    return {
-        "picture": _picture(found.colors),
-        "width": found.colors.shape[1],
-        "height": found.colors.shape[0],
-        "colors": _base64(np.rint(255 * colors).astype(np.uint8)),
-        "pooling": None if found.pooling is None else _base64(found.pooling.astype("<f4")),
-        "heads": 0 if found.pooling is None else len(found.pooling),
-        "captions": [
-            {
-                "text": text,
-                "cosine": float(cosine),
-                "logit": float(logit),
-                "probability": float(probability),
-                "similarity": _base64(similarity.astype("<f4")),
-                "parts": _base64(parts.astype("<f4")),
-            }
-            for text, cosine, logit, probability, similarity, parts in zip(
-                found.captions,
-                found.cosines,
-                found.logits,
-                found.probabilities,
-                found.similarity,
-                found.contributions,
-                strict=True,
-            )
-        ],
-    }
+def _words_room(room: int, captions: Sequence[str]) -> int:
+    return min(WORDS_BYTES, room // 6) if captions else 0
 
 
-def _maps(atlas: Atlas) -> dict[str, Any]:
-    atlas.finish()
-    assert atlas.plan is not None
-    places, tops, values = map(np.stack, zip(*atlas.packed, strict=True))
-    return {
-        "names": atlas.names,
-        "layers": atlas.plan.layers,
-        "withHeads": atlas.plan.with_heads,
-        "kept": atlas.plan.kept,
-        "placeBytes": places.itemsize,
-        "tops": _base64(tops.astype("<f4")),
-        "places": _base64(places),
-        "values": _base64(values),
-    }
-
-
-def _features(found: Explanation) -> dict[str, Any]:
-    """Unit features along their `RANK` strongest directions in 8 bits, and how far cosines of these are off at most."""
-    unit = l2_normalize(found.tokens.astype(np.float64))  # (N, D)
-    _, axes = np.linalg.eigh(unit.T @ unit)
-    coordinates = unit @ axes[:, ::-1][:, :RANK]
-    scales = np.maximum(abs(coordinates).max(axis=0) / 127, 1e-12)  # (RANK,)
-    stored = np.rint(coordinates / scales).astype(np.int8)
-    again = stored * scales
-    pieces = range(0, len(unit), 256)
-    error = max(float(abs(unit[i : i + 256] @ unit.T - again[i : i + 256] @ again.T).max()) for i in pieces)
-    low = min(float((unit[i : i + 256] @ unit.T).min()) for i in pieces)
-    return {"scales": scales.tolist(), "error": error, "low": low, "data": _base64(stored)}
-
-
-def _picture(colors: NDArray[np.uint8]) -> str:
-    """A data URL: PNG, or JPEG of lower and lower quality where that is too large."""
-    from PIL import Image
-
-    image = Image.fromarray(colors)
-    attempts: list[tuple[str, dict[str, Any]]] = [("png", {"optimize": True})]
-    attempts += [("jpeg", {"quality": quality}) for quality in (92, 85, 75, 60, 40, 20)]
-    for kind, options in attempts:
-        file = BytesIO()
-        image.save(file, kind, **options)
-        if len(file.getvalue()) <= PICTURE_BYTES:
-            break
-    return f"data:image/{kind};base64,{b64encode(file.getvalue()).decode()}"
-
-
-def _json(value: Any) -> str:
-    """JSON that can stand within a script, which "</script>" and "<!--" would end or swallow in any quotes."""
-    text = json.dumps(value, allow_nan=False, separators=(",", ":"))
-    return text.replace("<", "\\u003c").replace(">", "\\u003e")
-
-
-def _base64(array: NDArray[Any]) -> str:
-    return b64encode(np.ascontiguousarray(array).tobytes()).decode()
-
-
-def _fill(title: str, made_by: str, found: Explanation, data: dict[str, Any]) -> str:
-    rows, columns = found.grid
-    room = files("aimv2_np.viz")
+def _fill(title: str, made_by: str, grid: tuple[int, int], data: dict[str, Any]) -> str:
+    rows, columns = grid
+    room = files("aimv2_np.viz") / "web"
+    scripts = [room.joinpath(f"{name}.js").read_text("utf-8") for name in SCRIPTS]
     parts = {
         "title": escape(title),
         "model": escape(made_by),
         "grid": f"{rows} × {columns} patches" if rows * columns > 1 else "one patch",
-        "data": _json(data),
-        "script": room.joinpath("page.js").read_text("utf-8"),
+        "data": as_json(data),
+        "style": room.joinpath("style.css").read_text("utf-8"),
+        "script": "\n".join(scripts),
     }
     # One pass: what is put in is never searched for places again.
     return re.sub(r"\{\{(\w+)\}\}", lambda place: parts[place[1]], room.joinpath("page.html").read_text("utf-8"))

@@ -4,9 +4,13 @@ On a repository's web page such a link shows the file. Here the file becomes a p
 is a name in backquotes leads to the line that defines it: a function, a class or a `Class.method`, looked up whenever
 the site is built. A name that the file does not define is an error. docs/equations.md, (7), in a docstring becomes a
 link to that equation.
+
+In the reference inherited methods and properties have a link to their source, too, which viewcode gives to functions,
+classes and methods of the class itself.
 """
 
 import ast
+import importlib
 import re
 from html import escape
 from pathlib import Path
@@ -72,6 +76,33 @@ def link_to_equations(app, what, name, obj, options, lines):
     lines[:] = [EQUATION.sub(r"`equation (\1) <../equations.html#equation-\1>`__", line) for line in lines]
 
 
+def defined_in(module, name):
+    """Where the code of an entry is, maybe in a base class: (module, dotted name); None for what is no code."""
+    value = importlib.import_module(module)
+    *outer, last = name.split(".")
+    for it in outer:
+        value = getattr(value, it, None)
+    places = getattr(value, "__mro__", (value,))
+    found = next((vars(it)[last] for it in places if last in getattr(it, "__dict__", ())), None)
+    for wrapped in ("fget", "func", "__func__"):  # a property, a cached property, a class method
+        found = getattr(found, wrapped, found)
+    where = getattr(found, "__module__", None), getattr(found, "__qualname__", None)
+    return where if all(where) else None
+
+
+def name_where_defined(app, doctree):
+    """Entries get the name that they have in their file, by which viewcode finds it; links back lead to that name."""
+    from sphinx import addnodes  # the tests of the repository's links need this file, and no Sphinx
+
+    ids = {it for entry in doctree.findall(addnodes.desc_signature) for it in entry["ids"]}
+    for entry in doctree.findall(addnodes.desc_signature):
+        module, name = entry.get("module"), entry.get("fullname", "")
+        if module and (found := defined_in(module, name)):
+            entry["module"], entry["fullname"] = found
+            entry["ids"] += {".".join(found)} - ids
+            ids.update(entry["ids"])
+
+
 def pages_of_code(app):
     """One page for each file that some page links to."""
     texts = [app.env.doc2path(name).read_text(encoding="utf-8") for name in sorted(app.env.found_docs)]
@@ -86,4 +117,7 @@ def setup(app):
     app.connect("source-read", link_to_pages_of_code)
     app.connect("autodoc-process-docstring", link_to_equations, priority=300)
     app.connect("html-collect-pages", pages_of_code)
+    app.setup_extension("sphinx.ext.viewcode")
+    app.connect("doctree-read", name_where_defined, priority=400)  # before viewcode
+    app.connect("viewcode-follow-imported", lambda app, module, name: module if defined_in(module, name) else None)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

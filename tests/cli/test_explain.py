@@ -57,6 +57,19 @@ def test_a_sheet(picture, tmp_path, two_towers):
         assert image.format == "PNG"
 
 
+def test_computation_says_of_which_layers(picture, tmp_path, two_towers):
+    out = tmp_path / "out.html"
+    assert run(picture, "-o", out, "--model", two_towers, "--computation", 1, 0).exit_code == 0
+    assert '"computations":{"layers":[0,1],"heads":[0,1],"width":2' in out.read_text("utf-8")
+    assert run(picture, "-o", out, "--model", two_towers, "--force", "--computation", 0).exit_code == 0
+    assert '"computations":{"layers":[0],' in out.read_text("utf-8")
+    assert_error(
+        run(picture, "-o", out, "--model", two_towers, "--force", "--computation", 2), "layer is 2; expected 0"
+    )
+    wrong = run(picture, "-o", tmp_path / "out.png", "--model", two_towers, "--computation", 0)
+    assert_error(wrong, "--computation is about the page", 2)
+
+
 def test_the_embedded_model_says_that_it_knows_little(picture, tmp_path):
     result = run(picture, "-o", tmp_path / "out.html")
     assert result.exit_code == 0

@@ -39,7 +39,7 @@ def test_nothing_comes_from_a_network(pages):
 
 def test_what_is_loaded_is_there(pages):
     for name, page in pages.items():
-        for tag, key in (("img", "src"), ("script", "src"), ("link", "href")):
+        for tag, key in (("img", "src"), ("script", "src"), ("link", "href"), ("iframe", "src")):
             for url in filter(None, (it.get(key) for it in page.all(tag))):
                 if not urlsplit(url).scheme:
                     assert (page.path.parent / unquote(urlsplit(url).path)).exists(), (name, url)

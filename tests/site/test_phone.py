@@ -58,6 +58,45 @@ def test_notebooks_can_be_downloaded(site):
         assert json.loads((path.parent / link[1]).read_text(encoding="utf-8"))["cells"]
 
 
+FRAME = """<iframe src="explain.html" style="width: 390px; height: 844px; border: 0"></iframe>
+<pre id="out"></pre><script>
+window.onload = async () => {
+  const site = document.querySelector("iframe").contentDocument, frame = site.querySelector("iframe.page"), seen = {};
+  frame.loading = "eager";
+  while (frame.contentDocument.readyState !== "complete" || !frame.contentDocument.getElementById("facts"))
+    await new Promise(requestAnimationFrame);
+  const page = frame.contentDocument, width = page.documentElement;
+  seen.wide = [width.scrollWidth <= width.clientWidth, site.documentElement.scrollWidth <= 390];
+  seen.says = page.getElementById("facts").textContent; seen.open = !page.getElementById("computation").hidden;
+  seen.words = page.querySelectorAll("#tokens span").length;
+  for (const theme of ["dark", "light"]) {
+    site.body.dataset.theme = theme;
+    await new Promise(requestAnimationFrame);
+    seen[theme] = frame.contentWindow.getComputedStyle(page.body).backgroundColor;
+  }
+  document.getElementById("out").textContent = encodeURIComponent(JSON.stringify(seen));
+};
+</script>"""
+
+
+def test_a_page_of_explain_stands_in_the_page_about_it(site, tmp_path):
+    """Of the embedded model, opened at a computation, on a phone; light or dark as the site is."""
+    if BROWSER is None:
+        pytest.skip(f"there is no browser here: none of {', '.join(BROWSERS)}")
+    assert (site / "_static" / "explanation.html").stat().st_size < 5_000_000
+    page = site / "frame-test.html"
+    page.write_text(FRAME, encoding="utf-8")
+    command = [BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--allow-file-access-from-files"]
+    command += [f"--user-data-dir={tmp_path}", "--virtual-time-budget=20000", "--dump-dom", page.as_uri()]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=True)
+    page.unlink()
+    seen = json.loads(unquote(re.search(r'id="out">([^<]+)', done.stdout)[1]))
+    assert seen["wide"] == [True, True]
+    assert seen["says"].startswith("Patch row 1, column 5, held.")
+    assert (seen["open"], seen["words"]) == (True, 12)
+    assert (seen["dark"], seen["light"]) == ("rgb(13, 17, 23)", "rgb(255, 255, 255)")
+
+
 def test_the_code_of_figures_is_folded_and_no_other(site):
     folded = []
     for path in (site / "_sources" / "notebooks").glob("*.txt"):

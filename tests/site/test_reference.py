@@ -36,6 +36,21 @@ def test_no_annotation_is_left_as_it_was_written(signatures):
     assert not [shown for shown in signatures.values() if re.search("ShapeOf|Annotated|Float|jaxtyping", shown)]
 
 
+def test_every_function_method_and_property_leads_to_its_source(site):
+    found = 0
+    for path in (site / "reference").glob("*.html"):
+        text = path.read_text(encoding="utf-8")
+        for kind, entry, shown in re.findall(
+            r'<dl class="py (\w+)">\s*<dt class="sig[^"]*" id="([^"]+)">(.*?)</dt>', text, re.DOTALL
+        ):
+            if kind in ("function", "class", "method", "property", "exception"):
+                link = re.search(r'href="([^"#]+)#([^"]+)"><span class="viewcode-link">', shown)
+                assert link, (path.name, kind, entry)
+                assert f'id="{link[2]}"' in (path.parent / link[1]).read_text(encoding="utf-8"), (entry, link[0])
+                found += 1
+    assert found > 200
+
+
 def test_what_a_base_class_says_is_said_once(signatures):
     forwards = [entry for entry in signatures if entry.startswith("aimv2_np.network.") and entry.endswith(".forward")]
     assert not forwards

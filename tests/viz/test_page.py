@@ -1,73 +1,16 @@
-import base64
-import json
 import re
-import shutil
-import subprocess
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from aimv2_np import Aimv2ImageProcessor, Aimv2VisionModel
 from aimv2_np.viz import caption_similarity, explanation_page, patch_similarity, pooling_attention
+from aimv2_np.viz import page as module
 from aimv2_np.viz.page import MOST_BYTES
+from tests.support.explained import CAPTIONS, data_of, needs_browser, numbers, visit
 from tests.support.pictures import photo
 from tests.support.two_towers import vision_config
-
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
-BROWSER = next(filter(None, map(shutil.which, BROWSERS)), None)
-needs_browser = pytest.mark.skipif(BROWSER is None, reason=f"there is no browser here: none of {', '.join(BROWSERS)}")
-CAPTIONS = ["a cat", "</script><b>{{data}}&"]
-
-# What goes wrong in the page, from its first line on; then what a visitor would do, and what came of it.
-WATCH = """<script>
-const wrong = [];
-addEventListener("error", event => wrong.push(event.message));
-addEventListener("securitypolicyviolation", event => wrong.push(event.violatedDirective));
-for (const kind of ["error", "warn"]) console[kind] = text => wrong.push(text);
-</script>"""
-VISIT = """<script>
-const seen = {}, surface = $("picture"), said = () => $("facts").textContent;
-const point = (kind, row, column, type = "mouse") => {
-  const box = surface.getBoundingClientRect();
-  const clientX = box.left + (column + 0.5) / columns * box.width, clientY = box.top + (row + 0.5) / rows * box.height;
-  surface.dispatchEvent(new PointerEvent(kind, {bubbles: true, pointerType: type, clientX, clientY}));
-};
-const press = key => surface.dispatchEvent(new KeyboardEvent("keydown", {key, bubbles: true, cancelable: true}));
-const slide = (id, value) => { $(id).value = value; $(id).dispatchEvent(new Event("input")); };
-const view = name => {
-  const it = document.querySelector(`input[value=${name}]`);
-  if (it) it.click();
-  return it ? said() : "absent";
-};
-const color = (row, column) => [...paint.getImageData(column, row, 1, 1).data].join();
-const BODY;
-seen.wrong = wrong;
-document.title = "SEEN" + JSON.stringify(seen).replace(/</g, "") + "NEES";
-</script>"""
-
-
-def visit(text, body, tmp_path):
-    """The page after `body`, which fills `seen`, has run in a browser."""
-    file = tmp_path / "page.html"
-    text = text.replace("<style>", WATCH + "<style>", 1)
-    file.write_text(text.replace("</body>", VISIT.replace("const BODY;", body) + "</body>"), encoding="utf-8")
-    command = [BROWSER, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}"]
-    done = subprocess.run(
-        [*command, "--dump-dom", file.as_uri()], capture_output=True, text=True, timeout=120, check=True
-    )
-    seen = re.search(r"<title>SEEN(.*?)NEES</title>", done.stdout, re.DOTALL)
-    assert seen, done.stdout[-2000:]
-    found = json.loads(seen[1].replace("&amp;", "&").replace("&gt;", ">"))
-    assert found.pop("wrong") == []
-    return found
-
-
-def data_of(text):
-    return json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', text, re.DOTALL)[1])
-
-
-def numbers(text, dtype):
-    return np.frombuffer(base64.b64decode(text), dtype)
 
 
 @pytest.fixture(scope="module")
@@ -293,7 +236,7 @@ def test_a_visit_to_a_large_page(large, tmp_path):
     assert seen["facts"].startswith("Patch row 31, column 30.")
     assert "highest hold" in seen["facts"]
     assert sum(seen["list"]) == pytest.approx(1, abs=1e-3)  # the rest at its average
-    assert "Single heads are stored of layers" in seen["note"]
+    assert "This head is here of layers" in seen["note"]
     assert seen["hidden"] is False
     assert "head 3 looks most at" in seen["head"]
     assert seen["captions"] == "absent"
@@ -310,3 +253,11 @@ def test_a_single_patch(native, tmp_path):
     assert "look most at row 0, column 0 (100 %)" in seen["facts"]
     assert "There is no other patch." in seen["like"]
     assert seen["head"] == "absent"
+
+
+def test_its_scripts_are_small_and_all_of_them_are_in_it(page):
+    scripts = {it.stem: it.read_text(encoding="utf-8") for it in Path(module.__file__).with_name("web").glob("*.js")}
+    assert set(scripts) == set(module.SCRIPTS)
+    for text in scripts.values():
+        assert text.strip() in page
+        assert len(text.splitlines()) < 300
