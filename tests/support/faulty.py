@@ -247,3 +247,7 @@ def hidden(change):
 
 def of_mask(change):
     return {"mask": lambda self, scores, allowed: change(scores, allowed)}
+
+
+def activation(change):
+    return {"activation": lambda self, name, x: change(x)}
