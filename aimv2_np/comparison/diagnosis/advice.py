@@ -2,7 +2,7 @@
 
 CHANGES: dict[str, str] = {
     "transposed_weight": "store linear weights as (outputs, inputs) and the patch convolution's as (D, C, P, P)",
-    "weight_sign": "use the weight with the sign that it is stored with",
+    "weight_sign": "use the weight, and what it gives, with the sign that it has",
     "wrong_layer": "check how the number of a layer is counted where weights are loaded",
     "nan_weight": "load or convert that weight anew; its file or its conversion is damaged",
     "zero_weight": "load or convert that weight anew; a part of it was left out",
@@ -48,10 +48,12 @@ CHANGES: dict[str, str] = {
     "wrong_softmax": "take the softmax of the scores over the keys",
     "uniform_attention": "weigh the values by the softmax of the scores",
     "text_not_causal": "let each token look at itself and earlier ones only",
+    "sliding_window": "let each token look at all those that it may, however far away",
     "causal_off_by_one": "let token i look at tokens j ≤ i",
     "causal_transposed": "let token i look at tokens j ≤ i: the lower triangle of (queries, keys)",
     "padding_ignored": "keep tokens from looking at padding",
     "padding_inverted": "block keys where attention_mask is 0",
+    "padding_of_queries": "block padding as keys, in a mask (batch, 1, 1, keys)",
     "wrong_mask_value": "set blocked scores to minus infinity, or the dtype's smallest number, before the softmax",
     "vision_causal": "let all patches look at each other",
     "left_padding": "pad texts on the right",

@@ -90,8 +90,10 @@ def _of_layer(offset: int) -> Plant:
     return plant
 
 
-def _negative(m: Any) -> Array:
-    return -m.weight
+def _negative(m: Any, path: str, context: Context) -> Module | None:
+    """The negative of a weight; that of q or k, where nobody recorded them, is attention's negated query."""
+    unseen = path.endswith(("q_proj", "k_proj")) and path not in context.names and m.bias is None
+    return None if unseen else with_fields(m, weight=-m.weight)
 
 
 def _approximated(used: str, right: tuple[str, ...]) -> Plant:
@@ -210,7 +212,7 @@ FAULTS: Table = {
     },
     ("wrong_layer", Linear): LAYERS,
     ("wrong_layer", RMSNorm): LAYERS,
-    ("weight_sign", Linear): {"{path} has the negative of its weight": holding(weight=_negative)},
+    ("weight_sign", Linear): {"{path} has the negative of its weight": _negative},
     ("missing_projection", Linear): {
         "{path} is left out: what it is given goes on as it is": _left_out,
     },

@@ -17,6 +17,7 @@ from aimv2_np.shapes import Array, NDArray
 GATE = 1e-3  # of a difference, what a factor may leave: whether it fits to rounding is judged where it is planted
 KNOWN = (-1.0, 0.0, 0.5, 1.0, 2.0)  # these have their own sentences, or are no fault
 TOKENS, STEPS, STARTS = 64, 12, (1.0, 0.1)
+ROUNDING = 1e-5  # of an output
 EXACT = 1e-6  # a number of few digits is meant where it changes no more than this part of the output
 
 # context → halves → the factor found. Faults are planted in many groups of modules, and all have the one factor.
@@ -80,9 +81,10 @@ def _factor(context: Context, halves: tuple[str, ...]) -> float | None:
 def _fitted(part: NDArray, target: NDArray, whole: NDArray) -> float | None:
     """c of c · part = target, where that holds; `whole` is what rounding is a part of."""
     factor = float(np.vdot(part, target) / np.vdot(part, part))
-    if not np.linalg.norm(target - factor * part) <= GATE * np.linalg.norm(target):
+    size = np.linalg.norm(whole)
+    if not np.linalg.norm(target - factor * part) <= GATE * np.linalg.norm(target) + ROUNDING * size:
         return None
-    return _round(factor, EXACT * float(np.linalg.norm(whole) / np.linalg.norm(part)))
+    return _round(factor, EXACT * float(size / np.linalg.norm(part)))
 
 
 def _of_normed(x: Array, part: Array, normed: Array) -> float | None:
