@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from tests.support import planted_attention
+from tests.support import planted_attention, planted_positions
 from tests.support.faults import MEAN, STD
 from tests.support.faulty import (
     again,
@@ -224,6 +224,9 @@ TABLES = (
     (planted_attention.ATTENTIONS, LAYERED, True), (planted_attention.WINDOWS, VISION, True),
     (planted_attention.LOOKS, "text", True), (planted_attention.RAISED, "text", True),
     (planted_attention.PADDINGS, "padded", True),
+    (planted_positions.EITHER, "learned native", False), (planted_positions.EITHER, "native", False),
+    (planted_positions.LEARNED, "learned", False), (planted_positions.NATIVE, "native", False),
+    (planted_positions.STRETCHES, "stretched", False), (planted_positions.TEXTS, "text", False),
     (MASKS, "text", True), (TEXT_ENDS, "text", False), (PADDED, "padded", False), (BOTH, "both", False),
 )  # fmt: skip
 PLANTED: dict[str, Planted] = {
