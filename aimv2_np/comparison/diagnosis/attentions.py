@@ -156,7 +156,10 @@ SOFTMAXES: dict[str, tuple[str, Callable[[Array], Array]]] = {
         lambda s: np.exp(s) / (1 + np.exp(s).sum(axis=-1, keepdims=True)),
     ),
     "{path} takes a softmax to the base 2; it is to the base e": ("wrong_softmax", lambda s: softmax(s * np.log(2.0))),
-    "{path} weighs all tokens alike": ("uniform_attention", lambda s: np.full_like(s, 1 / s.shape[-1])),
+    "{path} weighs all tokens alike, as queries of zeros do": (
+        "uniform_attention",
+        lambda s: np.full_like(s, 1 / s.shape[-1]),
+    ),
 }
 
 
