@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tests.support.faulty import Port, at, pooled, softmax
+from tests.support.faulty import at, pooled, softmax
 
 
 def tf32(x):
@@ -54,7 +54,6 @@ BOTH = {
     "squared distances": ("wrong_logits", cosines(lambda x: 2 * x - 2)),
 }
 PRODUCTS = {
-    "TF32": ("tf32_products", {"product": lambda self, x, weight: Port.product(self, tf32(x), tf32(weight))}),
     "dynamic int8 of PyTorch": ("int8_activations", {"product": lambda self, x, weight: dynamic(x, weight)}),
 }
 # fmt: on

@@ -2,6 +2,7 @@
 
 CHANGES: dict[str, str] = {
     "transposed_weight": "store linear weights as (outputs, inputs) and the patch convolution's as (D, C, P, P)",
+    "weight_reversed": "keep the order of the weight's rows and columns; a convolution of networks flips no kernel",
     "weight_sign": "use the weight, and what it gives, with the sign that it has",
     "wrong_layer": "check how the number of a layer is counted where weights are loaded",
     "nan_weight": "load or convert that weight anew; its file or its conversion is damaged",
@@ -92,6 +93,9 @@ CHANGES: dict[str, str] = {
     "missing_normalisation": "compute (pixels / 255 - mean) / deviation",
     "normalised_twice": "compute (pixels / 255 - mean) / deviation once",
     "wrong_normalisation": "use image_mean and image_std of preprocessor_config.json",
+    "grey": "give all three channels as they are",
+    "pixels_clipped": "give the normalised pixels as they are, below 0 and above 1, too",
+    "pixels_wrapped": "compute in floating point, and cut resized pixels off at 0 and 255 before they are bytes",
     "flipped": "give the pictures as they are, the first row at the top",
     "rows_for_columns": "index pixels as (row, column)",
     "picture_shifted": "cut the middle out: start at (size - crop) // 2 on each axis",

@@ -163,6 +163,14 @@ def _with_rows(m: Any, rows: NDArray, value: float) -> Any:
     return with_fields(m, weight=weight)
 
 
+def _with_channels(output: Array, rows: NDArray, theirs: Array) -> Array:
+    """An output that holds what the other side's does in some channels."""
+    result = output.copy()
+    if result.shape == theirs.shape:
+        result[..., rows] = theirs[..., rows]
+    return result
+
+
 def _listed(rows: NDArray) -> str:
     return ", ".join(map(str, rows[:NAMED])) + (", …" if len(rows) > NAMED else "")
 
@@ -172,7 +180,13 @@ def _damaged(value: float, is_so: Callable[[Any, Any, Any], Any]) -> Plant:
 
     def plant(m: Any, path: str, context: Context) -> Module | None:
         rows = _few_channels(m, path, context, is_so)
-        return None if rows is None else with_fields(_with_rows(m, rows, value), rows=_listed(rows))
+        if rows is None:
+            return None
+        theirs, damaged = context.theirs(path), with_fields(_with_rows(m, rows, value), rows=_listed(rows))
+        if theirs is None or not np.isinf(theirs[..., rows]).any():
+            return damaged
+        # One infinity in a row gives infinities of either sign: nobody knows which weight it is, and they stand there.
+        return computing(lambda m, x: _with_channels(type(m).forward(m, x), rows, theirs))(damaged, path, context)
 
     return plant
 

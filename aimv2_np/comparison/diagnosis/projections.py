@@ -38,6 +38,11 @@ def _channels_first(m: Any) -> Array:
     return m.weight.reshape(size, ph, pw, channels).transpose(0, 3, 1, 2)
 
 
+def _flipped(axes: tuple[int, ...]) -> Plant:
+    """A weight that is reversed along some axes."""
+    return holding(weight=lambda m: np.flip(m.weight, axes))
+
+
 def _with_bias(times: int) -> Plant:
     return lambda m, *_: None if m.bias is None else with_fields(m, bias=m.bias.dtype.type(times) * m.bias)
 
@@ -183,6 +188,20 @@ FAULTS: Table = {
             weight=lambda m: m.weight.transpose(0, 2, 3, 1).reshape(m.weight.shape)
         ),
         "{path} reads a channels-first weight as channels-last": holding(weight=_channels_first),
+    },
+    ("weight_reversed", PatchEmbed): {
+        f"{{path}} reverses the {what} of its kernel": _flipped(axes)
+        for what, axes in {
+            "rows and columns": (2, 3),
+            "rows": (2,),
+            "columns": (3,),
+            "channels": (1,),
+            "channels, rows and columns": (1, 2, 3),
+        }.items()
+    },
+    ("weight_reversed", Linear): {
+        "{path} has the rows of its weight in reverse order": _flipped((0,)),
+        "{path} has the columns of its weight in reverse order": _flipped((1,)),
     },
     ("missing_bias", Linear): BIASES,
     ("missing_bias", PatchEmbed): BIASES,
