@@ -45,6 +45,7 @@ DIAGNOSIS = (
         "diagnosis.norms", "diagnosis.projections", "diagnosis.attentions", "diagnosis.layers", "diagnosis.pictures",
         "diagnosis.precision", "diagnosis.texts", "diagnosis.stretched", "diagnosis.advice",
     ),
+    ("diagnosis.heads", "diagnosis.stacked", "diagnosis.scaled", "diagnosis.kernels", "diagnosis.logits"),
     ("diagnosis.fault",),
     ("diagnosis.context",),
     ("diagnosis.weights", "diagnosis.forced", "diagnosis.originals"),

@@ -247,3 +247,48 @@ def hidden(change):
 
 def of_mask(change):
     return {"mask": lambda self, scores, allowed: change(scores, allowed)}
+
+
+def activation(change):
+    return {"activation": lambda self, name, x: change(x)}
+
+
+def of_tokens(change):
+    """Queries, keys and values (B, N, D), before they are split into heads."""
+    return {
+        "attend": lambda self, q, k, v, *rest: Port.attend(
+            self, *(change(q, k, v) if q.shape == k.shape else (q, k, v)), *rest
+        )
+    }
+
+
+def looking(rule, of_padding=lambda mask: mask[:, None]):
+    """Another rule, as in `look`, in a layer: `of_padding` of a mask (B, N) says what it blocks besides."""
+
+    def method(self, scores, allowed):
+        i, j = np.arange(scores.shape[1])[:, None], np.arange(scores.shape[1])
+        seen = rule(i, j) & of_padding(allowed[:, -1])  # the last token sees all but padding
+        return np.where(seen, scores, np.finfo(scores.dtype).min)
+
+    return {"mask": method}
+
+
+def reading(read):
+    """q, k, v in one array (B, N, 3, D), which `read(array, (B, N, D))` makes three of."""
+    return of_tokens(lambda q, k, v: read(np.stack([q, k, v], axis=2), q.shape))
+
+
+def sharing(numbers, which):
+    """Keys or values of other heads: `numbers` of heads → the head that each one takes."""
+
+    def method(self, q, k, v, config, allowed):
+        heads = config.num_attention_heads
+
+        def shared(x):
+            parts = np.split(x, heads, axis=-1)
+            return np.concatenate([parts[h] for h in numbers(heads)], axis=-1)
+
+        k, v = shared(k) if "k" in which else k, shared(v) if "v" in which else v
+        return Port.attend(self, q, k, v, config, allowed)
+
+    return {"attend": method}

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from tests.support import planted_attention, planted_ends, planted_pictures, planted_positions
 from tests.support.faults import MEAN, STD
 from tests.support.faulty import (
     again,
@@ -220,6 +221,16 @@ TABLES = (
     (PICTURES, "learned native", False), (FINAL, "learned native text both", False), (STRETCHES, "stretched", False),
     (SLICES, "shrunk", False), (WAVES, "native", False), (TURNED, "learned", False), (ONE_LAYER, LAYERED, False),
     (POOLS, "learned", False), (TEXTS, "text", False),
+    (planted_attention.ATTENTIONS, LAYERED, True), (planted_attention.WINDOWS, VISION, True),
+    (planted_attention.LOOKS, "text", True), (planted_attention.RAISED, "text", True),
+    (planted_attention.PADDINGS, "padded", True),
+    (planted_positions.EITHER, "learned native", False), (planted_positions.EITHER, "native", False),
+    (planted_positions.LEARNED, "learned", False), (planted_positions.NATIVE, "native", False),
+    (planted_positions.STRETCHES, "stretched", False), (planted_positions.TEXTS, "text", False),
+    (planted_pictures.PIXELS, "learned", False), (planted_pictures.KERNELS, "learned native", False),
+    (planted_pictures.WEIGHTS, LAYERED, True),
+    (planted_ends.HEAD, "learned", False), (planted_ends.TEXTS, "text", False), (planted_ends.BOTH, "both", False),
+    (planted_ends.PRODUCTS, LAYERED, True),
     (MASKS, "text", True), (TEXT_ENDS, "text", False), (PADDED, "padded", False), (BOTH, "both", False),
 )  # fmt: skip
 PLANTED: dict[str, Planted] = {

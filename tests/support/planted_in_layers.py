@@ -4,6 +4,7 @@ import numpy as np
 from ml_dtypes import float8_e4m3fn, float8_e5m2
 
 from tests.support.faulty import (
+    activation,
     as_it_lies,
     bfloat16,
     block,
@@ -26,6 +27,7 @@ from tests.support.faulty import (
     row,
     softmax,
 )
+from tests.support.port import Port
 
 # fmt: off
 NORMS = {
@@ -38,6 +40,21 @@ NORMS = {
     "1 + gain": ("wrong_norm_gain", of_gains(lambda gain: 1 + gain)),
     "no norm": ("missing_norm", {"norm": lambda self, path, x, eps: self.keep(path, x)}),
     "norm twice": ("norm_twice", {"norm": norm_twice}),
+    "squares by n - 1": ("wrong_norm_mean", of_norm(
+        lambda x, e: x / np.sqrt((x * x).sum(-1, keepdims=True) / (x.shape[-1] - 1) + e)
+    )),
+    "largest": ("wrong_norm_mean", of_norm(lambda x, e: x / np.abs(x).max(-1, keepdims=True))),
+    "centred only": ("mean_centred_norm", of_norm(lambda x, e: x - mean(x))),
+    "variance by n - 1": ("mean_centred_norm", of_norm(
+        lambda x, e: (x - mean(x)) / np.sqrt(x.var(-1, keepdims=True, ddof=1) + e)
+    )),
+    "eps 1e-2 outside": ("wrong_eps", of_norm(lambda x, e: x / (np.sqrt(mean(x * x)) + np.float32(1e-2)))),
+    "eps 0.0321 outside": ("wrong_eps", of_norm(lambda x, e: x / (np.sqrt(mean(x * x)) + np.float32(0.0321)))),
+    "gain first": ("wrong_norm_gain", {
+        "norm": lambda self, p, x, e: self.keep(p, self.normalise(p, x * self.weight(p), e))
+    }),
+    "divided by gain": ("wrong_norm_gain", of_gains(lambda gain: 1 / gain)),
+    "gain - 1": ("wrong_norm_gain", of_gains(lambda gain: gain - 1)),
     "norms exchanged": ("norms_exchanged", renamed({"rms_norm1": "rms_norm2", "rms_norm2": "rms_norm1"})),
     "norms by other names": ("norms_exchanged", block(lambda a, f, n1, n2, x: (y := x + a(n2(x))) + f(n1(y)))),
 }
@@ -53,6 +70,16 @@ BLOCKS = {
     "no MLP": ("missing_half", block(lambda a, f, n1, n2, x: x + a(n1(x)))),
     "half of both": ("half_scaled", block(lambda a, f, n1, n2, x: (y := x + a(n1(x)) / 2) + f(n2(y)) / 2)),
     "half of the MLP": ("half_scaled", block(lambda a, f, n1, n2, x: (y := x + a(n1(x))) + f(n2(y)) / 2)),
+    "0.1 of attention": ("half_scaled", block(lambda a, f, n1, n2, x: (y := x + 0.1 * a(n1(x))) + f(n2(y)))),
+    "0.3 of the MLP": ("half_scaled", block(lambda a, f, n1, n2, x: (y := x + a(n1(x))) + 0.3 * f(n2(y)))),
+    "0.01 of both": ("half_scaled", block(lambda a, f, n1, n2, x: (y := x + 0.01 * a(n1(x))) + 0.01 * f(n2(y)))),
+    "0.7 of attention, within": ("half_scaled", {
+        "attention": lambda self, path, *args: self.keep(path, 0.7 * Port.attention(self, path, *args))
+    }),
+    "MLP of x": ("parallel_block", block(lambda a, f, n1, n2, x: x + a(n1(x)) + f(x))),
+    "MLP of attention": ("parallel_block", block(lambda a, f, n1, n2, x: x + (y := a(n1(x))) + f(n2(y)))),
+    "x added to the MLP": ("missing_residual", block(lambda a, f, n1, n2, x: x + f(n2(x + a(n1(x)))))),
+    "sandwich": ("post_norm", block(lambda a, f, n1, n2, x: (y := x + n1(a(n1(x)))) + n2(f(n2(y))))),
     "passed through": ("blocks_skipped", {"block": lambda self, path, config, x, allowed: x}),
 }
 ORDERS = {
@@ -99,6 +126,11 @@ MLPS = {
     "sum": ("wrong_gating", hidden(lambda act, gate, up: act(gate) + up)),
     "act of product": ("wrong_gating", hidden(lambda act, gate, up: act(gate * up))),
     "relu": ("wrong_activation", {"activation": lambda self, name, x: np.maximum(x, 0)}),
+    "leaky_relu": ("wrong_activation", activation(lambda x: np.where(x > 0, x, x / 100))),
+    "mish": ("wrong_activation", activation(lambda x: x * np.tanh(np.log1p(np.exp(x))))),
+    "relu²": ("wrong_activation", activation(lambda x: np.maximum(x, 0) ** 2)),
+    "elu": ("wrong_activation", activation(lambda x: np.where(x > 0, x, np.exp(x) - 1))),
+    "1 + up": ("wrong_gating", hidden(lambda act, gate, up: act(gate) * (1 + up))),
     "no activation": ("wrong_activation", {"activation": lambda self, name, x: x}),
 }
 WEIGHTS = {

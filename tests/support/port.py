@@ -54,6 +54,9 @@ class Port:
     def scale(self, size: int) -> float:
         return size**-0.5
 
+    def scores(self, query: NDArray, key: NDArray) -> NDArray:
+        return np.einsum("bqd,bkd->bqk", query, key)
+
     def softmax(self, scores: NDArray) -> NDArray:
         e = np.exp(scores - scores.max(-1, keepdims=True))
         return e / e.sum(-1, keepdims=True)
@@ -243,7 +246,7 @@ class Port:
         mixed = []
         for query, key, value in zip(*(self.split(part, heads) for part in (q, k, v)), strict=True):
             scale = q.dtype.type(self.scale(query.shape[-1]))
-            scores = np.einsum("bqd,bkd->bqk", query, key) * scale
+            scores = self.scores(query, key) * scale
             if allowed is not None:
                 scores = self.mask(scores, allowed)
             mixed.append(np.einsum("bqk,bkd->bqd", self.softmax(scores), value))

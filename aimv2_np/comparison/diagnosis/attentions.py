@@ -1,23 +1,20 @@
 """Mistakes in attention: which projection is which, the heads, the scale, the softmax."""
 
 from collections.abc import Callable
-from itertools import permutations
 from typing import Any
 
 import numpy as np
 
+from aimv2_np.comparison.diagnosis import stacked
 from aimv2_np.comparison.diagnosis.context import Context
-from aimv2_np.comparison.diagnosis.fault import Plant, Table, exchanging, holding, varying, with_fields
+from aimv2_np.comparison.diagnosis.fault import Plant, Table, exchanging, holding, varying
+from aimv2_np.comparison.diagnosis.heads import GROUPS, HEADS, LAYOUTS, SHARED, WHICH
 from aimv2_np.network.attention import Attention, merge_heads, split_heads
-from aimv2_np.network.linear import Linear
 from aimv2_np.network.pooling import AttentionPoolingHead
 from aimv2_np.network.view import EVERYONE, View
 from aimv2_np.shapes import Array
 from aimv2_np.tree.module import Module
 from aimv2_np.tree.recorder import observe
-
-QKV = ("q_proj", "k_proj", "v_proj")
-HEADS = (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 20, 24, 32)
 
 Split = Callable[[Array, int], Array]  # (B, N, D), heads → (B, H, N, d)
 Merge = Callable[[Array], Array]  # (B, H, N, d) → (B, N, D)
@@ -25,8 +22,13 @@ Merge = Callable[[Array], Array]  # (B, H, N, d) → (B, N, D)
 
 def softmax(scores: Array, axis: int = -1) -> Array:
     """e^x / Σ e^x over an axis."""
-    e = np.exp(scores - scores.max(axis=axis, keepdims=True))
+    e = _exponentials(scores, axis)
     return e / e.sum(axis=axis, keepdims=True)
+
+
+def _exponentials(scores: Array, axis: int = -1) -> Array:
+    """e^(x - max)"""
+    return np.exp(scores - scores.max(axis=axis, keepdims=True))
 
 
 def blocked_by(value: float) -> Callable[[Array, Array], Array]:
@@ -49,6 +51,8 @@ def attend(
     kept: Callable[[Array, Array], Array] = lambda probs, allowed: probs,
     looking: View | None = None,
     query: Callable[[Array], Array] = lambda query: query,
+    keys: Callable[[Array], Array] = lambda keys: keys,
+    values: Callable[[Array], Array] = lambda values: values,
 ) -> Array:
     """Attention, or the pooling head's, as it is written but for some steps.
 
@@ -62,6 +66,7 @@ def attend(
         kept: (probabilities, where a query may look) → probabilities.
         looking: another view than the one that it is called with.
         query: what becomes of the queries (B, N, D).
+        keys, values: what becomes of keys and values (B, H, M, d).
     """
     pooling = isinstance(m, AttentionPoolingHead)
     view = view if looking is None else looking
@@ -69,6 +74,7 @@ def attend(
     q, k, v = (split(part, heads or m.heads) for part in (query(queries), m.k_proj(x), m.v_proj(x)))
     for name, value in (("q", q), ("k", k), ("v", v)):
         observe(name, value)
+    k, v = keys(k), values(v)
     scores = products(q @ k.swapaxes(-1, -2)) * x.dtype.type(scale(q.shape[-1], m))
     observe("scores", scores)
     allowed = (view.pooled() if pooling else view).allowed(np, q.shape[2], k.shape[2])
@@ -82,39 +88,6 @@ def attend(
     return m.output_proj(merged[:, 0]) if pooling else m.out_proj(merged)
 
 
-def _in_order(order: tuple[int, ...]) -> Plant:
-    """The three projections in another order."""
-    return holding(**{name: lambda m, part=QKV[i]: getattr(m, part) for name, i in zip(QKV, order, strict=True)})
-
-
-def _used_as(order: tuple[int, ...]) -> Plant:
-    """The outputs of the three projections in other roles."""
-    return exchanging(**{name: lambda m, part=QKV[i]: getattr(m, part) for name, i in zip(QKV, order, strict=True)})
-
-
-def _by_head(attention: Any, *_: Any) -> Module:
-    """Stacked rows (3, H, d) of q, k, v taken for (H, 3, d)."""
-    return _regrouped(attention, lambda rows, h: rows.reshape(h, 3, -1, *rows.shape[1:]).swapaxes(0, 1))
-
-
-def _alternating(attention: Any, *_: Any) -> Module:
-    """Stacked rows (3, D) of q, k, v taken for (D, 3)."""
-    return _regrouped(attention, lambda rows, h: rows.reshape(-1, 3, *rows.shape[1:]).swapaxes(0, 1))
-
-
-def _regrouped(attention: Any, regroup: Callable[[Array, int], Array]) -> Module:
-    parts = [getattr(attention, name) for name in QKV]
-
-    def three(arrays: list[Array | None]) -> list[Array | None]:
-        if any(array is None for array in arrays):
-            return [None, None, None]
-        rows: Array = np.concatenate(arrays)  # type: ignore[arg-type]
-        return [group.reshape(-1, *rows.shape[1:]) for group in regroup(rows, attention.heads)]
-
-    weights, biases = three([part.weight for part in parts]), three([part.bias for part in parts])
-    return with_fields(attention, **dict(zip(QKV, map(Linear, weights, biases), strict=True)))
-
-
 def _heads(heads: int, *, own_scale: bool) -> Plant:
     """Another number of heads, scaled by what fits them or by what fits the module's own."""
 
@@ -126,27 +99,6 @@ def _heads(heads: int, *, own_scale: bool) -> Plant:
         return varying(attend, heads=heads, **options)(m, path, context)
 
     return plant
-
-
-def _interleaved(x: Array, heads: int) -> Array:
-    """(B, N, d·H) → (B, H, N, d)"""
-    return x.reshape(*x.shape[:2], -1, heads).transpose(0, 3, 1, 2)
-
-
-def _put_interleaved(x: Array) -> Array:
-    """(B, H, N, d) → (B, N, d·H)"""
-    return x.transpose(0, 2, 3, 1).reshape(x.shape[0], x.shape[2], -1)
-
-
-def _split_as_it_lies(x: Array, heads: int) -> Array:
-    """(B, N, H·d) reshaped to (B, H, N, d), as if no axes had to be exchanged."""
-    batch, tokens, size = x.shape
-    return x.reshape(batch, heads, tokens, size // heads)
-
-
-def _merged_as_it_lies(x: Array) -> Array:
-    """(B, H, N, d) reshaped to (B, N, H·d), as if no axes had to be exchanged."""
-    return x.reshape(x.shape[0], x.shape[2], -1)
 
 
 FACTORS = {"two": 2.0, "one half": 0.5, "log₂ e": float(np.log2(np.e))}
@@ -175,6 +127,28 @@ SOFTMAXES: dict[str, tuple[str, Callable[[Array], Array]]] = {
         "softmax_axis",
         lambda scores: softmax(scores, 1),
     ),
+    "{path} takes its softmax over the batch; it is over the keys, the last axis": (
+        "softmax_axis",
+        lambda scores: softmax(scores, 0),
+    ),
+    "{path} leaves out the softmax's denominator: its weights do not add up to one": (
+        "wrong_softmax",
+        _exponentials,
+    ),
+    "{path} takes the exponential of its scores; it is their softmax": ("wrong_softmax", np.exp),
+    "{path} takes the logarithm of the softmax": (
+        "wrong_softmax",
+        lambda s: s - s.max(axis=-1, keepdims=True) - np.log(_exponentials(s).sum(axis=-1, keepdims=True)),
+    ),
+    "{path} takes the softmax twice": ("wrong_softmax", lambda s: softmax(softmax(s))),
+    "{path} divides its scores by the number of keys; it takes their softmax": (
+        "wrong_softmax",
+        lambda s: s / s.dtype.type(s.shape[-1]),
+    ),
+    "{path} divides what is positive of its scores by the number of keys; it takes their softmax": (
+        "wrong_softmax",
+        lambda s: np.maximum(s, 0) / s.dtype.type(s.shape[-1]),
+    ),
     "{path} takes no softmax of its scores": ("wrong_softmax", lambda scores: scores),
     "{path} takes the sigmoid of its scores; it is their softmax": ("wrong_softmax", lambda s: 1 / (1 + np.exp(-s))),
     "{path} adds one to the softmax's denominator": (
@@ -182,20 +156,22 @@ SOFTMAXES: dict[str, tuple[str, Callable[[Array], Array]]] = {
         lambda s: np.exp(s) / (1 + np.exp(s).sum(axis=-1, keepdims=True)),
     ),
     "{path} takes a softmax to the base 2; it is to the base e": ("wrong_softmax", lambda s: softmax(s * np.log(2.0))),
-    "{path} weighs all tokens alike": ("uniform_attention", lambda s: np.full_like(s, 1 / s.shape[-1])),
+    "{path} weighs all tokens alike, as queries of zeros do": (
+        "uniform_attention",
+        lambda s: np.full_like(s, 1 / s.shape[-1]),
+    ),
 }
-LAYOUTS: dict[str, dict[str, Any]] = {
-    "{path} takes heads from interleaved channels, (d, H); it is (H, d)": {
-        "split": _interleaved, "merge": _put_interleaved
-    },
-    "{path} splits heads from interleaved channels, (d, H); it is (H, d)": {"split": _interleaved},
-    "{path} merges heads into interleaved channels, (d, H); it is (H, d)": {"merge": _put_interleaved},
-    "{path} reshapes (B, N, H·d) to (B, H, N, d) without exchanging axes, and back so": {
-        "split": _split_as_it_lies, "merge": _merged_as_it_lies
-    },
-    "{path} reshapes (B, N, H·d) to (B, H, N, d) without exchanging axes": {"split": _split_as_it_lies},
-    "{path} reshapes (B, H, N, d) to (B, N, H·d) without exchanging axes": {"merge": _merged_as_it_lies},
-}  # fmt: skip
+
+
+def _shared(share: Callable[[Array, int], Array], groups: int, which: tuple[str, ...]) -> Plant:
+    """Heads that share keys or values in so many groups, where there are more heads than groups."""
+
+    def plant(m: Any, path: str, context: Context) -> Module | None:
+        if groups >= m.heads or m.heads % groups:
+            return None
+        return varying(attend, **dict.fromkeys(which, lambda x: share(x, groups)))(m, path, context)
+
+    return plant
 
 
 def _times(factor: float) -> Plant:
@@ -226,6 +202,14 @@ def _faults(kind: type[Module]) -> Table:
         for heads in HEADS
         for own, note in ((True, ""), (False, ", but scales by 1/√{d} as for {m.heads}"))
     }
+    table["wrong_heads", kind] |= {
+        f"{{path}} has {groups} heads of {words} for its {{m.heads}} of queries, {how}; each has its own": _shared(
+            share, groups, which
+        )
+        for groups in GROUPS
+        for how, share in list(SHARED.items())[: 4 if groups > 1 else 2]
+        for words, which in WHICH.items()
+    }
     table["heads_interleaved", kind] = {
         sentence: varying(attend, **options) for sentence, options in LAYOUTS.items() if "interleaved" in sentence
     }
@@ -236,21 +220,7 @@ def _faults(kind: type[Module]) -> Table:
 
 
 FAULTS: Table = {
-    ("qkv_order", Attention): {
-        **{
-            f"{{path}} takes its projections in the order {', '.join(QKV[i][0] for i in order)}; "
-            "a stacked weight holds q, k, v": _in_order(order)
-            for order in permutations(range(3))
-            if order != (0, 1, 2)
-        },
-        **{
-            f"{{path}} uses what {', '.join(QKV[i] for i in order)} give as q, k, v": _used_as(order)
-            for order in permutations(range(3))
-            if order != (0, 1, 2)
-        },
-        "{path} splits a stacked weight head by head, (heads, 3, d); it holds all of q, then k, then v": _by_head,
-        "{path} splits a stacked weight row by row, (D, 3); it holds all of q, then k, then v": _alternating,
-    },
+    ("qkv_order", Attention): stacked.PLANTS,
     ("qkv_order", AttentionPoolingHead): {
         "{path} exchanges k_proj and v_proj": holding(k_proj=lambda m: m.v_proj, v_proj=lambda m: m.k_proj),
         "{path} uses what v_proj gives as keys, and k_proj's as values": exchanging(
@@ -264,5 +234,16 @@ FAULTS: Table = {
         ),
     },
     **_faults(Attention),
+    **{
+        ("weight_sign", kind): {
+            "{path} negates its queries, or its keys": varying(attend, products=lambda products: -products)
+        }
+        for kind in (Attention, AttentionPoolingHead)
+    },
+    ("tokens_reversed", Attention): {
+        "{path} takes its queries from the last token to the first": varying(attend, query=lambda q: q[:, ::-1]),
+        "{path} takes its keys from the last token to the first": varying(attend, keys=lambda k: k[:, :, ::-1]),
+        "{path} takes its values from the last token to the first": varying(attend, values=lambda v: v[:, :, ::-1]),
+    },
     **_faults(AttentionPoolingHead),
 }

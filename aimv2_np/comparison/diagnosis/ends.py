@@ -2,12 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import log
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from aimv2_np.comparison.diagnosis.fault import Plant, Table, computing, holding
+from aimv2_np.comparison.diagnosis.context import Context
+from aimv2_np.comparison.diagnosis.fault import Plant, Table, computing, holding, with_fields
+from aimv2_np.comparison.diagnosis.logits import AXES, COSINES, SCALES, log_softmax, scale_of, softmax
+from aimv2_np.comparison.diagnosis.scaled import ratio_of
 from aimv2_np.network.contrastive import contrastive_logits, l2_normalize
 from aimv2_np.network.pooling import AttentionPoolingHead
 from aimv2_np.network.view import EVERYONE, View
@@ -110,24 +112,46 @@ def _scoring(scale: Callable[[Any], float]) -> Plant:
         return Scored(logits, logits.T)
 
     def plant(m: Any, *_: Any) -> Module | None:
-        same = np.isclose(scale(m), _scale(m), rtol=1e-6)
+        same = np.isclose(scale(m), scale_of(m), rtol=1e-6)
         return None if same else computing(forward)(m, "", None)  # type: ignore[arg-type]
 
     return plant
 
 
-def _scale(m: Any) -> float:
-    return float(np.exp(np.clip(m.logit_scale, 0.0, log(m.most))))
+def _of_logits(change: Callable[[Array, int], Array], axes: tuple[int, int] = (-1, -1)) -> Plant:
+    """Logits per text and per picture, of which each is changed along one of its axes."""
+    return computing(lambda m, embeds: Scored(*map(change, type(m).forward(m, embeds), axes)))
 
 
-def _of_logits(change: Callable[[Array], Array]) -> Plant:
-    """Logits per text and per picture, of which each is changed."""
-    return computing(lambda m, embeds: Scored(*map(change, type(m).forward(m, embeds))))
+def _of_cosines(change: Callable[[Array, Any], Array]) -> Plant:
+    """Logits that are `change(cosines, scale)`."""
+
+    def forward(m: Any, embeds: Embeds) -> Scored:
+        logits = change(embeds.text @ embeds.image.T, embeds.text.dtype.type(scale_of(m)))
+        return Scored(logits, logits.T)
+
+    return computing(forward)
 
 
-def _softmax(x: Array) -> Array:
-    e = np.exp(x - x.max(axis=-1, keepdims=True))
-    return e / e.sum(axis=-1, keepdims=True)
+def _multiplied(m: Any, path: str, context: Context) -> Module | None:
+    """Logits times a number, which the other side's show."""
+    first = context.result.first
+    factor = ratio_of(context) if first is not None and "logits_per" in first.path else None
+    planted = computing(lambda m, embeds: Scored(*(x.dtype.type(m.factor) * x for x in type(m).forward(m, embeds))))
+    module = planted(m, path, context)
+    return None if factor is None or module is None else with_fields(module, factor=factor)
+
+
+def _shifted(m: Any, path: str, context: Context) -> Module | None:
+    """Logits plus a number, which the other side's show."""
+    names = ("logits_per_text", "logits_per_image")
+    pairs = [(context.reference.array(name), context.theirs(name)) for name in names]
+    apart = [b - a for a, b in pairs if a is not None and b is not None and a.shape == b.shape]
+    if not apart or not apart[0].any() or not np.allclose(apart[0], apart[0].mean(), rtol=1e-3, atol=1e-5):
+        return None
+    planted = computing(lambda m, embeds: Scored(*(x + x.dtype.type(m.factor) for x in type(m).forward(m, embeds))))
+    module = planted(m, path, context)
+    return None if module is None else with_fields(module, factor=float(apart[0].mean(dtype=np.float64)))
 
 
 def _pooled(pool: Callable[[Array], Array], *, projected: bool) -> Plant:
@@ -145,11 +169,11 @@ POOLS: dict[str, Callable[[Array], Array]] = {
     "the first token": lambda x: x[:, 0],
     "the last token": lambda x: x[:, -1],
     "the largest number of all tokens": lambda x: x.max(axis=1),
+    "the sum of all tokens": lambda x: x.sum(axis=1),
 }
 QUERIES: dict[str, Callable[[Any], Array]] = {
     "normalised to length one": lambda m: l2_normalize(m.cls_token),
     "normalised to a root mean square of one": lambda m: m.cls_token / np.sqrt(np.mean(m.cls_token**2)),
-    "of zeros": lambda m: np.zeros_like(m.cls_token),
     "of ones": lambda m: np.ones_like(m.cls_token),
     "projected by k_proj": lambda m: m.k_proj(m.cls_token),
     "projected by v_proj": lambda m: m.v_proj(m.cls_token),
@@ -165,6 +189,7 @@ TOKENS: dict[str, tuple[str, Callable[[Any], Array]]] = {
     "the token after the end": ("text_end", lambda m: m.ends + 1),
     "the first token": ("text_end", lambda m: np.zeros(len(m.ids), int)),
     "the second token": ("text_end", lambda m: np.ones(len(m.ids), int)),
+    "the first token of number 0": ("text_end", lambda m: (m.ids == 0).argmax(axis=1)),
     "the end of the text before": ("text_end", lambda m: np.roll(m.ends, 1)),
     "the end of the first text, for all": ("text_end", lambda m: np.full(len(m.ids), m.ends[0])),
 }
@@ -192,23 +217,6 @@ LENGTHS: dict[str, tuple[str, Callable[[Array], Array]]] = {
         "wrong_l2",
         lambda x: l2_normalize(x - x.mean(axis=-1, keepdims=True)),
     ),
-}
-SCALES: dict[str, Callable[[Any], float]] = {
-    "use logit_scale itself; it is its exponential": lambda m: float(m.logit_scale),
-    "leave out logit_scale; it is its exponential": lambda m: 1.0,
-    "divide by the exponential of logit_scale; they are multiplied by it": lambda m: 1 / _scale(m),
-    "divide by logit_scale; they are multiplied by its exponential": lambda m: 1 / float(m.logit_scale),
-    "use the exponential of logit_scale without its limit": lambda m: float(np.exp(m.logit_scale)),
-    "cut off the exponential of logit_scale at 1": lambda m: min(_scale(m), 1.0),
-    "cut off logit_scale at 1": lambda m: float(np.exp(min(m.logit_scale, 1.0))),
-    "use the limit of the scale for the scale": lambda m: m.most,
-    "use the limit's logarithm for the scale": lambda m: log(m.most),
-    "use 100 for the scale": lambda m: 100.0,
-    "use 1/0.07 for the scale, with which training starts": lambda m: 1 / 0.07,
-    "use the logarithm's base 10": lambda m: float(10 ** float(m.logit_scale)),
-    "use the logarithm's base 2": lambda m: float(2 ** float(m.logit_scale)),
-    "apply the scale twice": lambda m: _scale(m) ** 2,
-    "apply the root of the scale": lambda m: _scale(m) ** 0.5,
 }
 
 
@@ -250,14 +258,25 @@ FAULTS: Table = {
     ("missing_projection", AttentionPoolingHead): {
         "{path} leaves out its last projection, output_proj": computing(lambda m, x, view=EVERYONE: m.gather(x, view)),
     },
-    ("logit_scale", Logits): {f"logits {words}": _scoring(scale) for words, scale in SCALES.items()},
+    ("logit_scale", Logits): {f"logits {words}": _scoring(scale) for words, scale in SCALES.items()}
+    | {"logits are {p.factor:g} times what they should be": _multiplied},
+    ("wrong_logits", Logits): {
+        f"logits are {words}; they are cosines times a scale": _of_cosines(change) for words, change in COSINES.items()
+    }
+    | {"logits have {p.factor:g} added; they are cosines times a scale": _shifted},
     ("logits_transposed", Logits): {
         "logits_per_text and logits_per_image are exchanged": computing(
             lambda m, embeds: Scored(*reversed(type(m).forward(m, embeds)))
         ),
     },
     ("logits_normalised", Logits): {
-        "logits are what a softmax gives; they are cosines times a scale": _of_logits(_softmax),
-        "logits are what a sigmoid gives; they are cosines times a scale": _of_logits(lambda x: 1 / (1 + np.exp(-x))),
+        **{
+            f"logits are what a {name} {words} gives; they are cosines times a scale": _of_logits(change, axes)
+            for name, change in {"softmax": softmax, "log-softmax": log_softmax}.items()
+            for words, axes in AXES.items()
+        },
+        "logits are what a sigmoid gives; they are cosines times a scale": _of_logits(
+            lambda x, _: 1 / (1 + np.exp(-x))
+        ),
     },
 }

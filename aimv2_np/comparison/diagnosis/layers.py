@@ -2,10 +2,19 @@
 
 from typing import Any
 
-from aimv2_np.comparison.diagnosis.fault import Plant, Table, computing, copied, exchanging, holding
+import numpy as np
+
+from aimv2_np.comparison.diagnosis.context import Context
+from aimv2_np.comparison.diagnosis.fault import Plant, Table, computing, copied, exchanging, holding, with_fields
+from aimv2_np.comparison.diagnosis.scaled import factor_of, ratio_of
+from aimv2_np.network.attention import Attention
 from aimv2_np.network.encoder import EncoderLayer
+from aimv2_np.network.linear import Linear
+from aimv2_np.network.rms_norm import rms_norm
+from aimv2_np.network.swiglu import SwiGLU
 from aimv2_np.network.view import EVERYONE, View
 from aimv2_np.shapes import Array
+from aimv2_np.tree.module import Module
 
 
 def _post_norm(m: Any, x: Array, view: View = EVERYONE) -> Array:
@@ -20,6 +29,18 @@ def _normed_outputs(m: Any, x: Array, view: View = EVERYONE) -> Array:
     return result
 
 
+def _sandwich(m: Any, x: Array, view: View = EVERYONE) -> Array:
+    x = x + m.rms_norm1(m.attention(m.rms_norm1(x), view))
+    result: Array = x + m.rms_norm2(m.ffn(m.rms_norm2(x)))
+    return result
+
+
+def _sandwich_without_gain(m: Any, x: Array, view: View = EVERYONE) -> Array:
+    x = x + rms_norm(m.attention(m.rms_norm1(x), view), np.ones_like(m.rms_norm1.weight), m.rms_norm1.eps)
+    result: Array = x + rms_norm(m.ffn(m.rms_norm2(x)), np.ones_like(m.rms_norm2.weight), m.rms_norm2.eps)
+    return result
+
+
 def _parallel(m: Any, x: Array, view: View = EVERYONE) -> Array:
     result: Array = x + m.attention(m.rms_norm1(x), view) + m.ffn(m.rms_norm2(x))
     return result
@@ -28,6 +49,22 @@ def _parallel(m: Any, x: Array, view: View = EVERYONE) -> Array:
 def _parallel_of_one_norm(m: Any, x: Array, view: View = EVERYONE) -> Array:
     y = m.rms_norm1(x)
     result: Array = x + m.attention(y, view) + m.ffn(y)
+    return result
+
+
+def _parallel_of_no_norm(m: Any, x: Array, view: View = EVERYONE) -> Array:
+    result: Array = x + m.attention(m.rms_norm1(x), view) + m.ffn(x)
+    return result
+
+
+def _mlp_of_attention(m: Any, x: Array, view: View = EVERYONE) -> Array:
+    y = m.attention(m.rms_norm1(x), view)
+    result: Array = x + y + m.ffn(m.rms_norm2(y))
+    return result
+
+
+def _mlp_added_to_input(m: Any, x: Array, view: View = EVERYONE) -> Array:
+    result: Array = x + m.ffn(m.rms_norm2(x + m.attention(m.rms_norm1(x), view)))
     return result
 
 
@@ -61,6 +98,29 @@ def _without(attention: float = 1, ffn: float = 1) -> Plant:
     return computing(forward)
 
 
+def _scaled(halves: tuple[str, ...]) -> Plant:
+    """A layer that adds another multiple of what its halves give: the one that the first divergence shows."""
+
+    def plant(m: Any, path: str, context: Context) -> Module | None:
+        factor = factor_of(context, halves)
+        if factor is None:
+            return None
+        planted = _without(**dict.fromkeys(halves, factor))(m, path, context)
+        return None if planted is None else with_fields(planted, factor=factor)
+
+    return plant
+
+
+def _output_scaled(m: Any, path: str, context: Context) -> Module | None:
+    """A module whose output is another multiple of what it should be: the one that the first divergence shows."""
+    factor = ratio_of(context) if path.endswith(OUTPUTS) else None
+    if factor is None:
+        return None
+    planted = computing(lambda m, *args: m.factor * type(m).forward(m, *args))(m, path, context)
+    return None if planted is None else with_fields(planted, factor=np.float32(factor))
+
+
+OUTPUTS = ("attention", "ffn", "out_proj", "down_proj")
 HALVES = {"attention gives": ["attention"], "the MLP gives": ["ffn"], "both give": ["attention", "ffn"]}
 EXCHANGED = {"rms_norm1": lambda m: m.rms_norm2, "rms_norm2": lambda m: m.rms_norm1}
 RIGHT = "x ← x + attention(rms_norm1(x)), then x ← x + ffn(rms_norm2(x))"
@@ -76,6 +136,9 @@ FAULTS: Table = {
             normed=(False, True)
         ),
         f"{{path}} adds what the norms give, and not what they are given: {RIGHT}": _residual(normed=(True, True)),
+        f"{{path}} adds its input, and not the sum after attention, to what the MLP gives: {RIGHT}": computing(
+            _mlp_added_to_input
+        ),
     },
     ("residual_twice", EncoderLayer): {
         f"{{path}} adds its input twice to what attention gives: {RIGHT}": _residual(first=2),
@@ -87,11 +150,21 @@ FAULTS: Table = {
         f"{{path}} norms what attention and the MLP give, and not what they are given: {RIGHT}": computing(
             _normed_outputs
         ),
+        f"{{path}} norms what attention and the MLP give, too, and not only what they are given: {RIGHT}": computing(
+            _sandwich
+        ),
+        f"{{path}} norms what attention and the MLP give, too, without a gain: {RIGHT}": computing(
+            _sandwich_without_gain
+        ),
     },
     ("parallel_block", EncoderLayer): {
         f"{{path}} computes attention and the MLP side by side, of the same input: {RIGHT}": computing(_parallel),
         f"{{path}} computes attention and the MLP side by side, of rms_norm1's output: {RIGHT}": computing(
             _parallel_of_one_norm
+        ),
+        f"{{path}} gives the MLP the layer's input, not normed: {RIGHT}": computing(_parallel_of_no_norm),
+        f"{{path}} gives the MLP what attention gives, without the layer's input: {RIGHT}": computing(
+            _mlp_of_attention
         ),
     },
     ("block_order", EncoderLayer): {f"{{path}} computes the MLP before attention: {RIGHT}": computing(_mlp_first)},
@@ -103,6 +176,14 @@ FAULTS: Table = {
         f"{{path}} adds {words} of what {name}: {RIGHT}": _without(**dict.fromkeys(halves, factor))
         for factor, words in ((-1.0, "the negative"), (0.5, "half"), (2.0, "twice"))
         for name, halves in HALVES.items()
+    }
+    | {
+        f"{{path}} adds {{p.factor:g}} of what {name}: {RIGHT}": _scaled(tuple(halves))
+        for name, halves in HALVES.items()
+    },
+    **{
+        ("half_scaled", kind): {f"{{path}}{which} gives {{p.factor:g}} of what it should": _output_scaled}
+        for kind, which in ((Attention, ""), (SwiGLU, ""), (Linear, ", the last projection,"))
     },
     ("blocks_skipped", EncoderLayer): {"{path} does nothing: its output is its input": computing(lambda m, x, *_: x)},
     ("norms_exchanged", EncoderLayer): {

@@ -1,5 +1,6 @@
 """Mistakes in who may look at whom: the causal mask, padding, and the numbers that blocked scores get."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import ModuleType
@@ -9,9 +10,9 @@ import numpy as np
 
 from aimv2_np.comparison.diagnosis.attentions import attend, blocked_by
 from aimv2_np.comparison.diagnosis.context import Context
-from aimv2_np.comparison.diagnosis.fault import Plant, Table, varying
+from aimv2_np.comparison.diagnosis.fault import Plant, Table, varying, with_fields
 from aimv2_np.network.attention import Attention
-from aimv2_np.network.view import CAUSAL, EVERYONE, Padded, View
+from aimv2_np.network.view import CAUSAL, EVERYONE, Mask, Padded, View
 from aimv2_np.shapes import Array
 from aimv2_np.tree.module import Module
 
@@ -73,6 +74,85 @@ def _causal_patches(m: Any, path: str, context: Context) -> Module | None:
     return None if context.is_text(path) else varying(attend, looking=CAUSAL)(m, path, context)
 
 
+def _windowed(rule: Callable[[int], Rule], width: int) -> Plant:
+    """Patches that look at some of those around them."""
+
+    def plant(m: Any, path: str, context: Context) -> Module | None:
+        return None if context.is_text(path) else varying(attend, looking=rule(width))(m, path, context)
+
+    return plant
+
+
+def _patches_after(prefix: int) -> Plant:
+    """Causal patches, but for the first ones; the last patch then is what it should be."""
+
+    def plant(m: Any, path: str, context: Context) -> Module | None:
+        changed = _changed(context, path)
+        if context.is_text(path) or (changed is not None and changed[-1]):
+            return None
+        return varying(attend, looking=_after(prefix))(m, path, context)
+
+    return plant
+
+
+def _tokens_within(m: Any, path: str, context: Context) -> Module | None:
+    """Text that looks at so many tokens up to its own: the first one that this changes says how many."""
+    changed = _changed_at_first(context)
+    if changed is None or not changed.any() or not changed.argmax():
+        return None
+    width = int(changed.argmax())
+    planted = _causal_as(Rule(lambda i, j: (j <= i) & (i - j < width)))(m, path, context)
+    return None if planted is None else with_fields(planted, width=width)
+
+
+def _tokens_after(m: Any, path: str, context: Context) -> Module | None:
+    """Causal text whose first tokens look at each other: the last one that this changes says how many."""
+    changed = _changed_at_first(context)
+    if changed is None or not changed.any() or changed[-2:].any():
+        return None
+    width = len(changed) - int(changed[::-1].argmax()) + 1
+    planted = _causal_as(_after(width))(m, path, context)
+    return None if planted is None else with_fields(planted, width=width)
+
+
+def _after(prefix: int) -> Rule:
+    return Rule(lambda i, j: (j <= i) | (j < prefix))
+
+
+def _changed(context: Context, path: str) -> Array | None:
+    """`_changed_at_first`, where that is in the layer in which `path` lies; None elsewhere."""
+    first, layer = context.result.first, re.match(r".*layers\.\d+\.", path)
+    inside = first is not None and layer is not None and f"{first.path}.".startswith(layer[0])
+    return _changed_at_first(context) if inside else None
+
+
+def _changed_at_first(context: Context) -> Array | None:
+    """Which tokens differ at the first divergence (T,); None where that is not known."""
+    first = context.result.first
+    ours = None if first is None else context.reference.array(first.path)
+    theirs = None if first is None else context.theirs(first.path)
+    if first is None or ours is None or theirs is None or ours.shape != theirs.shape or ours.ndim != 3:
+        return None
+    error, size = (np.linalg.norm(array, axis=-1) for array in (theirs - ours, ours))
+    result: Array = (error > SURELY * first.tolerance * size).any(axis=0)
+    return result
+
+
+def _padding_getting(value: float) -> Plant:
+    """Causal text where scores of padding get `value` added."""
+
+    def blocked(scores: Array, allowed: Array) -> Array:
+        tokens = np.arange(scores.shape[-1])
+        raised = np.where(allowed, scores, scores + scores.dtype.type(value))
+        return np.where(tokens <= tokens[:, None], raised, np.finfo(scores.dtype).min)
+
+    def plant(m: Any, path: str, context: Context) -> Module | None:
+        padded = context.is_text(path) and context.causal and _padding(context) is not None
+        return varying(attend, blocked=blocked)(m, path, context) if padded else None
+
+    return plant
+
+
 def _mask_added(scores: Array, allowed: Array) -> Array:
     return scores + allowed.astype(scores.dtype)
 
@@ -82,10 +162,29 @@ NOT_CAUSAL = (
     "causality without a mask, or with one of all ones)"
 )
 NUMBERS = (-1.0, -10.0, -100.0, -1000.0)
+RAISING = (1.0, 10.0, 1e4, 1e9)
+WIDTHS, PREFIXES = (0, 1, 2, 3, 4, 8, 16), (2, 3, 4, 5, 6, 7, 8, 16, 32, 64, 128)
+SURELY = 8.0  # tokens differ whose error is so many tolerances
 FAULTS: Table = {
     ("text_not_causal", Attention): {
         NOT_CAUSAL: _causal_as(EVERYONE),
         f"{NOT_CAUSAL}, and padding is ignored": _not_causal_nor_padded,
+        "{path} lets the first {p.width} tokens look at each other; AIMv2's text tower is causal": _tokens_after,
+    },
+    ("sliding_window", Attention): {
+        "{path} lets a token look at itself and the {p.width} - 1 before it; it is at all before it": _tokens_within,
+        **{
+            f"{{path}} lets a patch look no further than {width} before and after it; all look at each other": (
+                _windowed(lambda width: Rule(lambda i, j: abs(i - j) <= width), width)
+            )
+            for width in WIDTHS
+        },
+        **{
+            f"{{path}} lets a patch look at itself and {width} before it; all look at each other": _windowed(
+                lambda width: Rule(lambda i, j: (j <= i) & (i - j <= width)), width
+            )
+            for width in WIDTHS[1:]
+        },
     },
     ("causal_off_by_one", Attention): {
         "{path} lets a token look at earlier ones only, and not at itself; j ≤ i": _causal_as(Rule(lambda i, j: j < i)),
@@ -107,7 +206,25 @@ FAULTS: Table = {
             lambda mask: Padded((mask == 0).astype(mask.dtype))
         ),
     },
+    ("padding_of_queries", Attention): {
+        "{path} blocks padding as queries and not as keys": _padded_as(
+            lambda mask: Mask((mask != 0)[:, None, :, None]),
+        ),
+        "{path} blocks padding as queries, too: these then weigh all tokens alike": _padded_as(
+            lambda mask: Padded(mask) & Mask((mask != 0)[:, None, :, None]),
+        ),
+    },
     ("wrong_mask_value", Attention): {
+        **{
+            f"{{path}} adds {value:g} where a token may not look; it takes minus infinity, or the smallest number "
+            "there is": _blocking(blocked=lambda s, allowed, value=value: np.where(allowed, s, s + s.dtype.type(value)))
+            for value in RAISING
+        },
+        **{
+            f"{{path}} adds {value:g} to the scores of padding; it takes minus infinity, or the smallest number there "
+            "is": _padding_getting(value)
+            for value in NUMBERS + RAISING
+        },
         **{
             f"{{path}} {verb} {value:g} where a token may not look; it takes minus infinity, or the smallest number "
             "there is": _blocking(blocked=blocked)
@@ -132,5 +249,11 @@ FAULTS: Table = {
     },
     ("vision_causal", Attention): {
         "{path} lets patches look at earlier ones only; all look at each other": _causal_patches,
+        **{
+            f"{{path}} lets patches look at earlier ones and the first {prefix} only; all look at each other": (
+                _patches_after(prefix)
+            )
+            for prefix in PREFIXES
+        },
     },
 }

@@ -20,6 +20,7 @@ def _by_channel(*values: float) -> Array:
 
 
 # What all released checkpoints normalise with (OpenAI's CLIP), and what others do: mean and deviation.
+NAMES = ("red", "green", "blue")
 CLIP = _by_channel(0.48145466, 0.4578275, 0.40821073), _by_channel(0.26862954, 0.26130258, 0.27577711)
 OTHERS = {
     "ImageNet's mean and deviation": (_by_channel(0.485, 0.456, 0.406), _by_channel(0.229, 0.224, 0.225)),
@@ -29,6 +30,18 @@ OTHERS = {
     "the variance in place of the deviation": (CLIP[0], CLIP[1] ** 2),
     "mean and deviation with their channels reversed": (CLIP[0][::-1], CLIP[1][::-1]),
 }
+
+
+def _clip_by(order: tuple[int, ...], *, mean: bool) -> tuple[Array, Array]:
+    """CLIP's mean and deviation, one of them with its channels in another order."""
+    return (CLIP[0][list(order)], CLIP[1]) if mean else (CLIP[0], CLIP[1][list(order)])
+
+
+for order in permutations(range(3)):
+    if order != (0, 1, 2):
+        channels = ", ".join(NAMES[i] for i in order)
+        OTHERS[f"CLIP's mean, and its deviation of {channels}"] = _clip_by(order, mean=False)
+        OTHERS[f"CLIP's mean of {channels}, and its deviation"] = _clip_by(order, mean=True)
 
 
 def _normalise(raw: Array, mean: Array = CLIP[0], std: Array = CLIP[1]) -> Array:
@@ -43,7 +56,16 @@ def _all(i: int) -> Callable[[Array], Array]:
     return lambda raw: _normalise(np.broadcast_to(raw[min(i, len(raw) - 1)], raw.shape))
 
 
-NAMES = ("red", "green", "blue")
+def _grey(*weights: float) -> Callable[[Array], Array]:
+    """All channels a weighted sum of the three."""
+    return lambda raw: _normalise(np.broadcast_to((raw * _by_channel(*weights)).sum(axis=1, keepdims=True), raw.shape))
+
+
+def _wrapped(numbers: Array) -> Array:
+    """Whole numbers from 0 to 255, of which what lies beyond comes in again at the other end."""
+    return np.trunc(numbers) % 256
+
+
 # Identifier → sentence → pixels (B, 3, H, W) from 0 to 1 → what somebody with that fault gives the model.
 PIXELS: Mapping[str, Mapping[str, Callable[[Array], Array]]] = {
     "bgr": {
@@ -82,6 +104,41 @@ PIXELS: Mapping[str, Mapping[str, Callable[[Array], Array]]] = {
     | {
         "the pixels are -1 to 1 and normalised then": lambda raw: _normalise(2 * raw - 1),
         "the pixels are inverted: white is 0": lambda raw: _normalise(1 - raw),
+        "the normalised pixels are halved": lambda raw: _normalise(raw) / 2,
+        "the normalised pixels are doubled": lambda raw: _normalise(raw) * 2,
+        "the pixels are halved, then normalised": lambda raw: _normalise(raw / 2),
+        "the pixels are doubled, then normalised": lambda raw: _normalise(raw * 2),
+        "the pixels are divided by 256, and not by 255": lambda raw: _normalise(raw * 255 / 256),
+        "the mean is added; it is subtracted": lambda raw: (raw + CLIP[0]) / CLIP[1],
+        "the pixels are multiplied by the deviation; they are divided by it": lambda raw: (raw - CLIP[0]) * CLIP[1],
+    },
+    "grey": {
+        "all channels are the mean of the three": _grey(1 / 3, 1 / 3, 1 / 3),
+        "all channels are the brightness, 0.299 red + 0.587 green + 0.114 blue": _grey(0.299, 0.587, 0.114),
+        "all channels are the brightness, 0.2126 red + 0.7152 green + 0.0722 blue": _grey(0.2126, 0.7152, 0.0722),
+        **{f"all channels are {name}": _grey(*(float(i == j) for j in range(3))) for i, name in enumerate(NAMES)},
+        "all channels are the mean of the three that were normalised": lambda raw: np.broadcast_to(
+            _normalise(raw).mean(axis=1, keepdims=True), raw.shape
+        ),
+    },
+    "pixels_clipped": {
+        "the normalised pixels are cut off below 0": lambda raw: np.maximum(_normalise(raw), 0),
+        "the normalised pixels are cut off below -1 and above 1": lambda raw: np.clip(_normalise(raw), -1, 1),
+        "the normalised pixels are cut off below 0 and above 1": lambda raw: np.clip(_normalise(raw), 0, 1),
+        "the pixels are cut off below 0 and above 1 before they are normalised": lambda raw: _normalise(
+            np.clip(raw, 0, 1)
+        ),
+    },
+    "pixels_wrapped": {
+        "the normalised pixels are whole numbers of eight bits: what is negative wraps around": lambda raw: _wrapped(
+            _normalise(raw)
+        ),
+        "what lies below 0 or above 255 wraps around before it is normalised": lambda raw: _normalise(
+            raw - np.floor(np.rint(raw * 255) / 256) * 256 / 255
+        ),
+        "pixels above 127 are negative: eight bits with a sign": lambda raw: _normalise(
+            raw - np.where(np.rint(raw * 255) > 127, 256 / 255, 0)
+        ),
     },
     "flipped": {
         "the pictures are mirrored, left for right": lambda raw: _normalise(raw[..., ::-1]),

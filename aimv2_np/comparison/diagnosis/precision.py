@@ -6,12 +6,15 @@ from typing import Any
 import numpy as np
 
 from aimv2_np.backends.narrow import round_bits, widen_bits
+from aimv2_np.comparison.diagnosis.attentions import attend, softmax
 from aimv2_np.comparison.diagnosis.context import Context
-from aimv2_np.comparison.diagnosis.fault import Plant, Table, computing, with_fields
+from aimv2_np.comparison.diagnosis.fault import Plant, Table, computing, varying, with_fields
+from aimv2_np.network.attention import Attention
 from aimv2_np.network.embedding import Embedding
 from aimv2_np.network.encoder import EncoderLayer
 from aimv2_np.network.linear import Linear
 from aimv2_np.network.patches import PatchEmbed
+from aimv2_np.network.pooling import AttentionPoolingHead
 from aimv2_np.network.rms_norm import RMSNorm
 from aimv2_np.shapes import Array, NDArray
 from aimv2_np.tree.module import Module
@@ -29,6 +32,17 @@ def bfloat16_cut(array: Array) -> Array:
     """The numbers of bfloat16 next to zero: what cutting off half of the bits gives."""
     bits = np.ascontiguousarray(array, np.float32).view(np.uint32) & np.uint32(0xFFFF0000)
     return bits.view(np.float32).astype(array.dtype)
+
+
+def tf32(add: int, even: int = 0) -> Callable[[Array], Array]:
+    """Numbers of ten bits behind the first, as TF32's; `add` to the bits cut off, `even` more to odd numbers."""
+
+    def rounded(array: Array) -> Array:
+        bits = np.ascontiguousarray(array, np.float32).view(np.uint32)
+        bits = bits + np.uint32(add) + np.uint32(even) * ((bits >> np.uint32(13)) & np.uint32(1))
+        return (bits & np.uint32(0xFFFFE000)).view(np.float32).astype(array.dtype)
+
+    return rounded
 
 
 def float8(mantissa: int, least: int, largest: float, *, rows: bool) -> Callable[[Array], Array]:
@@ -54,7 +68,7 @@ def float16(array: Array) -> Array:
 
 
 def whole_numbers(
-    bits: int, *, group: int | None = None, rows: bool = True, below: int = 0, offset: bool = False
+    bits: int, *, group: int | None = None, rows: bool = True, below: float = 0, offset: bool = False
 ) -> Callable[[Array], Array]:
     """A matrix (O, …) rounded to whole numbers of so many bits times a factor.
 
@@ -114,6 +128,8 @@ def _integers(bits: int) -> dict[str, Callable[[Array], Array]]:
         ", one factor for all": whole_numbers(bits, rows=False),
         f", a factor for each row, the largest number 2^{bits - 1}": whole_numbers(bits, below=1),
         f", one factor for all, the largest number 2^{bits - 1}": whole_numbers(bits, rows=False, below=1),
+        f", a factor for each row, the largest number {2 ** (bits - 1) - 0.5}": whole_numbers(bits, below=0.5),
+        f", one factor for all, the largest number {2 ** (bits - 1) - 0.5}": whole_numbers(bits, rows=False, below=0.5),
         ", a factor and a zero point for each row": whole_numbers(bits, offset=True),
         ", one factor and one zero point for all": whole_numbers(bits, rows=False, offset=True),
         **{f", a factor for each {group} inputs": whole_numbers(bits, group=group) for group in (16, 32, 64, 128)},
@@ -147,6 +163,14 @@ def _with_rows(m: Any, rows: NDArray, value: float) -> Any:
     return with_fields(m, weight=weight)
 
 
+def _with_channels(output: Array, rows: NDArray, theirs: Array) -> Array:
+    """An output that holds what the other side's does in some channels."""
+    result = output.copy()
+    if result.shape == theirs.shape:
+        result[..., rows] = theirs[..., rows]
+    return result
+
+
 def _listed(rows: NDArray) -> str:
     return ", ".join(map(str, rows[:NAMED])) + (", …" if len(rows) > NAMED else "")
 
@@ -156,7 +180,13 @@ def _damaged(value: float, is_so: Callable[[Any, Any, Any], Any]) -> Plant:
 
     def plant(m: Any, path: str, context: Context) -> Module | None:
         rows = _few_channels(m, path, context, is_so)
-        return None if rows is None else with_fields(_with_rows(m, rows, value), rows=_listed(rows))
+        if rows is None:
+            return None
+        theirs, damaged = context.theirs(path), with_fields(_with_rows(m, rows, value), rows=_listed(rows))
+        if theirs is None or not np.isinf(theirs[..., rows]).any():
+            return damaged
+        # One infinity in a row gives infinities of either sign: nobody knows which weight it is, and they stand there.
+        return computing(lambda m, x: _with_channels(type(m).forward(m, x), rows, theirs))(damaged, path, context)
 
     return plant
 
@@ -182,6 +212,7 @@ def _last_damaged(m: Any, path: str, context: Context) -> Module | None:
 
 ACTIVATIONS = {
     "a factor and a zero point for all": whole_numbers(8, rows=False, offset=True),
+    "a factor and a zero point for all, seven bits of eight": whole_numbers(7, rows=False, offset=True),
     "a factor for all": whole_numbers(8, rows=False),
     "a factor for each token": whole_numbers(8),
 }
@@ -193,7 +224,9 @@ OF_ROUNDING = (
     "int8_weights",
     "int4_weights",
     "int8_activations",
+    "tf32_products",
 )
+TF32 = {"the nearest": tf32(0xFFF, 1), "the nearest, halves up": tf32(0x1000), "those next to zero": tf32(0)}
 DAMAGES: dict[tuple[str, str], Plant] = {
     ("nan_weight", "row {p.rows} of {path}.weight holds NaN or infinity"): _damaged(np.nan, _nan),
     ("zero_weight", "row {p.rows} of {path}.weight is zero"): _damaged(0.0, _bias_alone),
@@ -229,6 +262,26 @@ FAULTS: Table = {
             for what, matrix in MATRICES.items()
         }
         for kind in (Linear, PatchEmbed)
+    },
+    **{
+        ("tf32_products", kind): {
+            f"the product in {{path}} takes ten bits of its factors, as TF32 does, {how}": _multiplying(narrow, narrow)
+            for how, narrow in TF32.items()
+        }
+        for kind in (Linear, PatchEmbed)
+    },
+    **{
+        ("tf32_products", kind): {
+            f"attention's products in {{path}} take ten bits of their factors, as TF32 does, {how}": varying(
+                attend,
+                query=narrow,
+                keys=narrow,
+                values=narrow,
+                normalised=lambda scores, narrow=narrow: narrow(softmax(scores)),
+            )
+            for how, narrow in TF32.items()
+        }
+        for kind in (Attention, AttentionPoolingHead)
     },
     ("nan_weight", EncoderLayer): {"row {p.rows} of {path}.ffn.down_proj.weight holds NaN or infinity": _last_damaged},
     **{

@@ -20,7 +20,10 @@ from aimv2_np.tree.module import Module
 GELU_EXACT = ("gelu", "gelu_python")
 GELU_TANH = ("gelu_new", "gelu_accurate", "gelu_fast", "gelu_pytorch_tanh", "gelu_python_tanh")
 FAMILIES = (GELU_EXACT + GELU_TANH, ("silu", "swish"))  # who takes one for another of a family has no other activation
-NAMES = ("silu", "gelu", "gelu_new", "quick_gelu", "relu", "sigmoid")
+NAMES = (
+    "silu", "gelu", "gelu_new", "quick_gelu", "relu", "sigmoid",
+    "leaky_relu", "mish", "relu2", "hardswish", "tanh", "relu6",
+)  # fmt: skip
 ACTIVATIONS = {name: f"the activation {name}" for name in NAMES} | {"linear": "no activation"}
 
 
@@ -33,6 +36,11 @@ def _channels_first(m: Any) -> Array:
     """A weight (D, C, P, P) that is taken for one (D, P, P, C)."""
     size, channels, ph, pw = m.weight.shape
     return m.weight.reshape(size, ph, pw, channels).transpose(0, 3, 1, 2)
+
+
+def _flipped(axes: tuple[int, ...]) -> Plant:
+    """A weight that is reversed along some axes."""
+    return holding(weight=lambda m: np.flip(m.weight, axes))
 
 
 def _with_bias(times: int) -> Plant:
@@ -87,8 +95,10 @@ def _of_layer(offset: int) -> Plant:
     return plant
 
 
-def _negative(m: Any) -> Array:
-    return -m.weight
+def _negative(m: Any, path: str, context: Context) -> Module | None:
+    """The negative of a weight; that of q or k, where nobody recorded them, is attention's negated query."""
+    unseen = path.endswith(("q_proj", "k_proj")) and path not in context.names and m.bias is None
+    return None if unseen else with_fields(m, weight=-m.weight)
 
 
 def _approximated(used: str, right: tuple[str, ...]) -> Plant:
@@ -122,6 +132,24 @@ def _of_other_tower(m: Any, path: str, context: Context) -> Module | None:
     return None if other is None or other.weight.shape != m.weight.shape else with_fields(m, weight=other.weight)
 
 
+def _elu(x: Array) -> Array:
+    result: Array = np.where(x > 0, x, np.expm1(np.minimum(x, 0)))
+    return result
+
+
+def _leaky(slope: float) -> Callable[[Array], Array]:
+    return lambda x: np.where(x > 0, x, x.dtype.type(slope) * x)
+
+
+# Activations that no configuration names.
+UNNAMED: dict[str, Callable[[Array], Array]] = {
+    "elu": _elu,
+    "selu": lambda x: x.dtype.type(1.0507009873554805) * np.where(x > 0, x, x.dtype.type(1.6732632423543772) * _elu(x)),
+    "softplus": lambda x: np.logaddexp(x, 0 * x),
+    "leaky_relu with a slope of 0.1": _leaky(0.1),
+    "leaky_relu with a slope of 0.2": _leaky(0.2),
+    "x · σ(x)²": lambda x: x * activations.sigmoid(x) ** 2,
+}
 COMBINED: dict[str, Callable[[Array, Array, Callable[[Array], Array]], Array]] = {
     "act(gate), without up": lambda gate, up, act: act(gate),
     "act(up), without gate": lambda gate, up, act: act(up),
@@ -132,6 +160,12 @@ COMBINED: dict[str, Callable[[Array, Array, Callable[[Array], Array]], Array]] =
     "act(gate + up)": lambda gate, up, act: act(gate + up),
     "act(gate) · act(up)": lambda gate, up, act: act(gate) * act(up),
     "act(act(gate)) · up": lambda gate, up, act: act(act(gate)) * up,
+    "act(gate) · (1 + up)": lambda gate, up, act: act(gate) * (1 + up),
+    "(1 + act(gate)) · up": lambda gate, up, act: (1 + act(gate)) * up,
+    "act(gate) · gate, without up": lambda gate, up, act: act(gate) * gate,
+    "act(up) · up, without gate": lambda gate, up, act: act(up) * up,
+    "act(gate) - up": lambda gate, up, act: act(gate) - up,
+    "-act(gate) · up": lambda gate, up, act: -act(gate) * up,
 }
 BIASES: dict[str, Plant] = {
     "{path} leaves out its bias": _with_bias(0),
@@ -154,6 +188,20 @@ FAULTS: Table = {
             weight=lambda m: m.weight.transpose(0, 2, 3, 1).reshape(m.weight.shape)
         ),
         "{path} reads a channels-first weight as channels-last": holding(weight=_channels_first),
+    },
+    ("weight_reversed", PatchEmbed): {
+        f"{{path}} reverses the {what} of its kernel": _flipped(axes)
+        for what, axes in {
+            "rows and columns": (2, 3),
+            "rows": (2,),
+            "columns": (3,),
+            "channels": (1,),
+            "channels, rows and columns": (1, 2, 3),
+        }.items()
+    },
+    ("weight_reversed", Linear): {
+        "{path} has the rows of its weight in reverse order": _flipped((0,)),
+        "{path} has the columns of its weight in reverse order": _flipped((1,)),
     },
     ("missing_bias", Linear): BIASES,
     ("missing_bias", PatchEmbed): BIASES,
@@ -183,7 +231,7 @@ FAULTS: Table = {
     },
     ("wrong_layer", Linear): LAYERS,
     ("wrong_layer", RMSNorm): LAYERS,
-    ("weight_sign", Linear): {"{path} has the negative of its weight": holding(weight=_negative)},
+    ("weight_sign", Linear): {"{path} has the negative of its weight": _negative},
     ("missing_projection", Linear): {
         "{path} is left out: what it is given goes on as it is": _left_out,
     },
@@ -196,5 +244,11 @@ FAULTS: Table = {
     ("wrong_activation", SwiGLU): {
         f"{{path}} uses {words}; the model's is {{m.hidden_act}}": _other_activation(name)
         for name, words in ACTIVATIONS.items()
+    }
+    | {
+        f"{{path}} uses the activation {name}; the model's is {{m.hidden_act}}": varying(
+            ffn, combined=lambda gate, up, _, used=used: used(gate) * up
+        )
+        for name, used in UNNAMED.items()
     },
 }

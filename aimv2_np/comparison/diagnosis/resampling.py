@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 import numpy as np
 
+from aimv2_np.comparison.diagnosis.kernels import cubic, picking, stretching, triangle
 from aimv2_np.comparison.diagnosis.originals import Resample, Shape
-from aimv2_np.comparison.diagnosis.stretched import cubic, picking, stretching, triangle
 from aimv2_np.shapes import NDArray
 
 Matrix = Callable[[int, int], NDArray]  # (old, new) → (new, old)

@@ -2,77 +2,17 @@
 
 from collections.abc import Callable
 from functools import partial
-from math import ceil, floor
+from math import ceil, isqrt
 from typing import Any
 
 import numpy as np
 
+from aimv2_np.comparison.diagnosis.kernels import averaging, cubic, lanczos, mitchell, picking, stretching, triangle
 from aimv2_np.shapes import Array
 
 Grid = tuple[int, int]
 # (embeddings, grid of the picture) → positions (N, D), or None where they cannot be
 Positions = Callable[[Any, Grid], Any]
-
-
-def cubic(a: float) -> Callable[[float], float]:
-    """The kernel of cubic convolution; Keys 1981, eq. 15, has a = -1/2, PyTorch -3/4."""
-
-    def kernel(s: float) -> float:
-        s = abs(s)
-        if s <= 1:
-            return (a + 2) * s**3 - (a + 3) * s**2 + 1
-        return a * (s**3 - 5 * s**2 + 8 * s - 4) if s < 2 else 0.0
-
-    return kernel
-
-
-TORCH = cubic(-0.75)
-
-
-def triangle(s: float) -> float:
-    """The kernel of linear interpolation."""
-    return max(0.0, 1 - abs(s))
-
-
-def stretching(
-    old: int,
-    new: int,
-    *,
-    kernel: Callable[[float], float] = TORCH,
-    reach: int = 2,
-    corners: bool = False,
-    antialias: bool = False,
-    clipped: bool = True,
-    offset: float = 0.0,
-) -> Array:
-    """The matrix (new, old) that stretches one axis.
-
-    Args:
-        kernel, reach: the weight at a distance, and the distance from which on it is zero.
-        corners: whether the first and last samples of both fall together (`align_corners`).
-        antialias: whether the kernel is widened when the axis shrinks, and cut at the edges as Pillow cuts it.
-        clipped: whether samples beyond the edges repeat the last one; else they are left out and the rest add to one.
-        offset: added to `new` in the scale, as DINO's 0.1 is.
-    """
-    scale = (old - 1) / (new - 1) if corners and new > 1 else old / (new + offset)
-    wide = max(scale, 1.0) if antialias else 1.0
-    matrix = np.zeros((new, old))
-    for i in range(new):
-        x = i * scale if corners else (i + 0.5) * scale - 0.5
-        for j in range(floor(x - reach * wide), ceil(x + reach * wide) + 1):
-            weight = kernel((x - j) / wide)
-            if antialias or not clipped:
-                if 0 <= j < old:
-                    matrix[i, j] += weight
-            else:
-                matrix[i, min(max(j, 0), old - 1)] += weight
-    return matrix / matrix.sum(axis=1, keepdims=True)
-
-
-def picking(old: int, new: int, *, centre: bool) -> Array:
-    """The matrix (new, old) that takes the nearest sample: of the left edge of each, or of its centre."""
-    index = [min(floor((i + 0.5 * centre) * old / new), old - 1) for i in range(new)]
-    return np.eye(old)[index]
 
 
 def _stretched(matrix: Callable[[int, int], Array]) -> Positions:
@@ -83,6 +23,73 @@ def _stretched(matrix: Callable[[int, int], Array]) -> Positions:
         return np.einsum("Rr,Cc,rcd->RCd", rows, columns, cube, optimize=True).reshape(-1, table.shape[1])
 
     return positions
+
+
+def _along_tokens(matrix: Callable[[int, int], Array]) -> Positions:
+    """The table stretched as one row of positions, whatever its grid."""
+
+    def positions(m: Any, grid: Grid) -> Array:
+        table = m.position_embedding.weight
+        return matrix(len(table), grid[0] * grid[1]).astype(table.dtype) @ table
+
+    return positions
+
+
+def _enlarged(mode: str, *, centre: bool = False) -> Positions:
+    """The table with more rows and columns around it, as `np.pad` makes them, then cut to the grid."""
+
+    def positions(m: Any, grid: Grid) -> Array:
+        table = m.position_embedding.weight
+        more = [max(new - old, 0) for old, new in zip(m.grid, grid, strict=True)]
+        around = [(each // 2, each - each // 2) if centre else (0, each) for each in more]
+        cube = np.pad(table.reshape(*m.grid, -1), [*around, (0, 0)], mode)  # type: ignore[call-overload]
+        result: Array = cube[: grid[0], : grid[1]].reshape(grid[0] * grid[1], -1)
+        return result
+
+    return positions
+
+
+def _lengthened(mode: str) -> Positions:
+    """The table with more rows behind the last one, as `np.pad` makes them."""
+
+    def positions(m: Any, grid: Grid) -> Array:
+        table, tokens = m.position_embedding.weight, grid[0] * grid[1]
+        more = [(0, max(tokens - len(table), 0)), (0, 0)]
+        result: Array = np.pad(table, more, mode)[:tokens]  # type: ignore[call-overload]
+        return result
+
+    return positions
+
+
+def _as_square(m: Any, grid: Grid, more: int) -> Array | None:
+    """Positions of a grid as wide as the root of the number of patches, or one more."""
+    tokens = grid[0] * grid[1]
+    columns = isqrt(tokens) + more
+    if grid[0] == grid[1]:
+        return None
+    result: Array = m.positions((ceil(tokens / columns), columns))[:tokens]
+    return result
+
+
+def _times(factor: Callable[[int], float]) -> Positions:
+    """Positions times a factor, which depends on their size."""
+
+    def positions(m: Any, grid: Grid) -> Array:
+        found = m.positions(grid)
+        result: Array = found * found.dtype.type(factor(found.shape[1]))
+        return result
+
+    return positions
+
+
+def _halves_exchanged(m: Any, grid: Grid) -> Array:
+    positions = m.positions(grid)
+    return np.roll(positions, positions.shape[1] // 2, axis=1)
+
+
+def _alike(m: Any, grid: Grid, of: Callable[[Array], Array]) -> Array:
+    positions = m.positions(grid)
+    return np.broadcast_to(of(positions), positions.shape)
 
 
 def _corner(m: Any, grid: Grid) -> Array | None:
@@ -154,8 +161,26 @@ STRETCHED: dict[str, Callable[[int, int], Array]] = {
     "bicubic with cut edges": partial(stretching, clipped=False),
     "bicubic with antialias (a = -1/2)": partial(stretching, kernel=cubic(-0.5), antialias=True),
     "bicubic with antialias and a = -3/4": partial(stretching, antialias=True),
+    "bicubic with a = -1": partial(stretching, kernel=cubic(-1.0)),
+    "bicubic by Mitchell and Netravali (B = C = 1/3)": partial(stretching, kernel=mitchell(1 / 3, 1 / 3)),
+    "bicubic by Mitchell and Netravali (B = C = 1/3) with antialias": partial(
+        stretching, kernel=mitchell(1 / 3, 1 / 3), antialias=True
+    ),
+    "by cubic B-splines that do not pass through the table": partial(stretching, kernel=mitchell(1.0, 0.0)),
+    "by Lanczos of three lobes": partial(stretching, kernel=lanczos, reach=3),
+    "by Lanczos of three lobes, whose weights do not add up to one": partial(
+        stretching, kernel=lanczos, reach=3, whole=False
+    ),
+    "by Lanczos of three lobes, with cut edges": partial(stretching, kernel=lanczos, reach=3, clipped=False),
+    "by Lanczos of three lobes, with antialias": partial(stretching, kernel=lanczos, reach=3, antialias=True),
+    "by the mean of an area (adaptive average pooling)": partial(averaging, whole=True),
+    "by the mean of an area, in parts": partial(averaging, whole=False),
     "bicubic with a scale for 0.1 more than the grid": partial(stretching, offset=0.1),
 }
+ALONG: dict[str, Callable[[int, int], Array]] = {
+    name: STRETCHED[name]
+    for name in ("bilinear", "bilinear with align_corners", "nearest", "bicubic with align_corners")
+} | {"bicubic": stretching, "by the mean of an area": STRETCHED["by the mean of an area (adaptive average pooling)"]}
 ROWS: dict[str, Positions] = {
     "next token for each": partial(_moved, by=-1),
     "next token for each, and of the last twice": partial(_edge_moved, by=-1),
@@ -168,10 +193,26 @@ LEARNED: dict[str, dict[str, Positions]] = {
         "takes the upper left corner of the table of positions; it is stretched to the grid": _corner,
         "takes the middle of the table of positions; it is stretched to the grid": _centre,
         "takes the first rows of the table of positions; it is stretched to the grid": _first_rows,
+        "repeats the table of positions in rows and columns; it is stretched to the grid": _enlarged("wrap"),
+        "repeats the table of positions row after row; it is stretched to the grid": _lengthened("wrap"),
+        "adds nothing beyond the table of positions; it is stretched to the grid": _enlarged("constant"),
+        "adds nothing beyond the table of positions, around it; it is stretched to the grid": _enlarged(
+            "constant", centre=True
+        ),
+        "adds nothing beyond the last row of the table of positions; it is stretched to the grid": _lengthened(
+            "constant"
+        ),
+        "repeats the table's last row and column; it is stretched to the grid": _enlarged("edge"),
+        "repeats the table's last position; it is stretched to the grid": _lengthened("edge"),
     },
     "wrong_interpolation": {
         f"stretches positions {words}; {BICUBIC}": _stretched(matrix) for words, matrix in STRETCHED.items()
+    }
+    | {
+        f"stretches positions along the tokens, {words}; {BICUBIC}, in rows and columns": _along_tokens(matrix)
+        for words, matrix in ALONG.items()
     },
+    "positions_channels": {"exchanges the halves of each position": _halves_exchanged},
     "positions_transposed": {
         "takes positions of (column, row) for (row, column)": _transposed,
     },
@@ -183,6 +224,10 @@ EITHER: dict[str, dict[str, Positions]] = {
     },
     "positions_transposed": {
         "takes positions of a grid of columns by rows, as they lie": _grid_exchanged,
+        "takes positions of a square grid, as wide as the root of the number of patches": partial(_as_square, more=0),
+        "takes positions of a square grid, as wide as the root of the number of patches, rounded up": partial(
+            _as_square, more=1
+        ),
     },
     "positions_reversed": {
         "counts rows from the bottom": partial(_reversed, axes=(0,)),
@@ -190,10 +235,18 @@ EITHER: dict[str, dict[str, Positions]] = {
         "counts rows from the bottom and columns from the right": partial(_reversed, axes=(0, 1)),
     },
     "positions_scaled": {
-        "adds positions twice": lambda m, grid: 2 * m.positions(grid),
-        "subtracts positions; they are added": lambda m, grid: -m.positions(grid),
-        "multiplies positions by the root of the hidden size": lambda m, grid: (
-            m.rms_norm.weight.shape[0] ** 0.5 * m.positions(grid)
+        "adds positions twice": _times(lambda size: 2.0),
+        "subtracts positions; they are added": _times(lambda size: -1.0),
+        "multiplies positions by the root of the hidden size": _times(lambda size: size**0.5),
+        "divides positions by the root of the hidden size": _times(lambda size: size**-0.5),
+        "adds half of the positions": _times(lambda size: 0.5),
+    },
+    "positions_channels": {"reverses the numbers of each position": lambda m, grid: m.positions(grid)[:, ::-1]},
+    "positions_shifted": {
+        "adds the first position to all patches": partial(_alike, of=lambda positions: positions[:1]),
+        "adds the last position to all patches": partial(_alike, of=lambda positions: positions[-1:]),
+        "adds the mean of all positions to all patches": partial(
+            _alike, of=lambda positions: positions.mean(axis=0, keepdims=True)
         ),
     },
 }

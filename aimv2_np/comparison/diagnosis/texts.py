@@ -72,7 +72,19 @@ FAULTS: Table = {
         f"{{path}} {words}": computing(
             lambda m, ids, factor=factor: _texts(m, ids, number=lambda ids: np.arange(ids.shape[1]), table=factor)
         )
-        for words, factor in {"adds positions twice": 2.0, "subtracts positions; they are added": -1.0}.items()
+        for words, factor in {
+            "adds positions twice": 2.0,
+            "adds half of the positions": 0.5,
+            "subtracts positions; they are added": -1.0,
+        }.items()
+    }
+    | {
+        f"{{path}} {words} positions by √D; they are added as they are": computing(
+            lambda m, ids, power=power: _texts(
+                m, ids, number=lambda ids: np.arange(ids.shape[1]), table=m.position_embedding.weight.shape[1] ** power
+            )
+        )
+        for words, power in {"multiplies": 0.5, "divides": -0.5}.items()
     },
     ("tokens_scaled", TextEmbeddings): {
         "{path} multiplies the tokens' vectors by √D, as the first Transformer did; they are taken as they are": (

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from aimv2_np.comparison.diagnosis.precision import bfloat16, float16
 from aimv2_np.comparison.diagnosis.stretched import Grid, Positions
 from aimv2_np.shapes import Array
 
@@ -22,6 +23,8 @@ def waves(
     halves: tuple[int, int] = (1, 0),
     order: Callable[[Array, Array], Array] = lambda sine, cosine: np.concatenate([sine, cosine], axis=-1),
     over: Callable[[int], Array] = lambda quarter: np.arange(quarter) / quarter,
+    rounded: Callable[[Array], Array] = lambda omega: omega,
+    angle: Callable[[Array], Array] = lambda angles: angles,
 ) -> Array:
     """Sine-cosine positions, but for some steps.
 
@@ -33,15 +36,16 @@ def waves(
         halves: which axis (0: row) comes first, and which second.
         order: how sines and cosines of one axis lie.
         over: number of frequencies → their exponents.
+        rounded, angle: what becomes of the frequencies and of the angles.
     """
     quarter = m.rms_norm.weight.shape[0] // 4
-    omega = base ** -over(quarter)
+    omega = rounded(base ** -over(quarter))
     parts = []
     for axis in halves:
         shape = [1, 1]
         shape[axis] = grid[axis]
         number = np.broadcast_to((np.arange(grid[axis]) * step + first).reshape(shape) / unit(grid[axis]) + shift, grid)
-        angles = number[..., None] * omega
+        angles = angle(number[..., None] * omega)
         parts.append(order(np.sin(angles), np.cos(angles)))
     return np.concatenate(parts, axis=-1).reshape(grid[0] * grid[1], -1)
 
@@ -62,6 +66,14 @@ def _sines_then_cosines(m: Any, grid: Grid) -> Array:
     """[sin(c·ω) | sin(r·ω) | cos(c·ω) | cos(r·ω)]"""
     parts = np.split(waves(m, grid), 4, axis=1)
     return np.concatenate([parts[0], parts[2], parts[1], parts[3]], axis=1)
+
+
+def _of_sequence(m: Any, grid: Grid, *, order: Callable[[Array, Array], Array] | None = None) -> Array:
+    """Positions that count all patches in one row, as the tokens of a text."""
+    half = m.rms_norm.weight.shape[0] // 2
+    angles = np.arange(grid[0] * grid[1])[:, None] * 10000.0 ** (-np.arange(half) / half)
+    sine, cosine = np.sin(angles), np.cos(angles)
+    return np.concatenate([sine, cosine], axis=-1) if order is None else order(sine, cosine)
 
 
 def fitted_waves(positions: Array, grid: Grid) -> dict[str, float] | None:
@@ -98,6 +110,20 @@ NATIVE: dict[str, dict[str, Positions]] = {
         "puts cosines first; it is sines, then cosines": partial(waves, order=_cosine_first),
         "puts cosines first, and the row; it is the column's sines": partial(waves, order=_cosine_first, halves=(0, 1)),
         "puts the sines of both axes before the cosines of both; it is an axis after the other": _sines_then_cosines,
+    },
+    "positions_1d": {
+        "counts all patches in one row, in one set of waves; it is rows and columns apart": _of_sequence,
+        "counts all patches in one row, in waves that take turns; it is rows and columns apart": partial(
+            _of_sequence, order=_alternating
+        ),
+        "counts all patches in one row, in waves whose cosines are first; it is rows and columns apart": partial(
+            _of_sequence, order=_cosine_first
+        ),
+    },
+    "positions_rounded": {
+        f"rounds {what} to {name}": partial(waves, rounded=narrow, angle=narrow if "angles" in what else np.asarray)
+        for name, narrow in {"float16": float16, "bfloat16": bfloat16}.items()
+        for what in ("its frequencies", "its frequencies and angles")
     },
     "positions_base": {
         **{f"has wavelengths to the base {base:g}; it is 10000": partial(waves, base=base) for base in BASES},

@@ -24,7 +24,7 @@ def test_every_sentence_can_be_said_of_a_module_of_its_kinds():
     for fault in FAULTS:
         for kind in fault.plants:
             path, module = next((path, module) for path, module in MODULES.items() if type(module) is kind)
-            shown = with_fields(module, rows="3", waves={"base": 1.0, "first": 0.0, "step": 1.0})
+            shown = with_fields(module, rows="3", factor=0.3, width=3, waves={"base": 1.0, "first": 0.0, "step": 1.0})
             alone = fault.sentence_for({path: module}, {path: shown})
             several = fault.sentence_for({path: module, "other": module}, {path: shown, "other": shown})
             assert "{" not in alone, alone
