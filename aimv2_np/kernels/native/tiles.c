@@ -3,8 +3,8 @@
  *     sums[r, o] = sum_k x[r, k] panel[k, o]        TILE rows r, TILE pairs k and LANES outputs o an instruction
  *
  * TDPBF16PS sums up the products of the pairs' first numbers, and those of the second ones, and adds both sums to a
- * third tile: 4 TILE TILE LANES operations on three tiles of 1 KB. Intel 64 and IA-32 Architectures Software Developer's
- * Manual, volume 2.
+ * third tile: 4 TILE TILE LANES operations on three tiles of 1 KB. It is in volume 2 of the Intel 64 and IA-32
+ * Architectures Software Developer's Manual.
  *
  * All tiles are whole, and configured once. Whoever fills x and the panel puts zeros behind their last pairs, and as
  * rows do not meet, it does not matter what lies behind the last of x: nobody looks at what it becomes. */

@@ -1,3 +1,5 @@
+"""What tests of the kernels in C share."""
+
 import pytest
 
 from aimv2_np.kernels.native.build import BuildError, find_compiler
