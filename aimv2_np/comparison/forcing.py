@@ -166,6 +166,8 @@ def own_errors_in_words(differences: Sequence[Difference]) -> str:
     wrong = [difference for difference in known if difference.wrong]
     if not known:
         return ""
+    if not wrong and any(each.measures is None for each in differences):
+        return ""  # what is made of another shape was not judged
     if not wrong and any(each.path.startswith(INPUTS) and not each.equal for each in differences):
         return "On the other side's inputs, no module is wrong by itself: it is the inputs that differ."
     if not wrong:

@@ -19,7 +19,7 @@ from aimv2_np.comparison.diagnosis.half import coarser, half_of
 from aimv2_np.comparison.diagnosis.originals import Pictures
 from aimv2_np.comparison.diagnosis.place import UnableError, place_of
 from aimv2_np.comparison.diagnosis.seen import seen
-from aimv2_np.comparison.diagnosis.trials import CLEARLY, Fit, Patience, searched
+from aimv2_np.comparison.diagnosis.trials import ALIKE, CLEARLY, Fit, Patience, searched
 from aimv2_np.comparison.measure import measure_arrays
 from aimv2_np.comparison.naming import TOWERS
 from aimv2_np.recording.recording import INPUTS
@@ -89,7 +89,19 @@ def diagnose(context: Context, depth: int = 0, patience: Patience | None = None)
         remark = f"{reached.sentence} {more}".strip()
         if complete:
             break
-    return Outcome(diagnosis, remark, complete)
+    return Outcome(diagnosis, f"{remark} {_alike(best[0], fitting, rounding)}".strip(), complete)
+
+
+def _alike(named: Fit, fitting: Sequence[Fit], rounding: float) -> str:
+    """Another mistake that would give the very same numbers, in a sentence; "" where there is none."""
+    most = CLEARLY * max(named.left, rounding)
+    for other in fitting:
+        name = other.hypothesis.identifier
+        if name in ALIKE and name != named.hypothesis.identifier and other.left <= most:
+            for way in (other, *other.others[:WAYS]):
+                if way.explains_what_follows:
+                    return f"What was recorded does not tell it from this: {way.hypothesis.sentence}."
+    return ""
 
 
 def _best(fitting: Sequence[Fit], rounding: float) -> Sequence[Fit]:

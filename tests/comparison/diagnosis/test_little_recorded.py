@@ -46,3 +46,28 @@ def test_named_from(kept, name, tower, layer, monkeypatch):
     assert result.diagnosis.identifier == PLANTED[name].identifier, result.explanation
     assert "Something else" not in result.explanation
     assert "more like it" not in result.explanation
+
+
+def explained(name, tower, layer=None, keep=lambda path: True):
+    model, given, reference = all_towers()[tower]
+    other = port(PLANTED[name], layer)(model).run(**given)
+    other = {path: array for path, array in other.items() if "/" in path or keep(path)}
+    return compare(reference, other, model=model).explanation
+
+
+def test_what_the_other_tower_has_too_is_no_second_cause():
+    text = explained("no final norm, learned", "both")
+    assert "The other tower has the same fault: text_model.rms_norm is left out" in text
+    assert "Apart from that" not in text
+
+
+def test_what_is_made_of_another_shape_is_not_said_to_be_wrong():
+    text = explained("no projection, both", "both")
+    assert "alone is wrong" not in text
+    assert "no module is wrong by itself" not in text
+
+
+def test_two_causes_that_give_the_same_numbers_are_both_told():
+    text = explained("half of both, learned", "native", 3, lambda path: path.endswith(("attention", "rms_norm")))
+    assert "adds its input twice to what attention gives" in text
+    assert "does not tell it from this: encoder.layers.3 adds half of what both give" in text
