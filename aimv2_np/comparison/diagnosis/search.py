@@ -105,7 +105,7 @@ def _predicted(place: Place, replaced: Mapping[str, Module], required: set[str])
         alone = Stage(path, replaced[path], call=lambda module, _: module(*place.calls[path]))
         found = dict(_judged(replace(place.rest, stages=(alone,)).steps(), {place.path}, last=True))
         yield from found.items()
-    found = dict(_judged(place.span_from(replaced).steps(replaced), required, last=True))
+    found = dict(_judged(place.span_from(replaced).steps(replaced, required), required, last=True))
     if place.path in found:
         yield place.path, found.pop(place.path)
     yield from found.items()

@@ -3,7 +3,7 @@
 A fault is planted by replacing modules of a stage by others; the model that they belong to stays as it is.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -52,13 +52,19 @@ class Stage:
         inside = bool(self.path) and path.startswith(self.path + ".")
         return path in (self.path, *self.aliases) or inside
 
-    def run(self, x: NDArray, replaced: Mapping[str, Module], *, inner: bool) -> dict[str, NDArray]:
+    def run(
+        self, x: NDArray, replaced: Mapping[str, Module], *, inner: bool, wanted: Collection[str] | None = None
+    ) -> dict[str, NDArray]:
         """Path → array of everything computed here, in order of execution, with modules replaced by path.
 
-        Scores and probs are left out without `inner`.
+        Scores and probs are left out without `inner`; all but the stage's own output where nothing else is `wanted`.
         """
         found = {}
         module = plant(self.module, replaced, self.path)
+        if self.path and wanted is not None and not any(path.startswith(f"{self.path}.") for path in wanted):
+            output = self.call(module, x)
+            if np.isfinite(output).all():
+                return dict.fromkeys((self.path, *self.aliases), output)
         with trace(module, inner=inner) as traced:
             output = self.call(module, x)
         if not all(np.isfinite(array).all() for array in traced.values()):
@@ -100,15 +106,20 @@ class Span:
         """Path → array of everything that the stages compute, with modules replaced by path."""
         return dict(self.steps(replaced))
 
-    def steps(self, replaced: Mapping[str, Module] | None = None) -> Iterator[tuple[str, NDArray]]:
-        """(path, array) of everything that the stages compute, each stage when it is asked for."""
+    def steps(
+        self, replaced: Mapping[str, Module] | None = None, wanted: Collection[str] | None = None
+    ) -> Iterator[tuple[str, NDArray]]:
+        """(path, array) of everything that the stages compute, each stage when it is asked for.
+
+        With `wanted`, at least of these paths and of all stages.
+        """
         x = self.x
         for i, stage in enumerate(self.stages):
             # Of a stage that runs twice, the second run was recorded.
             if self.taken and all(stage.path != other.path for other in self.stages[i + 1 :]):
                 found, x = stage.run_forced(x, replaced or {}, self.taken)
             else:
-                found = stage.run(x, replaced or {}, inner=self.inner)
+                found = stage.run(x, replaced or {}, inner=self.inner, wanted=wanted)
                 x = found.get(stage.path, x)
             yield from found.items()
 
