@@ -195,7 +195,6 @@ FAULTS: Table = {
             "rows and columns": (2, 3),
             "rows": (2,),
             "columns": (3,),
-            "channels": (1,),
             "channels, rows and columns": (1, 2, 3),
         }.items()
     },
