@@ -5,13 +5,6 @@ import numpy as np
 from tests.support.faulty import at, pooled, softmax
 
 
-def tf32(x):
-    bits = np.ascontiguousarray(x, np.float32).view(np.uint32)
-    return ((bits + np.uint32(0xFFF) + ((bits >> np.uint32(13)) & np.uint32(1))) & np.uint32(0xFFFFE000)).view(
-        np.float32
-    )
-
-
 def dynamic(x, weight):
     """PyTorch's dynamic quantisation: a symmetric factor for the weight, seven bits and a zero point for the input."""
     step = np.abs(weight).max() / np.float32(127.5)

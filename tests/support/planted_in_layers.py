@@ -145,6 +145,8 @@ WEIGHTS = {
     "out in e5m2": ("float8_weights", of_weight(lambda w: w.astype(float8_e5m2).astype(w.dtype), "out_proj")),
     "NaN": ("nan_weight", of_weight(row(np.nan), "ffn.down_proj")),
     "zero": ("zero_weight", of_weight(row(0.0), "attention.out_proj")),
+    "Inf": ("nan_weight", of_weight(row(np.inf), "ffn.down_proj")),
+    "Inf of q": ("nan_weight", of_weight(row(np.inf), "attention.q_proj")),
     "NaN in a norm": ("nan_weight", of_weight(row(np.nan), "rms_norm2")),
 }
 ALL_WEIGHTS = {

@@ -207,7 +207,7 @@ def _faults(kind: type[Module]) -> Table:
             share, groups, which
         )
         for groups in GROUPS
-        for how, share in list(SHARED.items())[: 4 if groups > 1 else 2]
+        for how, share in list(SHARED.items())[: 5 if groups > 1 else 3]
         for words, which in WHICH.items()
     }
     table["heads_interleaved", kind] = {

@@ -177,7 +177,6 @@ QUERIES: dict[str, Callable[[Any], Array]] = {
     "of ones": lambda m: np.ones_like(m.cls_token),
     "projected by k_proj": lambda m: m.k_proj(m.cls_token),
     "projected by v_proj": lambda m: m.v_proj(m.cls_token),
-    "multiplied by 1/√d": lambda m: m.cls_token * m.cls_token.dtype.type((m.cls_token.shape[-1] / m.heads) ** -0.5),
 }
 TOKENS: dict[str, tuple[str, Callable[[Any], Array]]] = {
     "the last token": ("text_end", lambda m: np.full(len(m.ids), m.ids.shape[1] - 1)),

@@ -60,6 +60,9 @@ def _means(x: Array, groups: int) -> Array:
 SHARED: dict[str, Callable[[Array, int], Array]] = {
     "the first of each group": _picked(lambda heads, groups: np.arange(heads) // (heads // groups) * (heads // groups)),
     "the mean of each group": _means,
+    "the last of each group": _picked(
+        lambda heads, groups: (np.arange(heads) // (heads // groups) + 1) * (heads // groups) - 1
+    ),
     "the first heads, each for as many in a row": _picked(lambda heads, groups: np.arange(heads) // (heads // groups)),
     "the first heads, in turn": _picked(lambda heads, groups: np.arange(heads) % groups),
 }

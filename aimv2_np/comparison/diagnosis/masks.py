@@ -179,12 +179,6 @@ FAULTS: Table = {
             )
             for width in WIDTHS
         },
-        **{
-            f"{{path}} lets a patch look at itself and {width} before it; all look at each other": _windowed(
-                lambda width: Rule(lambda i, j: (j <= i) & (i - j <= width)), width
-            )
-            for width in WIDTHS[1:]
-        },
     },
     ("causal_off_by_one", Attention): {
         "{path} lets a token look at earlier ones only, and not at itself; j ≤ i": _causal_as(Rule(lambda i, j: j < i)),
@@ -249,6 +243,12 @@ FAULTS: Table = {
     },
     ("vision_causal", Attention): {
         "{path} lets patches look at earlier ones only; all look at each other": _causal_patches,
+        **{
+            f"{{path}} lets a patch look at itself and {width} before it; all look at each other": _windowed(
+                lambda width: Rule(lambda i, j: (j <= i) & (i - j <= width)), width
+            )
+            for width in WIDTHS[1:]
+        },
         **{
             f"{{path}} lets patches look at earlier ones and the first {prefix} only; all look at each other": (
                 _patches_after(prefix)

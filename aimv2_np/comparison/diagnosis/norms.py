@@ -111,6 +111,9 @@ DIVISORS: dict[str, Callable[[Array, float], Array]] = {
     "by their deviation, whose mean is subtracted there alone": lambda x, eps: np.sqrt(
         x.var(axis=-1, keepdims=True) + eps
     ),
+    "by their deviation with D - 1 for D, whose mean is subtracted there alone": lambda x, eps: np.sqrt(
+        x.var(axis=-1, keepdims=True, ddof=1) + eps
+    ),
     "by the mean of their squares, without a root": lambda x, eps: (x * x).mean(axis=-1, keepdims=True) + eps,
 }
 FAULTS: Table = {
@@ -141,6 +144,8 @@ FAULTS: Table = {
         "{path} leaves out its gain, `weight`": varying(norm, gain=np.ones_like),
         "{path} multiplies by 1 + weight; the gain is the weight itself": varying(norm, gain=lambda w: 1 + w),
         "{path} multiplies by its gain twice": varying(norm, gain=lambda w: w * w),
+        "{path} multiplies by the exponential of its gain": varying(norm, gain=np.exp),
+        "{path} multiplies by the root of its gain": varying(norm, gain=lambda w: np.sqrt(np.abs(w))),
         "{path} multiplies by weight - 1; the gain is the weight itself": varying(norm, gain=lambda w: w - 1),
         "{path} divides by its gain; it multiplies by it": varying(norm, gain=lambda w: 1 / w),
         "{path} adds its gain; it multiplies by it": computing(lambda m, x: m.weight + _normed(x, m.eps)),

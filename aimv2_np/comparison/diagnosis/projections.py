@@ -146,8 +146,15 @@ UNNAMED: dict[str, Callable[[Array], Array]] = {
     "elu": _elu,
     "selu": lambda x: x.dtype.type(1.0507009873554805) * np.where(x > 0, x, x.dtype.type(1.6732632423543772) * _elu(x)),
     "softplus": lambda x: np.logaddexp(x, 0 * x),
-    "leaky_relu with a slope of 0.1": _leaky(0.1),
-    "leaky_relu with a slope of 0.2": _leaky(0.2),
+    **{f"leaky_relu with a slope of {slope:g}": _leaky(slope) for slope in (0.05, 0.1, 0.2, 0.25, 0.3)},
+    "hardtanh": lambda x: np.clip(x, -1, 1),
+    "hardsigmoid": lambda x: np.clip(x + 3, 0, 6) / 6,
+    "softsign": lambda x: x / (1 + np.abs(x)),
+    "logsigmoid": lambda x: -np.logaddexp(-x, 0 * x),
+    "tanhshrink": lambda x: x - np.tanh(x),
+    "exp": np.exp,
+    "x²": lambda x: x * x,
+    "|x|": np.abs,
     "x · σ(x)²": lambda x: x * activations.sigmoid(x) ** 2,
 }
 COMBINED: dict[str, Callable[[Array, Array, Callable[[Array], Array]], Array]] = {
@@ -195,7 +202,6 @@ FAULTS: Table = {
             "rows and columns": (2, 3),
             "rows": (2,),
             "columns": (3,),
-            "channels": (1,),
             "channels, rows and columns": (1, 2, 3),
         }.items()
     },
@@ -231,6 +237,8 @@ FAULTS: Table = {
     },
     ("wrong_layer", Linear): LAYERS,
     ("wrong_layer", RMSNorm): LAYERS,
+    ("weight_sign", RMSNorm): {"{path} has the negative of its gain": holding(weight=lambda m: -m.weight)},
+    ("weight_reversed", RMSNorm): {"{path} has its gain in reverse order": _flipped((0,))},
     ("weight_sign", Linear): {"{path} has the negative of its weight": _negative},
     ("missing_projection", Linear): {
         "{path} is left out: what it is given goes on as it is": _left_out,

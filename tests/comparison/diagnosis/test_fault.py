@@ -9,6 +9,7 @@ from aimv2_np.comparison.diagnosis.fault import Fault, computing, holding, with_
 from aimv2_np.comparison.diagnosis.search import FAULTS
 from aimv2_np.network.rms_norm import RMSNorm
 from tests.support.models import both_model, pixels, vision_model
+from tests.support.paths import ROOT
 
 MODEL = both_model()
 IDS = np.array([[1, 39]])
@@ -34,6 +35,12 @@ def test_every_sentence_can_be_said_of_a_module_of_its_kinds():
 def test_every_cause_says_what_to_change():
     assert {fault.identifier for fault in FAULTS} <= set(CHANGES)
     assert change("wrong_eps + missing_bias") == f"{CHANGES['wrong_eps']}; {CHANGES['missing_bias']}"
+
+
+def test_all_causes_are_listed_and_counted():
+    assert f"{len(CHANGES)} faults known by name" in (ROOT / "README.md").read_text("utf-8")
+    page = (ROOT / "docs" / "compare.md").read_text("utf-8")
+    assert [name for name in CHANGES if f"`{name}`" not in page] == []
 
 
 def test_a_fault_is_not_planted_twice():

@@ -1,5 +1,6 @@
 """Mistakes in linear maps and in the gated MLP: the sentence names the module and the activation."""
 
+import numpy as np
 import pytest
 
 from tests.support import faults
@@ -40,3 +41,36 @@ def test_two_kinds_of_gelu(diagnosed):
     found = diagnosed(faults.TanhGelu, vision_model(hidden_act="gelu"), input_ids=None)
     assert found.identifier == "gelu_approximation"
     assert "tanh" in found.sentence
+
+
+@pytest.mark.parametrize(
+    ("name", "activation"),
+    [
+        ("hardtanh", lambda x: np.clip(x, -1, 1)),
+        ("softplus", lambda x: np.log1p(np.exp(x))),
+        ("leaky_relu with a slope of 0.2", lambda x: np.where(x > 0, x, x / 5)),
+        ("x²", np.square),
+    ],
+)
+def test_activations_that_no_configuration_names(diagnosed, name, activation):
+    class Other(Port):
+        def activation(self, name, x):
+            return activation(x)
+
+    found = diagnosed(Other, vision_model(), input_ids=None)
+    assert found.identifier == "wrong_activation"
+    assert f"the activation {name};" in found.sentence
+
+
+@pytest.mark.parametrize(
+    ("change", "identifier"), [(np.negative, "weight_sign"), (np.flip, "weight_reversed"), (np.exp, "wrong_norm_gain")]
+)
+def test_gains(diagnosed, change, identifier):
+    class Other(Port):
+        def weight(self, path):
+            weight = super().weight(path)
+            return change(weight) if path.endswith("rms_norm2") else weight
+
+    found = diagnosed(Other, vision_model(), input_ids=None)
+    assert found.identifier == identifier
+    assert "rms_norm2" in found.sentence
