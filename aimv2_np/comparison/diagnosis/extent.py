@@ -78,7 +78,7 @@ def _ways(
     yield {path: module for path, module in wide.items() if path.rpartition(".")[2] in lasts}, "of its name"
     yield {path: module for path, module in wide.items() if type(module) in classes}, "of its kind"
     yield wide, "of its kind"
-    for kind in {type(module): None for module in wide.values()} if len(fault.plants) > 2 else ():
+    for kind in {type(module): None for module in wide.values()} if len(fault.kinds) > 2 else ():
         if kind not in classes:
             some = {path: module for path, module in wide.items() if type(module) is not kind}
             yield some, f"of its kind, but for {kind.__name__}"
@@ -155,8 +155,8 @@ def _planted(fault: Fault, rest: Span, context: Context) -> dict[str, Module]:
     """Path → module with the fault, for all that may have it and that the other side did not get right."""
     return {
         path: faulty
-        for path, module in rest.modules(*fault.plants)
-        if not context.acquits(path) and (faulty := fault.plant(module, path, context))
+        for path, module in rest.modules(*fault.kinds)
+        if not context.acquits(path) and (faulty := fault.plant_along(module, path, context))
     }
 
 

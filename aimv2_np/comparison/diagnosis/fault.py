@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -25,19 +25,32 @@ class Fault:
         sentence: what is wrong, and what is right; `{path}` in it is the module's path, `{m}` the module
             itself, `{p}` the one with the fault, and `{d}` the size of its heads.
         plants: class of modules that can have it → what gives it to them.
+        wider: what modules have that cannot have it themselves, where others around them have it; None for nothing.
     """
 
     identifier: str
     sentence: str
     plants: Mapping[type[Module], Plant]
+    wider: "Fault | None" = None
 
     def plant(self, module: Module, path: str, context: Context) -> Module | None:
         """A copy of a module of one of the classes with the fault, or None where it cannot have it, or has it."""
         known: frozenset[str] = vars(module).get("faults", frozenset())
-        faulty = None if self.identifier in known else self.plants[type(module)](module, path, context)
+        plant = self.plants.get(type(module))
+        faulty = None if plant is None or self.identifier in known else plant(module, path, context)
         if faulty is not None:
             vars(faulty)["faults"] = known | {self.identifier}
         return faulty
+
+    def plant_along(self, module: Module, path: str, context: Context) -> Module | None:
+        """The same of a module among others that have the fault."""
+        alone = self.plant(module, path, context)
+        return self.wider.plant(module, path, context) if alone is None and self.wider else alone
+
+    @property
+    def kinds(self) -> tuple[type[Module], ...]:
+        """The classes of modules that can have it, alone or along with others."""
+        return tuple(dict.fromkeys((*self.plants, *(self.wider.plants if self.wider else ()))))
 
     def sentence_for(self, modules: Mapping[str, Any], planted: Mapping[str, Any]) -> str:
         """The sentence for the first of the modules that have the fault, by path, and how many more there are."""
@@ -136,14 +149,18 @@ def varying(form: Callable[..., Any], **options: Any) -> Plant:
     return plant
 
 
-def faults_of(tables: Iterable[Table]) -> tuple[Fault, ...]:
-    """The faults of some tables: rows of the same identifier and sentence are the same fault in several classes."""
+def faults_of(tables: Iterable[Table], wider: Mapping[str, str]) -> tuple[Fault, ...]:
+    """The faults of some tables: rows of the same identifier and sentence are the same fault in several classes.
+
+    `wider`: sentence → that of the fault, of the same identifier, that stands for it where a module cannot have it.
+    """
     plants: dict[tuple[str, str], dict[type[Module], Plant]] = {}
     for table in tables:
         for (identifier, kind), ways in table.items():
             for sentence, plant in ways.items():
                 plants.setdefault((identifier, sentence), {})[kind] = plant
-    return tuple(Fault(identifier, sentence, kinds) for (identifier, sentence), kinds in plants.items())
+    faults = {key: Fault(*key, kinds) for key, kinds in plants.items()}
+    return tuple(replace(each, wider=faults.get((name, wider.get(text, "")))) for (name, text), each in faults.items())
 
 
 def together(first: Fault, second: Fault) -> Fault:

@@ -109,13 +109,21 @@ def _rounding(rounded: Callable[[Array], Array], *, bias: bool = False) -> Plant
     return plant
 
 
+def _said(name: str, how: str, *, bias: bool = False) -> str:
+    return f"the weights of {{path}}{' and its bias' if bias else ''} are rounded to {name}{how}"
+
+
 def _ways(name: str, ways: dict[str, Callable[[Array], Array]], *, bias: bool) -> dict[str, Plant]:
     return {
-        f"the weights of {{path}}{also} are rounded to {name}{how}": _rounding(rounded, bias=with_bias)
+        _said(name, how, bias=with_bias): _rounding(rounded, bias=with_bias)
         for how, rounded in ways.items()
-        for also, with_bias in (("", False), (" and its bias", True))
-        if bias or not with_bias
+        for with_bias in ((False, True) if bias else (False,))
     }
+
+
+def _query(rounded: Callable[[Array], Array]) -> Plant:
+    """A pooling head whose query is rounded."""
+    return lambda m, *_: with_fields(m, cls_token=rounded(np.asarray(m.cls_token)))
 
 
 def _integers(bits: int) -> dict[str, Callable[[Array], Array]]:
@@ -174,7 +182,14 @@ ROUNDINGS: dict[str, tuple[str, dict[str, Callable[[Array], Array]]]] = {
     "int8_weights": ("int8", _integers(8)),
     "int4_weights": ("int4", _integers(4)),
 }
+# Modules without a bias are rounded, too, where the biases of others are.
+WIDER = {_said(name, how, bias=True): _said(name, how) for name, ways in ROUNDINGS.values() for how in ways}
 FAULTS: Table = {
+    **{
+        (identifier, AttentionPoolingHead): {_said(name, how): _query(rounded) for how, rounded in ways.items()}
+        for identifier, (name, ways) in ROUNDINGS.items()
+        if name in ("bfloat16", "float16")
+    },
     **{
         (identifier, kind): _ways(name, ways, bias=bias)
         for kind, bias in KINDS.items()

@@ -33,7 +33,7 @@ TABLES = (
     norms, projections, attentions, masks, layers, pictures, positions, texts, ends, half, precision,
     preprocessing,
 )  # fmt: skip
-ALL = faults_of(file.FAULTS for file in TABLES)
+ALL = faults_of((file.FAULTS for file in TABLES), precision.WIDER)
 FAULTS = tuple(fault for fault in ALL if fault.identifier not in precision.OF_ROUNDING)
 ROUNDINGS = tuple(fault for fault in ALL if fault.identifier in precision.OF_ROUNDING)
 # What pictures are made to holds for a module alone: no two of these go together.

@@ -159,8 +159,7 @@ def calls_around(path: str, span: Span) -> Iterator[dict[str, tuple[Any, ...]]]:
 
 def plant(module: Module, replaced: Mapping[str, Module], prefix: str) -> Module:
     """A copy of `module`, which lies at `prefix`, with the modules at the paths `replaced` exchanged."""
-    if prefix in replaced:
-        return replaced[prefix]
+    module = replaced.get(prefix, module)
     if not any(path.startswith(prefix + ".") for path in replaced):
         return module
     clone = copied(module)
