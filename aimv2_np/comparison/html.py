@@ -12,8 +12,8 @@ from math import ceil, floor, inf, log10
 from aimv2_np.comparison.comparison import Comparison, Diagnosis, Difference
 from aimv2_np.comparison.report import in_words, position, two_digits, unmatched
 
-WIDTH, HEIGHT = 1000, 420
-LEFT, RIGHT, TOP, BOTTOM = 80, 20, 20, 64
+WIDTH, HEIGHT = 1000, 400
+LEFT, RIGHT, TOP, BOTTOM = 60, 20, 20, 40  # below the chart's lines; names of axes may stand farther out
 WRONG, NAMED = 5, 500  # of the modules that are wrong by themselves, and that one side lacks
 MOST_POINTS = 5000  # beyond that a browser becomes slow; the first divergence and the worst are always drawn
 
@@ -113,10 +113,10 @@ def _shown(result: Comparison) -> list[Difference]:
 
 def _axis_y(low: int, high: int, y: Callable[[float], float]) -> list[str]:
     lines = []
-    for exponent in range(low, high + 1, max(1, ceil((high - low) / 10))):
-        at = y(10.0**exponent)
+    for i, exponent in enumerate(range(low, high + 1, max(1, ceil((high - low) / 10)))):
+        at, kind = y(10.0**exponent), ' class="dense"' if i % 2 else ""
         lines.append(f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{at:.1f}" y2="{at:.1f}"/>')
-        lines.append(f'<text x="{LEFT - 8}" y="{at + 4:.1f}" text-anchor="end">1e{exponent}</text>')
+        lines.append(f'<text{kind} x="{LEFT - 8}" y="{at:.1f}" dy=".35em" text-anchor="end">1e{exponent}</text>')
     return lines
 
 
@@ -129,10 +129,12 @@ def _axis_x(shown: Sequence[Difference], x: Callable[[int], float]) -> list[str]
             lines.append(f'<line class="grid" x1="{at:.1f}" x2="{at:.1f}" y1="{TOP}" y2="{HEIGHT - BOTTOM}"/>')
             if at - last_label > 24:
                 kind = "" if at - last_wide > 70 else ' class="dense"'  # left out on phones
-                lines.append(f'<text{kind} x="{at:.1f}" y="{HEIGHT - BOTTOM + 28}" text-anchor="middle">{depth}</text>')
+                place = f'x="{at:.1f}" y="{HEIGHT - BOTTOM}" dy="1.6em"'
+                lines.append(f'<text{kind} {place} text-anchor="middle">{depth}</text>')
                 last_label, last_wide = at, last_wide if kind else at
     middle = (LEFT + WIDTH - RIGHT) / 2
-    lines.append(f'<text x="{middle}" y="{HEIGHT - 4}" text-anchor="middle">depth (layers), modules in order</text>')
+    place = f'x="{middle}" y="{HEIGHT - BOTTOM}" dy="3em"'
+    lines.append(f'<text {place} text-anchor="middle">depth (layers), modules in order</text>')
     return lines
 
 

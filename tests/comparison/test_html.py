@@ -130,22 +130,39 @@ def test_what_matters_stands_at_the_top():
 
 WIDTHS = """
 <script>
-const root = document.documentElement, shown = [...document.querySelectorAll("svg text")].filter(
-  text => getComputedStyle(text).display !== "none").map(text => text.getBoundingClientRect());
-parent.document.title = [innerWidth, root.scrollWidth, Math.min(...shown.map(box => box.height))].join("|");
+const root = document.documentElement;  // `chart` is the page's own
+const shown = [...chart.querySelectorAll("text")].filter(text => getComputedStyle(text).display !== "none");
+const boxes = shown.map(text => text.getBoundingClientRect()), below = document.querySelector(".legend");
+const meet = (a, b) => a.left < b.right && b.left < a.right && a.top < b.bottom && b.top < a.bottom;
+const over = shown.filter((_, i) => boxes.some((box, j) => j !== i && meet(box, boxes[i])) ||
+  boxes[i].left < 0 || boxes[i].right > innerWidth || boxes[i].bottom > below.getBoundingClientRect().top);
+const sizes = shown.map(text => parseFloat(getComputedStyle(text).fontSize) * chart.clientWidth / 1000);
+parent.document.title = [innerWidth, root.scrollWidth, Math.min(...sizes), Math.max(...sizes), shown.length,
+  over.map(text => text.textContent)].join("|");
 </script>
 """
 
 
+@pytest.fixture
+def deep():
+    """Of 24 layers, with errors from 1e-12 to 10: labels everywhere."""
+    reference = {f"encoder.layers.{i}.{part}": np.ones(3) for i in range(24) for part in ("attention", "ffn")}
+    errors = np.logspace(-12, 1, len(reference))
+    return compare(reference, {path: 1 + error * np.arange(3) for path, error in zip(reference, errors, strict=True)})
+
+
 @pytest.mark.skipif(BROWSER is None, reason=f"there is no browser here: none of {', '.join(BROWSERS)}")
-@pytest.mark.parametrize("width", [390, 1280])
-def test_it_fits_its_window_and_can_be_read(result, tmp_path, width):
-    inner = escape(page(result, "a" * 80, "b" * 80).replace("</body>", WIDTHS + "</body>"))
+@pytest.mark.parametrize("width", [320, 390, 720, 1280])
+def test_it_fits_its_window_and_can_be_read(deep, tmp_path, width):
+    """Text of the chart has nine points, which are twelve pixels, and none stands on another."""
+    inner = escape(page(deep, "a" * 80, "b" * 80).replace("</body>", WIDTHS + "</body>"))
     frame = f'<body><iframe srcdoc="{inner}" style="border: 0; width: {width}px; height: 900px"></iframe></body>'
-    shown, wide, smallest = visited(f"<title></title>{frame}", "", tmp_path)  # no window is so narrow
-    assert shown == str(width)
-    assert int(wide) <= width
-    assert float(smallest) >= 10  # of a line of text, in pixels
+    found = visited(f"<title></title>{frame}", "", tmp_path)  # no window is so narrow
+    assert found[0] == str(width)
+    assert int(found[1]) <= width
+    assert 12 <= float(found[2]) <= float(found[3]) < 14
+    assert int(found[4]) > 12
+    assert found[5] == ""
 
 
 @pytest.mark.skipif(BROWSER is None, reason=f"there is no browser here: none of {', '.join(BROWSERS)}")
