@@ -1,4 +1,7 @@
-"""A Sphinx extension: the reference shows shapes. `q: Float[Array, "B H N d"]` is shown as `q: (B, H, N, d)`."""
+"""A Sphinx extension: the reference shows shapes. `q: Float[Array, "B H N d"]` is shown as `q: (B, H, N, d)`.
+
+What a module of the network computes is its `forward`, which needs no words beside its class's: its signature is shown.
+"""
 
 import inspect
 import re
@@ -35,7 +38,18 @@ def show(app, what, name, obj, options, signature, returns):
         if of := shape(parameter.annotation):
             pattern = rf"(?<=[(\s]){parameter.name}(?=[,)=])"
             signature = re.sub(pattern, f"{parameter.name}: {of}", signature, count=1)
-    return signature, (None if what == "class" else shape(found.return_annotation))
+    return signature, (None if what == "class" else returned(found.return_annotation))
+
+
+def returned(annotation):
+    """The shape of an array, or the name of several together, whose entry has their shapes."""
+    together = isinstance(annotation, type) and hasattr(annotation, "_fields")
+    return annotation.__name__ if together else shape(annotation)
+
+
+def keep(app, what, name, obj, skip, options):
+    """A `forward` is left out by autodoc where it has no docstring; of the network it is shown."""
+    return False if name == "forward" and getattr(obj, "__module__", "").startswith("aimv2_np.network.") else None
 
 
 def parenthesise(app, doctree):
@@ -52,4 +66,5 @@ def parenthesise(app, doctree):
 def setup(app):
     app.connect("doctree-read", parenthesise)
     app.connect("autodoc-process-signature", show)
+    app.connect("autodoc-skip-member", keep)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

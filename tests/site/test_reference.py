@@ -2,8 +2,12 @@
 
 import re
 from html import unescape
+from importlib import import_module
+from pkgutil import iter_modules
 
 import pytest
+
+from aimv2_np import network
 
 
 @pytest.fixture(scope="session")
@@ -51,7 +55,35 @@ def test_every_function_method_and_property_leads_to_its_source(site):
     assert found > 200
 
 
+FORWARDS = sorted(
+    f"{module.__name__}.{name}.forward"
+    for module in (import_module(f"aimv2_np.network.{it.name}") for it in iter_modules(network.__path__))
+    for name, it in vars(module).items()
+    if isinstance(it, type) and it.__module__ == module.__name__ and "forward" in vars(it)
+)
+
+
+@pytest.mark.parametrize("entry", FORWARDS)
+def test_a_module_shows_the_shapes_of_what_it_takes_and_gives(signatures, entry):
+    takes, gives = signatures[entry].removeprefix("forward").split(" → ")
+    assert re.match(r"\(\w+: \([^()]+\)", takes), takes
+    if not gives.startswith("("):
+        (several,) = (shown for name, shown in signatures.items() if name.endswith(f".{gives}"))
+        assert several.count(": (") >= 2
+
+
+@pytest.mark.parametrize(
+    ("entry", "shown"),
+    [
+        ("attention.Attention", "forward(x: (B, N, D), view=Everyone()) → (B, N, D)"),
+        ("patches.PatchEmbed", "forward(pixels: (B, C, height, width)) → (B, N, D)"),
+        ("pooling.AttentionPoolingHead", "forward(x: (_, N, D), view=Everyone()) → (B, D)"),
+    ],
+)
+def test_forward(signatures, entry, shown):
+    assert signatures[f"aimv2_np.network.{entry}.forward"] == shown
+
+
 def test_what_a_base_class_says_is_said_once(signatures):
-    forwards = [entry for entry in signatures if entry.startswith("aimv2_np.network.") and entry.endswith(".forward")]
-    assert not forwards
     assert "aimv2_np.tree.module.Module.forward" in signatures
+    assert "aimv2_np.network.linear.Linear.named_modules" not in signatures
