@@ -25,7 +25,7 @@ PARTS: dict[str, tuple[str, ...]] = {
     "whole": (),
     "vision": ("vision_model",),
     "text": ("text_model",),
-    "together": ("visual_projection", "text_projection", "logit_scale"),
+    "together": ("visual_projection", "text_projection", "logit_scale", "loss"),
     "patches": ("vision_model.embeddings.patch_embed", "vision_model.embeddings.rms_norm"),
     "positions": ("vision_model.embeddings.position_embedding",),
     "attention": (f"{LAYER}.rms_norm1", f"{LAYER}.attention", "text_model.encoder.layers.0.attention"),
@@ -72,6 +72,8 @@ class Shapes:
         with trace(model) as arrays:
             model(ids, pixels)
         self.computed = {path: array.shape for path, array in arrays.items()}
+        pairs = model(ids[: VISION["B"]], pixels, return_loss=True)  # each text with the picture of its number
+        self.computed["loss"] = pairs.loss.shape
         self.held = {key: array.shape for key, array in model.state_dict().items()}
 
     def letters(self, path: str, shape: tuple[int, ...]) -> str:
@@ -218,6 +220,8 @@ def panels(lit: str = "whole", page: str | None = None) -> list[Panel]:
     y = max(draw_tower(towers, shapes, x, tower) for x, tower in ((2, "vision_model"), (184, "text_model")))
     y = int(towers.box(2, y, 356, "logit_scale", "logit_scale", "times text · picture, each with each", (19,)))
     towers.arrow(62, y, y + 26, "logit_scale", f"{shapes.of('logits_per_text')} logits_per_text")
+    y = int(towers.box(2, y + 26, 356, "loss", "loss", "in training: text i belongs to picture i", (20,), kind="s"))
+    towers.arrow(62, y, y + 26, "loss", f"{shapes.of('loss')} one number")
     y += 52
     for i, (letters, words) in enumerate(legend()):
         towers.text(6, y + 17 * i, letters, "", "n", always=True)
