@@ -174,14 +174,11 @@ def _cases(cases: list[dict[str, Any]], columns: Columns) -> "Table":
 def _profile(case: dict[str, Any]) -> "Table":
     from aimv2_np.bench.run import label
 
-    table = output.figures("operation", "calls", "ms", "share", "achieved", "ceiling", "of it")
+    table = output.figures("operation", "calls", "ms", "share", "achieved")
     table.title = f"{label(case['input'])}, batch {case['batch']}, threads {case['threads']}"
     table.title_justify = "left"
     for line in case["profile"]["operations"]:
-        speeds: list[str] = []
-        if unit := line["unit"]:
-            of_it = _percent(line["achieved"] / line["ceiling"])
-            speeds = [f"{line['achieved']:.1f} {unit}", f"{line['ceiling']:.1f} {unit}", of_it]
+        speeds = [f"{line['achieved']:.1f} {line['unit']}"] if line["unit"] else []
         seconds, share = f"{1e3 * line['seconds']:.2f}", output.percent(line["share"])
         table.add_row(line["operation"], str(line["calls"] or ""), seconds, share, *speeds)
     return table
