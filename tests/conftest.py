@@ -17,13 +17,14 @@ if missing := [name for name in NEEDED if find_spec(name) is None]:
     sys.exit(f"error: {', '.join(missing)} not installed; the tests need them: pip install -e '.[test]'")
 
 from hypothesis import settings  # noqa: E402
-from jaxtyping import install_import_hook  # noqa: E402
+
+from tests.support.shape_checks import checked  # noqa: E402
 
 settings.register_profile("default", deadline=None, derandomize=True)
 settings.register_profile("long", deadline=None, max_examples=4000)
 settings.load_profile("default")
 
-with install_import_hook(["aimv2_np.network"], "beartype.beartype"):
+with checked("aimv2_np.network"):
     import aimv2_np  # noqa: F401
 
 from tests.support.gpu import emulated_cupy, real_cupy, why_no_gpu  # noqa: E402

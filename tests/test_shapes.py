@@ -4,12 +4,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from jaxtyping import TypeCheckError
+from beartype import beartype
+from jaxtyping import TypeCheckError, jaxtyped
 
 from aimv2_np.network.attention import attention
 from aimv2_np.network.linear import linear
 from aimv2_np.network.patches import patch_embed
 from aimv2_np.network.rms_norm import rms_norm
+from aimv2_np.shapes import Array, Float
+from tests.support.shape_checks import checked_once
 
 ROOT = Path(__file__).parents[1]
 
@@ -29,6 +32,27 @@ def test_wrong_shapes_do_not_pass_the_tests(op, arguments):
     """The annotations of the layers are checked at every call in this suite; this is the check of the check."""
     with pytest.raises(TypeCheckError):
         op.textbook(*arguments)
+
+
+def test_what_passed_once_lets_nothing_else_pass():
+    x, right, wrong = np.zeros((2, 3)), np.zeros((2, 5)), np.zeros((3, 5))
+    results = iter((right, wrong, right, wrong))
+
+    def product(x: Float[Array, "*batch I"], size: int) -> Float[Array, "*batch O"]:
+        return next(results)
+
+    call = checked_once(jaxtyped(typechecker=beartype), product)
+    assert call(x, 5) is right
+    with pytest.raises(TypeCheckError):
+        call(x, 5)  # the same arguments, and a result of another shape
+    assert call(x, size=5) is right
+    for other in (x.astype(int), "x", [x]):
+        with pytest.raises(TypeCheckError):
+            call(other, 5)
+    with pytest.raises(TypeCheckError):
+        call(x, size=5)
+    with pytest.raises(TypeCheckError):
+        call(x, "5")
 
 
 def test_without_jaxtyping_annotations_are_plain_python():
