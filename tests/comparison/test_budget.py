@@ -14,6 +14,8 @@ from aimv2_np.comparison.measure import smallest_cosine
 from aimv2_np.recording import record
 from tests.comparison.test_forcing import INPUTS
 
+pytestmark = pytest.mark.usefixtures("no_search")
+
 
 def quantised(model, coarse=()):
     """Every matrix in int8, those of some layers in a quarter of its steps."""

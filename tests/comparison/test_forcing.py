@@ -31,6 +31,7 @@ def recordings(tmp_path, model, other, inputs, **options):
     )
 
 
+@pytest.mark.usefixtures("no_search")
 @pytest.mark.parametrize("name", INPUTS)
 def test_every_damaged_matrix_is_found_and_nothing_else(tmp_path, name):
     make, inputs = INPUTS[name]
@@ -93,6 +94,7 @@ def test_nan_arises_in_one_place(tmp_path):
     assert json.loads(json.dumps(result.to_dict()))["wrong"][0]["own"] is None
 
 
+@pytest.mark.usefixtures("no_search")
 def test_the_command_and_the_page_show_it(tmp_path):
     make, inputs = INPUTS["vision"]
     model = make()

@@ -12,6 +12,8 @@ from aimv2_np.recording import record
 from tests.comparison.test_forcing import damaged
 from tests.support.models import both_model, pixels, tokens
 
+pytestmark = pytest.mark.usefixtures("no_search")
+
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
