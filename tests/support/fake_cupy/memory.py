@@ -1,8 +1,11 @@
 """Memory of a device that is the host's: blocks between guards, counted, and full of NaN until they are written."""
 
+import mmap
+import os
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from itertools import cycle
 from math import prod
 from threading import local
@@ -66,8 +69,7 @@ class MemoryPool:
             raise OutOfMemoryError(size, self.used, self.limit)
         if self.allocator is not None and self.used + size > self.held:
             self._allocate(size)
-        block = Block(size + 2 * GUARD + ALIGNMENT, np.uint8)  # owns its memory: views of it lead back here
-        block.view(np.ndarray)[...] = PATTERN
+        block = _filled(size + 2 * GUARD + ALIGNMENT)
         block.guard(GUARD + -(block.ctypes.data + GUARD) % ALIGNMENT, size)
         block.pool = self
         live[block.ctypes.data] = block
@@ -134,6 +136,27 @@ class Block(np.ndarray):
     def _guards(self) -> list[np.ndarray]:
         plain = self.view(np.ndarray)
         return [it.view(np.uint16) for it in (plain[: self.start], plain[self.start + self.size_in_use :])]
+
+
+# Workspaces of cuBLAS, of which there is one for each captured product, are 32 MiB and hardly touched.
+LARGE, LARGEST = 1 << 20, 40 << 20
+
+
+@cache
+def _pages() -> int:
+    """A file that holds LARGEST bytes of PATTERN, in memory."""
+    file = os.memfd_create("pattern")
+    os.write(file, bytes([PATTERN]) * LARGEST)
+    return file
+
+
+def _filled(size: int) -> Block:
+    """A block full of PATTERN; the pages of a large one are the file's until they are written."""
+    if LARGE <= size <= LARGEST and hasattr(os, "memfd_create"):
+        return Block(size, np.uint8, mmap.mmap(_pages(), size, mmap.MAP_PRIVATE))
+    block = Block(size, np.uint8)  # owns its memory: views of it lead back here, as those of a map do
+    block.view(np.ndarray)[...] = PATTERN
+    return block
 
 
 # NaN in every floating type, too, but another one around each array: what was read outside of one is noticed when it is
