@@ -51,7 +51,7 @@ def test_choices_are_those_of_the_functions_behind_them():
     # They are written down once more so that `--help` need not import what computes.
     assert choices("classify", "backend") == set(BACKENDS)
     assert choices("classify", "dtype") == set(COMPUTED)
-    assert choices("convert", "layout") == set(DIALECTS)
+    assert choices("convert", "layout") == set(DIALECTS), "--layout of aimv2_np/cli/convert.py"
     assert choices("embed", "features") == set(KINDS)
     assert choices("knn", "features") == set(KINDS) - {"tokens"}
     assert choices("knn", "weights") == set(WEIGHTS)

@@ -89,7 +89,7 @@ def test_two_towers(theirs, ours, both_paths):
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_every_module_that_a_layout_names_is_ours(layout):
     """Each layout's name of a weight, without what it calls the weight itself, leads to the weight's module."""
-    weights = [name for name in vision_model().state_dict() if layout != "timm" or not name.startswith("head.")]
+    weights = [name for name in vision_model().state_dict() if LAYOUTS[layout].both or not name.startswith("head.")]
     paths = [name.rpartition(".")[0] for name in weights]
     naming = Naming(paths)
     for theirs, (_, names) in LAYOUTS[layout].arrange(weights).items():

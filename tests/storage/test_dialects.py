@@ -8,8 +8,10 @@ from hypothesis import strategies as st
 
 from aimv2_np import Aimv2Config, Aimv2TextConfig, Aimv2VisionConfig, CheckpointError
 from aimv2_np.config import config_from_dict
+from aimv2_np.storage import LAYOUTS
 from aimv2_np.storage.dialects import from_timm, is_timm, write_apple, write_timm, write_transformers
 from aimv2_np.storage.released import RELEASED
+from aimv2_np.storage.relayout import DIALECTS
 from tests.support.paths import FIXTURES
 
 CONFIGS = [
@@ -21,6 +23,11 @@ CONFIGS = [
     Aimv2Config(projection_dim=3, text_config=Aimv2TextConfig(vocab_size=99, eos_token_id=98)),
 ]
 EXTRA = {"transformers_version": "4.0", "auto_map": {}, "torch_dtype": "float16", "projection_size": 5}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_layout_has_a_config_json(layout):
+    assert layout in DIALECTS, f"{layout}: say in DIALECTS of aimv2_np/storage/relayout.py who writes its config.json"
 
 
 def fixture(name):
