@@ -8,7 +8,6 @@ from tests.support.faulty import looking, of_mask, of_tokens, reading, sharing, 
 ATTENTIONS = {
     "no denominator": ("wrong_softmax", {"softmax": lambda self, s: np.exp(s - s.max(-1, keepdims=True))}),
     "exponential": ("wrong_softmax", {"softmax": lambda self, s: np.exp(s)}),
-    "softmax twice": ("wrong_softmax", {"softmax": lambda self, s: softmax(softmax(s))}),
     "transposed scores": ("qkv_order", {
         "scores": lambda self, q, k: np.einsum(f"bqd,bkd->b{'kq' if q.shape == k.shape else 'qk'}", q, k)
     }),
@@ -41,7 +40,7 @@ RAISED = {
     "1e-9 added": ("text_not_causal", of_mask(lambda s, allowed: np.where(allowed, s, s + np.float32(1e-9)))),
 }
 PADDINGS = {
-    "of queries": ("padding_of_queries", looking(lambda i, j: j <= i, lambda mask: mask[:, :, None])),
+    "of queries": ("padding_ignored", looking(lambda i, j: j <= i, lambda mask: mask[:, :, None])),
     "of both": ("padding_of_queries", looking(lambda i, j: j <= i, lambda mask: mask[:, :, None] & mask[:, None])),
     "of -1": ("wrong_mask_value", {
         "mask": lambda self, s, allowed: np.where(

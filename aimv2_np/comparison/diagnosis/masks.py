@@ -193,7 +193,10 @@ FAULTS: Table = {
         ),
     },
     ("padding_ignored", Attention): {
-        "{path} ignores attention_mask: tokens look at padding": _padded_as(lambda mask: None)
+        "{path} ignores attention_mask: tokens look at padding": _padded_as(lambda mask: None),
+        "{path} blocks padding as queries and not as keys": _padded_as(
+            lambda mask: Mask((mask != 0)[:, None, :, None]),
+        ),
     },
     ("padding_inverted", Attention): {
         "{path} lets tokens look at padding and at nothing else: attention_mask is 1 for tokens": _padded_as(
@@ -201,9 +204,6 @@ FAULTS: Table = {
         ),
     },
     ("padding_of_queries", Attention): {
-        "{path} blocks padding as queries and not as keys": _padded_as(
-            lambda mask: Mask((mask != 0)[:, None, :, None]),
-        ),
         "{path} blocks padding as queries, too: these then weigh all tokens alike": _padded_as(
             lambda mask: Padded(mask) & Mask((mask != 0)[:, None, :, None]),
         ),
