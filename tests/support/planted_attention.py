@@ -40,7 +40,7 @@ RAISED = {
     "1e-9 added": ("text_not_causal", of_mask(lambda s, allowed: np.where(allowed, s, s + np.float32(1e-9)))),
 }
 PADDINGS = {
-    "of queries": ("padding_ignored", looking(lambda i, j: j <= i, lambda mask: mask[:, :, None])),
+    "of queries": ("padding_of_queries", looking(lambda i, j: j <= i, lambda mask: mask[:, :, None])),
     "of both": ("padding_of_queries", looking(lambda i, j: j <= i, lambda mask: mask[:, :, None] & mask[:, None])),
     "of -1": ("wrong_mask_value", {
         "mask": lambda self, s, allowed: np.where(
