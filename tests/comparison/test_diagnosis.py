@@ -123,6 +123,7 @@ def test_a_planted_fault_is_named_from_statistics(case):
 # Tested in files of their own.
 ELSEWHERE = {
     "int8_activations", "vision_causal", "reduced_precision", "left_padding", "tokens_reversed", "picture_shifted",
+    "tf32_products",
 }  # fmt: skip
 
 

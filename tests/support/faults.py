@@ -160,4 +160,4 @@ class Unknown(Port):
 
 class Noise(Port):
     def softmax(self, scores):
-        return super().softmax(scores) * np.float32(1.01)
+        return super().softmax(scores) ** np.float32(1.01)

@@ -8,7 +8,6 @@ from tests.support.faulty import looking, of_mask, of_tokens, reading, sharing, 
 ATTENTIONS = {
     "no denominator": ("wrong_softmax", {"softmax": lambda self, s: np.exp(s - s.max(-1, keepdims=True))}),
     "exponential": ("wrong_softmax", {"softmax": lambda self, s: np.exp(s)}),
-    "softmax twice": ("wrong_softmax", {"softmax": lambda self, s: softmax(softmax(s))}),
     "transposed scores": ("qkv_order", {
         "scores": lambda self, q, k: np.einsum(f"bqd,bkd->b{'kq' if q.shape == k.shape else 'qk'}", q, k)
     }),

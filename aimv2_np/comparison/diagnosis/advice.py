@@ -55,7 +55,7 @@ CHANGES: dict[str, str] = {
     "causal_transposed": "let token i look at tokens j ≤ i: the lower triangle of (queries, keys)",
     "padding_ignored": "keep tokens from looking at padding",
     "padding_inverted": "block keys where attention_mask is 0",
-    "padding_of_queries": "block padding as keys, in a mask (batch, 1, 1, keys)",
+    "padding_of_queries": "block padding as keys alone, in a mask (batch, 1, 1, keys)",
     "wrong_mask_value": "set blocked scores to minus infinity, or the dtype's smallest number, before the softmax",
     "vision_causal": "let all patches look at each other",
     "left_padding": "pad texts on the right",

@@ -140,7 +140,6 @@ SOFTMAXES: dict[str, tuple[str, Callable[[Array], Array]]] = {
         "wrong_softmax",
         lambda s: s - s.max(axis=-1, keepdims=True) - np.log(_exponentials(s).sum(axis=-1, keepdims=True)),
     ),
-    "{path} takes the softmax twice": ("wrong_softmax", lambda s: softmax(softmax(s))),
     "{path} divides its scores by the number of keys; it takes their softmax": (
         "wrong_softmax",
         lambda s: s / s.dtype.type(s.shape[-1]),

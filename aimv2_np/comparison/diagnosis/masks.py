@@ -59,6 +59,14 @@ def _padded_as(view: Callable[[Array], View | None]) -> Plant:
     return plant
 
 
+def _of_queries(m: Any, path: str, context: Context) -> Module | None:
+    """Padding that blocks queries alone; where it is on the left, all that tells is that keys are not blocked."""
+    padding = _padding(context)
+    if padding is None or (padding[:, 0] == 0).any():
+        return None
+    return _padded_as(lambda mask: Mask((mask != 0)[:, None, :, None]))(m, path, context)
+
+
 def _blocking(**options: Any) -> Plant:
     """Text whose blocked scores get other numbers."""
     vary = varying(attend, **options)
@@ -193,7 +201,7 @@ FAULTS: Table = {
         ),
     },
     ("padding_ignored", Attention): {
-        "{path} ignores attention_mask: tokens look at padding": _padded_as(lambda mask: None)
+        "{path} ignores attention_mask: tokens look at padding": _padded_as(lambda mask: None),
     },
     ("padding_inverted", Attention): {
         "{path} lets tokens look at padding and at nothing else: attention_mask is 1 for tokens": _padded_as(
@@ -201,9 +209,7 @@ FAULTS: Table = {
         ),
     },
     ("padding_of_queries", Attention): {
-        "{path} blocks padding as queries and not as keys": _padded_as(
-            lambda mask: Mask((mask != 0)[:, None, :, None]),
-        ),
+        "{path} blocks padding as queries and not as keys": _of_queries,
         "{path} blocks padding as queries, too: these then weigh all tokens alike": _padded_as(
             lambda mask: Padded(mask) & Mask((mask != 0)[:, None, :, None]),
         ),
