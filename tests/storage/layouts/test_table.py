@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from aimv2_np import Aimv2Config, Aimv2Model, Aimv2TextConfig, Aimv2TextModel, Aimv2VisionConfig, Aimv2VisionModel
 from aimv2_np.errors import CheckpointError
 from aimv2_np.storage import LAYOUTS
-from aimv2_np.storage.layouts.table import LEAD, SAME, Form, Part, our_shape
+from aimv2_np.storage.layouts.table import LEAD, NUMBER, SAME, Form, Part, our_shape
 
 VISION = Aimv2VisionConfig(num_hidden_layers=12, hidden_size=8, num_attention_heads=2, intermediate_size=6,
                            image_size=4, patch_size=2, qkv_bias=True, mlp_bias=True, use_head=True)  # fmt: skip
@@ -59,6 +59,13 @@ def test_a_shape_that_cannot_hold_ours_is_refused(form, count, shape):
 
 def test_a_shape_of_any_size_takes_no_memory():
     assert our_shape(Part("x", Form((1, 0)), 1, 3), (2**20, 3 * 2**40), "here") == (2**40, 2**20)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS)
+def test_the_number_of_a_layer_is_seen(layout):
+    for row in (*layout.vision, *layout.text, *layout.both):
+        name = row.theirs.replace("{i}", "3")
+        assert name == row.theirs or NUMBER.search(name), f"{name}: NUMBER of aimv2_np/storage/layouts/table.py"
 
 
 @pytest.mark.parametrize("model", MODELS)
