@@ -10,8 +10,8 @@ from aimv2_np import Aimv2Config, Aimv2TextConfig, Aimv2VisionConfig, Checkpoint
 from aimv2_np.config import config_from_dict
 from aimv2_np.storage import LAYOUTS
 from aimv2_np.storage.dialects import from_timm, is_timm, write_apple, write_timm, write_transformers
-from aimv2_np.storage.released import RELEASED
 from aimv2_np.storage.relayout import DIALECTS
+from aimv2_np.storage.released import RELEASED
 from tests.support.paths import FIXTURES
 
 CONFIGS = [
