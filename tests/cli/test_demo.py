@@ -132,7 +132,10 @@ def test_the_picture_goes_where_it_is_told(here):
     assert (here / "folder" / "x.png").read_bytes().startswith(b"\x89PNG")
     missing = run("--output", "nowhere/x.png")
     assert missing.exit_code == 1
-    assert missing.stderr == "error: nowhere/x.png cannot be written: no such file or directory\n"
+    assert (
+        missing.stderr
+        == "error: nowhere/x.png cannot be written: there is no folder nowhere to write x.png to; make it first\n"
+    )
 
 
 @pytest.mark.usefixtures("no_matplotlib")
