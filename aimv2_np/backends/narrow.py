@@ -65,6 +65,7 @@ class Narrow(NDArrayOperatorsMixin):
     """
 
     dtype = np.dtype(np.float32)
+    library = np
 
     def __init__(self, numbers: NDArray, scale: NDArray | None = None, rounds: bool = False) -> None:
         self.numbers, self.scale, self.rounds = numbers, scale, rounds

@@ -22,6 +22,7 @@ R = TypeVar("R")
 # Runs in the place of a call: (operation, body, args, kwargs) -> what body(*args, **kwargs) returns.
 Watcher = Callable[["Operation[..., Any]", Callable[..., Any], tuple[Any, ...], dict[str, Any]], Any]
 
+_takers: set[type] = set()  # types whose bodies run wherever one of the arguments is of them
 # Library -> what registers its bodies, called with the type of the first of its arrays that an operation meets.
 _providers: dict[str, Callable[[type], object]] = {}
 _provided: set[type] = set()
@@ -71,7 +72,8 @@ class Operation(Generic[P, R]):
         mode = _mode.get()
         body: Callable[..., Any] = self.textbook
         if args and mode != _ALL_AS_WRITTEN and not (mode == _COMPOSITES_AS_WRITTEN and self.composite):
-            body = self._fastest(args[0])
+            first = args[0] if not _takers else next((arg for arg in args if type(arg) in _takers), args[0])
+            body = self._fastest(first)
         with _NOTHING if this_thread.inside else own_arithmetic():
             if _watcher is not None:
                 return _watcher(self, body, args, kwargs)  # type: ignore[no-any-return]
@@ -108,6 +110,11 @@ def composite(body: Callable[P, R]) -> Operation[P, R]:
 def provide(library: str, register: Callable[[type], object]) -> None:
     """Call `register(type)` when an operation first meets an array of `library`, so that nothing is imported before."""
     _providers[library] = register
+
+
+def take_over(array_type: type) -> None:
+    """Run the bodies for `array_type` wherever any of the arguments is of it, and not the first alone."""
+    _takers.add(array_type)
 
 
 def textbook() -> AbstractContextManager[None]:
