@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from itertools import combinations
 
 import numpy as np
 
@@ -78,10 +79,11 @@ def _ways(
     yield {path: module for path, module in wide.items() if path.rpartition(".")[2] in lasts}, "of its name"
     yield {path: module for path, module in wide.items() if type(module) in classes}, "of its kind"
     yield wide, "of its kind"
-    for kind in {type(module): None for module in wide.values()} if len(fault.kinds) > 2 else ():
-        if kind not in classes:
-            some = {path: module for path, module in wide.items() if type(module) is not kind}
-            yield some, f"of its kind, but for {kind.__name__}"
+    others = [kind for kind in dict.fromkeys(map(type, wide.values())) if kind not in classes]
+    for number in (1, 2) if len(fault.kinds) > 2 else ():
+        for without in combinations(others, number):
+            some = {path: module for path, module in wide.items() if type(module) not in without}
+            yield some, f"of its kind, but for {' and '.join(kind.__name__ for kind in without)}"
 
 
 def _in_words(which: str, number: int, unexplained: str | None) -> str:

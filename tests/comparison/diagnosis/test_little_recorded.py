@@ -28,7 +28,6 @@ PLACES = [
     ("last products", "residual of norms, learned", "text", None),
     ("products", "exchanged, learned", "learned", None),
     ("ends", "parallel, learned", "native", 1),
-    ("ends", "scale 1/d, learned", "native", 1),
     ("ends", "exchanged, far, learned", "text", None),
     ("ends", "weights of the first, learned", "text", None),
 ]
