@@ -72,8 +72,7 @@ class Operation(Generic[P, R]):
         mode = _mode.get()
         body: Callable[..., Any] = self.textbook
         if args and mode != _ALL_AS_WRITTEN and not (mode == _COMPOSITES_AS_WRITTEN and self.composite):
-            first = args[0] if not _takers else next((arg for arg in args if type(arg) in _takers), args[0])
-            body = self._fastest(first)
+            body = self._fastest(_deciding(args, kwargs) if _takers else args[0])
         with _NOTHING if this_thread.inside else own_arithmetic():
             if _watcher is not None:
                 return _watcher(self, body, args, kwargs)  # type: ignore[no-any-return]
@@ -95,6 +94,11 @@ class Operation(Generic[P, R]):
     def __repr__(self) -> str:
         fast = ", ".join(sorted(f"{t.__module__}.{t.__qualname__}" for t in self.bodies)) or "none"
         return f"<operation {self.textbook.__qualname__}; faster bodies: {fast}>"
+
+
+def _deciding(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """The argument whose type decides: the first of a type that takes over, else the first."""
+    return next((arg for arg in (*args, *kwargs.values()) if type(arg) in _takers), args[0])
 
 
 def operation(body: Callable[P, R]) -> Operation[P, R]:

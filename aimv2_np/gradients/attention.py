@@ -17,7 +17,7 @@ from typing import Any
 from aimv2_np.backends.arrays import namespace, widen
 from aimv2_np.gradients.variable import Variable, computed, value_of
 from aimv2_np.network.attention import attention, softmax
-from aimv2_np.network.view import EVERYONE, Packed, View
+from aimv2_np.network.view import EVERYONE, Both, Causal, Packed, Prefix, View
 from aimv2_np.shapes import Array, Bool, Float
 
 TILE = 1 << 20  # scores that are held at a time, in all heads and sequences
@@ -47,17 +47,17 @@ def backward(
     """∂L/∂q, ∂L/∂k and ∂L/∂v from ∂L/∂output, `g`."""
     xp = namespace(q)
     found = [xp.zeros(x.shape, x.dtype) for x in (q, k, v)]
-    for rows, columns, allowed in _tiles(q, k, view):
+    for rows, columns, mask in _tiles(q, k, view):
         some, keys, values, above = q[:, :, rows], k[:, :, columns], v[:, :, columns], g[:, :, rows]
         scores = scale * (some @ keys.swapaxes(-1, -2))
-        if allowed is not None:
-            scores = xp.where(allowed, scores, xp.finfo(scores.dtype).min)
+        if mask is not None:
+            scores = xp.where(mask, scores, xp.finfo(scores.dtype).min)
         probs = softmax(scores)
         found[2][:, :, columns] += probs.swapaxes(-1, -2) @ above
         mean = (above * output[:, :, rows]).sum(axis=-1, keepdims=True)
         by_scores = probs * (above @ values.swapaxes(-1, -2) - mean)
-        if allowed is not None:
-            by_scores = xp.where(allowed, by_scores, xp.zeros((), by_scores.dtype))
+        if mask is not None:
+            by_scores = xp.where(mask, by_scores, xp.zeros((), by_scores.dtype))
         found[0][:, :, rows] = scale * (by_scores @ keys)
         found[1][:, :, columns] += scale * (by_scores.swapaxes(-1, -2) @ some)
     return found
@@ -65,13 +65,26 @@ def backward(
 
 def _tiles(q: Array, k: Array, view: View) -> Iterator[tuple[slice, slice, Bool[Array, "#B 1 #n M"] | None]]:
     """Some queries, the keys that they are held against, and where they may look, in pieces of bounded size."""
-    queries, keys = q.shape[2], k.shape[2]
-    if isinstance(view, Packed):
-        parts, allowed = view.slices(), None
-    else:
-        parts, allowed = [(slice(0, queries), slice(0, keys))], view.allowed(namespace(q), queries, keys)
+    parts = view.slices() if isinstance(view, Packed) else [(slice(0, q.shape[2]), slice(0, k.shape[2]))]
     for own, seen in parts:
         step = max(1, TILE // max(1, q.shape[0] * q.shape[1] * (seen.stop - seen.start)))
         for start in range(own.start, own.stop, step):
-            rows = slice(start, min(start + step, own.stop))
-            yield rows, seen, allowed if allowed is None or allowed.shape[2] == 1 else allowed[:, :, rows]
+            rows, keys = slice(start, min(start + step, own.stop)), seen
+            if isinstance(view, Causal):  # none of them looks further
+                keys = slice(0, min(rows.stop, seen.stop))
+            yield rows, keys, None if isinstance(view, Packed) else allowed(view, q, rows, keys.stop)
+
+
+def allowed(view: View, q: Float[Array, "B H N d"], rows: slice, keys: int) -> Bool[Array, "#B 1 #n M"] | None:
+    """Where some of the queries may look among the first keys: `view.allowed` without the other queries' rows."""
+    xp = namespace(q)
+    if isinstance(view, Both):
+        first, second = allowed(view.first, q, rows, keys), allowed(view.second, q, rows, keys)
+        return second if first is None else first if second is None else first & second
+    if isinstance(view, Causal | Prefix):
+        earlier = (xp.arange(keys) <= xp.arange(rows.start, rows.stop)[:, None])[None, None]
+        return (
+            earlier if isinstance(view, Causal) else earlier | (xp.arange(keys) < view.lengths[:, None])[:, None, None]
+        )
+    found = view.allowed(xp, q.shape[2], keys)
+    return found if found is None or found.shape[2] == 1 else found[:, :, rows]

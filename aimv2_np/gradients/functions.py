@@ -11,28 +11,51 @@ from typing import Any
 
 import numpy as np
 
+from aimv2_np.gradients.embedding import put_back
 from aimv2_np.gradients.variable import FUNCTIONS, HALF, Variable, computed, value_of
 from aimv2_np.shapes import Array
 
-# Functions of the library that have no derivative, or none but zero.
-PLAIN = ("arange", "finfo", "isfinite", "ones", "zeros")
+# Functions of the library that have no derivative, or none but zero: they take the numbers.
+PLAIN = ("argmax", "argsort", "isfinite", "isnan", "ones_like", "sign", "zeros_like")
 
 
-class Functions:
-    """The functions of `numpy` or `cupy` for variables, under the library's names."""
+class Functions(ModuleType):
+    """Stands for `numpy` or `cupy` where some of the arrays are variables; what has none goes to the library."""
 
     def __init__(self, name: str) -> None:
-        self.__name__ = name
+        super().__init__(name)
+        self.rules = Rules(name)
+
+    def __getattr__(self, name: str) -> Any:
+        plain = getattr(self.rules.xp, name)
+        if isinstance(plain, type) or not callable(plain):  # dtypes, π
+            return plain
+
+        def function(*args: Any, **kwargs: Any) -> Any:
+            if not _any_variable(args):
+                return plain(*args, **kwargs)
+            if name in PLAIN:
+                return plain(*map(value_of, args), **kwargs)
+            if name not in KNOWN:
+                raise TypeError(f"{self.__name__}.{name} has no derivative here; use one of {', '.join(sorted(KNOWN))}")
+            return getattr(self.rules, name)(*args, **kwargs)
+
+        return function
+
+
+def _any_variable(args: Sequence[Any]) -> bool:
+    return any(_any_variable(arg) if isinstance(arg, list | tuple) else isinstance(arg, Variable) for arg in args)
+
+
+class Rules:
+    """What each function gives, and its derivative, for the arrays of `numpy` or `cupy`."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
 
     @property
     def xp(self) -> ModuleType:
-        return sys.modules[self.__name__]
-
-    def __getattr__(self, name: str) -> Any:
-        if name not in PLAIN:
-            raise AttributeError(f"{self.__name__}.{name} has no derivative here; use one of {', '.join(KNOWN)}")
-        function = getattr(self.xp, name)
-        return lambda *args, **kwargs: function(*map(value_of, args), **kwargs)
+        return sys.modules[self.name]
 
     def add(self, a: Any, b: Any) -> Variable:
         """∂(a + b) = ∂a + ∂b"""
@@ -73,13 +96,30 @@ class Functions:
         return _one(self.xp.log(a.value), a, lambda g: g / a.value)
 
     def sqrt(self, a: Variable) -> Variable:
-        """∂√a = ∂a / 2√a"""
+        """∂√a = ∂a / 2√a; at 0, where that is infinite, 0"""
         result = self.xp.sqrt(a.value)
-        return _one(result, a, lambda g: g / (2 * result))
+        return _one(result, a, lambda g: g / self.xp.where(result == 0, np.inf, 2 * result).astype(g.dtype))
+
+    def tanh(self, a: Variable) -> Variable:
+        """∂ tanh a = (1 - tanh² a) ∂a"""
+        result = self.xp.tanh(a.value)
+        return _one(result, a, lambda g: g * (1 - result * result))
+
+    def logaddexp(self, a: Any, b: Any) -> Variable:
+        """∂ ln(e^a + e^b) = (e^a ∂a + e^b ∂b) / (e^a + e^b)"""
+        x, y = value_of(a), value_of(b)
+        result = self.xp.logaddexp(x, y)
+        return _pair(result, a, b, lambda g: g * self.xp.exp(x - result), lambda g: g * self.xp.exp(y - result))
 
     def abs(self, a: Variable) -> Variable:
-        """∂|a| = sign(a) ∂a, 0 at 0"""
-        return _one(abs(a.value), a, lambda g: g * self.xp.sign(a.value))
+        """∂|a| = ±∂a with the sign of a, + at 0: what is written with |a|, as σ is with e^-|a|, is then right there"""
+        return _one(abs(a.value), a, lambda g: self.xp.where(a.value < 0, -g, g))
+
+    def copysign(self, a: Any, b: Any) -> Variable:
+        """|a| with the sign of b: ±∂a, - where the signs differ, and nothing for b"""
+        x, y = value_of(a), value_of(b)
+        result = self.xp.copysign(x, y)
+        return _pair(result, a, b, lambda g: self.xp.where(result == x, g, -g), lambda g: 0 * g)
 
     def clip(self, a: Variable, low: float, high: float) -> Variable:
         """∂a where low ≤ a ≤ high, else 0"""
@@ -87,10 +127,10 @@ class Functions:
         return _one(self.xp.clip(a.value, low, high), a, lambda g: g * inside)
 
     def maximum(self, a: Any, b: Any) -> Variable:
-        """∂ of the larger one; where both are equal, half of each"""
+        """∂ of the larger one; where both are equal, of the first: a length that is 1, in max(length, 1)"""
         x, y = value_of(a), value_of(b)
-        share = (0.5 * (x > y) + 0.5 * (x >= y)).astype((a if isinstance(a, Variable) else b).dtype)
-        return _pair(self.xp.maximum(x, y), a, b, lambda g: g * share, lambda g: g * (1 - share))
+        first = x >= y
+        return _pair(self.xp.maximum(x, y), a, b, lambda g: g * first, lambda g: g * ~first)
 
     def where(self, condition: Any, a: Any, b: Any) -> Variable:
         """∂a where the condition holds, else ∂b"""
@@ -136,12 +176,7 @@ class Functions:
     def item(self, a: Variable, index: Any) -> Variable:
         """Some of the numbers: the others have the gradient 0, and one that is taken twice has the sum of both"""
 
-        def back(g: Array) -> Array:
-            whole = self.xp.zeros(a.shape, g.dtype)
-            self.xp.add.at(whole, index, g)
-            return whole
-
-        return _one(a.value[index], a, back)
+        return _one(a.value[index], a, lambda g: put_back(g, index, a.shape))
 
     def diagonal(self, a: Variable) -> Variable:
         """a_ii of a square matrix"""
@@ -152,6 +187,14 @@ class Functions:
         values = [value_of(array) for array in arrays]
         ends = np.cumsum([value.shape[axis] for value in values])[:-1].tolist()
         return computed(self.xp.concatenate(values, axis=axis), arrays, lambda g: self.xp.split(g, ends, axis=axis))
+
+    def stack(self, arrays: Sequence[Any], axis: int = 0) -> Variable:
+        """Beside one another along a new axis"""
+        values = [value_of(array) for array in arrays]
+        return computed(
+            self.xp.stack(values, axis=axis), arrays,
+            lambda g: [g[(*(slice(None),) * (axis % g.ndim), i)] for i in range(len(values))],
+        )  # fmt: skip
 
     def asarray(self, a: Any, dtype: Any = None) -> Variable:
         """In another dtype; gradients stay in float32 or wider"""
@@ -190,5 +233,5 @@ def _pair(value: Array, a: Any, b: Any, back_a: Any, back_b: Any) -> Variable:
     return computed(value, (a, b), back)
 
 
-KNOWN = tuple(name for name in vars(Functions) if not name.startswith("_") and name != "xp")
+KNOWN = {name for name, rule in vars(Rules).items() if not name.startswith("_") and callable(rule)} - {"item"}
 FUNCTIONS.update({name: Functions(name) for name in ("numpy", "cupy")})

@@ -20,10 +20,10 @@ def linear_with_derivative(x: Any, weight: Any, bias: Any = None) -> Variable:
     rows, matrix = value_of(x), value_of(weight)
 
     def back(g: Array) -> list[Array | None]:
-        flat = g.reshape(-1, g.shape[-1])
+        flat, inputs = g.reshape(-1, g.shape[-1]), widen(rows).reshape(-1, rows.shape[-1])
         return [
-            g @ widen(matrix) if isinstance(x, Variable) else None,
-            flat.T @ widen(rows).reshape(len(flat), -1) if isinstance(weight, Variable) else None,
+            linear(flat, widen(matrix).T).reshape(rows.shape) if isinstance(x, Variable) else None,  # g W
+            linear(flat.T, inputs.T) if isinstance(weight, Variable) else None,  # gᵀ x
             flat.sum(axis=0) if isinstance(bias, Variable) else None,
         ]
 

@@ -72,8 +72,11 @@ class Variable:
         return self.transpose()
 
     def _made(self, function: str, *args: Any, **options: Any) -> "Variable":
-        result: Variable = getattr(self.library, function)(*args, **options)
+        result: Variable = getattr(self.library.rules, function)(*args, **options)
         return result
+
+    def __float__(self) -> float:
+        return float(self.value)
 
     def __len__(self) -> int:
         return len(self.value)
