@@ -17,7 +17,7 @@ from aimv2_np.shapes import Array
 
 
 def silu(x: Array) -> Array:
-    """(x σ(x))' = σ(x) + x σ(x) (1 - σ(x))"""
+    """(x σ(x))' = σ(x) + x σ(x) (1 - σ(x)). See docs/equations.md, (27)."""
     s = sigmoid(x)
     return s + x * s * (1 - s)
 

@@ -25,7 +25,7 @@ TILE = 1 << 20  # scores that are held at a time, in all heads and sequences
 
 @attention.register(Variable)
 def attention_with_derivative(q: Any, k: Any, v: Any, scale: float, view: View = EVERYONE) -> Variable:
-    """`attention` of variables; see docs/equations.md, (9)."""
+    """`attention` of variables. See docs/equations.md, (25)."""
     queries, keys, values = (value_of(x) for x in (q, k, v))
     output = attention(queries, keys, values, scale, view)
 
@@ -44,7 +44,7 @@ def backward(
     scale: float,
     view: View,
 ) -> list[Array]:
-    """∂L/∂q, ∂L/∂k and ∂L/∂v from ∂L/∂output, `g`."""
+    """∂L/∂q, ∂L/∂k and ∂L/∂v from ∂L/∂output, `g`. See docs/equations.md, (24), and docs/equations.md, (25)."""
     xp = namespace(q)
     found = [xp.zeros(x.shape, x.dtype) for x in (q, k, v)]
     for rows, columns, mask in _tiles(q, k, view):

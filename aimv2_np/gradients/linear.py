@@ -16,7 +16,7 @@ from aimv2_np.shapes import Array
 
 @linear.register(Variable)
 def linear_with_derivative(x: Any, weight: Any, bias: Any = None) -> Variable:
-    """`linear` of variables; see docs/equations.md, (1)."""
+    """`linear` of variables. See docs/equations.md, (22)."""
     rows, matrix = value_of(x), value_of(weight)
 
     def back(g: Array) -> list[Array | None]:

@@ -15,7 +15,7 @@ from aimv2_np.shapes import Array
 def interpolate_positions_with_derivative(
     table: Variable, grid: tuple[int, int], new_grid: tuple[int, int]
 ) -> Variable:
-    """`interpolate_positions` of a variable; see docs/equations.md, (5)."""
+    """`interpolate_positions` of a variable. See docs/equations.md, (29)."""
     value = table.value
 
     def back(g: Array) -> list[Array]:

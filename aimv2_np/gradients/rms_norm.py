@@ -19,7 +19,7 @@ from aimv2_np.shapes import Array
 
 @rms_norm.register(Variable)
 def rms_norm_with_derivative(x: Any, weight: Any, eps: float) -> Variable:
-    """`rms_norm` of variables; see docs/equations.md, (3)."""
+    """`rms_norm` of variables. See docs/equations.md, (23)."""
     rows, gain = value_of(x), value_of(weight)
 
     def back(g: Array) -> list[Array | None]:

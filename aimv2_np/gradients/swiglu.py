@@ -15,7 +15,7 @@ from aimv2_np.shapes import Array
 
 @gated.register(Variable)
 def gated_with_derivative(gate: Any, up: Any, hidden_act: str) -> Variable:
-    """`gated` of variables; see docs/equations.md, (11)."""
+    """`gated` of variables. See docs/equations.md, (26)."""
     a, b = value_of(gate), value_of(up)
 
     def back(g: Array) -> list[Array]:

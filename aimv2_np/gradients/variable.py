@@ -190,7 +190,7 @@ def computed(value: Array, parents: Sequence[Any], back: Back) -> Variable:
 
 
 def walk_back(output: Variable, leaves: Sequence[Variable]) -> list[Array]:
-    """∂output/∂leaf, zeros for a leaf that takes no part; `output` has the shape ().
+    """∂output/∂leaf, zeros for a leaf that takes no part; `output` has the shape (). See docs/equations.md, (21).
 
     Every variable is passed once, the last computed first, so that all that was made of it is known by then, and
     forgets how it was made.
