@@ -9,7 +9,7 @@ import numpy as np
 
 from aimv2_np.backends import devices
 from aimv2_np.backends.dtypes import BACKENDS, COMPUTED
-from aimv2_np.backends.narrow import Narrow, round_bits, widen_bits
+from aimv2_np.backends.narrow import Narrow, Wrapped, round_bits, widen_bits
 from aimv2_np.shapes import Array
 
 HALF_BYTES = 2  # of float16 and of bfloat16, the floats whose sums are taken in float32
@@ -17,7 +17,7 @@ HALF_BYTES = 2  # of float16 and of bfloat16, the floats whose sums are taken in
 
 def namespace(array: Array) -> ModuleType:
     """The library (`numpy` or `cupy`) whose functions take `array`; of a wrapped one what stands for it."""
-    return array.library if is_wrapped(array) else sys.modules[type(array).__module__.partition(".")[0]]
+    return array.library if isinstance(array, Wrapped) else sys.modules[type(array).__module__.partition(".")[0]]
 
 
 def backend_of(array: Array) -> str:
@@ -34,12 +34,7 @@ def is_array(value: object) -> bool:
     """Whether `value` is an array of any backend; a picture, which offers itself as one, is not."""
     kind = type(value)
     offers = hasattr(kind, "__array_interface__") or hasattr(kind, "__cuda_array_interface__")
-    return is_wrapped(value) or (offers and kind.__module__.partition(".")[0] in BACKENDS)
-
-
-def is_wrapped(value: object) -> bool:
-    """Whether `value` stands for an array of a library, and says of which: narrow matrices, variables."""
-    return hasattr(type(value), "library")
+    return isinstance(value, Wrapped) or (offers and kind.__module__.partition(".")[0] in BACKENDS)
 
 
 def computes_in(array: Array) -> str:
@@ -125,7 +120,7 @@ def move(array: Array, backend: str, device: int | None = None) -> Array:
         device: for CuPy the number of a GPU; None: where the array is, or the current device.
     """
     if backend == "numpy":
-        return array if is_wrapped(array) else to_numpy(array)
+        return array if isinstance(array, Wrapped) else to_numpy(array)
     if backend_of(array) == backend and device in (None, array.device.id):
         return array
     if backend_of(array) == backend:

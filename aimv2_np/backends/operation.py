@@ -22,7 +22,8 @@ R = TypeVar("R")
 # Runs in the place of a call: (operation, body, args, kwargs) -> what body(*args, **kwargs) returns.
 Watcher = Callable[["Operation[..., Any]", Callable[..., Any], tuple[Any, ...], dict[str, Any]], Any]
 
-_takers: set[type] = set()  # types whose bodies run wherever one of the arguments is of them
+# Types whose bodies run wherever one of the arguments is of them; looked for inside `looking_inside` alone.
+_takers: set[type] = set()
 # Library -> what registers its bodies, called with the type of the first of its arrays that an operation meets.
 _providers: dict[str, Callable[[type], object]] = {}
 _provided: set[type] = set()
@@ -72,7 +73,7 @@ class Operation(Generic[P, R]):
         mode = _mode.get()
         body: Callable[..., Any] = self.textbook
         if args and mode != _ALL_AS_WRITTEN and not (mode == _COMPOSITES_AS_WRITTEN and self.composite):
-            body = self._fastest(_deciding(args, kwargs) if _takers else args[0])
+            body = self._fastest(args[0] if mode == _FASTEST else _deciding(args, kwargs))
         with _NOTHING if this_thread.inside else own_arithmetic():
             if _watcher is not None:
                 return _watcher(self, body, args, kwargs)  # type: ignore[no-any-return]
@@ -117,7 +118,10 @@ def provide(library: str, register: Callable[[type], object]) -> None:
 
 
 def take_over(array_type: type) -> None:
-    """Run the bodies for `array_type` wherever any of the arguments is of it, and not the first alone."""
+    """Inside `looking_inside`, run the bodies for `array_type` wherever any of the arguments is of it.
+
+    Elsewhere the first argument alone decides, and calls are not slower.
+    """
     _takers.add(array_type)
 
 

@@ -7,7 +7,8 @@ saliency = gradient_of(lambda pixels: model(pixels).pooler_output.sum(), pixel_v
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from aimv2_np.backends.arrays import is_array, is_float, is_wrapped, namespace
+from aimv2_np.backends.arrays import is_array, is_float, namespace
+from aimv2_np.backends.narrow import Wrapped
 from aimv2_np.backends.operation import looking_inside
 from aimv2_np.errors import a_type
 from aimv2_np.gradients.variable import Variable, walk_back
@@ -59,7 +60,7 @@ def gradient_of(function: Callable[[Any], Any], array: Float[Array, "*shape"]) -
 def _leaf(what: str, array: Any) -> Variable:
     if not is_array(array):
         raise TypeError(f"{what} is {a_type(array)}; expected an array of NumPy or CuPy")
-    if is_wrapped(array) or not is_float(array):
+    if isinstance(array, Wrapped) or not is_float(array):
         raise ValueError(
             f"{what} is {a_type(array)} of {array.dtype}; expected floats: a model in int8 or bfloat16 becomes one of "
             "floats with model.to(dtype='float32')"

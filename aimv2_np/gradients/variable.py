@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from aimv2_np.backends.arrays import namespace
+from aimv2_np.backends.narrow import Wrapped
 from aimv2_np.backends.operation import take_over
 from aimv2_np.shapes import Array
 
@@ -26,7 +27,7 @@ HALF = 2  # bytes of a number whose gradient is a float32
 _numbers = count()
 
 
-class Variable:
+class Variable(Wrapped):
     """An array of NumPy or CuPy that takes part in a derivative.
 
     Args:
