@@ -7,7 +7,8 @@ saliency = gradient_of(lambda pixels: model(pixels).pooler_output.sum(), pixel_v
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from aimv2_np.backends.arrays import is_array, is_float, namespace
+from aimv2_np.backends.arithmetic import own_arithmetic
+from aimv2_np.backends.arrays import beside, is_array, is_float, namespace
 from aimv2_np.backends.narrow import Wrapped
 from aimv2_np.backends.operation import looking_inside
 from aimv2_np.errors import a_type
@@ -79,4 +80,5 @@ def _differentiated(function: Callable[[], Any], leaves: list[Variable]) -> tupl
         raise ValueError(f"the function gives an array of shape {output.shape}; expected a number, of shape ()")
     if not namespace(output.value).isfinite(output.value):
         raise ValueError(f"the function gives {output.value}; expected a finite number")
-    return output.value, walk_back(output, leaves)
+    with own_arithmetic(), beside(output.value):
+        return output.value, walk_back(output, leaves)

@@ -180,7 +180,8 @@ class Rules:
 
     def diagonal(self, a: Variable) -> Variable:
         """a_ii of a square matrix"""
-        return self.item(a, (np.arange(a.shape[0]), np.arange(a.shape[0])))
+        numbers = self.xp.arange(a.shape[0])
+        return self.item(a, (numbers, numbers))
 
     def concatenate(self, arrays: Sequence[Any], axis: int = 0) -> Variable:
         """One after the other: each has its own part of the gradient"""
