@@ -28,6 +28,7 @@ from aimv2_np.tree.trace import trace
 
 if TYPE_CHECKING:
     from aimv2_np.comparison import compare
+    from aimv2_np.gradients import gradient_of, value_and_grad
     from aimv2_np.kernels.cuda.cudnn import cudnn_attention
     from aimv2_np.kernels.cuda.gemm import tf32
 
@@ -39,7 +40,9 @@ __version__ = "0.2.0"
 _LATER = {
     "compare": "aimv2_np.comparison",
     "cudnn_attention": "aimv2_np.kernels.cuda.cudnn",
+    "gradient_of": "aimv2_np.gradients",
     "tf32": "aimv2_np.kernels.cuda.gemm",
+    "value_and_grad": "aimv2_np.gradients",
 }
 
 __all__ = [
@@ -60,11 +63,13 @@ __all__ = [
     "UntrainedSizeWarning",
     "compare",
     "cudnn_attention",
+    "gradient_of",
     "load",
     "textbook",
     "tf32",
     "to_numpy",
     "trace",
+    "value_and_grad",
 ]
 
 

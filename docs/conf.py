@@ -5,7 +5,7 @@ import pkgutil
 import sys
 from pathlib import Path
 
-from aimv2_np import __version__, network
+from aimv2_np import __version__, gradients, network  # noqa: F401  # which registers, before operations are replaced
 from aimv2_np.backends.operation import Operation
 
 project = "aimv2_np"

@@ -15,8 +15,8 @@ PACKAGE = ROOT / "aimv2_np"
 SCREEN, FRAMES = 60, 7
 TOP = {"__init__.py", "__main__.py", "errors.py", "shapes.py", "py.typed"}
 ROOMS = {
-    "backends", "bench", "cli", "comparison", "config", "data", "files", "kernels", "models", "network", "processing",
-    "recording", "storage", "tasks", "tree", "viz",
+    "backends", "bench", "cli", "comparison", "config", "data", "files", "gradients", "kernels", "models", "network",
+    "processing", "recording", "storage", "tasks", "tree", "viz",
 }  # fmt: skip
 
 

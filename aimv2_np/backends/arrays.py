@@ -9,15 +9,15 @@ import numpy as np
 
 from aimv2_np.backends import devices
 from aimv2_np.backends.dtypes import BACKENDS, COMPUTED
-from aimv2_np.backends.narrow import Narrow, round_bits, widen_bits
+from aimv2_np.backends.narrow import Narrow, Wrapped, round_bits, widen_bits
 from aimv2_np.shapes import Array
 
 HALF_BYTES = 2  # of float16 and of bfloat16, the floats whose sums are taken in float32
 
 
 def namespace(array: Array) -> ModuleType:
-    """The library (`numpy` or `cupy`) whose functions take `array`."""
-    return np if isinstance(array, Narrow) else sys.modules[type(array).__module__.partition(".")[0]]
+    """The library (`numpy` or `cupy`) whose functions take `array`; of a wrapped one what stands for it."""
+    return array.library if isinstance(array, Wrapped) else sys.modules[type(array).__module__.partition(".")[0]]
 
 
 def backend_of(array: Array) -> str:
@@ -34,7 +34,7 @@ def is_array(value: object) -> bool:
     """Whether `value` is an array of any backend; a picture, which offers itself as one, is not."""
     kind = type(value)
     offers = hasattr(kind, "__array_interface__") or hasattr(kind, "__cuda_array_interface__")
-    return kind is Narrow or (offers and kind.__module__.partition(".")[0] in BACKENDS)
+    return isinstance(value, Wrapped) or (offers and kind.__module__.partition(".")[0] in BACKENDS)
 
 
 def computes_in(array: Array) -> str:
@@ -120,7 +120,7 @@ def move(array: Array, backend: str, device: int | None = None) -> Array:
         device: for CuPy the number of a GPU; None: where the array is, or the current device.
     """
     if backend == "numpy":
-        return array if isinstance(array, Narrow) else to_numpy(array)
+        return array if isinstance(array, Wrapped) else to_numpy(array)
     if backend_of(array) == backend and device in (None, array.device.id):
         return array
     if backend_of(array) == backend:

@@ -51,7 +51,18 @@ def to_int8(matrix: NDArray) -> "Narrow":
     return Narrow(np.rint(matrix / scale[:, None]).clip(-127, 127).astype(np.int8), scale)
 
 
-class Narrow(NDArrayOperatorsMixin):
+class Wrapped:
+    """What stands for an array of a library: narrow matrices, and the variables of `gradients`.
+
+    Attributes:
+        library: `numpy`, `cupy`, or what stands for that: the functions that take such arrays.
+    """
+
+    __slots__ = ()
+    library: Any
+
+
+class Narrow(NDArrayOperatorsMixin, Wrapped):
     """A float32 matrix that is kept in narrower numbers, most often where a mapped file has them.
 
     To NumPy, and to who asks for its dtype, it is the float32 array of the same values, which is made anew whenever one
@@ -65,6 +76,7 @@ class Narrow(NDArrayOperatorsMixin):
     """
 
     dtype = np.dtype(np.float32)
+    library = np
 
     def __init__(self, numbers: NDArray, scale: NDArray | None = None, rounds: bool = False) -> None:
         self.numbers, self.scale, self.rounds = numbers, scale, rounds

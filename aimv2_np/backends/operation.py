@@ -22,6 +22,8 @@ R = TypeVar("R")
 # Runs in the place of a call: (operation, body, args, kwargs) -> what body(*args, **kwargs) returns.
 Watcher = Callable[["Operation[..., Any]", Callable[..., Any], tuple[Any, ...], dict[str, Any]], Any]
 
+# Types whose bodies run wherever one of the arguments is of them; looked for inside `looking_inside` alone.
+_takers: set[type] = set()
 # Library -> what registers its bodies, called with the type of the first of its arrays that an operation meets.
 _providers: dict[str, Callable[[type], object]] = {}
 _provided: set[type] = set()
@@ -71,7 +73,7 @@ class Operation(Generic[P, R]):
         mode = _mode.get()
         body: Callable[..., Any] = self.textbook
         if args and mode != _ALL_AS_WRITTEN and not (mode == _COMPOSITES_AS_WRITTEN and self.composite):
-            body = self._fastest(args[0])
+            body = self._fastest(args[0] if mode == _FASTEST else _deciding(args, kwargs))
         with _NOTHING if this_thread.inside else own_arithmetic():
             if _watcher is not None:
                 return _watcher(self, body, args, kwargs)  # type: ignore[no-any-return]
@@ -95,6 +97,11 @@ class Operation(Generic[P, R]):
         return f"<operation {self.textbook.__qualname__}; faster bodies: {fast}>"
 
 
+def _deciding(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """The argument whose type decides: the first of a type that takes over, else the first."""
+    return next((arg for arg in (*args, *kwargs.values()) if type(arg) in _takers), args[0])
+
+
 def operation(body: Callable[P, R]) -> Operation[P, R]:
     """Decorator: make the textbook function `body` an operation that backends can register faster bodies on."""
     return Operation(body)
@@ -108,6 +115,14 @@ def composite(body: Callable[P, R]) -> Operation[P, R]:
 def provide(library: str, register: Callable[[type], object]) -> None:
     """Call `register(type)` when an operation first meets an array of `library`, so that nothing is imported before."""
     _providers[library] = register
+
+
+def take_over(array_type: type) -> None:
+    """Inside `looking_inside`, run the bodies for `array_type` wherever any of the arguments is of it.
+
+    Elsewhere the first argument alone decides, and calls are not slower.
+    """
+    _takers.add(array_type)
 
 
 def textbook() -> AbstractContextManager[None]:

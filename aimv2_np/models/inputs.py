@@ -160,7 +160,7 @@ def _as_array(value: Any, name: str) -> Array:
         )
     if isinstance(value, np.ma.MaskedArray):
         raise ValueError(f"{name} is a masked array; expected a plain one: fill what is masked, with value.filled(...)")
-    if is_array(value) and backend_of(value) != "numpy":
+    if is_array(value) and not isinstance(value, np.ndarray | np.generic):
         return value
     if isinstance(value, list | tuple) and len({np.shape(item) for item in value if is_array(item)}) > 1:
         raise ValueError(f"{name} is a list of arrays of different shapes; expected one array, or images (C, h, w)")

@@ -89,9 +89,12 @@ class Aimv2TextModel(PretrainedModel[Aimv2TextConfig, TextTower, BaseModelOutput
         if not causal or recording():
             return check_finite(self, text_vectors(ids, self.network, view))
         lengths = to_numpy(self.network.ends(ids, view)) // LENGTHS * LENGTHS + LENGTHS  # (B,)
-        pooled = namespace(ids).empty((len(ids), self.config.hidden_size), self.rms_norm.weight.dtype)
-        for length in sorted(set(lengths.tolist())):
-            rows = move(np.flatnonzero(lengths == length), self.backend)
+        pooled, places = [], []
+        for length in sorted(set(lengths.tolist())) or [0]:
+            rows = np.flatnonzero(lengths == length)
+            places.append(rows)
+            rows = move(rows, self.backend)
             some = CAUSAL if view.padding is None else CAUSAL & Padded(view.padding[rows, :length])
-            pooled[rows] = text_vectors(ids[rows, :length], self.network, some)
-        return check_finite(self, pooled)
+            pooled.append(text_vectors(ids[rows, :length], self.network, some))
+        order = move(np.argsort(np.concatenate(places)), self.backend)
+        return check_finite(self, namespace(pooled[0]).concatenate(pooled)[order])

@@ -109,12 +109,20 @@ def _asnumpy(value: Any, *args: Any, **kwargs: Any) -> np.ndarray:
     return value.get() if isinstance(value, ndarray) else np.asarray(value)
 
 
+class _Function(partial[Any]):
+    """A function of NumPy, on arrays of the device."""
+
+    def at(self, array: ndarray, index: Any, values: Any) -> None:
+        """Of a ufunc: in place, once for each time that an element is named."""
+        run(self.args[0].at, array, index, values)
+
+
 class _Cupy(ModuleType):
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
         value = getattr(np, name)
-        return partial(run, value) if callable(value) and not isinstance(value, type) else value
+        return _Function(run, value) if callable(value) and not isinstance(value, type) else value
 
 
 class _Extension(ModuleType):

@@ -1,0 +1,11 @@
+"""The derivative of each operation of the network, one file beside each equation, and the variables that chain them.
+
+Here belongs what is derived from an equation of `network`, and registers on its operation. What uses gradients, such as
+optimizers and losses of their own, belongs elsewhere; without this room everything runs, and nothing can be trained.
+"""
+
+from aimv2_np.gradients import attention, functions, linear, positions, rms_norm, swiglu  # noqa: F401  # they register
+from aimv2_np.gradients.differentiate import gradient_of, value_and_grad
+from aimv2_np.gradients.variable import Variable
+
+__all__ = ["Variable", "gradient_of", "value_and_grad"]

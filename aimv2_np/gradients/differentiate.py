@@ -1,0 +1,84 @@
+"""The gradient of a number by a model's weights, or by an array.
+
+value, gradients = value_and_grad(lambda m: m(**inputs, return_loss=True).loss, model)
+saliency = gradient_of(lambda pixels: model(pixels).pooler_output.sum(), pixel_values)
+"""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from aimv2_np.backends.arithmetic import own_arithmetic
+from aimv2_np.backends.arrays import beside, is_array, is_float, namespace
+from aimv2_np.backends.narrow import Wrapped
+from aimv2_np.backends.operation import looking_inside
+from aimv2_np.errors import a_type
+from aimv2_np.gradients.variable import Variable, walk_back
+from aimv2_np.shapes import Array, Float
+from aimv2_np.tree.module import Module
+
+M = TypeVar("M", bound=Module)
+
+
+def value_and_grad(function: Callable[[M], Any], model: M) -> tuple[Float[Array, ""], dict[str, Array]]:
+    """What `function(model)` gives, and its derivative by every weight of the model.
+
+    Args:
+        function: takes a model like `model`, whose arrays remember what is computed of them, and gives a number: an
+            array of shape () that was computed from its weights.
+        model: a model or any part of one, in float32, float64 or float16. It is not changed.
+
+    Returns:
+        The number, and dotted path → gradient, of the weight's shape: float32 for weights in half precision, zeros for
+        weights that take no part.
+
+    Raises:
+        TypeError: the model is none, or `function` gives something that was not computed from its weights.
+        ValueError: the model holds weights that are no arrays of floats (int8, bfloat16 kept narrow), or the number is
+            none: it has another shape than (), or is NaN or infinite.
+    """
+    if not isinstance(model, Module):
+        raise TypeError(f"model is {a_type(model)}; expected a model of aimv2_np, or a module of one")
+    leaves = {path: _leaf(f"the weight {path}", array) for path, array in model.state_dict().items()}
+    value, gradients = _differentiated(lambda: function(model.map(lambda path, _: leaves[path])), list(leaves.values()))
+    return value, dict(zip(leaves, gradients, strict=True))
+
+
+def gradient_of(function: Callable[[Any], Any], array: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """The derivative of the number `function(array)` by `array`: which pixels move it, and which way.
+
+    Args:
+        function: takes an array like `array` that remembers what is computed of it, as a model does in the place of
+            `pixel_values`, and gives an array of shape ().
+        array: of floats.
+
+    Raises:
+        TypeError, ValueError: as `value_and_grad`.
+    """
+    leaf = _leaf("array", array)
+    return _differentiated(lambda: function(leaf), [leaf])[1][0]
+
+
+def _leaf(what: str, array: Any) -> Variable:
+    if not is_array(array):
+        raise TypeError(f"{what} is {a_type(array)}; expected an array of NumPy or CuPy")
+    if isinstance(array, Wrapped) or not is_float(array):
+        raise ValueError(
+            f"{what} is {a_type(array)} of {array.dtype}; expected floats: a model in int8 or bfloat16 becomes one of "
+            "floats with model.to(dtype='float32')"
+        )
+    return Variable(array)
+
+
+def _differentiated(function: Callable[[], Any], leaves: list[Variable]) -> tuple[Array, list[Array]]:
+    with looking_inside():  # composites as written: what is inside has the derivatives
+        output = function()
+    if not isinstance(output, Variable):
+        raise TypeError(
+            f"the function gives {a_type(output)}; expected an array of shape () computed from what it was given"
+        )
+    if output.shape != ():
+        raise ValueError(f"the function gives an array of shape {output.shape}; expected a number, of shape ()")
+    if not namespace(output.value).isfinite(output.value):
+        raise ValueError(f"the function gives {output.value}; expected a finite number")
+    with own_arithmetic(), beside(output.value):
+        return output.value, walk_back(output, leaves)

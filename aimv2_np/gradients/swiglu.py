@@ -1,0 +1,25 @@
+"""The derivative of the gate.
+
+y = act(a) ⊙ b        ∂L/∂a = act'(a) ⊙ b ⊙ ∂L/∂y        ∂L/∂b = act(a) ⊙ ∂L/∂y
+"""
+
+from typing import Any
+
+from aimv2_np.backends.arrays import widen
+from aimv2_np.gradients.activations import DERIVATIVES
+from aimv2_np.gradients.variable import Variable, computed, value_of
+from aimv2_np.network.activations import ACTIVATIONS
+from aimv2_np.network.swiglu import gated
+from aimv2_np.shapes import Array
+
+
+@gated.register(Variable)
+def gated_with_derivative(gate: Any, up: Any, hidden_act: str) -> Variable:
+    """`gated` of variables. See docs/equations.md, (26)."""
+    a, b = value_of(gate), value_of(up)
+
+    def back(g: Array) -> list[Array]:
+        wide = widen(a)
+        return [DERIVATIVES[hidden_act](wide) * widen(b) * g, ACTIVATIONS[hidden_act](wide) * g]
+
+    return computed(gated(a, b, hidden_act), (gate, up), back)

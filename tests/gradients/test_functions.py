@@ -1,0 +1,105 @@
+"""Every function that the network uses between operations: its derivative is its slope, whatever was repeated."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aimv2_np.backends.arrays import namespace
+from aimv2_np.gradients import Variable
+from tests.support.gradients import check, gradients
+
+
+def normal(*shape, seed=0):
+    return np.random.default_rng(seed).standard_normal(shape)
+
+
+PAIRS = {
+    "add": lambda a, b: a + b,
+    "subtract": lambda a, b: a - b,
+    "multiply": lambda a, b: a * b,
+    "divide": lambda a, b: a / (3 + b * b),
+    "maximum": lambda a, b: namespace(a).maximum(a, b),
+    "where": lambda a, b: namespace(a).where(CONDITION, a, b),
+    "logaddexp": lambda a, b: namespace(a).logaddexp(a, b),
+    "copysign": lambda a, b: namespace(a).copysign(a, b),
+}
+CONDITION = np.arange(4) % 2 == 0
+SHAPES = [((3, 4), (3, 4)), ((3, 4), (4,)), ((4,), (2, 3, 4)), ((3, 1), (1, 4)), ((), (2, 4)), ((2, 1, 4), (3, 1))]
+
+
+@pytest.mark.parametrize("shapes", SHAPES, ids=str)
+@pytest.mark.parametrize("name", PAIRS)
+def test_of_two_arrays(name, shapes):
+    check(PAIRS[name], normal(*shapes[0]), normal(*shapes[1], seed=3))
+
+
+@pytest.mark.parametrize("name", ["add", "subtract", "multiply", "divide"])
+def test_with_what_is_no_variable(name):
+    for constant in (2.5, normal(3, 4, seed=5), np.float64(0.5)):
+        check(lambda a, constant=constant: PAIRS[name](a, constant), normal(3, 4))
+        check(lambda a, constant=constant: PAIRS[name](constant, a), normal(3, 4))
+
+
+ONE = {
+    "neg": lambda a: -a,
+    "exp": lambda a: namespace(a).exp(a),
+    "log": lambda a: namespace(a).log(2 + a * a),
+    "sqrt": lambda a: namespace(a).sqrt(1 + a * a),
+    "abs": abs,
+    "tanh": lambda a: namespace(a).tanh(a),
+    "stack": lambda a: namespace(a).stack([a[0], a[1] ** 2, a[0]], axis=-1) * np.arange(3),
+    "a table's rows": lambda a: a.reshape(6, 4)[np.array([[1, 0, -1], [1, 5, 1]])],
+    "clip": lambda a: namespace(a).clip(a, -0.5, 0.7),
+    "power": lambda a: a**3,
+    "sum": lambda a: a.sum(),
+    "sum of an axis": lambda a: a.sum(axis=1),
+    "sum of two axes": lambda a: a.sum(axis=(0, -1), keepdims=True),
+    "mean": lambda a: a.mean(axis=-1, keepdims=True),
+    "mean of all": lambda a: a.mean(),
+    "max": lambda a: a.max(axis=-1),
+    "reshape": lambda a: a.reshape(2, -1) * np.arange(12),
+    "transpose": lambda a: a.transpose(2, 0, 1)[1:],
+    "swapaxes": lambda a: a.swapaxes(0, -1) * 2,
+    "T": lambda a: a[0].T @ a[1],
+    "broadcast_to": lambda a: namespace(a).broadcast_to(a[:1], (5, 3, 4)) * normal(5, 3, 4),
+    "a row": lambda a: a[1],
+    "a slice": lambda a: a[:, 1:, ::2],
+    "rows, one of them twice": lambda a: a[np.array([1, 0, 1])],
+    "a row of each": lambda a: a[np.arange(2), np.array([2, 0])],
+    "diagonal": lambda a: namespace(a).diagonal(a[0, :, :3]),
+    "concatenate": lambda a: namespace(a).concatenate([a[:, :1], 2 * a], axis=1),
+    "asarray": lambda a: namespace(a).asarray(a, dtype=np.float64) * a,
+    "astype": lambda a: a.astype(np.float64, copy=False) * a,
+}
+
+
+@pytest.mark.parametrize("name", ONE)
+def test_of_one_array(name):
+    check(ONE[name], normal(2, 3, 4))
+
+
+@given(st.integers(1, 4), st.integers(1, 5), st.integers(1, 3), st.booleans())
+def test_products(rows, inner, columns, stacked):
+    a, b = normal(*((2,) if stacked else ()), rows, inner), normal(inner, columns, seed=1)
+    check(lambda x, y: x @ y, a, b)
+    check(lambda y: a @ y, b)
+
+
+def test_what_is_equal_shares_the_gradient():
+    (found,), _ = gradients(lambda a: a.max(axis=-1).sum(), np.array([[2.0, 2.0, 1.0]]))
+    assert found[0, 0] == found[0, 1] != 0
+    assert found[0, 2] == 0
+
+
+def test_a_function_without_a_derivative_is_refused():
+    with pytest.raises(TypeError, match=r"numpy.median has no derivative here; use one of .*exp"):
+        namespace(Variable(normal(3))).median(Variable(normal(3)))
+
+
+def test_what_has_none_gives_arrays():
+    xp = namespace(Variable(normal(3)))
+    assert isinstance(xp.isfinite(Variable(normal(3))), np.ndarray)
+    assert isinstance(xp.exp(normal(3)), np.ndarray)
+    assert xp.arange(3).tolist() == [0, 1, 2]
+    assert xp.finfo(np.float32).eps > 0
