@@ -60,6 +60,8 @@ def diagnose(context: Context, depth: int = 0, patience: Patience | None = None)
     if first is None:
         return Outcome()
     if agreeing := _agrees_behind(context, first.path):
+        if not context.taken and (half := coarser(context)):
+            return Outcome(half)
         words = f"{agreeing}, which is computed from it or is the same, agrees"
         return Outcome(remark=f"{words}: {first.theirs} may be another step of that module, or not be used.")
     patience = patience or Patience()

@@ -32,3 +32,14 @@ def test_other_errors_of_that_size_are_not():
     result = compared(lambda array: array * (1 + 1e-3 * noise.standard_normal(array.shape, dtype=np.float32)))
     assert not result.equal
     assert "float16" not in result.explanation
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_rounded_numbers_are_recognised_where_what_follows_agrees(dtype):
+    model, given = vision_model(use_head=False), {"pixel_values": pixels()}
+    reference = recorded(model, given)
+    path = "encoder.layers.0.attention.q_proj"
+    other = reference | {path: reference[path].astype(DTYPES[dtype]).astype(np.float32)}
+    result = compare(reference, other, model=model)
+    assert result.diagnosis.identifier == "reduced_precision"
+    assert f"computes {path} in {dtype}" in result.explanation
