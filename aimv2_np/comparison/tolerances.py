@@ -1,6 +1,6 @@
 """How far rounding alone may drive two computations of the same network apart; docs/compare.md has the measurements.
 
-    tolerance(dtype, depth) = c · ε · √(1 + depth)        depth: how many layers the activation has behind it
+    tolerance(dtype, depth) = c · ε · √(1 + depth)        depth: how many layers lie before, its own included
 
 Roundings of different layers are independent, so their squares add up: errors grow with the root of the depth.
 """
