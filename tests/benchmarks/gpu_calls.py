@@ -23,7 +23,7 @@ LOGS = ROOT / "docs" / "benchmarks" / "logs"
 FOLDERS = (
     "tests/gpu", "tests/kernels/cuda", "tests/oracle/gpu", "tests/cuda_emulator", "tests/bench/test_gpu.py",
     "tests/benchmarks/test_gpu.py", "tests/benchmarks/test_gpu_smoke.py", "tests/backends/test_devices.py",
-    "tests/backends/test_stacking.py",
+    "tests/backends/test_stacking.py", "tests/gradients/test_cupy.py",
 )  # fmt: skip
 QUICK = (  # options of compare_gpu, and seconds
     (["--cases", "large-224, batch 64", "large-224, batch 1"], 310),

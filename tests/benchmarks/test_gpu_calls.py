@@ -109,8 +109,9 @@ def test_a_step_is_cut_off_with_its_children(tmp_path: Path, monkeypatch: pytest
     child = f"import time; file = open({str(alive)!r}, 'w'); print('child is there', flush=True); time.sleep(600)"
     parent = f"""
 import subprocess, sys
-child = subprocess.Popen([sys.executable, "-I", "-S", "-c", {child!r}])
+child = subprocess.Popen([sys.executable, "-I", "-S", "-c", {child!r}], stdout=subprocess.PIPE, text=True)
 try:
+    print(child.stdout.readline(), end="", flush=True)
     child.wait()
 except KeyboardInterrupt:
     print("so far", flush=True)
