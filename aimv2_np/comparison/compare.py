@@ -38,8 +38,6 @@ UNFORCED = (
     "reference's weights, its inputs and whole arrays of the other side; pass the model (model=, --model), and record "
     "the inputs and no statistics alone"
 )
-
-
 ROUNDS_MORE = (
     "These errors are no larger than the rounding of its matrices: if it rounds what lies between them, too, as static "
     "quantisation does, say so"
@@ -103,7 +101,7 @@ def compare(
         result, judge = by_own_errors(result, own), replace(pairing, own=own).judge
         outcome = diagnose(forced_context(context, result, own, pairing.taken, judge), patience=patience)
         result = replace(result, diagnosis=outcome.diagnosis, step=own.step)
-        if outcome.diagnosis is None and _is_static(result, pairing.tolerances):
+        if outcome.diagnosis is None and _may_be_static(result, pairing.tolerances):
             name = f"{pairing.tolerances.quantised}{STATIC}"
             outcome = replace(outcome, remark=f"{outcome.remark} {ROUNDS_MORE} (--quantised {name}).")
     else:
@@ -146,7 +144,7 @@ def _aligned(pairing: Pairing) -> tuple[Pairing, tuple[Difference, ...], list[st
     return pairing, differences, notes
 
 
-def _is_static(result: Comparison, tolerances: Tolerances) -> bool:
+def _may_be_static(result: Comparison, tolerances: Tolerances) -> bool:
     """Whether all that is wrong by itself in a quantised engine could be the rounding of sums and norms."""
     wrong = [difference.own for difference in result.differences if not difference.equal]
     return bool(wrong) and not tolerances.static and all(own is not None and own <= tolerances.coarse for own in wrong)

@@ -16,7 +16,10 @@ from aimv2_np.gradients.variable import FUNCTIONS, HALF, Variable, computed, val
 from aimv2_np.shapes import Array
 
 # Functions of the library that have no derivative, or none but zero: they take the numbers.
-PLAIN = ("argmax", "argsort", "isfinite", "isnan", "ones_like", "sign", "zeros_like")
+PLAIN = (
+    "argmax", "argsort", "equal", "greater", "greater_equal", "isfinite", "isnan", "less", "less_equal", "not_equal",
+    "ones_like", "sign", "zeros_like",
+)  # fmt: skip
 
 
 class Functions(ModuleType):
@@ -175,7 +178,6 @@ class Rules:
 
     def item(self, a: Variable, index: Any) -> Variable:
         """Some of the numbers: the others have the gradient 0, and one that is taken twice has the sum of both"""
-
         return _one(a.value[index], a, lambda g: put_back(g, index, a.shape))
 
     def diagonal(self, a: Variable) -> Variable:

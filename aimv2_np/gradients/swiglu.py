@@ -19,7 +19,7 @@ def gated_with_derivative(gate: Any, up: Any, hidden_act: str) -> Variable:
     a, b = value_of(gate), value_of(up)
 
     def back(g: Array) -> list[Array]:
-        wide = widen(a)
-        return [DERIVATIVES[hidden_act](wide) * widen(b) * g, ACTIVATIONS[hidden_act](wide) * g]
+        act, wide = ACTIVATIONS[hidden_act], widen(a)
+        return [DERIVATIVES[act](wide) * widen(b) * g, act(wide) * g]
 
     return computed(gated(a, b, hidden_act), (gate, up), back)

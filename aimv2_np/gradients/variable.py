@@ -23,6 +23,7 @@ from aimv2_np.shapes import Array
 Back = Callable[[Array], Sequence[Array | None]]
 
 FUNCTIONS: dict[str, Any] = {}  # library's name → its functions for variables (functions.py)
+NAMES = {"absolute": "abs"}  # NumPy's names of functions that we have under another
 HALF = 2  # bytes of a number whose gradient is a float32
 _numbers = count()
 
@@ -36,7 +37,6 @@ class Variable(Wrapped):
         back: takes the gradient by this one, of its shape, and gives that by each parent.
     """
 
-    __array_ufunc__ = None  # an array of NumPy leaves sums and products with a variable to the variable
     __slots__ = ("back", "number", "parents", "value")
     __hash__ = object.__hash__
 
@@ -84,6 +84,12 @@ class Variable(Wrapped):
 
     def __repr__(self) -> str:
         return f"Variable({self.value!r})"
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *args: Any, **options: Any) -> Any:
+        """What NumPy's own functions, and an array of NumPy plus a variable, give: the rule of that name, if any."""
+        if method != "__call__" or options:
+            raise TypeError(f"numpy.{ufunc.__name__} is called with a Variable as {method}; expected a plain call")
+        return getattr(FUNCTIONS["numpy"], NAMES.get(ufunc.__name__, ufunc.__name__))(*args)
 
     def __array__(self, *args: Any, **kwargs: Any) -> Any:
         raise TypeError(

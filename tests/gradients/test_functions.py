@@ -103,3 +103,21 @@ def test_what_has_none_gives_arrays():
     assert isinstance(xp.exp(normal(3)), np.ndarray)
     assert xp.arange(3).tolist() == [0, 1, 2]
     assert xp.finfo(np.float32).eps > 0
+
+
+def test_functions_of_numpy_take_the_same_rules():
+    a, array = normal(3, 4), normal(3, 4, seed=1)
+    for function in (
+        np.exp,
+        np.tanh,
+        np.abs,
+        lambda x: array @ x.T,
+        lambda x: array + x,
+        lambda x: array / (3 + x * x),
+    ):
+        check(function, a)
+    assert (array < Variable(a)).tolist() == (array < a).tolist()
+    with pytest.raises(TypeError, match=r"numpy.sin has no derivative here"):
+        np.sin(Variable(a))
+    with pytest.raises(TypeError, match=r"numpy.add is called with a Variable as reduce"):
+        np.add.reduce(Variable(a))

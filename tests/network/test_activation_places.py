@@ -8,6 +8,7 @@ import pytest
 from aimv2_np.comparison.capsule import ACTS
 from aimv2_np.comparison.diagnosis.projections import FAMILIES
 from aimv2_np.config.fields import activation
+from aimv2_np.gradients.activations import DERIVATIVES
 from aimv2_np.kernels.native import bodies
 from aimv2_np.network import activations
 from aimv2_np.network.activations import ACTIVATIONS
@@ -37,6 +38,9 @@ def test_every_equation_has_a_name_in_the_table():
 @pytest.mark.parametrize("name", ACTIVATIONS)
 def test_it_is_in_all_of_its_places(name):
     assert activation(name) == name, f"aimv2_np/config/fields.py refuses hidden_act {name!r}: let `activation` take it"
+    assert ACTIVATIONS[name] in DERIVATIVES, (
+        f"{name}: derive it in aimv2_np/gradients/activations.py, and list it in DERIVATIVES"
+    )
     assert name in FORMULAS, f"{name}: write its formula into FORMULAS of tests/network/test_activations.py"
     kind = ACTIVATIONS[name].__name__.title().replace("_", "")
     structs = re.findall(r"^struct (\w+) ", (KERNELS / "cuda" / "activations.cuh").read_text(), re.MULTILINE)

@@ -12,12 +12,34 @@ from contextlib import contextmanager
 from pathlib import Path
 from unittest.mock import patch
 
+import pytest
+
 from aimv2_np.kernels.native import library
-from aimv2_np.kernels.native.build import FLAGS, LIBRARY, SETS, SOURCES, Compiler, compile_objects
+from aimv2_np.kernels.native.build import (
+    FLAGS,
+    LIBRARY,
+    SETS,
+    SOURCES,
+    BuildError,
+    Compiler,
+    compile_objects,
+    find_compiler,
+)
 from tests.support.paths import ROOT
 
 NAME = "avx512_amx"
 MODEL = ROOT / "tests" / "kernels" / "native" / "amx_model.h"
+
+
+def compiler_or_skip() -> Compiler:
+    """The C compiler, if there is one that compiles for what the model is of; else the test is skipped."""
+    try:
+        compiler = find_compiler()
+    except BuildError as error:
+        pytest.skip(str(error))
+    if (reason := why_not(compiler)) is not None:
+        pytest.skip(reason)
+    return compiler
 
 
 def why_not(compiler: Compiler) -> str | None:

@@ -19,9 +19,8 @@ from aimv2_np.comparison.diagnosis.search import planted, planted_alone, planted
 
 # The winner explains all but this part of the difference, and others leave so many times more of it.
 EXPLAINED, CLEARLY = 0.25, 4.0
-# Named where no other fits: one has numbers that are fitted to what was recorded, one is a part of exchanged layers,
-# and one is what the sign of a weight does.
 ALIKE = ("half_scaled",)  # what the sign of a weight or a residual that is added twice may also do
+# Named where no other fits: one has numbers that are fitted to what was recorded, one is a part of exchanged layers.
 LAST_RESORT = ("positions_waves", "wrong_layer", *ALIKE)
 # What can be told from numbers none of which is finite: nothing else would look otherwise.
 OF_NOTHING = ("float16_overflow", "nan_weight")

@@ -2,17 +2,10 @@
 
 import pytest
 
-from aimv2_np.kernels.native.build import BuildError, find_compiler
-from tests.support.amx import link_modelled, why_not
+from tests.support.amx import compiler_or_skip, link_modelled
 
 
 @pytest.fixture(scope="session")
 def modelled(tmp_path_factory):
     """The library for a processor with AMX that is modelled."""
-    try:
-        compiler = find_compiler()
-    except BuildError as error:
-        pytest.skip(str(error))
-    if reason := why_not(compiler):
-        pytest.skip(reason)
-    return link_modelled(compiler, tmp_path_factory.mktemp("amx"))
+    return link_modelled(compiler_or_skip(), tmp_path_factory.mktemp("amx"))

@@ -11,8 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aimv2_np.backends.narrow import round_bits, widen_bits
-from aimv2_np.kernels.native.build import BuildError, find_compiler
-from tests.support.amx import MODEL, why_not
+from tests.support.amx import MODEL, compiler_or_skip
 
 # c += a b, of which c is tile 0, a tile 1 and b tile 2; rows are 64 bytes apart.
 PROBE = """
@@ -30,12 +29,7 @@ SMALLEST = np.finfo(np.float32).tiny
 
 @pytest.fixture(scope="module")
 def probe(tmp_path_factory):
-    try:
-        compiler = find_compiler()
-    except BuildError as error:
-        pytest.skip(str(error))
-    if reason := why_not(compiler):
-        pytest.skip(reason)
+    compiler = compiler_or_skip()
     path = tmp_path_factory.mktemp("probe") / "probe.so"
     command = [*compiler.command, "-shared", "-fPIC", "-O1", f"-I{MODEL.parent}", "-x", "c", "-", "-lm", "-o", path]
     subprocess.run(command, input=PROBE, text=True, check=True)

@@ -258,9 +258,8 @@ def test_other_activations_are_numpys():
     assert_close(run_layers(x, layers), run_layers.textbook(x, layers), ulps=60)
 
 
-def test_the_same_bits_with_any_number_of_threads():
-    model = both_model()
-    inputs = tokens(5, 7), pixels(3)
+def same_bits(model, *inputs):
+    """What a model gives, which is the same to the bit with any number of threads."""
     with threads(1):
         expected = model(*inputs)
     for count in (2, 3, 5):
@@ -268,6 +267,11 @@ def test_the_same_bits_with_any_number_of_threads():
             output = model(*inputs)
         for name in ("logits_per_image", "text_embeds", "image_embeds"):
             np.testing.assert_array_equal(output[name], expected[name])
+    return expected
+
+
+def test_the_same_bits_with_any_number_of_threads():
+    same_bits(both_model(), tokens(5, 7), pixels(3))
 
 
 def test_the_same_bits_in_any_batch():

@@ -7,11 +7,11 @@ from aimv2_np.backends.narrow import Narrow, round_bits
 from aimv2_np.kernels.native import library
 from aimv2_np.network.linear import linear
 from tests.kernels.native.test_bodies import (  # the properties of every instruction set
+    same_bits,
     test_bfloat16_that_is_not_finite_stays_so,  # noqa: F401
     test_narrow_weights_give_the_bits_of_wide_ones,  # noqa: F401
     test_products_of_bfloat16,  # noqa: F401
     test_whole_numbers_are_exact,  # noqa: F401
-    threads,
 )
 from tests.kernels.numpy.test_cpu import arrays
 from tests.support.amx import NAME, processor_with
@@ -35,13 +35,7 @@ def model():
 
 def test_layers_give_the_same_bits_with_any_number_of_threads(model):
     inputs = tokens(5, 7), pixels(17)
-    with threads(1):
-        expected = model(*inputs)
-    for count in (2, 3, 5):
-        with threads(count):
-            output = model(*inputs)
-        for name in ("logits_per_image", "text_embeds", "image_embeds"):
-            np.testing.assert_array_equal(output[name], expected[name])
+    expected = same_bits(model, *inputs)
     with library.using("plain"):
         plain = model(*inputs)
     np.testing.assert_allclose(expected.image_embeds, plain.image_embeds, atol=0.01)  # numbers rounded to either side
