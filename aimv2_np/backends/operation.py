@@ -72,8 +72,10 @@ class Operation(Generic[P, R]):
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         mode = _mode.get()
         body: Callable[..., Any] = self.textbook
-        if args and mode != _ALL_AS_WRITTEN and not (mode == _COMPOSITES_AS_WRITTEN and self.composite):
-            body = self._fastest(args[0] if mode == _FASTEST else _deciding(args, kwargs))
+        if args and mode != _ALL_AS_WRITTEN:
+            first = args[0] if mode == _FASTEST else _deciding(args, kwargs)
+            if not (mode == _COMPOSITES_AS_WRITTEN and self.composite) or type(first) in _takers:
+                body = self._fastest(first)
         with _NOTHING if this_thread.inside else own_arithmetic():
             if _watcher is not None:
                 return _watcher(self, body, args, kwargs)  # type: ignore[no-any-return]
@@ -118,7 +120,7 @@ def provide(library: str, register: Callable[[type], object]) -> None:
 
 
 def take_over(array_type: type) -> None:
-    """Inside `looking_inside`, run the bodies for `array_type` wherever any of the arguments is of it.
+    """Inside `looking_inside`, run the bodies for `array_type`, composites' too, wherever an argument is of it.
 
     Elsewhere the first argument alone decides, and calls are not slower.
     """

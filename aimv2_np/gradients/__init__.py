@@ -4,7 +4,16 @@ Here belongs what is derived from an equation of `network`, and registers on its
 optimizers and losses of their own, belongs elsewhere; without this room everything runs, and nothing can be trained.
 """
 
-from aimv2_np.gradients import attention, functions, linear, positions, rms_norm, swiglu  # noqa: F401  # they register
+from aimv2_np.gradients import (  # noqa: F401  # they register
+    attention,
+    cross_entropy,
+    functions,
+    linear,
+    positions,
+    recompute,
+    rms_norm,
+    swiglu,
+)
 from aimv2_np.gradients.differentiate import gradient_of, value_and_grad
 from aimv2_np.gradients.variable import Variable
 

@@ -12,6 +12,7 @@ from aimv2_np.backends.arrays import beside, is_array, is_float, namespace
 from aimv2_np.backends.narrow import Wrapped
 from aimv2_np.backends.operation import looking_inside
 from aimv2_np.errors import a_type
+from aimv2_np.gradients.recompute import recomputing
 from aimv2_np.gradients.variable import Variable, walk_back
 from aimv2_np.shapes import Array, Float
 from aimv2_np.tree.module import Module
@@ -19,27 +20,45 @@ from aimv2_np.tree.module import Module
 M = TypeVar("M", bound=Module)
 
 
-def value_and_grad(function: Callable[[M], Any], model: M) -> tuple[Float[Array, ""], dict[str, Array]]:
+def value_and_grad(
+    function: Callable[[M], Any],
+    model: M,
+    *,
+    weights: Callable[[str], bool] | None = None,
+    recompute: int | None = None,
+) -> tuple[Float[Array, ""], dict[str, Array]]:
     """What `function(model)` gives, and its derivative by every weight of the model.
 
     Args:
         function: takes a model like `model`, whose arrays remember what is computed of them, and gives a number: an
             array of shape () that was computed from its weights.
         model: a model or any part of one, in float32, float64 or float16. It is not changed.
+        weights: which weights have a gradient, by their dotted paths; None: all. What is computed of the others alone
+            costs no more than a forward pass.
+        recompute: how many layers of a trunk are walked back at a time. Of the others only what goes into them is
+            kept, and they are computed a second time on the way back: 1 takes the least memory, and a third more time.
+            None: everything is kept.
 
     Returns:
         The number, and dotted path → gradient, of the weight's shape: float32 for weights in half precision, zeros for
         weights that take no part.
 
     Raises:
-        TypeError: the model is none, or `function` gives something that was not computed from its weights.
+        TypeError: the model is none, or `function` gives something that was not computed from its weights; `recompute`
+            is no whole number.
         ValueError: the model holds weights that are no arrays of floats (int8, bfloat16 kept narrow), or the number is
-            none: it has another shape than (), or is NaN or infinite.
+            none: it has another shape than (), or is NaN or infinite; or no weight is wanted, or `recompute` is below 1.
     """
     if not isinstance(model, Module):
         raise TypeError(f"model is {a_type(model)}; expected a model of aimv2_np, or a module of one")
-    leaves = {path: _leaf(f"the weight {path}", array) for path, array in model.state_dict().items()}
-    value, gradients = _differentiated(lambda: function(model.map(lambda path, _: leaves[path])), list(leaves.values()))
+    arrays = {path: array for path, array in model.state_dict().items() if weights is None or weights(path)}
+    if not arrays:
+        raise ValueError("weights wants none of the model's weights; expected at least one path for which it is true")
+    leaves = {path: _leaf(f"the weight {path}", array) for path, array in arrays.items()}
+    with recomputing(recompute):
+        value, gradients = _differentiated(
+            lambda: function(model.map(lambda path, array: leaves.get(path, array))), list(leaves.values())
+        )
     return value, dict(zip(leaves, gradients, strict=True))
 
 

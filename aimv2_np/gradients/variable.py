@@ -196,14 +196,16 @@ def computed(value: Array, parents: Sequence[Any], back: Back) -> Variable:
     return Variable(value, [parents[i] for i in places], of_variables)
 
 
-def walk_back(output: Variable, leaves: Sequence[Variable]) -> list[Array]:
-    """∂output/∂leaf, zeros for a leaf that takes no part; `output` has the shape (). See docs/equations.md, (21).
+def walk_back(output: Variable, leaves: Sequence[Variable], gradient: Array | None = None) -> list[Array]:
+    """∂L/∂leaf, zeros for a leaf that takes no part, from ∂L/∂output; without it L is `output`, of shape ().
+
+    See docs/equations.md, (21).
 
     Every variable is passed once, the last computed first, so that all that was made of it is known by then, and
     forgets how it was made.
     """
     wanted = {leaf.number: leaf for leaf in leaves}
-    gradients: dict[int, Array] = {output.number: wide(output.value) * 0 + 1}
+    gradients: dict[int, Array] = {output.number: wide(output.value) * 0 + 1 if gradient is None else gradient}
     ahead = {output.number: output}
     found: dict[int, Array] = {}
     while ahead:

@@ -1,13 +1,17 @@
 """From a configuration to the network that it describes, with a `Parameter` in the place of every array."""
 
+from dataclasses import replace
+
 from aimv2_np.config import Aimv2Config, Aimv2TextConfig, Aimv2VisionConfig
 from aimv2_np.network.aimv2 import Aimv2
 from aimv2_np.network.attention import Attention
+from aimv2_np.network.decoder import CaptionEmbeddings, Decoder
 from aimv2_np.network.embedding import Embedding
 from aimv2_np.network.encoder import Encoder, EncoderLayer
 from aimv2_np.network.linear import Linear
 from aimv2_np.network.patches import PatchEmbed
 from aimv2_np.network.pooling import AttentionPoolingHead
+from aimv2_np.network.pretraining import Pretraining
 from aimv2_np.network.rms_norm import Identity, RMSNorm
 from aimv2_np.network.swiglu import SwiGLU
 from aimv2_np.network.text import TextEmbeddings, TextTower
@@ -113,3 +117,29 @@ def aimv2(config: Aimv2Config) -> Aimv2:
         logit_scale=Parameter((), fill=config.logit_scale_init_value),
         max_logit_scale=config.max_logit_scale,
     )
+
+
+def decoder(vision: Aimv2VisionConfig, config: Aimv2TextConfig) -> Decoder:
+    """The decoder of pre-training: vocabulary, positions and trunk as `config` says, one position more for the start."""
+    size, std = config.hidden_size, config.initializer_range
+    pixels = vision.num_channels * vision.patch_shape[0] * vision.patch_shape[1]
+    return Decoder(
+        connector=linear(vision.hidden_size, size, bias=True, std=std),
+        embeddings=CaptionEmbeddings(
+            start_token=Parameter((1, 1, size), std=std),
+            token_embedding=embedding(config.vocab_size, size, std),
+            position_embedding=embedding(config.max_position_embeddings + 1, size, std),
+        ),
+        layers=encoder(config).layers,
+        rms_norm=rms_norm(config),
+        pixel_head=linear(size, pixels, bias=False, std=std),
+        text_head=linear(size, config.vocab_size, bias=False, std=std),
+    )
+
+
+def pretraining(
+    vision: Aimv2VisionConfig, text: Aimv2TextConfig, text_weight: float = 1.0, pixel_weight: float = 0.4
+) -> Pretraining:
+    """A vision tower without its pooling head, and the decoder that it is trained with."""
+    tower = vision_tower(replace(vision, use_head=False))
+    return Pretraining(tower, decoder(vision, text), text_weight, pixel_weight)

@@ -9,6 +9,7 @@ Radford et al. 2021, "Learning Transferable Visual Models From Natural Language 
 from math import log
 
 from aimv2_np.backends.arrays import namespace, widen
+from aimv2_np.network.cross_entropy import cross_entropy
 from aimv2_np.network.linear import linear
 from aimv2_np.shapes import Array, Float
 
@@ -47,13 +48,7 @@ def contrastive_loss(logits_per_text: Float[Array, "B B"]) -> Float[Array, ""]:
 
     See docs/equations.md, (20).
     """
-    logits = widen(logits_per_text)
-    loss = 0.5 * (_cross_entropy(logits) + _cross_entropy(logits.T))
-    return namespace(logits).asarray(loss, dtype=logits_per_text.dtype)
-
-
-def _cross_entropy(logits: Float[Array, "B B"]) -> Float[Array, ""]:
-    """Mean over rows of ln Σ_j e^l_ij - l_ii."""
-    xp = namespace(logits)
-    shifted = logits - logits.max(axis=-1, keepdims=True)
-    return (xp.log(xp.exp(shifted).sum(axis=-1)) - xp.diagonal(shifted)).mean()
+    xp = namespace(logits_per_text)
+    own = xp.arange(len(logits_per_text))
+    loss = 0.5 * (cross_entropy(logits_per_text, own).mean() + cross_entropy(logits_per_text.T, own).mean())
+    return xp.asarray(loss, dtype=logits_per_text.dtype)

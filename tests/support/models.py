@@ -5,6 +5,9 @@ from typing import Any
 import numpy as np
 
 from aimv2_np import Aimv2Config, Aimv2Model, Aimv2TextConfig, Aimv2TextModel, Aimv2VisionConfig, Aimv2VisionModel
+from aimv2_np.models import skeleton
+from aimv2_np.models.pretrained import initial
+from aimv2_np.network.pretraining import Pretraining
 
 VISION = {
     "hidden_size": 16, "intermediate_size": 20, "num_hidden_layers": 2, "num_attention_heads": 2, "image_size": 12,
@@ -66,6 +69,12 @@ def text_model(seed: int = 0, **changes: Any) -> Aimv2TextModel:
 def both_model(seed: int = 0, **changes: Any) -> Aimv2Model:
     """A randomized small two-tower model."""
     return randomized(Aimv2Model(both_config(**changes)), seed)
+
+
+def pretraining_model(seed: int = 0, text_weight: float = 1.0, pixel_weight: float = 0.4, **changes: Any) -> Pretraining:
+    """A randomized small vision tower with a decoder of 12 numbers a token."""
+    tree = skeleton.pretraining(vision_config(**changes), text_config(), text_weight, pixel_weight)
+    return randomized(tree.map(lambda path, parameter: initial(path, parameter, 0)), seed)
 
 
 def pixels(batch: int = 2, height: int = 12, width: int = 12, seed: int = 0, channels: int = 3) -> np.ndarray:
