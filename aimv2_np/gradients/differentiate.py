@@ -47,7 +47,7 @@ def value_and_grad(
         TypeError: the model is none, or `function` gives something that was not computed from its weights; `recompute`
             is no whole number.
         ValueError: the model holds weights that are no arrays of floats (int8, bfloat16 kept narrow), or the number is
-            none: it has another shape than (), or is NaN or infinite; or no weight is wanted, or `recompute` is below 1.
+            none: it has another shape than (), or is NaN or infinite; no weight is wanted, or `recompute` is below 1.
     """
     if not isinstance(model, Module):
         raise TypeError(f"model is {a_type(model)}; expected a model of aimv2_np, or a module of one")

@@ -8,7 +8,6 @@ et al. 2016, "Training Deep Nets with Sublinear Memory Cost" (arXiv:1604.06174),
 
 from contextlib import AbstractContextManager
 from contextvars import ContextVar
-from typing import Any
 
 from aimv2_np.backends.context import having
 from aimv2_np.backends.operation import looking_inside
@@ -37,7 +36,7 @@ def run_layers_with_derivative(x: Variable, layers: list[EncoderLayer], view: Vi
     """`run_layers` of variables."""
     number = _at_a_time.get()
     if number is None:
-        return run_layers.textbook(x, layers, view)  # type: ignore[return-value]
+        return _as_written(x, layers, view)
     for first in range(0, len(layers), number):
         x = _computed_again(x, layers[first : first + number], view)
     return x
@@ -52,8 +51,13 @@ def _computed_again(x: Variable, layers: list[EncoderLayer], view: View) -> Vari
         fresh = iter(leaves[1:])
         again = [layer.map(lambda _, array: next(fresh) if isinstance(array, Variable) else array) for layer in layers]
         with looking_inside():
-            output: Any = run_layers.textbook(leaves[0], again, view)
+            output = _as_written(leaves[0], again, view)
         return walk_back(output, leaves, g)
 
     plain = [layer.map(lambda _, array: value_of(array)) for layer in layers]
     return computed(run_layers(x.value, plain, view), (x, *weights), back)
+
+
+def _as_written(x: Variable, layers: list[EncoderLayer], view: View) -> Variable:
+    output: Variable = run_layers.textbook(x, layers, view)
+    return output

@@ -120,7 +120,7 @@ def aimv2(config: Aimv2Config) -> Aimv2:
 
 
 def decoder(vision: Aimv2VisionConfig, config: Aimv2TextConfig) -> Decoder:
-    """The decoder of pre-training: vocabulary, positions and trunk as `config` says, one position more for the start."""
+    """The decoder of pre-training: vocabulary, positions and trunk of `config`, and one position for the start."""
     size, std = config.hidden_size, config.initializer_range
     pixels = vision.num_channels * vision.patch_shape[0] * vision.patch_shape[1]
     return Decoder(

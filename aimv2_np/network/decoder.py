@@ -23,7 +23,7 @@ from aimv2_np.tree.module import Module
 class Predicted(NamedTuple):
     """What is said of the patches from the second on, as numbers of their pixels, and of all tokens, as logits."""
 
-    patches: Float[Array, "B N-1 P"]
+    patches: Float[Array, "B N-1 CPP"]
     logits: Float[Array, "B T V"]
 
 
@@ -31,11 +31,11 @@ class Predicted(NamedTuple):
 class CaptionEmbeddings(Module):
     """A learned start, then a learned vector per token, plus one per position. See docs/equations.md, (33)."""
 
-    start_token: Float[Array, "1 1 W"]
+    start_token: Float[Array, "1 1 D"]
     token_embedding: Embedding
     position_embedding: Embedding
 
-    def forward(self, ids: Int[Array, "B T"]) -> Float[Array, "B T+1 W"]:
+    def forward(self, ids: Int[Array, "B T"]) -> Float[Array, "B T+1 D"]:
         xp = namespace(self.start_token)
         start = xp.broadcast_to(self.start_token, (len(ids), 1, self.start_token.shape[2]))
         x = xp.concatenate([start, self.token_embedding(ids)], axis=1)
@@ -44,7 +44,7 @@ class CaptionEmbeddings(Module):
 
 @dataclass(repr=False, eq=False)
 class Decoder(Module):
-    """The multimodal decoder, W wide, with a head for pixels and one for words. See docs/equations.md, (33)."""
+    """The multimodal decoder, with a head for pixels and one for words. See docs/equations.md, (33)."""
 
     connector: Linear
     embeddings: CaptionEmbeddings

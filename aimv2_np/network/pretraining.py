@@ -30,12 +30,12 @@ class PretrainingLoss(NamedTuple):
     pixels: Float[Array, ""]
 
 
-def pixel_targets(pixels: Float[Array, "B C height width"], ph: int, pw: int) -> Float[Array, "B N P"]:
+def pixel_targets(pixels: Float[Array, "B C height width"], ph: int, pw: int) -> Float[Array, "B N CPP"]:
     """Each patch minus its mean, over its standard deviation; its numbers by row, column, channel.
 
     See docs/equations.md, (34).
     """
-    patches = cut(widen(pixels), ph, pw)  # (B, N, P) by channel, row, column
+    patches = cut(widen(pixels), ph, pw)  # (B, N, CPP) by channel, row, column
     batch, number, size = patches.shape
     patches = patches.reshape(batch, number, size // (ph * pw), ph * pw).swapaxes(2, 3).reshape(patches.shape)
     centred = patches - patches.mean(axis=-1, keepdims=True)
@@ -44,9 +44,9 @@ def pixel_targets(pixels: Float[Array, "B C height width"], ph: int, pw: int) ->
 
 
 def pixel_loss(
-    predicted: Float[Array, "B M P"], targets: Float[Array, "B N P"], prefix: Int[Array, "B"]
+    predicted: Float[Array, "B M CPP"], targets: Float[Array, "B N CPP"], prefix: Int[Array, "B"]
 ) -> Float[Array, ""]:
-    """Mean square error over all patches of the batch beyond the prefix; `predicted`, M = N - 1, begins with the second.
+    """Mean square error over all patches of the batch beyond the prefix; `predicted` begins with the second one.
 
     See docs/equations.md, (35).
     """

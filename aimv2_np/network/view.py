@@ -67,7 +67,10 @@ class Causal(View):
 
 @dataclass(frozen=True, eq=False)
 class Prefix(View):
-    """Causal, but for the first `lengths[b]` keys, at which all queries look: j ≤ i or j < lengths_b."""
+    """Causal, but for the first `lengths[b]` keys, at which all queries look: j ≤ i or j < lengths_b.
+
+    See docs/equations.md, (32).
+    """
 
     lengths: Int[Array, "B"]
 

@@ -55,5 +55,5 @@ def test_less_is_held_at_a_time():
 
 @pytest.mark.parametrize(("layers", "error"), [(0, ValueError), (-2, ValueError), (1.0, TypeError), (True, TypeError)])
 def test_what_is_no_number_of_layers_is_refused(layers, error):
-    with pytest.raises(error, match="recompute is .*; expected"):
+    with pytest.raises(error, match=r"recompute is .*; expected"):
         value_and_grad(loss, both_model(), recompute=layers)

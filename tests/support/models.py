@@ -71,7 +71,9 @@ def both_model(seed: int = 0, **changes: Any) -> Aimv2Model:
     return randomized(Aimv2Model(both_config(**changes)), seed)
 
 
-def pretraining_model(seed: int = 0, text_weight: float = 1.0, pixel_weight: float = 0.4, **changes: Any) -> Pretraining:
+def pretraining_model(
+    seed: int = 0, text_weight: float = 1.0, pixel_weight: float = 0.4, **changes: Any
+) -> Pretraining:
     """A randomized small vision tower with a decoder of 12 numbers a token."""
     tree = skeleton.pretraining(vision_config(**changes), text_config(), text_weight, pixel_weight)
     return randomized(tree.map(lambda path, parameter: initial(path, parameter, 0)), seed)

@@ -1,4 +1,4 @@
-"""AIMv2's pre-training in PyTorch, out of Transformers' layers: an oracle for the decoder, the losses, and gradients."""
+"""AIMv2's pre-training in PyTorch, out of Transformers' layers: an oracle for decoder, losses and gradients."""
 
 from typing import Any
 
@@ -34,9 +34,7 @@ class ReferencePretraining(nn.Module):
         self.decoder["embeddings"].start_token = nn.Parameter(torch.zeros(1, 1, size))
         self.patch_size = theirs.patch_size
 
-    def forward(
-        self, pixels: Tensor, ids: Tensor, keys: Tensor, prefix: Tensor | None
-    ) -> tuple[Tensor, Tensor]:
+    def forward(self, pixels: Tensor, ids: Tensor, keys: Tensor, prefix: Tensor | None) -> tuple[Tensor, Tensor]:
         """The losses of tokens and of pixels."""
         vision, decoder = self.vision_model, self.decoder
         x = vision.embeddings(pixels)
