@@ -1,0 +1,113 @@
+"""The training loop: a batch, its gradient, one step; killed at any moment, it goes on to the same bits.
+
+In its folder lie `training.safetensors`, all that is needed to go on, written whole or not at all, and `log.jsonl`, a
+line for each step.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
+from dataclasses import asdict
+from os import PathLike
+from pathlib import Path
+from time import perf_counter
+from typing import Any, TypeVar
+
+from filelock import FileLock, Timeout
+
+from aimv2_np.files.atomic import make_folder
+from aimv2_np.training import log
+from aimv2_np.training.batches import ahead
+from aimv2_np.training.diverged import DivergedError, refuse_exploded
+from aimv2_np.training.recipe import Recipe
+from aimv2_np.training.state import State, as_json, differences
+from aimv2_np.training.step import Task, take_step
+from aimv2_np.tree.module import Module
+
+N = TypeVar("N", bound=Module)
+LOCK = ".training.lock"
+
+
+def train(
+    task: Task[N],
+    recipe: Recipe,
+    folder: str | PathLike[str],
+    *,
+    save_every: int = 100,
+    progress: Callable[[Mapping[str, float]], None] | None = None,
+) -> N:
+    """Train, or go on where an earlier call with the same task and recipe was cut off.
+
+    Args:
+        task: what is trained on what.
+        recipe: how.
+        folder: where the training is kept; it is made where missing.
+        save_every: steps after which all of it is written.
+        progress: called after each step with its numbers: `step`, `loss` and the task's others, `rate`, `norm`,
+            `seconds`.
+
+    Returns:
+        The network with its last weights, or their running mean.
+
+    Raises:
+        ValueError: the folder holds a training of another task or recipe.
+        DivergedError: the loss or a gradient is NaN or infinite, or the loss has exploded; says where it began.
+        CheckpointError: what is in the folder is damaged.
+        RuntimeError: another process trains in this folder.
+    """
+    folder = make_folder(folder)
+    try:
+        with FileLock(folder / LOCK, timeout=0):
+            return _train(task, recipe, folder, save_every, progress or (lambda numbers: None))
+    except Timeout:
+        raise RuntimeError(f"another process trains in {folder}; wait for it, or choose another folder") from None
+
+
+def _train(
+    task: Task[N], recipe: Recipe, folder: Path, save_every: int, progress: Callable[[Mapping[str, float]], None]
+) -> N:
+    facts = as_json({"task": task.facts, "recipe": asdict(recipe)})
+    state = _kept(folder, facts)
+    if state is None:
+        weights = task.network.state_dict()
+        state = State.new(weights, [path for path in weights if task.trained(path)], recipe.average > 0)
+    network = task.network.map(lambda path, _: state.weights[path])
+    steps, kept = recipe.schedule.steps, state.step
+    try:
+        with log.Log(folder, state.step) as lines:
+            for batches in _batches(task, recipe, state.step):
+                started = perf_counter()
+                numbers = take_step(task, network, recipe, state, batches)
+                refuse_exploded(numbers, lines.first or numbers)
+                numbers["seconds"] = perf_counter() - started
+                lines.write(numbers)
+                if state.step % save_every == 0 or state.step == steps:
+                    state.save(folder, facts)
+                    kept = state.step
+                progress(numbers)
+    except (KeyboardInterrupt, DivergedError) as error:
+        error.add_note(f"{kept} of {steps} steps are kept in {folder}; the same call goes on from there")
+        raise
+    return network.map(lambda path, array: state.average.get(path, array))
+
+
+def _batches(task: Task[N], recipe: Recipe, step: int) -> Iterator[list[Any]]:
+    """The parts of each step's batch, from a step on."""
+    parts, size, steps = recipe.accumulate, recipe.batch_size // recipe.accumulate, recipe.schedule.steps
+    made = ahead(lambda number: task.batch(range(number * size, (number + 1) * size)), step * parts, steps * parts)
+    with closing(made):
+        for _ in range(step, steps):
+            yield [next(made) for _ in range(parts)]
+
+
+def _kept(folder: Path, facts: Mapping[str, Any]) -> State | None:
+    """The training in the folder, if any; ValueError where it is of another task or recipe."""
+    found = State.load(folder)
+    if found is None:
+        return None
+    state, said = found
+    for name, known, asked in differences(said, facts):
+        raise ValueError(
+            f"{folder} holds a training whose {name} is {known!r:.80}, and now it is {asked!r:.80}; expected the same, "
+            "to go on, or another folder"
+        )
+    return state

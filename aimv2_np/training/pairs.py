@@ -1,0 +1,74 @@
+"""Pictures and captions as the arrays that a network is trained with."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from aimv2_np.processing import Aimv2ImageProcessor, Aimv2Tokenizer
+from aimv2_np.shapes import Bool, Float, Int, NDArray
+from aimv2_np.training.augment import Augmentation
+from aimv2_np.training.batches import Captioned, numbers, random_of
+
+
+class Pairs(NamedTuple):
+    """Some pictures with their captions, and where in the training they are seen."""
+
+    places: range
+    pixels: Float[NDArray, "B C height width"]
+    ids: Int[NDArray, "B T"]
+    keys: Bool[NDArray, "B T"]  # where a token is, and no padding
+
+
+@dataclass(frozen=True)
+class PairMaker:
+    """Makes the arrays of the pictures that are seen at some places of a training.
+
+    Attributes:
+        pictures: all that there are.
+        size: (height, width) in pixels that pictures come out with.
+        tokens: the most that are kept of a caption.
+        start: whether captions keep the tokenizer's own start token.
+        augmentation: None: whole pictures, resized and cropped as the processor does.
+        seed: of the order and of the augmentation.
+    """
+
+    pictures: Captioned
+    image_processor: Aimv2ImageProcessor
+    tokenizer: Aimv2Tokenizer
+    size: tuple[int, int]
+    tokens: int
+    start: bool
+    augmentation: Augmentation | None
+    seed: int
+
+    def __call__(self, places: range) -> Pairs:
+        found = [self.pictures[number] for number in numbers(self.seed, len(self.pictures), places[0], len(places))]
+        images = [picture for picture, _ in found]
+        if self.augmentation is not None:
+            images = [
+                self.augmentation(image, random_of(self.seed, place), self.size)
+                for image, place in zip(images, places, strict=True)
+            ]
+        pixels = self.image_processor(images)["pixel_values"]
+        if not isinstance(pixels, np.ndarray) or pixels.shape[2:] != self.size:
+            found_sizes = sorted({array.shape[1:] for array in pixels})
+            raise ValueError(
+                f"the image processor makes pictures of (height, width) {found_sizes}; expected {self.size}, the "
+                "network's image_size: use the processor that belongs to it"
+            )
+        return Pairs(places, pixels, *self.captions([caption for _, caption in found]))
+
+    def captions(self, texts: Sequence[str]) -> tuple[Int[NDArray, "B T"], Bool[NDArray, "B T"]]:
+        """The tokens of captions in rows, padded on the right; and where tokens are."""
+        first = self.tokenizer.bos_token_id
+        rows = []
+        for text in texts:
+            ids = self.tokenizer.encode(text, truncation=True, max_length=self.tokens + (not self.start))
+            rows.append(ids[1:] if not self.start and ids[:1] == [first] else ids[: self.tokens])
+        longest = max(1, *map(len, rows))
+        keys = np.arange(longest) < np.array([len(row) for row in rows])[:, None]
+        table = np.full(keys.shape, self.tokenizer.pad_token_id or 0, np.int64)
+        table[keys] = np.concatenate([np.array(row, np.int64) for row in rows])
+        return table, keys

@@ -1,0 +1,98 @@
+"""All that a training is at one moment, and the file that it is kept in.
+
+The file holds the weights, both means of the optimizer, the running average if there is one, and how many steps were
+taken. Nothing else is needed to go on: the rate, the order of the pictures, how they are cropped and what else is drawn
+at random are functions of the seed and of the number of the step.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from aimv2_np.errors import CheckpointError
+from aimv2_np.shapes import NDArray
+from aimv2_np.storage import save_safetensors
+from aimv2_np.storage.formats.safetensors_file import SafetensorsFile
+
+Arrays = dict[str, NDArray]
+FILE = "training.safetensors"
+KEY = "aimv2_np.training"  # in the metadata
+PARTS = ("weights", "first", "second", "average")
+
+
+@dataclass
+class State:
+    """A training after `step` steps; arrays by the paths of the weights.
+
+    Attributes:
+        weights: of the whole model, those that are not trained too.
+        first, second: means of the gradients and of their squares; of the weights that are trained.
+        average: a running mean of the weights that are trained; empty where none is kept.
+    """
+
+    step: int
+    weights: Arrays
+    first: Arrays
+    second: Arrays
+    average: Arrays
+
+    @classmethod
+    def new(cls, weights: Mapping[str, NDArray], trained: list[str], averaged: bool) -> "State":
+        """Before the first step; the weights are copied."""
+        own = {path: np.array(array) for path, array in weights.items()}
+        first, second = ({path: np.zeros_like(own[path]) for path in trained} for _ in range(2))
+        return cls(0, own, first, second, {path: own[path].copy() for path in trained} if averaged else {})
+
+    def save(self, folder: Path, facts: Mapping[str, Any]) -> None:
+        """Write it, with what else there is to know of the training, in the place of an earlier one or not at all."""
+        tensors = {f"{part}.{path}": array for part in PARTS for path, array in getattr(self, part).items()}
+        told = json.dumps({"step": self.step, **facts})
+        save_safetensors(folder / FILE, tensors, {KEY: told}, overwrite=True)
+
+    @classmethod
+    def load(cls, folder: Path) -> tuple["State", dict[str, Any]] | None:
+        """The training that is kept in a folder, and what is said of it; None where there is none.
+
+        Raises CheckpointError for a file that is damaged, or none of a training.
+        """
+        path = folder / FILE
+        if not path.exists():
+            return None
+        file = SafetensorsFile(path)
+        facts = _facts(file.metadata.get(KEY), path)
+        parts: dict[str, Arrays] = {part: {} for part in PARTS}
+        for name in file.entries:
+            part, _, own = name.partition(".")
+            if part not in parts:
+                raise CheckpointError(f"{path} holds {name!r:.200}; expected names that begin with {', '.join(PARTS)}")
+            parts[part][own] = np.array(file.plain(name))
+        return cls(facts.pop("step"), **parts), facts
+
+
+def _facts(told: str | None, path: Path) -> dict[str, Any]:
+    try:
+        facts = json.loads(told or "")
+        if isinstance(facts, dict) and isinstance(facts.get("step"), int):
+            return facts
+    except ValueError:
+        pass
+    raise CheckpointError(f"{path} does not say how far its training is; expected a file that train wrote")
+
+
+def as_json(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Facts as a file will have them."""
+    told: dict[str, Any] = json.loads(json.dumps(facts))
+    return told
+
+
+def differences(known: Any, asked: Any, name: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """(name, known, asked) of all that is not the same in two values of JSON."""
+    if isinstance(known, dict) and isinstance(asked, dict):
+        for key in dict.fromkeys((*known, *asked)):
+            yield from differences(known.get(key), asked.get(key), f"{name}.{key}".lstrip("."))
+    elif known != asked:
+        yield name, known, asked
