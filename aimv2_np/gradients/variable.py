@@ -91,6 +91,10 @@ class Variable(Wrapped):
             raise TypeError(f"numpy.{ufunc.__name__} is called with a Variable as {method}; expected a plain call")
         return getattr(FUNCTIONS["numpy"], NAMES.get(ufunc.__name__, ufunc.__name__))(*args)
 
+    def __array_function__(self, function: Any, types: Any, args: Any, options: Any) -> Any:
+        """What NumPy's functions of several arrays give, one of which is a variable: the rule of that name, if any."""
+        return getattr(FUNCTIONS["numpy"], function.__name__)(*args, **options)
+
     def __array__(self, *args: Any, **kwargs: Any) -> Any:
         raise TypeError(
             "a Variable is no array: what is computed outside of it has no derivative; use its own methods and the "

@@ -4,10 +4,10 @@ Everything here is a function of the seed and of a number: the k-th picture that
 is asked for, so that a training that was killed goes on as if it had not been.
 """
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from PIL import Image
@@ -23,6 +23,13 @@ class Captioned(Protocol):
     def __len__(self) -> int: ...
 
     def __getitem__(self, number: int) -> tuple[Image.Image, str]: ...
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """JSON that tells these pictures from others: a training goes on only where they are the same."""
+
+    def name(self, number: int) -> str:
+        """What a picture is called in messages."""
 
 
 def numbers(seed: int, length: int, first: int, count: int) -> list[int]:

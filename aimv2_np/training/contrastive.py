@@ -10,6 +10,8 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
 
+import numpy as np
+
 from aimv2_np.config import Aimv2Config
 from aimv2_np.models import skeleton
 from aimv2_np.models.aimv2 import Aimv2Model
@@ -78,7 +80,7 @@ class Contrastive:
     def facts(self) -> dict[str, Any]:
         """What has to be the same where a training goes on."""
         return {
-            "task": "contrastive", "config": self.config.to_dict(), "pictures": len(self.pictures),
+            "task": "contrastive", "config": self.config.to_dict(), "pictures": self.pictures.facts,
             "augmentation": self.augmentation and asdict(self.augmentation), "locked": self.locked, "seed": self.seed,
         }  # fmt: skip
 
@@ -92,7 +94,7 @@ class Contrastive:
 
     def losses(self, network: Aimv2, batch: Pairs) -> Mapping[str, Any]:
         """The loss of each picture's own caption among those of the batch, and the temperature."""
-        compared = network(batch.ids, batch.pixels, CAUSAL & Padded(batch.keys))
+        compared = network(batch.ids, batch.pixels, CAUSAL & Padded(batch.keys.astype(np.int64)))
         return {"loss": contrastive_loss(compared.logits_per_text), "logit_scale": network.logit_scale}
 
     def model(self, network: Aimv2) -> Aimv2Model:

@@ -1,15 +1,20 @@
 """Pictures and captions as the arrays that a network is trained with."""
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+from PIL import Image
 
 from aimv2_np.processing import Aimv2ImageProcessor, Aimv2Tokenizer
+from aimv2_np.processing.loading import IMAGE_ERRORS
 from aimv2_np.shapes import Bool, Float, Int, NDArray
 from aimv2_np.training.augment import Augmentation
 from aimv2_np.training.batches import Captioned, numbers, random_of
+
+TRIES = 100  # at pictures that cannot be read, one after the other
 
 
 class Pairs(NamedTuple):
@@ -44,7 +49,8 @@ class PairMaker:
     seed: int
 
     def __call__(self, places: range) -> Pairs:
-        found = [self.pictures[number] for number in numbers(self.seed, len(self.pictures), places[0], len(places))]
+        chosen = numbers(self.seed, len(self.pictures), places[0], len(places))
+        found = [self._readable(number) for number in chosen]
         images = [picture for picture, _ in found]
         if self.augmentation is not None:
             images = [
@@ -59,6 +65,16 @@ class PairMaker:
                 "network's image_size: use the processor that belongs to it"
             )
         return Pairs(places, pixels, *self.captions([caption for _, caption in found]))
+
+    def _readable(self, number: int) -> tuple[Image.Image, str]:
+        """A picture and its caption; in the place of one that cannot be read the next that can, with a warning."""
+        total = len(self.pictures)
+        for other in range(number, number + min(total, TRIES)):
+            try:
+                return self.pictures[other % total]
+            except (*IMAGE_ERRORS, OSError) as error:
+                warnings.warn(f"{self.pictures.name(other % total)} is left out: {error}", stacklevel=2)
+        raise ValueError(f"none of {min(total, TRIES)} pictures in a row can be read; expected some that can")
 
     def captions(self, texts: Sequence[str]) -> tuple[Int[NDArray, "B T"], Bool[NDArray, "B T"]]:
         """The tokens of captions in rows, padded on the right; and where tokens are."""

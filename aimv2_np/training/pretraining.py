@@ -4,7 +4,7 @@ Fini et al. 2024 (arXiv:2411.14402), sections 2.1 and 2.2.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -75,7 +75,7 @@ class Pretrain:
         own = ("prefix", "text_weight", "pixel_weight", "seed")
         return {
             "task": "pretrain", "vision": self.vision.to_dict(), "decoder": self.decoder.to_dict(),
-            "pictures": len(self.pictures), "augmentation": self.augmentation and asdict(self.augmentation),
+            "pictures": self.pictures.facts, "augmentation": self.augmentation and asdict(self.augmentation),
             **{name: getattr(self, name) for name in own},
         }  # fmt: skip
 
@@ -100,7 +100,7 @@ class Pretrain:
 
     def model(self, network: Pretraining) -> Aimv2VisionModel:
         """The vision model that was trained, without the decoder."""
-        return Aimv2VisionModel.around(Aimv2VisionModel.skeleton(self.vision).config, network.vision_model)
+        return Aimv2VisionModel.around(replace(self.vision, use_head=False), network.vision_model)
 
 
 def both(processor: Aimv2Processor) -> tuple[Any, Any]:

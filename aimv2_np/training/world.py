@@ -1,7 +1,8 @@
 """The package's own world of coloured shapes as pictures with captions."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -32,6 +33,15 @@ class World:
     def __getitem__(self, number: int) -> tuple[Image.Image, str]:
         scene, rng = self.scene(number)
         return draw(scene, rng), caption(scene)
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """What it was made with."""
+        return {"world": {**asdict(self), "pairs": [" ".join(pair) for pair in self.pairs]}}
+
+    def name(self, number: int) -> str:
+        """What a picture is called in messages."""
+        return f"picture {number} of the world"
 
     def scene(self, number: int) -> tuple[Scene, np.random.Generator]:
         """What is in a picture, and what it is drawn by."""

@@ -63,6 +63,14 @@ def test_comparisons_are_of_the_numbers():
     assert (a <= Variable(np.array([1.0, 1.0]))).tolist() == [True, False]
 
 
+def test_functions_of_numpy_take_variables_beside_arrays():
+    a, b = np.ones((2, 3)), Variable(np.zeros((1, 3)))
+    assert np.concatenate([a, b]).shape == (3, 3)
+    assert isinstance(np.broadcast_to(b, (2, 3)), Variable)
+    with pytest.raises(TypeError, match=r"numpy.median has no derivative"):
+        np.median(b)
+
+
 def test_nobody_takes_it_for_an_array_by_mistake():
     with pytest.raises(TypeError, match="a Variable is no array"):
         np.asarray(Variable(np.ones(2)))
