@@ -16,7 +16,7 @@ SCREEN, FRAMES = 60, 7
 TOP = {"__init__.py", "__main__.py", "errors.py", "shapes.py", "py.typed"}
 ROOMS = {
     "backends", "bench", "cli", "comparison", "config", "data", "files", "gradients", "kernels", "models", "network",
-    "processing", "recording", "storage", "tasks", "tree", "viz",
+    "processing", "recording", "storage", "tasks", "training", "tree", "viz",
 }  # fmt: skip
 
 

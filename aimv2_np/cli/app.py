@@ -23,6 +23,7 @@ from aimv2_np.cli.models import models_command
 from aimv2_np.cli.output import discard, one_line, say
 from aimv2_np.cli.record import record_command
 from aimv2_np.cli.search import search_command
+from aimv2_np.cli.train import train_command
 from aimv2_np.cli.verify import verify_command
 
 INTERRUPTED, BROKEN_PIPE = 130, 141  # 128 + the number of the signal, as shells have it
@@ -98,7 +99,7 @@ def app() -> None:
 
 COMMANDS = (
     demo_command, classify_command, embed_command, search_command, knn_command, explain_command, info_command,
-    models_command, convert_command, record_command, compare_command, verify_command, bench_command,
+    models_command, train_command, convert_command, record_command, compare_command, verify_command, bench_command,
 )  # fmt: skip
 for command in COMMANDS:
     app.add_command(command)

@@ -80,6 +80,14 @@ def plural(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
+def duration(seconds: float) -> str:
+    """4 s, 3 min, 1 h 20 min"""
+    minutes = round(seconds / 60)
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
 def bytes_of(number: int) -> str:
     """1.24 GB"""
     for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
@@ -209,6 +217,27 @@ def progress(
             begin()
 
         yield advance
+
+
+@contextmanager
+def telling(what: str, *, clock: Callable[[], float] = monotonic) -> Iterator[Callable[[str], None]]:
+    """A function to call with how it stands: on a terminal it takes the place of what it said before.
+
+    Elsewhere it is a line on stderr every 30 seconds.
+    """
+    if console(stderr=True).is_terminal:
+        with waiting(what) as show:
+            yield show
+        return
+    told = clock()
+
+    def tell(line: str) -> None:
+        nonlocal told
+        if clock() - told >= LINES_EVERY:
+            told = clock()
+            say(printable(line))
+
+    yield tell
 
 
 def _lines(what: str, form: Callable[[int], str], clock: Callable[[], float]) -> Callable[[int, int], None]:

@@ -11,6 +11,21 @@ from aimv2_np.training.loop import train
 from aimv2_np.training.optimizer import AdamW
 from aimv2_np.training.pretraining import Pretrain
 from aimv2_np.training.recipe import Recipe
+from aimv2_np.training.run import MODEL, default_recipe, run_contrastive, run_lit, run_pretraining
 from aimv2_np.training.schedule import Schedule
 
-__all__ = ["AdamW", "Augmentation", "Contrastive", "DivergedError", "Pretrain", "Recipe", "Schedule", "train"]
+__all__ = [
+    "MODEL",
+    "AdamW",
+    "Augmentation",
+    "Contrastive",
+    "DivergedError",
+    "Pretrain",
+    "Recipe",
+    "Schedule",
+    "default_recipe",
+    "run_contrastive",
+    "run_lit",
+    "run_pretraining",
+    "train",
+]

@@ -8,6 +8,7 @@ from PIL import Image
 from aimv2_np import Aimv2Processor
 from aimv2_np.data import tiny_model_path
 from aimv2_np.training import Pretrain, Recipe, Schedule
+from aimv2_np.training.state import State
 from tests.support.models import text_config, vision_config
 
 WORDS = ("red", "green", "blue", "a star")
@@ -55,3 +56,12 @@ def task(**changes: Any) -> Pretrain:
 def recipe(steps: int = 6, **changes: Any) -> Recipe:
     """A few steps of four pictures."""
     return Recipe(**{"schedule": Schedule(steps, 1e-2, min(2, steps)), "batch_size": 4, **changes})
+
+
+def begun(made: Any, averaged: bool = False, poison: str | None = None) -> tuple[State, Any]:
+    """A task before its first step, and its network; of the weight `poison` the first number is NaN."""
+    weights = made.network.state_dict()
+    state = State.new(weights, [path for path in weights if made.trained(path)], averaged)
+    if poison:
+        state.weights[poison].flat[0] = np.nan
+    return state, made.network.map(lambda path, _: state.weights[path])

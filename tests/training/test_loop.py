@@ -136,14 +136,6 @@ def test_what_is_damaged_is_told(tmp_path, content, said):
         train(task(), recipe(1), tmp_path)
 
 
-def test_a_checkpoint_of_something_else_is_told(tmp_path):
-    from aimv2_np.storage import save_safetensors
-
-    save_safetensors(tmp_path / FILE, {"weights.x": np.zeros(2, np.float32)})
-    with pytest.raises(ValueError, match="does not say how far its training is"):
-        train(task(), recipe(1), tmp_path)
-
-
 def test_a_log_that_was_cut_off_in_a_line_goes_on(tmp_path):
     train(task(), recipe(3), tmp_path)
     path = tmp_path / "log.jsonl"

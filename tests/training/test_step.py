@@ -2,18 +2,8 @@ import numpy as np
 import pytest
 
 from aimv2_np import value_and_grad
-from aimv2_np.training.diverged import DivergedError, refuse_exploded
-from aimv2_np.training.state import State
 from aimv2_np.training.step import take_step
-from tests.support.training import recipe, task
-
-
-def begun(made, averaged=False, poison=None):
-    weights = made.network.state_dict()
-    state = State.new(weights, [path for path in weights if made.trained(path)], averaged)
-    if poison:
-        state.weights[poison].flat[0] = np.nan
-    return state, made.network.map(lambda path, _: state.weights[path])
+from tests.support.training import begun, recipe, task
 
 
 class InParts:
@@ -64,50 +54,3 @@ def test_the_mean_follows_the_weights():
         state.weights[path] - before[path]
     )  # in the first steps it forgets faster
     np.testing.assert_allclose(state.average[path], expected, rtol=1e-6)
-
-
-def test_nan_is_told_by_the_module_where_it_began():
-    """Here a weight of the second layer."""
-    made = task()
-    state, network = begun(made, poison="vision_model.encoder.layers.1.ffn.up_proj.weight")
-    with pytest.raises(
-        DivergedError, match=r"step 1: the loss is nan; the weight vision_model.encoder.layers.1.ffn.up_p"
-    ):
-        take_step(made, network, recipe(), state, [made.batch(range(4))])
-    assert state.step == 0
-
-
-def test_an_overflow_is_told_by_the_module_where_it_began():
-    made = task()
-    state, network = begun(made)
-    state.weights["vision_model.encoder.layers.0.attention.v_proj.weight"][:] = 3e38
-    with pytest.raises(DivergedError, match=r"it began in vision_model.encoder.layers.0.attention.*finite"):
-        take_step(made, network, recipe(), state, [made.batch(range(4))])
-
-
-def test_gradients_that_are_too_long_are_told():
-    made = task()
-    state, network = begun(made)
-
-    class Steep:
-        network, trained = made.network, made.trained
-
-        def losses(self, network, batch):
-            return {"loss": 1e-30 * (1e25 * (1e25 * network.decoder.connector.bias).sum()) ** 1}
-
-    with np.errstate(all="ignore"), pytest.raises(DivergedError, match="gradient"):
-        take_step(Steep(), network, recipe(), state, [None])
-    assert state.step == 0
-
-
-@pytest.mark.parametrize(
-    ("loss", "first", "wrong"), [(7.0, 6.0, False), (17.0, 2.3, True), (16.8, 2.3, False), (1.0, 0.01, False)]
-)
-def test_what_an_explosion_is(loss, first, wrong):
-    """Three times the first loss and ten more: no batch is so unlucky."""
-    numbers = [{"step": 9, "loss": loss}, {"step": 1, "loss": first}]
-    if wrong:
-        with pytest.raises(DivergedError, match=r"step 9: the loss is 17, at first it was 2.3"):
-            refuse_exploded(*numbers)
-    else:
-        refuse_exploded(*numbers)

@@ -1,0 +1,46 @@
+"""From pictures with captions to a saved model in one call."""
+
+import numpy as np
+import pytest
+
+from aimv2_np import Aimv2VisionModel, load
+from aimv2_np.training import Augmentation, Schedule, default_recipe, run_contrastive, run_lit, run_pretraining
+from aimv2_np.training.recipe import Recipe
+from tests.support.training import Squares
+
+QUICK = {"recipe": Recipe(Schedule(2), batch_size=3), "augmentation": None}
+
+
+def test_the_default_recipes():
+    """Pre-training's is AIMv2's, with as large a part of the steps for the warm-up."""
+    recipe = default_recipe("pretrain", 1000)
+    assert recipe.schedule == Schedule(1000, 1e-3, 10, 1e-6, 1e-5)
+    assert (recipe.optimizer.betas, recipe.optimizer.weight_decay, recipe.clip) == ((0.9, 0.95), 1e-4, 1.0)
+    assert default_recipe("lit").optimizer.weight_decay == 0.2
+
+
+def test_pretraining_then_locked_image_tuning(tmp_path):
+    pictures = Squares(side=64)
+    vision = run_pretraining(pictures, tmp_path / "one", **QUICK)
+    assert isinstance(load(tmp_path / "one" / "model"), Aimv2VisionModel)
+    model = run_lit(pictures, tmp_path / "two", vision, **QUICK)
+    assert model.config.vision_config.use_head
+    np.testing.assert_array_equal(
+        model.state_dict()["vision_model.rms_norm.weight"], vision.state_dict()["rms_norm.weight"]
+    )
+
+
+def test_pictures_of_the_users_are_augmented_and_the_world_is_not(tmp_path):
+    asked = []
+
+    def stop(numbers):
+        raise KeyboardInterrupt
+
+    for name, data in (("squares", Squares(side=64)), ("world", "world")):
+        options = {"recipe": QUICK["recipe"], "progress": stop, "save_every": 1}
+        with pytest.raises(KeyboardInterrupt):
+            run_contrastive(data, tmp_path / name, **options)
+        from aimv2_np.training.state import State
+
+        asked.append(State.load(tmp_path / name)[1]["task"]["augmentation"])
+    assert asked == [{"area": [0.4, 1.0], "ratio": [3 / 4, 4 / 3], "flip": Augmentation().flip}, None]
