@@ -119,5 +119,6 @@ def test_the_page_of_equations_shows_it_whole_and_at_each_of_its_sections_with_t
         "Pictures and texts together": ["together"],
         "Derivatives": [],
         "Pre-training": [],
+        "One step of training": [],
         "How many parameters": [],
     }
