@@ -18,6 +18,7 @@ from aimv2_np.kernels.native.library import Kernels, kernels
 from aimv2_np.network.attention import attention
 from aimv2_np.network.encoder import EncoderLayer, run_layers
 from aimv2_np.network.linear import linear
+from aimv2_np.network.patches import patch_embed
 from aimv2_np.network.rms_norm import RMSNorm, rms_norm
 from aimv2_np.network.swiglu import gated
 from aimv2_np.network.view import EVERYONE, Causal, Packed, Prefix, View
@@ -34,6 +35,9 @@ SEQUENCE: Final = np.dtype(
     + [("mask", "u8"), ("mask_stride", "i8")]
 )
 HEADS: Final = np.dtype([("data", "u8"), ("batch", "i8"), ("head", "i8"), ("row", "i8")])
+PIXELS: Final = np.dtype(
+    [(name, "i8") for name in ("data", "batch", "channels", "rows", "columns", "ph", "pw")] + [("strides", "i8", 4)]
+)
 ACTIVATIONS: Final = {
     name: i
     for i, names in enumerate((
@@ -86,12 +90,13 @@ def _run(function: Callable[..., int], multiplications: int, *arguments: Any) ->
             )
 
 
-otherwise: dict[Operation[..., Any], Callable[..., NDArray]] = {}  # operation → NumPy's body
+otherwise: dict[Operation[..., Any], Callable[..., NDArray]] = {}  # operation → NumPy's body, or the textbook's
 
 
 def _serves(operation: Operation[..., Any], hides: bool = False) -> Callable[[Body], Body]:
     """Decorator: a body that gets the kernels first, and returns None for what they do not take."""
-    otherwise[operation], skip = operation.bodies[np.ndarray], operation.skipped[np.ndarray]
+    otherwise[operation] = operation.bodies.get(np.ndarray, operation.textbook)
+    skip = operation.skipped.get(np.ndarray, ())
 
     def add(body: Body) -> Body:
         @operation.register(np.ndarray, skip=skip, hides=hides)
@@ -116,6 +121,24 @@ def linear_packed(c: Kernels, x: NDArray, weight: NDArray, bias: NDArray | None 
     fields = np.array([matrix], MATRIX)
     _run(c.linear, len(rows) * weight.size, *_strided(rows), _address(fields), *_strided(y)[::2])
     return y.reshape(*x.shape[:-1], len(weight))
+
+
+@_serves(patch_embed)
+def patch_embed_pixels(c: Kernels, pixels: NDArray, weight: NDArray, bias: NDArray) -> NDArray | None:
+    """From the pixels where they lie, whatever their strides: patches.c."""
+    if pixels.ndim != 4 or len(weight.shape) != 4 or weight.shape[1] != pixels.shape[1]:
+        return None
+    (batch, channels, height, width), (outputs, _, ph, pw) = pixels.shape, weight.shape
+    rows, columns, inputs = height // ph, width // pw, channels * ph * pw
+    flat = weight.reshape(outputs, inputs)
+    matrix, y = _matrix(flat, bias, (inputs,)), np.empty((batch, rows * columns, outputs), np.float32)
+    if matrix is None or not y.size:
+        return None
+    pixels, fields = pixels if _is_whole(pixels) else _packed(pixels), np.array([matrix], MATRIX)
+    strides = tuple(stride // 4 for stride in pixels.strides)
+    places = np.array([(_address(pixels), batch, channels, rows, columns, ph, pw, strides)], PIXELS)
+    _run(c.patches, y.size * inputs, _address(places), _address(fields), _address(y))
+    return y
 
 
 @_serves(rms_norm)
@@ -257,8 +280,12 @@ def _is_vector(array: NDArray, shape: tuple[int, ...]) -> bool:
 
 def _is_dense(array: NDArray) -> bool:
     """Whether the numbers of a row follow one another, and all strides are whole numbers."""
-    size = array.itemsize
-    return array.strides[-1] == size and array.flags.aligned and not any(stride % size for stride in array.strides)
+    return array.strides[-1] == array.itemsize and _is_whole(array)
+
+
+def _is_whole(array: NDArray) -> bool:
+    """Whether all strides are whole numbers."""
+    return array.flags.aligned and not any(stride % array.itemsize for stride in array.strides)
 
 
 def _packed(array: NDArray) -> NDArray:

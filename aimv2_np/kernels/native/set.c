@@ -1,5 +1,6 @@
 /* The kernels of one instruction set: compiled once for each, with that set's options and SET as its name. */
 #include "layers.c"
+#include "patches.c" /* whose product and memory are those of layers.c */
 #include "peak.c"
 
 struct work {
@@ -95,4 +96,5 @@ static int run_gated(const float *gate, const float *up, long count, long activa
 #define NAME(set) JOINED(kernels_, set)
 #define QUOTED(x) #x
 #define TEXT(x) QUOTED(x)
-const struct kernels NAME(SET) = {TEXT(SET), run_linear, run_gated, run_rms_norm, run_attention, run_layers, run_peak};
+const struct kernels NAME(SET) = {TEXT(SET), run_linear, run_gated, run_rms_norm, run_attention, run_layers,
+                                   run_patches, run_peak};
