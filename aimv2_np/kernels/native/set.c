@@ -1,6 +1,5 @@
 /* The kernels of one instruction set: compiled once for each, with that set's options and SET as its name. */
 #include "layers.c"
-#include "patches.c" /* whose product and memory are those of layers.c */
 #include "peak.c"
 
 struct work {
@@ -91,6 +90,8 @@ static int run_gated(const float *gate, const float *up, long count, long activa
     team_run(gated_work, &work, threads);
     return 0;
 }
+
+#include "patches.c" /* whose product is run_linear */
 
 #define JOINED(a, b) a##b
 #define NAME(set) JOINED(kernels_, set)
