@@ -1,4 +1,4 @@
-/* What the kernels of one instruction set do, and the structures that Python fills in (bodies.py has the same fields).
+/* What the kernels of one instruction set do, and the structures that Python fills in: structures.py has their fields.
  *
  * All arrays but weights are of float32, and strides in numbers. */
 #ifndef KERNELS_H

@@ -25,7 +25,7 @@ static int run_patches(const struct pixels *pixels, const struct matrix *w, floa
     long count = pixels->batch * pixels->rows * pixels->columns, together = count < TOGETHER ? count : TOGETHER;
     long stride = w->inputs + APART;
     float *x = malloc(4 * (size_t)together * (size_t)stride);
-    int failed = !x;
+    int failed = count && !x;
     for (long patch = 0, rows; !failed && patch < count; patch += rows) {
         rows = count - patch < together ? count - patch : together;
         for (long row = 0; row < rows; row++) cut_patch(pixels, patch + row, x + row * stride);
