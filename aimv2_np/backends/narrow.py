@@ -63,13 +63,13 @@ class Wrapped:
 
 
 class Narrow(NDArrayOperatorsMixin, Wrapped):
-    """A float32 matrix that is kept in narrower numbers, most often where a mapped file has them.
+    """A float32 matrix, or patch embedding, that is kept in narrower numbers, most often where a mapped file has them.
 
     To NumPy, and to who asks for its dtype, it is the float32 array of the same values, which is made anew whenever one
     is needed. Kernels that know it widen a piece at a time, and never hold it all.
 
     Args:
-        numbers: (O, I), the bits of bfloat16 as uint16, or int8.
+        numbers: (O, …), the bits of bfloat16 as uint16, or int8.
         scale: (O,) float32, the factor of each row of int8 numbers; None for bfloat16.
         rounds: whether a product with it takes the other factor in bfloat16 too, and sums up in float32, which some
             processors do faster: the arithmetic of a model whose dtype is "bfloat16".
@@ -101,15 +101,20 @@ class Narrow(NDArrayOperatorsMixin, Wrapped):
         return self.numbers.nbytes + (0 if self.scale is None else self.scale.nbytes)
 
     def widened(self) -> NDArray:
-        """A float32 array of its values, (O, I)."""
-        wide: NDArray = widen_bits(self.numbers) if self.scale is None else self.numbers * self.scale[:, None]
+        """A float32 array of its values, (O, …)."""
+        wide: NDArray = widen_bits(self.numbers) if self.scale is None else self.numbers * self._factors(self.scale)
         return wide
 
+    def _factors(self, scale: NDArray) -> NDArray:
+        """(O, 1, …): the factor of each row's numbers."""
+        return scale.reshape(-1, *[1] * (self.numbers.ndim - 1))
+
     def reshape(self, *shape: Any) -> Any:
-        """As NumPy's; of bfloat16 it is narrow again."""
-        if self.scale is not None:
-            return self.widened().reshape(*shape)
-        return Narrow(self.numbers.reshape(*shape), None, self.rounds)
+        """As NumPy's; of bfloat16, and of int8 whose rows stay rows, it is narrow again."""
+        numbers = self.numbers.reshape(*shape)
+        if self.scale is None or numbers.shape[:1] == self.scale.shape:
+            return Narrow(numbers, self.scale, self.rounds)
+        return self.widened().reshape(*shape)
 
     def __getattr__(self, name: str) -> Any:
         """What else an array has (T, ndim, max, astype, …): that of the float32 array."""
@@ -125,7 +130,7 @@ class Narrow(NDArrayOperatorsMixin, Wrapped):
             return widen_bits(self.numbers[index])
         if isinstance(index, tuple):
             return self.widened()[index]
-        return self.numbers[index] * self.scale[index][..., None]
+        return self.numbers[index] * self._factors(self.scale)[index]
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray:
         if copy is False:

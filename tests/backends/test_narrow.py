@@ -41,6 +41,20 @@ def test_it_is_a_float32_array_to_numpy(narrow):
         np.testing.assert_array_equal(computed, expected)
 
 
+@pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
+def test_a_patch_embedding(kind):
+    """(O, C, P, P): a row has a factor, and is a row of the matrix that it is multiplied as."""
+    flat = kind(matrix(shape=(5, 12)))
+    narrow = Narrow(flat.numbers.reshape(5, 3, 2, 2), flat.scale)
+    wide = flat.widened().reshape(5, 3, 2, 2)
+    for computed, expected in ((narrow.widened(), wide), (narrow[3], wide[3]), (narrow[[4, 0]], wide[[4, 0]])):
+        np.testing.assert_array_equal(computed, expected)
+    again = narrow.reshape(5, 12)
+    assert isinstance(again, Narrow)
+    np.testing.assert_array_equal(again, flat.widened())
+    np.testing.assert_array_equal(narrow.reshape(-1), wide.reshape(-1))
+
+
 def test_it_takes_less_and_stays_where_it_is(narrow):
     assert narrow.nbytes < narrow.widened().nbytes
     assert is_array(narrow)

@@ -8,6 +8,7 @@ from aimv2_np.cli.output import bytes_of, plural
 from tests.benchmarks import tables
 from tests.benchmarks.peer import PLAIN
 from tests.benchmarks.tables import NOT_MEASURED, peers_of, ratio, table
+from tests.benchmarks.targets import targets
 
 TEMPLATE = Path(__file__).parent / "performance.md"
 BUSY = 0.5  # load average above which somebody else was at work
@@ -53,6 +54,7 @@ def _processor(run: dict[str, Any]) -> str:
     when = f" on {run['date']}" if run["date"] else ""
     found = {
         "": tables.speed(run["cases"]),
+        "Aimed at": targets(run),
         "The best round": tables.best(run["cases"]),
         "Cold start": tables.cold(run["cold"]),
         "Memory": tables.memory(run["cases"]),

@@ -44,7 +44,8 @@ def share_of_peak(case: dict[str, Any], name: str) -> float | None:
     return share
 
 
-def _percent(share: float | None) -> str:
+def percent(share: float | None) -> str:
+    """As the page writes it."""
     return "" if share is None else f"{100 * share:.0f} %"
 
 
@@ -71,7 +72,7 @@ def speed(cases: list[dict[str, Any]]) -> str:
         if name != OURS:
             return f"{speed} ({times:.2f} ×)".lstrip()
         share = share_of_peak(case, name)
-        return f"{speed} [{_percent(share)}]" if share else speed
+        return f"{speed} [{percent(share)}]" if share else speed
 
     found = _all(cases, cell, "per second", _peak(cases))
     return found + ("\n\n– not timed:\n\n" + "\n".join(notes) if notes else "")
@@ -82,7 +83,7 @@ def _peak(cases: list[dict[str, Any]]) -> Row:
     if not cases or not cases[0].get("peak_gflops"):
         return ()
     first = cases[0]
-    shares = (_percent(share_of_peak(first, name)) for name in peers_of(cases))
+    shares = (percent(share_of_peak(first, name)) for name in peers_of(cases))
     return (f"share of the peak, {first['peak_gflops']:.0f} GFLOP/s, of the first line below", *shares)
 
 
@@ -99,12 +100,17 @@ def best(cases: list[dict[str, Any]]) -> str:
     return _all(timed, cell, "seconds, best round")
 
 
+def own(found: dict[str, Any]) -> Any:
+    """Bytes that belong to no file at the worst moment of a pass, with older runs after it; None where nobody knows."""
+    return found.get("worst") or found["anonymous"]
+
+
 def memory(cases: list[dict[str, Any]]) -> str:
     """Own memory at the worst moment of a pass, and the peak."""
 
     def cell(case: dict[str, Any], name: str) -> str:
         found = case["peers"].get(name, {}).get("memory")
-        own_and_peak = [found.get("worst") or found["anonymous"], found["peak"]] if found else []
+        own_and_peak = [own(found), found["peak"]] if found else []
         return " / ".join(bytes_of(size) for size in own_and_peak if size is not None)
 
     return _all([case for case in cases if case["peers"][OURS].get("memory")], cell, "own / peak")

@@ -10,6 +10,7 @@ from tests.benchmarks.measure import CASES
 from tests.benchmarks.peer import OURS, PLAIN
 from tests.benchmarks.readme import filled, lines
 from tests.benchmarks.report import BRIEF, COMPARED, render
+from tests.benchmarks.targets import targets
 from tests.support.paths import ROOT
 
 DOCS = ROOT / "docs"
@@ -186,6 +187,39 @@ def test_own_memory_is_that_of_the_worst_moment_where_it_was_measured():
     (case, *_) = run()["cases"]
     peers = {name: {**peer, "memory": {**MEMORY, "worst": 70_000_000}} for name, peer in case["peers"].items()}
     assert "| one | 70 MB / 1.3 GB | 70 MB / 1.3 GB |" in render_one(run(cases=[{**case, "peers": peers}]))
+
+
+def timed(name, times, flops=80e9):
+    """A case of which we take 2 s and the others so many times as long."""
+    peers = {OURS: {"seconds": TIMES, "memory": {**MEMORY, "worst": 60_000_000}}}
+    peers |= {peer: {"seconds": {**TIMES, "median": 2 * ratio}} for peer, ratio in times.items()}
+    return {"name": name, "flops": flops, "peak_gflops": 50.0, "peers": peers}
+
+
+def test_what_was_aimed_at_and_reached():
+    cases = [
+        timed("large, 224 px, 1 picture", {"OpenVINO": 1.05, "ONNX Runtime": 1.125}),
+        timed("large, 224 px, 8 pictures", {"OpenVINO": 1.5, "ONNX Runtime": 1.5}),
+        timed("large native, 4096 tokens, 1 picture", {"OpenVINO": 1.25}),
+        timed("large, 224 px, 1 picture, in bfloat16", {"OpenVINO": 0.5}),
+    ]
+    cold = {OURS: {"seconds": TIMES}, "OpenVINO": {"seconds": {"median": 4.0}}}
+    lines = targets(run(cases=cases, cold=cold)).splitlines()
+    assert lines[2:] == [
+        "| pictures: 1.03 × OpenVINO | 1.05–1.50 × |  |",
+        "| pictures: 1.10 × ONNX Runtime | 1.12–1.50 × |  |",
+        "| in bfloat16: 1.00 × OpenVINO | 0.50 × | large, 224 px, 1 picture, in bfloat16: 0.50 ×, 160 % |",  # they: 4 s
+        "| large, 224 px, 1 picture: 75 % of the peak | 80 % |  |",
+        "| large, 224 px, 8 pictures: 85 % of the peak | 80 % | missed |",
+        "| cold start: 0.4 × OpenVINO's seconds | 0.50 × | 2.00 s; 1.60 s would do |",
+        "| large, 224 px, 1 picture: at most 50 MB of its own | 60 MB | missed |",
+    ]
+    intel = run(cases=cases[:2], cold=None, machine={**run()["machine"], "processor": "Intel Xeon"})
+    assert targets(intel).splitlines()[2:4] == [  # OpenVINO's 1.05 times as long are 38 GFLOP/s
+        "| pictures: 1.10 × OpenVINO | 1.05–1.50 × | large, 224 px, 1 picture: 1.05 ×, 84 % |",
+        "| pictures: 1.15 × ONNX Runtime | 1.12–1.50 × | large, 224 px, 1 picture: 1.12 ×, 82 % |",
+    ]
+    assert "| aimed at |" not in render_one(run(native={"used": None, "available": [], "reason": "by NumPy"}))
 
 
 def readme_run(processor, ratios, used):

@@ -9,7 +9,7 @@ from aimv2_np.comparison.capsule import ACTS
 from aimv2_np.comparison.diagnosis.projections import FAMILIES
 from aimv2_np.config.fields import activation
 from aimv2_np.gradients.activations import DERIVATIVES
-from aimv2_np.kernels.native import bodies
+from aimv2_np.kernels.native import structures
 from aimv2_np.network import activations
 from aimv2_np.network.activations import ACTIVATIONS
 from tests.network.test_activations import FORMULAS
@@ -45,9 +45,9 @@ def test_it_is_in_all_of_its_places(name):
     kind = ACTIVATIONS[name].__name__.title().replace("_", "")
     structs = re.findall(r"^struct (\w+) ", (KERNELS / "cuda" / "activations.cuh").read_text(), re.MULTILINE)
     assert kind in structs, f"write `struct {kind}` for {name} into aimv2_np/kernels/cuda/activations.cuh"
-    assert (name in bodies.ACTIVATIONS) != (name in BY_NUMPY), (
+    assert (name in structures.ACTIVATIONS) != (name in BY_NUMPY), (
         f"{name}: write it in C (`enum activation` in aimv2_np/kernels/native/kernels.h, `activate` in product.c, "
-        f"ACTIVATIONS in bodies.py), or, if NumPy's equation is to serve, list it in BY_NUMPY of this file; not both"
+        f"ACTIVATIONS in structures.py), or, if NumPy's equation is to serve, list it in BY_NUMPY here; not both"
     )
 
 
@@ -55,7 +55,7 @@ def test_it_is_in_all_of_its_places(name):
 @pytest.mark.parametrize(
     ("place", "groups"),
     [
-        ("ACTIVATIONS of aimv2_np/kernels/native/bodies.py", [set(bodies.ACTIVATIONS)]),
+        ("ACTIVATIONS of aimv2_np/kernels/native/structures.py", [set(structures.ACTIVATIONS)]),
         ("ACTS of aimv2_np/comparison/capsule.py", [set(ACTS)]),
         ("FAMILIES of aimv2_np/comparison/diagnosis/projections.py", [set(family) for family in FAMILIES]),
     ],
@@ -69,5 +69,5 @@ def test_a_place_that_has_one_name_of_an_equation_has_all(name, place, groups):
 def test_the_kernels_number_activations_as_python_does():
     (words,) = re.findall(r"enum activation \{(.+?)\}", (KERNELS / "native" / "kernels.h").read_text())
     numbers = {name.strip().lower(): number for number, name in enumerate(words.split(","))}
-    functions = {ACTIVATIONS[name].__name__: number for name, number in bodies.ACTIVATIONS.items()}
-    assert functions == numbers, "aimv2_np/kernels/native: `enum activation` in kernels.h and ACTIVATIONS in bodies.py"
+    functions = {ACTIVATIONS[name].__name__: number for name, number in structures.ACTIVATIONS.items()}
+    assert functions == numbers, "kernels/native: `enum activation` in kernels.h and ACTIVATIONS in structures.py"

@@ -1,4 +1,4 @@
-/* What the kernels of one instruction set do, and the structures that Python fills in (bodies.py has the same fields).
+/* What the kernels of one instruction set do, and the structures that Python fills in: structures.py has their fields.
  *
  * All arrays but weights are of float32, and strides in numbers. */
 #ifndef KERNELS_H
@@ -45,6 +45,13 @@ struct heads {
     long batch, head, row;
 };
 
+/* (B, C, height, width), of any strides, of which rows x columns patches of ph x pw pixels are seen. */
+struct pixels {
+    const float *data;
+    long batch, channels, rows, columns, ph, pw;
+    long strides[4];
+};
+
 /* All but `peak` return 0, or -1 where there is no memory. */
 struct kernels {
     const char *name;
@@ -57,6 +64,7 @@ struct kernels {
                      double scale, const struct sequence *sequences, long count, const struct heads *out, int threads);
     int (*layers)(float *x, long rows, long width, const struct layer *layers, long depth, long heads, long activation,
                   const struct sequence *sequences, long count, int threads);
+    int (*patches)(const struct pixels *pixels, const struct matrix *w, float *y, int threads); /* y is dense */
     double (*peak)(long tasks, int threads); /* of the processor's arithmetic: how many operations were done */
 };
 

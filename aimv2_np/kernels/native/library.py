@@ -33,6 +33,7 @@ class Kernels(ctypes.Structure):
     rms_norm: Callable[..., int]
     attention: Callable[..., int]
     layers: Callable[..., int]
+    patches: Callable[..., int]
     peak: Callable[[int, int], float]
     _fields_ = (
         ("_name", ctypes.c_char_p),
@@ -43,6 +44,7 @@ class Kernels(ctypes.Structure):
             _int, _pointer, _pointer, _pointer, _long, _long, ctypes.c_double, _pointer, _long, _pointer, _int)),
         ("layers", ctypes.CFUNCTYPE(
             _int, _pointer, _long, _long, _pointer, _long, _long, _long, _pointer, _long, _int)),
+        ("patches", ctypes.CFUNCTYPE(_int, _pointer, _pointer, _pointer, _int)),
         ("peak", ctypes.CFUNCTYPE(ctypes.c_double, _long, _int)),
     )  # fmt: skip
 

@@ -91,8 +91,11 @@ static int run_gated(const float *gate, const float *up, long count, long activa
     return 0;
 }
 
+#include "patches.c" /* whose product is run_linear */
+
 #define JOINED(a, b) a##b
 #define NAME(set) JOINED(kernels_, set)
 #define QUOTED(x) #x
 #define TEXT(x) QUOTED(x)
-const struct kernels NAME(SET) = {TEXT(SET), run_linear, run_gated, run_rms_norm, run_attention, run_layers, run_peak};
+const struct kernels NAME(SET) = {TEXT(SET), run_linear, run_gated, run_rms_norm, run_attention, run_layers,
+                                   run_patches, run_peak};

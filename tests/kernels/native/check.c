@@ -165,6 +165,33 @@ static void check_linear(long rows, long inputs, long outputs, long gap, int bia
     release();
 }
 
+/* Pictures whose colours are neighbours (`colours`) or not, from top to bottom or (`flipped`) from bottom to top. */
+static void check_patches(const long shape[4], long ph, long pw, long outputs, int colours, int flipped, long kind) {
+    long batch = shape[0], channels = shape[1], height = shape[2], width = shape[3], size = channels * height * width;
+    struct matrix w = matrix(outputs, channels * ph * pw, 0, 1, kind);
+    struct pixels p = {.batch = batch, .channels = channels, .rows = height / ph, .columns = width / pw, .ph = ph,
+                       .pw = pw, .strides = {size, height * width, width, 1}};
+    if (colours) memcpy(p.strides, (long[]){size, 1, width * channels, channels}, sizeof p.strides);
+    float *data = numbers(batch * size), *first = NULL;
+    if (flipped) data += (height - 1) * p.strides[2], p.strides[2] *= -1;
+    p.data = data;
+    long tokens = p.rows * p.columns, count = batch * tokens * outputs;
+    for (int t = 0; t < COUNT(THREADS); t++) {
+        float *y = untouched(count);
+        must(!c->patches(&p, &w, y, THREADS[t]), "patches", -1, -1, 0);
+        same("patches, threads", y, &first, count);
+    }
+    double *x = take(8 * w.inputs);
+    for (long i = 0; i < count; i++) {
+        long token = i / outputs % tokens, row = token / p.columns * ph, column = token % p.columns * pw;
+        for (long k = 0; k < w.inputs && i % outputs == 0; k++)
+            x[k] = data[i / outputs / tokens * p.strides[0] + k / pw / ph * p.strides[1] +
+                        (row + k / pw % ph) * p.strides[2] + (column + k % pw) * p.strides[3]];
+        near("patches", first[i], product(x, &w, i % outputs), i);
+    }
+    release();
+}
+
 static void check_gated(long count, long activation) {
     float *gate = numbers(count), *up = numbers(count), *first = NULL;
     for (long i = 0; i < count; i++) gate[i] *= i % 3 ? 4 : 200;
@@ -354,6 +381,9 @@ static void check_calls(void) {
     must(status == 0, "in the child", -1, status, 0);
     struct matrix deep = matrix(1, 1100, 0, 0, FLOAT32); /* so many inputs that sums of all rows are kept */
     must(c->linear(x, 1L << 46, 0, &deep, x, 0, 1) == -1, "no memory", -1, 0, -1);
+    struct matrix wide = {.data = x, .outputs = 1, .inputs = 1L << 46};
+    struct pixels pixel = {.data = x, .batch = 1, .channels = 1, .rows = 1, .columns = 1, .ph = wide.inputs, .pw = 1};
+    must(c->patches(&pixel, &wide, x, 1) == -1, "no memory for patches", -1, 0, -1);
     release();
 }
 
@@ -366,6 +396,12 @@ static void check_all(void) {
     for (long i = 0; i < COUNT(linears); i++)
         for (long kind = FLOAT32; kind <= ROUNDED; kind++)
             check_linear(linears[i][0], linears[i][1], linears[i][2], linears[i][3], i % 2 == 0, kind);
+    static const long patches[][7] = {{1, 1, 1, 1, 1, 1, 1},      {2, 3, 29, 43, 14, 14, 50}, {0, 3, 4, 4, 2, 2, 5},
+                                      {1, 3, 5, 9, 7, 2, 5}, /* of which no patch fits */
+                                      {3, 2, 40, 33, 2, 1, 17},   {1, 4, 36, 20, 17, 16, 33}};
+    for (long i = 0; i < COUNT(patches); i++)
+        for (long kind = FLOAT32; kind <= ROUNDED; kind++)
+            check_patches(patches[i], patches[i][4], patches[i][5], patches[i][6], i % 2, kind % 2, kind);
     static const long counts[] = {0, 1, 15, 16, 33, 4096, 9001};
     for (long i = 0; i < COUNT(counts); i++)
         for (long activation = SILU; activation <= RELU; activation++) check_gated(counts[i], activation);

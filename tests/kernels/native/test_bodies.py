@@ -19,6 +19,7 @@ from aimv2_np.network.activations import ACTIVATIONS
 from aimv2_np.network.attention import attention
 from aimv2_np.network.encoder import run_layers
 from aimv2_np.network.linear import linear
+from aimv2_np.network.patches import patch_embed
 from aimv2_np.network.rms_norm import rms_norm
 from aimv2_np.network.swiglu import gated
 from aimv2_np.network.view import CAUSAL, EVERYONE, Mask, Packed, Padded, Prefix
@@ -88,7 +89,9 @@ def test_narrow_weights_give_the_bits_of_wide_ones(rows, inputs, outputs, bias, 
     narrow = Narrow(narrow.numbers[:, gap:], narrow.scale)
     with threads(count):
         expected = linear(x, narrow.widened(), b if bias else None)
-        np.testing.assert_array_equal(served(linear, x, narrow, b if bias else None), expected)
+        with patch.object(Narrow, "widened", lambda self: pytest.fail("a float32 copy")):
+            found = served(linear, x, narrow, b if bias else None)
+    np.testing.assert_array_equal(found, expected)
 
 
 @settings(max_examples=30, deadline=None)
@@ -141,6 +144,90 @@ def test_rows_of_larger_arrays_are_not_copied(monkeypatch):
     x, weight = arrays(0, "float32", (40, 300), (90, 100))
     monkeypatch.setattr(np, "ascontiguousarray", lambda x: pytest.fail("a copy"))
     np.testing.assert_allclose(linear(x[:, 100:200], weight[20:70]), x[:, 100:200] @ weight[20:70].T, atol=1e-4)
+
+
+def channels_last(x):
+    """(B, C, height, width) with the colours of a pixel as neighbours, as picture files have them."""
+    return np.ascontiguousarray(x.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
+
+
+PATCHES = {
+    "channels": st.integers(1, 4), "size": st.tuples(st.integers(1, 17), st.integers(1, 17)),
+    "grid": st.tuples(st.integers(1, 3), *[st.integers(1, 5)] * 2), "left": st.tuples(*[st.integers(0, 16)] * 2),
+    "outputs": st.integers(1, 60), "layout": LAYOUTS | st.just(channels_last), "count": st.integers(1, 8),
+}  # fmt: skip
+
+
+def pictures(channels, size, grid, left, outputs):
+    """Pixels whose last rows and columns fill no patch, and what embeds them."""
+    batch, rows, columns = grid
+    pixels = [n * p + extra % p for n, p, extra in zip((rows, columns), size, left, strict=True)]
+    return arrays(outputs, "float32", (batch, channels, *pixels), (outputs, channels, *size), outputs)
+
+
+@settings(max_examples=60, deadline=None)
+@given(**PATCHES)
+def test_patches(channels, size, grid, left, outputs, layout, count):
+    """The bits of cutting first and one product afterwards, whatever the strides and the number of threads."""
+    pixels, weight, bias = pictures(channels, size, grid, left, outputs)
+    pixels = layout(pixels)
+    kept = pixels.copy()
+    with threads(count):
+        y = served(patch_embed, pixels, weight, bias)
+        np.testing.assert_array_equal(y, patch_embed.textbook(pixels, weight, bias))
+    np.testing.assert_array_equal(pixels, kept)
+    with textbook():
+        expected = patch_embed(pixels, weight, bias)
+    np.testing.assert_allclose(y, expected, rtol=0, atol=4 * weight[0].size * np.finfo("float32").eps)
+
+
+@settings(max_examples=60, deadline=None)
+@given(kind=st.sampled_from(["bfloat16", "int8", "rounded"]), **PATCHES)
+def test_patches_with_narrow_weights(kind, channels, size, grid, left, outputs, layout, count):
+    """They are widened on the way, and never as a whole."""
+    pixels, weight, bias = pictures(channels, size, grid, left, outputs)
+    flat = weight.reshape(outputs, -1)
+    narrow = to_int8(flat) if kind == "int8" else Narrow(round_bits(flat), rounds=kind == "rounded")
+    stored = Narrow(narrow.numbers.reshape(weight.shape), narrow.scale, narrow.rounds)
+    pixels = layout(pixels)
+    with threads(count):
+        if kind == "rounded":
+            expected = patch_embed.textbook(pixels, stored, bias)
+        else:
+            expected = patch_embed(pixels, stored.widened(), bias)
+        with patch.object(Narrow, "widened", lambda self: pytest.fail("a float32 copy")):
+            found = served(patch_embed, pixels, stored, bias)
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_more_patches_than_go_through_together():
+    pixels, weight, bias = arrays(0, "float32", (5, 3, 40, 61), (7, 3, 2, 2), 7)
+    for count in range(1, 9):
+        with threads(count):
+            np.testing.assert_array_equal(
+                served(patch_embed, pixels, weight, bias), patch_embed.textbook(pixels, weight, bias)
+            )
+
+
+def test_pixels_are_not_copied(monkeypatch):
+    """Neither a window of larger pictures, mirrored and with colours as neighbours, nor what fills no patch."""
+    pixels, weight, bias = arrays(0, "float32", (2, 3, 50, 61), (20, 3, 7, 5), 20)
+    window = channels_last(pixels)[:, ::-1, 3:40, 50:2:-1]
+    expected = patch_embed.textbook(window, weight, bias)
+    monkeypatch.setattr(bodies, "packed", lambda x: pytest.fail("a copy"))
+    monkeypatch.setattr(np, "ascontiguousarray", lambda x: pytest.fail("a copy"))
+    np.testing.assert_array_equal(served(patch_embed, window, weight, bias), expected)
+    window = window.copy()
+    window[:, :, 35:], window[..., 45:] = np.nan, np.nan
+    np.testing.assert_array_equal(served(patch_embed, window, weight, bias), expected)
+
+
+@pytest.mark.parametrize(("batch", "height"), [(0, 8), (2, 3)])
+def test_no_patches(batch, height):
+    pixels, weight, bias = arrays(0, "float32", (batch, 3, height, 8), (5, 3, 4, 4), 5)
+    y = patch_embed(pixels, weight, bias)
+    assert y.dtype == np.float32
+    assert y.shape == (batch, height // 4 * 2, 5)
 
 
 @settings(max_examples=60, deadline=None)
@@ -369,6 +456,9 @@ def test_strides_and_addresses_that_are_no_whole_numbers():
         np.testing.assert_allclose(
             rms_norm(odd(x), np.ones(7, np.float32), 0.1), rms_norm(x, np.ones(7, np.float32), 0.1)
         )
+    x, weight, bias = arrays(0, "float32", (2, 3, 9, 8), (5, 3, 4, 2), 5)
+    for a, b, c in ((odd(x), weight, bias), (x, odd(weight), bias), (x, weight, odd(bias))):
+        np.testing.assert_allclose(patch_embed(a, b, c), patch_embed(x, weight, bias), rtol=1e-5, atol=1e-5)
     q, k, v = arrays(0, "float32", (1, 2, 3, 4), (1, 2, 5, 4), (1, 2, 5, 4))
     np.testing.assert_allclose(attention(odd(q), k, odd(v), 0.5), attention(q, k, v, 0.5))
 
@@ -376,6 +466,9 @@ def test_strides_and_addresses_that_are_no_whole_numbers():
 WRONG = {
     "inputs": lambda x: linear(x((2, 7)), x((3, 8))),
     "bias": lambda x: linear(x((2, 7)), x((3, 7)), x((4,))),
+    "colours": lambda x: patch_embed(x((1, 4, 8, 8)), x((5, 3, 2, 2)), x((5,))),
+    "patch": lambda x: patch_embed(x((1, 3, 8, 8)), x((5, 12)), x((5,))),
+    "bias of patches": lambda x: patch_embed(x((1, 3, 8, 8)), x((5, 3, 2, 2)), x((4,))),
     "gain": lambda x: rms_norm(x((2, 7)), x((8,)), 1e-5),
     "gate": lambda x: gated(x((2, 7)), x((2, 8)), "silu"),
     "keys": lambda x: attention(x((1, 2, 3, 4)), x((1, 2, 5, 3)), x((1, 2, 5, 4)), 0.5),

@@ -10,6 +10,7 @@ from tests.kernels.native.test_bodies import (  # the properties of every instru
     same_bits,
     test_bfloat16_that_is_not_finite_stays_so,  # noqa: F401
     test_narrow_weights_give_the_bits_of_wide_ones,  # noqa: F401
+    test_patches_with_narrow_weights,  # noqa: F401
     test_products_of_bfloat16,  # noqa: F401
     test_whole_numbers_are_exact,  # noqa: F401
 )
