@@ -8,12 +8,13 @@ import numpy as np
 from PIL import Image
 
 from aimv2_np.data.drawing import draw
-from aimv2_np.data.world import SEEN, Pair, Scene, caption, random_scene
+from aimv2_np.data.grammar import paraphrase
+from aimv2_np.data.world import SEEN, Pair, Scene, random_scene
 
 
 @dataclass(frozen=True)
 class World:
-    """Pictures of one thing, or of two, with what can truly be said of them; each is drawn when it is asked for.
+    """Pictures of one thing, or of two, with a sentence that tells all of it; each is drawn when it is asked for.
 
     Attributes:
         pictures: how many there are.
@@ -32,7 +33,7 @@ class World:
 
     def __getitem__(self, number: int) -> tuple[Image.Image, str]:
         scene, rng = self.scene(number)
-        return draw(scene, rng), caption(scene)
+        return draw(scene, rng), paraphrase(scene, rng)
 
     @property
     def facts(self) -> Mapping[str, Any]:

@@ -8,8 +8,8 @@ import pytest
 from aimv2_np import Aimv2Model, Aimv2Processor
 from aimv2_np.data import sample_pictures, tiny_model_path
 from aimv2_np.data.drawing import draw
+from aimv2_np.data.grammar import fact, pair, paraphrase
 from aimv2_np.data.world import ALL_PAIRS, HELD_OUT, SEEN, Scene, Thing, caption, random_scene
-from tests.support.tiny_world import fact, pair, paraphrase
 
 COUNT = 300
 

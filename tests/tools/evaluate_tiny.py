@@ -17,8 +17,8 @@ import numpy as np
 from aimv2_np import Aimv2Model, Aimv2Processor
 from aimv2_np.data import tiny_model_path
 from aimv2_np.data.drawing import draw
+from aimv2_np.data.grammar import fact, paraphrase
 from aimv2_np.data.world import ALL_PAIRS, HELD_OUT, OPPOSITE, SEEN, Pair, Scene, Thing, caption, random_scene
-from tests.support.tiny_world import fact, paraphrase
 
 SEED = 20_000
 STEPS, PLANNED = 4250, 3500  # of the run that made the embedded weights; of its first schedule

@@ -2,20 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from multiprocessing import Pool
-from pathlib import Path
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from aimv2_np.data.drawing import SIDE, draw
-from aimv2_np.data.world import COLORS, HELD_OUT, RELATIONS, SEEN, SHAPES, SIZES, Scene, Thing, random_scene
-from tests.support.tiny_world import fact, pair
+from aimv2_np.data.grammar import fact, pair
+from aimv2_np.data.world import COLORS, HELD_OUT, OPPOSITE, RELATIONS, SEEN, SHAPES, SIZES, Scene, Thing, random_scene
+from aimv2_np.shapes import NDArray
 
 VALUES = {"shape": SHAPES, "color": COLORS, "size": SIZES}
 UNSAID, ABSENT, COLOURLESS = -1, -2, -3
-CHUNK = 2000
 
 
 def neighbour(scene: Scene, rng: np.random.Generator) -> Scene:
@@ -42,38 +37,28 @@ def neighbour(scene: Scene, rng: np.random.Generator) -> Scene:
             return other
 
 
-def training_scenes(rng: np.random.Generator, pairs: int) -> list[Scene]:
-    """Neighbours side by side; two in five pictures show a single thing. None has a held-out pair."""
-    scenes: list[Scene] = []
-    for _ in range(pairs):
-        scene = random_scene(rng, SEEN, count=1 + int(rng.random() < 0.6))
-        scenes += [scene, neighbour(scene, rng)]
-    return scenes
+def neighbours(rng: np.random.Generator, two: float) -> tuple[Scene, Scene]:
+    """Two scenes that differ in one respect, of two things with the chance `two`. None has a held-out pair."""
+    scene = random_scene(rng, SEEN, count=1 + int(rng.random() < two))
+    return scene, neighbour(scene, rng)
 
 
-def _render(seed: tuple[int, int]) -> tuple[list[Scene], np.ndarray]:
-    rng = np.random.default_rng(seed)
-    scenes = training_scenes(rng, CHUNK // 2)
-    return scenes, np.stack([np.asarray(draw(scene, rng)) for scene in scenes])
+def twisted(scene: Scene, rng: np.random.Generator) -> Scene:
+    """What is false of two things, in their own words: the places, the colours, the shapes or the sizes exchanged.
+
+    Places where that would name a pair that is held out, or say what is true.
+    """
+    a, b = scene.things
+    name = ("place", "place", "color", "shape", "size")[int(rng.integers(5))]
+    if name != "place":
+        things = (replace(a, **{name: getattr(b, name)}), replace(b, **{name: getattr(a, name)}))
+        other = replace(scene, things=things)
+        if all(thing.color is None or pair(thing) in SEEN for thing in things) and fact(other) != fact(scene):
+            return other
+    return replace(scene, relation=OPPOSITE[str(scene.relation)])
 
 
-def render(folder: Path, count: int, seed: int, processes: int) -> tuple[list[Scene], np.ndarray]:
-    """`count` training pictures, (count, 64, 64, 3) uint8, drawn once and kept in `folder`."""
-    path = folder / f"pictures-{seed}-{count}.npy"
-    chunks = [(seed, i) for i in range(count // CHUNK)]
-    if path.exists():
-        scenes = [s for chunk in chunks for s in training_scenes(np.random.default_rng(chunk), CHUNK // 2)]
-        return scenes, np.load(path, mmap_mode="r")
-    pictures = np.lib.format.open_memmap(path, "w+", np.uint8, (count, SIDE, SIDE, 3))
-    scenes = []
-    with Pool(processes) as pool:
-        for i, (some, drawn) in enumerate(pool.imap(_render, chunks)):
-            scenes += some
-            pictures[i * CHUNK : (i + 1) * CHUNK] = drawn
-    return scenes, pictures
-
-
-def colourless(picture: np.ndarray) -> np.ndarray:
+def colourless(picture: NDArray) -> NDArray:
     """The picture in grey: the channel that shows most, three times. (H, W, 3) uint8 -> the same."""
     return np.repeat(picture[:, :, [picture.std(axis=(0, 1)).argmax()]], 3, axis=2)
 
@@ -83,7 +68,7 @@ def without_colour(scene: Scene) -> Scene:
     return replace(scene, things=tuple(replace(thing, color=None) for thing in scene.things))
 
 
-def encode(scenes: Sequence[Scene]) -> Tensor:
+def encode(scenes: Sequence[Scene]) -> NDArray:
     """(n, 7) int8: shape, colour, size of both things, relation; opposite relations differ in the last bit."""
 
     def thing(t: Thing) -> list[int]:
@@ -95,32 +80,34 @@ def encode(scenes: Sequence[Scene]) -> Tensor:
         relation = UNSAID if scene.relation is None else RELATIONS.index(scene.relation)
         return [*thing(scene.things[0]), *thing(scene.things[1]), relation]
 
-    return torch.tensor([row(scene) for scene in scenes], dtype=torch.int8)
+    return np.array([row(scene) for scene in scenes], np.int8)
 
 
-def truth(scenes: Tensor, statements: Tensor) -> Tensor:
+def truth(scenes: NDArray, statements: NDArray) -> NDArray:
     """Which statement (columns) holds of which scene (rows), both encoded: (B, 7), (M, 7) -> (B, M) bool.
 
     The same as `aimv2_np.data.world.holds`, for all pairs at once.
     """
-    turned = torch.cat([scenes[:, 3:6], scenes[:, :3], scenes[:, 6:] ^ 1], 1)
-    turned = torch.where(scenes[:, 3:4] == ABSENT, scenes, turned)
+    turned = np.concatenate([scenes[:, 3:6], scenes[:, :3], scenes[:, 6:] ^ 1], 1)
+    turned = np.where(scenes[:, 3:4] == ABSENT, scenes, turned)
     said = statements[None]
     same_count = (said[..., 3] == ABSENT) == (scenes[:, None, 3] == ABSENT)
     fits = [((said == UNSAID) | (said == seen[:, None])).all(-1) for seen in (scenes, turned)]
-    return same_count & (fits[0] | fits[1])
+    found: NDArray = same_count & (fits[0] | fits[1])
+    return found
 
 
-def comparable(scenes: Tensor, statements: Tensor) -> Tensor:
+def comparable(scenes: NDArray, statements: NDArray) -> NDArray:
     """Where a false statement may count against a scene: (B, 7), (M, 7) -> (B, M) bool.
 
     No red circle is ever seen, so a picture of anything red would learn to refuse "circle", which is no knowledge about
     circles. Single things are therefore compared only if the colour of each has been seen with the shape of the other.
     """
-    met = torch.ones(len(COLORS) + 1, len(SHAPES) + 1, dtype=torch.bool)  # the last row and column: unsaid
+    met = np.ones((len(COLORS) + 1, len(SHAPES) + 1), bool)  # the last row and column: unsaid
     for color, shape in HELD_OUT:
         met[COLORS.index(color), SHAPES.index(shape)] = False
-    seen, said = scenes[:, None].long(), statements[None].long()
+    seen, said = scenes[:, None].astype(int), statements[None].astype(int)
     both_single = (seen[..., 3] == ABSENT) & (said[..., 3] == ABSENT)
-    color = seen[..., 1].clamp(min=UNSAID)  # what has no colour has been seen in every shape
-    return ~both_single | (met[color, said[..., 0]] & met[said[..., 1], seen[..., 0]])
+    color = np.maximum(seen[..., 1], UNSAID)  # what has no colour has been seen in every shape
+    found: NDArray = ~both_single | (met[color, said[..., 0]] & met[said[..., 1], seen[..., 0]])
+    return found

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
+from aimv2_np.data.grammar import forget, paraphrase
 from aimv2_np.data.world import SEEN, random_scene
-from tests.support.tiny_world import forget, paraphrase
 
 START, END = "<|startoftext|>", "<|endoftext|>"
 POSITIONS = 24  # the longest caption of the grammar takes 20

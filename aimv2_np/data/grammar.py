@@ -1,4 +1,4 @@
-"""What the tiny model was trained to read: partial statements about scenes, in many wordings."""
+"""What can be said of scenes: partial statements, in many wordings."""
 
 from collections.abc import Sequence
 from dataclasses import replace
