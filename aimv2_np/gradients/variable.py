@@ -196,11 +196,13 @@ def computed(value: Array, parents: Sequence[Any], back: Back) -> Variable:
     return Variable(value, [parents[i] for i in places], of_variables)
 
 
-def walk_back(output: Variable, leaves: Sequence[Variable]) -> list[Array]:
+def walk_back(
+    output: Variable, leaves: Sequence[Variable], met: Callable[[Variable, Array], Array] = lambda _, gradient: gradient
+) -> list[Array]:
     """∂output/∂leaf, zeros for a leaf that takes no part; `output` has the shape (). See docs/equations.md, (21).
 
     Every variable is passed once, the last computed first, so that all that was made of it is known by then, and
-    forgets how it was made.
+    forgets how it was made. `met` is told of each with the gradient by it, and gives the one that is gone on with.
     """
     wanted = {leaf.number: leaf for leaf in leaves}
     gradients: dict[int, Array] = {output.number: wide(output.value) * 0 + 1}
@@ -208,7 +210,8 @@ def walk_back(output: Variable, leaves: Sequence[Variable]) -> list[Array]:
     found: dict[int, Array] = {}
     while ahead:
         number = max(ahead)
-        variable, gradient = ahead.pop(number), gradients.pop(number)
+        variable = ahead.pop(number)
+        gradient = met(variable, gradients.pop(number))
         if number in wanted:
             found[number] = gradient
         if variable.back is None:
