@@ -5,7 +5,7 @@ place of its weights computes in its stead (its twin), under the same path. `tra
 finishes such a recording.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -104,12 +104,21 @@ def default_loss(activations: Mapping[str, Any]) -> Any:
 
     Raises ValueError where nothing of `SUMMED` was recorded.
     """
-    name = next((name for name in SUMMED if name in activations), None)
+    name = summed_in(activations)
+    output = activations[name]
+    return contrastive_loss(output) if is_contrastive(name, output.shape) else output.sum()
+
+
+def summed_in(names: Collection[str]) -> str:
+    """The first of `SUMMED` that is among some paths; ValueError where none is."""
+    name = next((name for name in SUMMED if name in names), None)
     if name is None:
         raise ValueError(
             f"loss is None, and none of {', '.join(SUMMED)} was computed, whose sum it would be; pass a loss"
         )
-    output = activations[name]
-    if name == "logits_per_text" and output.shape[0] == output.shape[1]:
-        return contrastive_loss(output)
-    return output.sum()
+    return name
+
+
+def is_contrastive(name: str, shape: Sequence[int]) -> bool:
+    """Whether the loss is the contrastive one: of logits (L, L), of as many texts as images."""
+    return name == "logits_per_text" and shape[0] == shape[1]
