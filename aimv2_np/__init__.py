@@ -24,7 +24,7 @@ from aimv2_np.models.auto import load
 from aimv2_np.models.text import Aimv2TextModel
 from aimv2_np.models.vision import Aimv2VisionModel
 from aimv2_np.processing import Aimv2ImageProcessor, Aimv2Processor, Aimv2Tokenizer
-from aimv2_np.tree.trace import trace
+from aimv2_np.tree.trace import provide_tape, trace
 
 if TYPE_CHECKING:
     from aimv2_np.comparison import compare
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 if find_spec("aimv2_np.kernels"):  # the faster bodies can be deleted: the equations stand on their own
     import aimv2_np.kernels  # noqa: F401
+if find_spec("aimv2_np.gradients"):  # and so can the derivatives
+    provide_tape(lambda: import_module("aimv2_np.gradients.tape"))
 
 __version__ = "0.2.0"
 

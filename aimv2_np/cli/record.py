@@ -19,6 +19,10 @@ from aimv2_np.cli import options, output
     "--include", metavar="GLOB...", multiple=True, help='Only these modules: "*.layers.*.ffn".  [default: all]'
 )
 @click.option("--inner", is_flag=True, help="Also q, k, v, scores and probs inside attention.")
+@click.option(
+    "--gradients", is_flag=True,
+    help="Also the gradient by each of these and by each weight: of the contrastive loss, or of the output's sum.",
+)  # fmt: skip
 @click.option("--statistics", is_flag=True, help="Moments and a random projection instead of arrays: a small file.")
 @click.option("--slice", "slices", metavar="GLOB=PART...", multiple=True, help='Parts of arrays: "*.ffn=0, :16".')
 @click.option("--not-causal", is_flag=True, help="Let texts look ahead, as Transformers' sdpa attention does.")
@@ -68,4 +72,7 @@ def record_command(
         recording = record(network, inputs, path, include or "*", slices=parts, overwrite=force, **settings)
     what = "statistics of " if settings["statistics"] else ""
     size = output.bytes_of(Path(path).stat().st_size)
-    click.echo(f"{output.printable(path)}: {what}{output.plural(len(recording.order), 'activation')}, {size}")
+    gradients = len(recording.backward.order)
+    several = output.plural(len(recording.order) - gradients, "activation")
+    also = f" and {output.plural(gradients, 'gradient')}" if gradients else ""
+    click.echo(f"{output.printable(path)}: {what}{several}{also}, {size}")

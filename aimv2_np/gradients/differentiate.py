@@ -54,7 +54,7 @@ def value_and_grad(
     arrays = {path: array for path, array in model.state_dict().items() if weights is None or weights(path)}
     if not arrays:
         raise ValueError("weights wants none of the model's weights; expected at least one path for which it is true")
-    leaves = {path: _leaf(f"the weight {path}", array) for path, array in arrays.items()}
+    leaves = {path: leaf_of(f"the weight {path}", array) for path, array in arrays.items()}
     with recomputing(recompute):
         value, gradients = _differentiated(
             lambda: function(model.map(lambda path, array: leaves.get(path, array))), list(leaves.values())
@@ -73,11 +73,12 @@ def gradient_of(function: Callable[[Any], Any], array: Float[Array, "*shape"]) -
     Raises:
         TypeError, ValueError: as `value_and_grad`.
     """
-    leaf = _leaf("array", array)
+    leaf = leaf_of("array", array)
     return _differentiated(lambda: function(leaf), [leaf])[1][0]
 
 
-def _leaf(what: str, array: Any) -> Variable:
+def leaf_of(what: str, array: Any) -> Variable:
+    """A variable to differentiate by, from an array that is called `what` in errors; TypeError or ValueError."""
     if not is_array(array):
         raise TypeError(f"{what} is {a_type(array)}; expected an array of NumPy or CuPy")
     if isinstance(array, Wrapped) or not is_float(array):
@@ -90,7 +91,13 @@ def _leaf(what: str, array: Any) -> Variable:
 
 def _differentiated(function: Callable[[], Any], leaves: list[Variable]) -> tuple[Array, list[Array]]:
     with looking_inside():  # composites as written: what is inside has the derivatives
-        output = function()
+        output = a_number(function())
+    with own_arithmetic(), beside(output.value):
+        return output.value, walk_back(output, leaves)
+
+
+def a_number(output: Any) -> Variable:
+    """What a function that is differentiated gives; TypeError or ValueError unless it is a finite number."""
     if not isinstance(output, Variable):
         raise TypeError(
             f"the function gives {a_type(output)}; expected an array of shape () computed from what it was given"
@@ -99,5 +106,4 @@ def _differentiated(function: Callable[[], Any], leaves: list[Variable]) -> tupl
         raise ValueError(f"the function gives an array of shape {output.shape}; expected a number, of shape ()")
     if not namespace(output.value).isfinite(output.value):
         raise ValueError(f"the function gives {output.value}; expected a finite number")
-    with own_arithmetic(), beside(output.value):
-        return output.value, walk_back(output, leaves)
+    return output

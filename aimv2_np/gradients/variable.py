@@ -189,24 +189,30 @@ def value_of(x: Any) -> Any:
 def computed(value: Array, parents: Sequence[Any], back: Back) -> Variable:
     """A variable of `value`, computed from some arguments, of which those that are variables have a gradient.
 
-    `back` gives one for each argument, variable or not.
+    `back` gives one for each argument, variable or not. Of a subclass that one of them is of, it is of that, too.
     """
     places = [i for i, parent in enumerate(parents) if isinstance(parent, Variable)]
+    kind = next((type(parents[i]) for i in places if type(parents[i]) is not Variable), Variable)
 
     def of_variables(gradient: Array) -> list[Array | None]:
         found = back(gradient)
         return [found[i] for i in places]
 
-    return Variable(value, [parents[i] for i in places], of_variables)
+    return kind(value, [parents[i] for i in places], of_variables)
 
 
-def walk_back(output: Variable, leaves: Sequence[Variable], gradient: Array | None = None) -> list[Array]:
+def walk_back(
+    output: Variable,
+    leaves: Sequence[Variable],
+    gradient: Array | None = None,
+    met: Callable[[Variable, Array], Array] = lambda _, gradient: gradient,
+) -> list[Array]:
     """∂L/∂leaf, zeros for a leaf that takes no part, from ∂L/∂output; without it L is `output`, of shape ().
 
     See docs/equations.md, (21).
 
     Every variable is passed once, the last computed first, so that all that was made of it is known by then, and
-    forgets how it was made.
+    forgets how it was made. `met` is told of each with the gradient by it, and gives the one that is gone on with.
     """
     wanted = {leaf.number: leaf for leaf in leaves}
     gradients: dict[int, Array] = {output.number: wide(output.value) * 0 + 1 if gradient is None else gradient}
@@ -214,7 +220,8 @@ def walk_back(output: Variable, leaves: Sequence[Variable], gradient: Array | No
     found: dict[int, Array] = {}
     while ahead:
         number = max(ahead)
-        variable, gradient = ahead.pop(number), gradients.pop(number)
+        variable = ahead.pop(number)
+        gradient = met(variable, gradients.pop(number))
         if number in wanted:
             found[number] = gradient
         if variable.back is None:

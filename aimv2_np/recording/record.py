@@ -14,11 +14,11 @@ import numpy as np
 from aimv2_np.backends.arrays import is_array
 from aimv2_np.models.packing import is_pack
 from aimv2_np.models.pretrained import AnyModel
-from aimv2_np.recording.recording import Recording
+from aimv2_np.recording.recording import LOSS, Recording
 from aimv2_np.recording.writer import RecordingWriter
 from aimv2_np.shapes import Array
 from aimv2_np.storage.digest import hash_weights
-from aimv2_np.tree.trace import trace
+from aimv2_np.tree.trace import Loss, trace
 
 HEADS = {"q", "k", "v"}  # a trace sees them anyway: their projections' outputs once more, split into heads
 
@@ -34,6 +34,8 @@ def record(
     whole: Iterable[str] = (),
     slices: Mapping[str, str] | None = None,
     overwrite: bool = False,
+    gradients: bool = False,
+    loss: Loss | None = None,
     **options: Any,
 ) -> Recording:
     """Run `model(**inputs)` and write what it computed to `path`; docs/golden.md describes the file.
@@ -51,6 +53,8 @@ def record(
         whole: globs; with `statistics`, what matches is kept whole as well ("*_embeds", "inputs/*").
         slices: glob → part of the activations to keep, as NumPy writes it ("0, :16").
         overwrite: replace a file that is there.
+        gradients, loss: also ∂loss/∂ each activation and weight, under its path with `gradient:` in front, as in
+            `aimv2_np.trace`. The recording says what the loss was.
         options: further arguments of the model that are no arrays, such as causal=False; the recording holds them.
 
     Raises:
@@ -78,13 +82,29 @@ def record(
             if inner or name.rpartition(".")[2] not in HEADS:
                 writer.add(name, array, None if array.dtype.name != "float32" else model.dtype)
 
-        with trace(model, include, inner=inner, store=store):
+        said = _saying(loss, writer.metadata) if gradients else loss
+        with trace(model, include, inner=inner, store=store, gradients=gradients, loss=said):
             model(**arrays, **options)
         if not writer.order:
             raise ValueError(
                 f"include is {include!r:.200}; expected more than q, k or v, which need inner=True (--inner)"
             )
     return Recording.load(path)
+
+
+def _saying(loss: Loss | None, metadata: dict[str, str]) -> Loss:
+    """The loss, or the one that stands for None; when it is called, `metadata` are told which it is."""
+    from aimv2_np.gradients.tape import default_loss, is_contrastive, summed_in
+
+    def number(activations: Mapping[str, Any]) -> Any:
+        if loss is not None:
+            metadata[LOSS] = "given"
+            return loss(activations)
+        name = summed_in(activations)
+        metadata[LOSS] = "contrastive" if is_contrastive(name, activations[name].shape) else f"sum of {name}"
+        return default_loss(activations)
+
+    return number
 
 
 def model_facts(model: AnyModel) -> dict[str, str]:

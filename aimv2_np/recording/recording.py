@@ -2,13 +2,14 @@
 
     inputs/<name>            the model's arguments: pixel_values, input_ids, attention_mask
     activations/<path>       the output of the module at that dotted path, or the part of it that `slices` names
+    activations/gradient:<path>  ∂loss/∂ that output, or by the weight at that path
     statistics (M, 5), first (M, 16), projection (M, 64)
                              instead, or for all but a few, in a recording of statistics: mean, standard deviation,
                              minimum, maximum and root mean square; the first 16 numbers; the random projection. A row
                              per path, in order
     __metadata__             `format`, `source`, `order` (the M paths, as they ran), `shapes` and `dtypes` (of the whole
                              activations, in that order; a dtype alone is that of all), `slices`, `config`,
-                             `config_hash`, `weights_hash`, `versions`, `dtype`, `backend`, `seed`, `options`;
+                             `config_hash`, `weights_hash`, `versions`, `dtype`, `backend`, `seed`, `options`, `loss`;
                              only `format` and `order` have to be there, and `shapes` with statistics
 
 Values that are not text are JSON. docs/golden.md describes the format for those who write such files themselves.
@@ -32,9 +33,11 @@ from aimv2_np.recording.statistics import BUCKETS, FIRST, Statistics, summarize
 from aimv2_np.shapes import Array, NDArray
 from aimv2_np.storage import SafetensorsFile
 from aimv2_np.storage.formats.header import MAX_DIMENSIONS
+from aimv2_np.tree.trace import GRADIENT
 
 FORMAT = "aimv2_np.golden/1"
 INPUTS, ACTIVATIONS = "inputs/", "activations/"
+LOSS = "loss"  # in the metadata: what gradients are of
 TABLES = {"statistics": 5, "first": FIRST, "projection": BUCKETS}  # name -> columns
 Value = TypeVar("Value")
 
@@ -113,9 +116,34 @@ class Recording:
         """The array of the activation at `path`; None where it is not recorded, or only a part of it is."""
         return None if path in self.slices else self.activations.get(path)
 
+    @property
+    def forward(self) -> "Recording":
+        """The activations alone, without gradients."""
+        return self._picked({path: path for path in self.order if not path.startswith(GRADIENT)})
+
+    @property
+    def backward(self) -> "Recording":
+        """The gradients alone, under the paths of what they are by: activations and weights."""
+        return self._picked({path.removeprefix(GRADIENT): path for path in self.order if path.startswith(GRADIENT)})
+
+    def _picked(self, paths: Mapping[str, str]) -> "Recording":
+        """A recording of some paths, each under a new name: new → old."""
+
+        def of(values: Mapping[str, Value]) -> dict[str, Value]:
+            return {path: values[old] for path, old in paths.items() if old in values}
+
+        def later(values: Mapping[str, Value]) -> OnDemand[Value]:
+            return OnDemand((path for path, old in paths.items() if old in values), lambda path: values[paths[path]])
+
+        return Recording(
+            tuple(paths), of(self.shapes), of(self.dtypes), self.inputs, later(self.activations), of(self.slices),
+            later(self.statistics), self.metadata,
+        )  # fmt: skip
+
     def __repr__(self) -> str:
-        kind = "arrays" if self.whole else "statistics"
-        return f"Recording({kind} of {len(self.order)} activations, from {self.source})"
+        kind, gradients = "arrays" if self.whole else "statistics", len(self.backward.order)
+        several = f"{len(self.order) - gradients} activations" + (f" and {gradients} gradients" if gradients else "")
+        return f"Recording({kind} of {several}, from {self.source})"
 
     @classmethod
     def from_arrays(

@@ -17,6 +17,7 @@ from zlib import crc32
 import numpy as np
 
 from aimv2_np.shapes import NDArray
+from aimv2_np.tree.trace import GRADIENT
 
 BUCKETS = 64
 FIRST = 16
@@ -68,9 +69,11 @@ def project(path: str, array: NDArray) -> NDArray:
 def hash_bits(path: str, start: int, count: int) -> NDArray:
     """32 bits for each of the elements `start`, `start + 1`, …: MurmurHash3's finaliser of index + crc32(path).
 
-    The upper six bits are the element's bucket, the lowest is set for a minus.
+    The upper six bits are the element's bucket, the lowest is set for a minus. The path of a gradient is that of what
+    it is by.
     """
-    h = np.arange(start, start + count, dtype=np.uint64).astype(np.uint32) + np.uint32(crc32(path.encode()))
+    seed = np.uint32(crc32(path.removeprefix(GRADIENT).encode()))
+    h = np.arange(start, start + count, dtype=np.uint64).astype(np.uint32) + seed
     h = (h ^ (h >> np.uint32(16))) * np.uint32(0x85EBCA6B)
     h = (h ^ (h >> np.uint32(13))) * np.uint32(0xC2B2AE35)
     return h ^ (h >> np.uint32(16))

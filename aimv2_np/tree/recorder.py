@@ -16,6 +16,8 @@ from aimv2_np.backends.arrays import is_array
 from aimv2_np.backends.context import having
 from aimv2_np.shapes import Array
 
+STANDS_FOR = "_stands_for"  # attribute of a module with other arrays in the place of another one's: that one's id
+
 
 def join(prefix: str, name: str) -> str:
     """`encoder.layers` and `3` make `encoder.layers.3`; an empty part adds nothing."""
@@ -27,7 +29,7 @@ class Recorder:
     """One recording: which paths are wanted, and where their arrays go.
 
     Attributes:
-        paths: id of a module -> its dotted path.
+        paths: identity of a module -> its dotted path.
         include: globs; a path that matches one of them is wanted.
         store: called with the path and the array as soon as it is computed.
     """
@@ -62,7 +64,7 @@ class Recorder:
             self.offered.add(path)
             if self.wants(path):
                 self.stored = True
-                self.store(path + _number.get(), value)
+                self.store(with_number(path), value)
         elif hasattr(value, "_asdict") or isinstance(value, Mapping):
             for name, part in (value if isinstance(value, Mapping) else value._asdict()).items():
                 if is_array(part):
@@ -90,9 +92,20 @@ def numbered(i: int) -> AbstractContextManager[None]:
     return having(_number, f".{i}")
 
 
+def with_number(path: str) -> str:
+    """`path`, behind it the number of the image that is being computed, where there is one."""
+    return path + _number.get()
+
+
+def identity(module: object) -> int:
+    """By which recorders know a module: its id, or that of the module that it stands for."""
+    return int(getattr(module, STANDS_FOR, id(module)))
+
+
 def recorded(module: object, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     """`function(*args, **kwargs)` as what `module` computes: its result is offered under the module's path."""
+    known = identity(module)
     for recorder in RECORDERS.get():
-        if id(module) in recorder.paths:
-            function = partial(recorder.around, recorder.paths[id(module)], function)
+        if known in recorder.paths:
+            function = partial(recorder.around, recorder.paths[known], function)
     return function(*args, **kwargs)

@@ -114,3 +114,14 @@ def test_pictures_of_many_sizes_are_recorded_as_a_pack(tmp_path):
     bounded = run(*arguments, "--max-patches", 112, "-o", tmp_path / "small.safetensors")
     assert bounded.exit_code == 0, bounded.stderr
     assert Recording.load(tmp_path / "small.safetensors").activations["vision_model.rms_norm"].shape[1] <= 224
+
+
+def test_gradients(two_towers, pictures, tmp_path):
+    path = tmp_path / "run.safetensors"
+    result = run(two_towers, "--images", *pictures, "--texts", "a cat", "a dog", "-o", path, "--gradients")
+    assert result.exit_code == 0, result.stderr
+    found = Recording.load(path)
+    assert found.metadata["loss"] == "contrastive"
+    counts = f"{len(found.forward.order)} activations and {len(found.backward.order)} gradients"
+    assert f"{path}: {counts}" in result.stdout
+    assert found.backward.shapes["logit_scale"] == ()
