@@ -62,19 +62,23 @@ def value_and_grad(
     return value, dict(zip(leaves, gradients, strict=True))
 
 
-def gradient_of(function: Callable[[Any], Any], array: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+def gradient_of(
+    function: Callable[[Any], Any], array: Float[Array, "*shape"], *, recompute: int | None = None
+) -> Float[Array, "*shape"]:
     """The derivative of the number `function(array)` by `array`: which pixels move it, and which way.
 
     Args:
         function: takes an array like `array` that remembers what is computed of it, as a model does in the place of
             `pixel_values`, and gives an array of shape ().
         array: of floats.
+        recompute: as for `value_and_grad`.
 
     Raises:
         TypeError, ValueError: as `value_and_grad`.
     """
     leaf = leaf_of("array", array)
-    return _differentiated(lambda: function(leaf), [leaf])[1][0]
+    with recomputing(recompute):
+        return _differentiated(lambda: function(leaf), [leaf])[1][0]
 
 
 def leaf_of(what: str, array: Any) -> Variable:

@@ -29,6 +29,12 @@ from aimv2_np.viz.overview import draw_explanation
 from aimv2_np.viz.page import explanation_page
 from aimv2_np.viz.pooling import draw_pooling_attention, pooling_attention, pooling_weights
 from aimv2_np.viz.positions import draw_position_similarity, draw_position_waves, position_similarity, position_vectors
+from aimv2_np.viz.relevance import (
+    caption_relevance,
+    caption_saliency,
+    draw_caption_relevance,
+    draw_caption_saliency,
+)
 from aimv2_np.viz.residual import ResidualStream, draw_residual_stream, residual_stream
 from aimv2_np.viz.rollout import attention_rollout, draw_attention_rollout
 from aimv2_np.viz.text import draw_text_attention, text_attention
@@ -39,9 +45,13 @@ __all__ = [
     "ResidualStream",
     "attention_rollout",
     "caption_contributions",
+    "caption_relevance",
+    "caption_saliency",
     "caption_similarity",
     "draw_attention_rollout",
     "draw_caption_contributions",
+    "draw_caption_relevance",
+    "draw_caption_saliency",
     "draw_caption_similarity",
     "draw_confusion",
     "draw_explanation",

@@ -92,7 +92,9 @@ def draw_caption_similarity(
 
     All maps share one scale, so that they can be compared.
     """
-    return _draw(model, processor, image, captions, caption_similarity, "each patch, compared with", "cosine", COSINES)
+    return draw_of_captions(
+        model, processor, image, captions, caption_similarity, "each patch, compared with", "cosine", COSINES
+    )
 
 
 @own_arithmetic()
@@ -104,7 +106,7 @@ def draw_caption_contributions(
     One side of the scale speaks for the caption, the other against it; all maps share it.
     """
     title, label = "what each patch adds to", "part of the cosine"
-    return _draw(model, processor, image, captions, caption_contributions, title, label, SIGNED)
+    return draw_of_captions(model, processor, image, captions, caption_contributions, title, label, SIGNED)
 
 
 def fits(model: Aimv2Model, tokens: Float[Array, "B N D"], texts: Float[Array, "L E"]) -> Floats:
@@ -130,7 +132,7 @@ def contributions(model: Aimv2Model, tokens: Float[Array, "B N D"], texts: Float
     return to_numpy(parts / xp.maximum(length, xp.finfo(length.dtype).tiny)[:, None, None])
 
 
-def _draw(
+def draw_of_captions(
     model: Aimv2Model,
     processor: Aimv2Processor,
     image: Any,
@@ -140,6 +142,7 @@ def _draw(
     label: str,
     cmap: str,
 ) -> Drawing:
+    """The picture, and what `compute` gives for each caption, on one scale."""
     two_towers(model)
     if not captions or isinstance(captions, str):
         raise ValueError(f"captions is {captions!r:.80}; expected a list of at least one")

@@ -17,6 +17,8 @@ from aimv2_np.viz.atlas import FEWER, HEADS_OF, Atlas, map_bytes
 from aimv2_np.viz.computation import Computations, choose
 from aimv2_np.viz.explanation import explain
 from aimv2_np.viz.page_data import PICTURE_BYTES, RANK, as_json, computations_data, maps_data, picture_data
+from aimv2_np.viz.relevance import MAX_PATCHES, caption_relevance
+from aimv2_np.viz.seen import see
 from aimv2_np.viz.towers import VisionModel, VisionProcessor, check_layer, check_number, check_patch, vision_tower_of
 from aimv2_np.viz.words import words_of
 
@@ -72,12 +74,15 @@ def explanation_page(
         row, column = divmod(int(found.pooling.mean(axis=0).argmax()), found.grid[1])
         patch = row, column
     start["row"], start["column"] = check_patch(found.grid, patch)
-    words = []
+    words, relevance = [], None
     if isinstance(model, Aimv2Model) and isinstance(processor, Aimv2Processor):
         room = _room(len(found.tokens), tower, captions)
         words = words_of(model, processor, captions, _words_room(room, captions))
+        if captions and len(found.tokens) <= MAX_PATCHES:
+            pixels, texts = see(tower, processor, [image])[0].pixel_values, processor(text=list(captions), padding=True)
+            relevance = caption_relevance(model, pixels, **texts)[0].reshape(len(captions), -1)
     data = {"start": start, "layers": len(tower.encoder.layers), "maps": maps_data(kept[0][0])}
-    data |= {"computations": computations_data(kept[0][1]), **picture_data(found, words)}
+    data |= {"computations": computations_data(kept[0][1]), **picture_data(found, words, relevance)}
     text = model.config.text_config if words and isinstance(model, Aimv2Model) else None
     data["text"] = {"layers": text.num_hidden_layers, "heads": text.num_attention_heads} if text else None
     return _fill(title, made_by, found.grid, data)
@@ -103,7 +108,7 @@ def _keep(
 def _room(tokens: int, tower: Aimv2VisionModel, captions: Sequence[str]) -> int:
     """Bytes left for attention, before they become four thirds of that in base64."""
     rank, heads = min(RANK, tower.config.hidden_size), tower.config.num_attention_heads
-    others = tokens * (rank + 3 + 4 * heads + 8 * len(captions)) + PICTURE_BYTES
+    others = tokens * (rank + 3 + 4 * heads + 12 * len(captions)) + PICTURE_BYTES
     text = sum(len(as_json(caption)) + 200 for caption in captions)
     room = (MOST_BYTES - FIXED - text) * 3 // 4 - others
     if room <= 0:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aimv2_np.network.contrastive import l2_normalize
+from aimv2_np.shapes import Float
 from aimv2_np.viz.atlas import Atlas
 from aimv2_np.viz.computation import Computations
 from aimv2_np.viz.explanation import Explanation
@@ -20,7 +21,9 @@ PICTURE_BYTES = 400_000  # of the picture, as a file
 RANK = 256  # bytes per patch from which the page computes cosines
 
 
-def picture_data(found: Explanation, words: Sequence[Words]) -> dict[str, Any]:
+def picture_data(
+    found: Explanation, words: Sequence[Words], relevance: Float[NDArray[Any], "L N"] | None = None
+) -> dict[str, Any]:
     """The picture, its patches' features, the pooling head, and captions, the first of them with their words."""
     (colors,) = patch_colors([found.tokens])
     captions = [
@@ -31,6 +34,7 @@ def picture_data(found: Explanation, words: Sequence[Words]) -> dict[str, Any]:
             "probability": float(found.probabilities[i]),
             "similarity": base64(found.similarity[i].astype("<f4")),
             "parts": base64(found.contributions[i].astype("<f4")),
+            "relevance": None if relevance is None else base64(relevance[i].astype("<f4")),
             "words": words_data(words[i]) if i < len(words) else None,
         }
         for i, text in enumerate(found.captions)

@@ -7,6 +7,8 @@ from tests.support.pictures import photo
 CALLS = {
     "draw_attention_rollout": (photo(20, 30),),
     "draw_caption_contributions": (photo(20, 30), ["a cat"]),
+    "draw_caption_relevance": (photo(20, 30), ["a cat"]),
+    "draw_caption_saliency": (photo(20, 30), ["a cat"]),
     "draw_caption_similarity": (photo(20, 30), ["a cat"]),
     "draw_explanation": (photo(20, 30),),
     "draw_lens": (photo(20, 30), ["a cat"]),

@@ -26,6 +26,7 @@ const mostHead = Math.max(data.heads, ...maps.names.map(([, head]) => head + 1),
 for (const it of captions) {
   it.similarity = numbers(it.similarity, Float32Array);
   it.parts = numbers(it.parts, Float32Array);
+  it.relevance = it.relevance && numbers(it.relevance, Float32Array);
 }
 
 // The queries, keys and values of a layer and head: a function of a token each; null where the page does not keep them.

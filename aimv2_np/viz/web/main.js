@@ -13,7 +13,7 @@ for (const [key, view] of Object.entries(VIEWS)) {
   label.append(input, view.name);
   $("views").append(label);
 }
-for (const [what, there] of [["captions", captions.length], ["pooling", pooling], ["words", text]])
+for (const [what, there] of [["captions", captions.length], ["relevance", captions.some(it => it.relevance)], ["pooling", pooling], ["words", text]])
   for (const it of document.querySelectorAll("." + what)) it.hidden = !there;
 captions.forEach((it, i) => $("caption").append(new Option(it.text + " (" + percent(it.probability) + ")", i)));
 $("layer").max = maps.layers.length - 1;

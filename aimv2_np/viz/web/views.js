@@ -34,6 +34,12 @@ const VIEWS = {
     return plain(it.parts, "It adds " + it.parts[state.patch].toFixed(4) + " to the cosine of the picture with “" + it.text +
       "”, which is " + it.cosine.toFixed(3) + ": " + percent(it.probability) + " among these captions.", "signed", [-most, most]);
   }},
+  relevance: {name: "Relevance to a caption", uses: ["caption"], there: captions.some(it => it.relevance), show() {
+    const it = captions[state.caption], all = captions.map(c => Math.max(...c.relevance));
+    const sum = it.relevance.reduce((a, b) => a + b, 0) || 1;
+    return plain(it.relevance, percent(it.relevance[state.patch] / sum) + " of the relevance to “" + it.text +
+      "” goes back to it. Most: " + best(it.relevance, 4).map(n => where(n)).join("; ") + ".", "viridis", [0, Math.max(1e-12, ...all)]);
+  }},
 };
 
 const heat = $("heat"), paint = heat.getContext("2d");
