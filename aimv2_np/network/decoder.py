@@ -23,7 +23,7 @@ from aimv2_np.tree.module import Module
 class Predicted(NamedTuple):
     """What is said of the patches from the second on, as numbers of their pixels, and of all tokens, as logits."""
 
-    patches: Float[Array, "B N-1 CPP"]
+    patches: Float[Array, "B _ CPP"]
     logits: Float[Array, "B T V"]
 
 
@@ -35,7 +35,7 @@ class CaptionEmbeddings(Module):
     token_embedding: Embedding
     position_embedding: Embedding
 
-    def forward(self, ids: Int[Array, "B T"]) -> Float[Array, "B T+1 D"]:
+    def forward(self, ids: Int[Array, "B T"]) -> Float[Array, "B _ D"]:
         xp = namespace(self.start_token)
         start = xp.broadcast_to(self.start_token, (len(ids), 1, self.start_token.shape[2]))
         x = xp.concatenate([start, self.token_embedding(ids)], axis=1)

@@ -1,10 +1,9 @@
 """Pictures with captions of the user's own: beside each other in folders and archives, or listed in a table.
 
-photos/a.jpg, photos/a.txt              a folder, searched with all below it
-shard-0000.tar: 17.jpg, 17.txt          an archive, or several: shards/*.tar
-pairs.csv, pairs.tsv, pairs.parquet     a table with the columns `image` (a path, from where the table lies) and
-                                        `caption`
-world                                   the package's own world of coloured shapes
+    photos/a.jpg, photos/a.txt           a folder, searched with all below it
+    shard-0000.tar: 17.jpg, 17.txt       an archive; several by a pattern
+    pairs.csv, .tsv, .parquet            a table: `image`, a path from where the table lies, and `caption`
+    world                                the package's own world of coloured shapes
 """
 
 import csv

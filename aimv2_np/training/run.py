@@ -73,7 +73,7 @@ def run_pretraining(
         data: what `open_captioned` takes, or any pictures with captions.
         folder: where the training is kept, to go on from after an interruption; the model is saved in `model` in it.
         prefix, pixel_weight: as for `Pretrain`.
-        **options: see `RunOptions`.
+        options: see `RunOptions`.
 
     Raises what `train` and `open_captioned` raise.
     """
@@ -102,7 +102,7 @@ def run_contrastive(
         data, folder: as for `run_pretraining`.
         trunk: a vision model, or the folder or hub id of one, whose trunk the training begins with.
         locked: keep that trunk as it is.
-        **options: see `RunOptions`.
+        options: see `RunOptions`.
 
     Raises what `train` and `open_captioned` raise.
     """

@@ -23,6 +23,7 @@ const NEWCOMERS_WORDS = {
   "faithfulness": "same transformers reproduce correct accuracy equal parity",
   "pretraining": "pretraining pretrain pre objective loss autoregressive decoder prefix pixel reconstruction training"
     + " data trained",
+  "training": "training train fit own photos captions webdataset loop optimizer adamw schedule resume lit locked tuning cpu laptop",
   "questions": "train training fine tune tuning finetune finetuning lora peft gradient gradients backward backprop probe linear release code"
     + " allowed license licence licensing commercial caption captioning generate vqa macos apple silicon why faq",
   "equations": "architecture equations formula rmsnorm swiglu mlp math model card parameters",

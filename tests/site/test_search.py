@@ -176,7 +176,7 @@ def test_a_newcomers_words_find_the_page_first(first_pages, question):
 
 def test_use_it_for_use_something_else_for_is_on_the_site(site):
     text = (site / "questions.html").read_text(encoding="utf-8")
-    assert "train or fine-tune" in text.split('id="use-it-for-use-something-else-for"', 1)[1]
+    assert "train on several GPUs" in text.split('id="use-it-for-use-something-else-for"', 1)[1]
 
 
 def test_the_words_of_the_table_are_of_pages_that_exist(site):
