@@ -31,7 +31,7 @@ def test_an_operation_has_a_derivative(file, operation):
     assert (Variable in operation.bodies) != (operation in CHAINED), (
         f"{operation.textbook.__name__} of network/{file}.py has no derivative by hand: register one in "
         f"aimv2_np/gradients/{file}.py, with its equation and a test in tests/gradients/test_{file}.py, and import it "
-        "in gradients/__init__.py; or, if those of its steps are to be chained, list it in CHAINED of this file; not both"
+        "in gradients/__init__.py; or, if its steps' own are to be chained, list it in CHAINED of this file; not both"
     )
 
 
