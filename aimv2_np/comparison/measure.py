@@ -73,6 +73,23 @@ def measure_arrays(a: NDArray, b: NDArray, dtype: str) -> Measures:
 
 
 @np.errstate(all="ignore")
+def rounding(a: NDArray, b: NDArray, tolerance: float) -> tuple[float, bool]:
+    """Of `measure_arrays` the relative error, and whether all is rounding within a tolerance; nothing else is computed.
+
+    For who asks it of one array after the other.
+    """
+    if a.size == 0:
+        return 0.0, True
+    a, b = a.astype(np.float64, copy=False), b.astype(np.float64, copy=False)
+    if not (np.isfinite(a).all() and np.isfinite(b).all()):
+        measures = measure_arrays(a, b, "float64")
+        return measures.relative, measures.within(tolerance)
+    error, size = np.abs(b - a), _rms(a)
+    relative = _ratio(_rms(error), size)
+    return relative, relative <= tolerance and _worst_row(a, error, size) <= ROW_FACTOR * tolerance
+
+
+@np.errstate(all="ignore")
 def measure_statistics(a: Statistics, b: Statistics, *, same_projection: bool = True) -> Measures:
     """Like `measure_arrays`, estimated from statistics; by their moments alone where projections cannot be compared."""
     summary = np.array([[s.mean, s.std, s.min, s.max, s.rms] for s in (a, b)])

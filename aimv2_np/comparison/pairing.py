@@ -9,7 +9,7 @@ from aimv2_np.comparison.alignment import PICTURES, UnlikeError, in_shape
 from aimv2_np.comparison.comparison import Difference
 from aimv2_np.comparison.diagnosis.context import Context
 from aimv2_np.comparison.forcing import OwnErrors, own_errors
-from aimv2_np.comparison.measure import measure_arrays, measure_statistics
+from aimv2_np.comparison.measure import measure_arrays, measure_statistics, rounding
 from aimv2_np.comparison.order import in_execution_order
 from aimv2_np.comparison.padding import Padding
 from aimv2_np.comparison.sides import pair
@@ -44,6 +44,7 @@ class Pairing:
         self.depths = depths(self.a.order)
         self.padding = Padding.of(self.a)
         self.before = self._halves_before()
+        self.limits: dict[str, float] = {}  # path → the relative error that counts as rounding, once asked for
 
     def in_our_layout(self) -> Recording:
         """The other side with its arrays as ours lie, for who takes them from there."""
@@ -99,8 +100,17 @@ class Pairing:
                 return inf, False
             measures = measure_arrays(expected, theirs, dtype)
             return measures.relative, measures.within(self.tolerances(path, dtype, 0))
-        difference = self._activation(path, Recording.from_arrays({path: expected}))
-        return difference.relative, difference.equal
+        recorded = self.b.array(self.names[path])
+        if recorded is None:
+            difference = self._activation(path, Recording.from_arrays({path: expected}))
+            return difference.relative, difference.equal
+        try:
+            theirs, _ = in_shape(recorded, expected, exchanged=self.exchanged)
+        except UnlikeError:
+            return inf, False
+        if path not in self.limits:
+            self.limits[path] = self._limit(path)
+        return rounding(expected, self.padding.without(path, expected, theirs), self.limits[path])
 
     def own_errors(self, context: Context, *, keep: bool = False) -> OwnErrors:
         """What goes wrong in each module by itself; `keep` as for `forcing.own_errors`."""
@@ -143,6 +153,12 @@ class Pairing:
         both = self.a.dtypes.get(path, ""), self.b.dtypes.get(theirs, "")
         return coarsest([*both, self.tolerances.dtype or "", self.before.get(path, "")])
 
+    def _limit(self, path: str) -> float:
+        """The relative error at `path` that counts as rounding."""
+        if self.own and path in self.own.measures:
+            return self.own.measures[path][1]
+        return self.tolerances(path, self._dtype(path), self.depths.get(path, 0))
+
     def _input(self, name: str) -> Difference:
         a, path = self.a.inputs[name], INPUTS + name
         # A model in half precision rounds what it is given.
@@ -163,9 +179,7 @@ class Pairing:
     def _activation(self, path: str, reference: Recording) -> Difference:
         """The difference at `path` between the other side and `reference`: the first side, or a prediction from it."""
         theirs, dtype, depth = self.names[path], self._dtype(path), self.depths.get(path, 0)
-        tolerance = self.tolerances(path, dtype, depth)
-        if self.own and path in self.own.measures:
-            _, tolerance = self.own.measures[path]
+        tolerance = self._limit(path)
         difference = Difference(path, theirs, reference.shapes[path], dtype, depth, tolerance)
         try:
             arrays = pair(reference, self.b, path, theirs, exchanged=self.exchanged)

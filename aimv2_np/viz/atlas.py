@@ -77,15 +77,16 @@ class Atlas:
         heads, tokens = q.shape[1], q.shape[2]
         if self.plan is None:
             self.plan = plan(tokens, self.total, heads, self.budget)
-        mean = np.zeros((tokens, tokens), np.float32)
+        mean: Any = 0
         for h in range(heads):
-            weights = to_numpy(attention_rows(q[:, h : h + 1], k[:, h : h + 1]))[0, 0]
-            mean += weights
+            weights = attention_rows(q[:, h : h + 1], k[:, h : h + 1])[:, 0]
+            mean = mean + weights
             if layer in self.plan.with_heads:
-                self._pack(layer, h, weights)
+                self._pack(layer, h, to_numpy(weights)[0])
+        mean = mean / heads
         if layer in self.plan.layers:
-            self._pack(layer, MEAN, mean / heads)
-        self.rollout.add(q, k)
+            self._pack(layer, MEAN, to_numpy(mean)[0])
+        self.rollout.add_mean(mean)
 
     def finish(self) -> None:
         """Pack the rollout, when all layers are there."""

@@ -26,9 +26,13 @@ class Rollout:
 
     def add(self, q: Float[Array, "B H N d"], k: Float[Array, "B H N d"]) -> None:
         """Multiply by the next layer, given its queries and keys; head by head, never (B, H, N, N)."""
-        xp, heads, tokens = namespace(q), q.shape[1], q.shape[2]
-        mixed = sum(attention_rows(q[:, h : h + 1], k[:, h : h + 1])[:, 0] for h in range(heads))
-        mixed = 0.5 * (mixed / heads + xp.eye(tokens, dtype=mixed.dtype))
+        heads = q.shape[1]
+        self.add_mean(sum(attention_rows(q[:, h : h + 1], k[:, h : h + 1])[:, 0] for h in range(heads)) / heads)
+
+    def add_mean(self, attention: Float[Array, "B N N"]) -> None:
+        """Multiply by the next layer, given the mean of its heads' attention."""
+        xp = namespace(attention)
+        mixed = 0.5 * (attention + xp.eye(attention.shape[-1], dtype=attention.dtype))
         self.product = mixed if self.product is None else mixed @ self.product
 
 

@@ -159,9 +159,10 @@ def test_failures_are_listed_while_tests_run(tmp_path: Path) -> None:
     )
     (tmp_path / "test_b.py").write_text("import no_such_library\n")
     listed = tmp_path / "failed.txt"
-    base = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "tests.support.failures"]
-    base += ["--rootdir", str(tmp_path), "-c", os.devnull, "--failures", str(listed)]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    base = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "xdist"]
+    base += ["-p", "tests.support.failures", "--rootdir", str(tmp_path), "-c", os.devnull, "--failures", str(listed)]
+    # Plugins of other packages take a second to load, in each worker too.
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
 
     def test(*arguments: str) -> list[str]:
         subprocess.run([*base, *arguments], cwd=tmp_path, env=environment, capture_output=True, check=False)

@@ -82,6 +82,7 @@ def test_pictures_with_their_channels_last(reference):
     assert reversed_.diagnosis.identifier == "gate_up_swapped"
 
 
+@pytest.mark.usefixtures("no_pairs")
 def test_causes_that_arrays_alone_tell_are_told_in_any_layout(reference):
     """A port in half precision that keeps its tokens first."""
     half = recorded(vision_model().to(dtype="float16"), {"pixel_values": pixels()})

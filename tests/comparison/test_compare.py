@@ -273,6 +273,7 @@ def test_two_implementations_of_one_network_are_equal(layers, heads, native, see
     assert result.equal, result.explanation
 
 
+@pytest.mark.usefixtures("no_pairs")
 @pytest.mark.parametrize(
     "odd", [np.array([0x7C01, 1, 0x7BFF], "u2").view("f2"), np.array([0x7F800001, 1, 0x7F7FFFFF], "u4").view("f4")]
 )

@@ -76,6 +76,7 @@ CASES = {
 }  # fmt: skip
 
 
+@pytest.mark.usefixtures("no_pairs")
 @pytest.mark.parametrize("case", CASES)
 def test_a_planted_fault_is_named(case):
     port, make, given = CASES[case]
@@ -89,6 +90,7 @@ def test_a_planted_fault_is_named(case):
     assert result.first.path in result.explanation
 
 
+@pytest.mark.usefixtures("no_pairs")
 @pytest.mark.parametrize("case", [name for name in CASES if "float16" not in name])
 def test_a_planted_fault_is_named_from_blocks_alone(case):
     """The other side recorded what its blocks give, and nothing within them."""
@@ -103,6 +105,7 @@ def test_a_planted_fault_is_named_from_blocks_alone(case):
     assert result.diagnosis.identifier == case.partition(",")[0], result.explanation
 
 
+@pytest.mark.usefixtures("no_pairs")
 @pytest.mark.parametrize("case", [name for name in CASES if "float16" not in name and "padding" not in name])
 def test_a_planted_fault_is_named_from_statistics(case):
     port, make, given = CASES[case]
@@ -223,6 +226,7 @@ def test_another_checkpoint_is_said_to_be_one():
     assert "same checkpoint" in result.explanation
 
 
+@pytest.mark.usefixtures("no_pairs")
 def test_half_precision_is_said_to_be_that():
     class Half(Port):
         def keep(self, path, value):

@@ -49,6 +49,7 @@ def test_every_damaged_matrix_is_found_and_nothing_else(tmp_path, name):
     assert result.step.path == next(each.path for each in result.differences if each.wrong)
 
 
+@pytest.mark.usefixtures("no_pairs")
 def test_where_little_was_recorded_a_module_answers_for_what_is_in_it(tmp_path):
     make, inputs = INPUTS["vision"]
     model = make()
@@ -151,6 +152,7 @@ def test_inputs_of_another_shape_blame_no_module(tmp_path):
     assert result.wrong == ()
 
 
+@pytest.mark.usefixtures("no_pairs")
 @pytest.mark.parametrize("kept", [True, False])
 def test_without_inputs_it_is_said_that_they_were_assumed(tmp_path, kept):
     make, inputs = INPUTS["vision"]

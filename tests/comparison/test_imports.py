@@ -49,7 +49,7 @@ DIAGNOSIS = (
         "diagnosis.damages"),
     ("diagnosis.fault",),
     ("diagnosis.context",),
-    ("diagnosis.weights", "diagnosis.forced", "diagnosis.originals"),
+    ("diagnosis.weights", "diagnosis.forced", "diagnosis.known", "diagnosis.originals"),
 )  # fmt: skip
 
 

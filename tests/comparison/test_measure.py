@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from aimv2_np.comparison.measure import measure_arrays, measure_statistics
+from aimv2_np.comparison.measure import measure_arrays, measure_statistics, rounding
 from aimv2_np.recording.statistics import summarize
 
 NUMBERS = st.floats(-1e6, 1e6, allow_subnormal=False)
@@ -120,3 +120,14 @@ def test_statistics_of_a_damaged_file_are_no_reason_to_warn(number):
     assert measure_statistics(sound, damaged).relative == np.inf
     assert measure_statistics(damaged, sound).nonfinite == 1
     assert measure_statistics(damaged, damaged).relative == 0
+
+
+ANY = st.floats(width=32) | st.sampled_from([0.0, 1.0, 1.00001])
+
+
+@given(arrays(np.float32, st.tuples(st.integers(0, 3), st.integers(0, 3)), elements=ANY), st.data())
+def test_rounding_says_the_same_of_one_tolerance(a, data):
+    b = data.draw(arrays(np.float32, a.shape, elements=ANY) | st.just(a) | st.just(a * np.float32(1.0001)))
+    tolerance = data.draw(st.sampled_from([0.0, 1e-6, 3e-5, 1e-3, 0.4]))
+    measures = measure_arrays(a, b, "float32")
+    assert rounding(a, b, tolerance) == (measures.relative, measures.within(tolerance))

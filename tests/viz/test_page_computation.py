@@ -314,8 +314,11 @@ def test_what_is_not_kept_is_said(tmp_path):
     assert "This page keeps queries, keys and values of layers 3, 7; others do not fit" in seen["missing"]
     assert seen["layer"] == "7"
     assert "in layer 7, head 2" in seen["open"]
-    pixels = processor(images=photo(192, 192))["pixel_values"]
-    weights = model(pixels, output_attentions=True).attentions[7][0, 2]
+    with trace(model, "encoder.layers.7.attention.[qk]") as activations:
+        model(processor(images=photo(192, 192))["pixel_values"])
+    q, k = (activations[f"encoder.layers.7.attention.{name}"][0, 2] for name in "qk")
+    weights = np.exp(q @ k.T / 4)
+    weights /= weights.sum(axis=1, keepdims=True)
     # From queries and keys. A score that is off by ε at most changes a probability by 2 ε of it at most.
     np.testing.assert_allclose(seen["row"], weights[5 * 24 + 5], rtol=2.1 * kept["error"])
     assert seen["most"] == pytest.approx(weights.max(), rel=2.1 * kept["error"])

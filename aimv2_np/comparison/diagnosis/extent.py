@@ -143,8 +143,7 @@ def reach_of_input(context: Context, path: str) -> list[Extent]:
 def _followers(rest: Span, context: Context) -> list[str]:
     """What both sides recorded of the rest of the tower and differs, in order."""
     order = [difference.path for difference in context.result.differences]
-    computed = set(rest.run())
-    return [path for path in order if path in computed and path not in context.good]
+    return [path for path in order if path in rest.paths and path not in context.good]
 
 
 def _left(replaced: Iterable[str], context: Context, followers: Sequence[str]) -> bool:

@@ -6,7 +6,8 @@ from typing import Any
 
 from aimv2_np.comparison.diagnosis.context import Context
 from aimv2_np.comparison.diagnosis.ends import Embeds
-from aimv2_np.comparison.diagnosis.stages import EMBEDS, Span, Stage, calls_around, towers_of
+from aimv2_np.comparison.diagnosis.known import calls_around, known_of
+from aimv2_np.comparison.diagnosis.stages import EMBEDS, Span, Stage, towers_of
 from aimv2_np.comparison.measure import measure_arrays
 from aimv2_np.recording.recording import INPUTS
 from aimv2_np.shapes import NDArray
@@ -69,9 +70,11 @@ def place_of(context: Context, path: str) -> Place:
     name, chain, index = _find(context, path)
     start = _start(chain, index, context)
     try:
-        rest = Span(chain[start:], _input(name, chain, start, context), context.inner, context.taken)
-        span = replace(rest, stages=chain[start : index + 1])
-        with calls_around(path, span) as calls:
+        x, stages = _input(name, chain, start, context), chain[start : index + 1]
+        modules = [pair for stage in stages for pair in stage.module.named_modules(stage.path)]
+        rest = Span(chain[start:], x, context.inner, context.taken, known_of(modules))
+        span = replace(rest, stages=stages)
+        with calls_around(path, modules) as calls:
             right = span.run()
     except UnableError:
         raise

@@ -103,7 +103,8 @@ def _predicted(place: Place, replaced: Mapping[str, Module], required: set[str])
     path = next(iter(replaced))
     if len(replaced) == 1 and path in place.calls:
         alone = Stage(path, replaced[path], call=lambda module, _: module(*place.calls[path]))
-        found = dict(_judged(replace(place.rest, stages=(alone,)).steps(), {place.path}, last=True))
+        only = {place.path}
+        found = dict(_judged(replace(place.rest, stages=(alone,)).steps(wanted=only), only, last=True))
         yield from found.items()
     found = dict(_judged(place.span_from(replaced).steps(replaced, required), required, last=True))
     if place.path in found:

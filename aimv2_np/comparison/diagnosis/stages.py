@@ -4,30 +4,33 @@ A fault is planted by replacing modules of a stage by others; the model that the
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from aimv2_np.backends.context import having
 from aimv2_np.backends.operation import textbook
 from aimv2_np.comparison.comparison import Step
 from aimv2_np.comparison.diagnosis.context import Context
 from aimv2_np.comparison.diagnosis.ends import EndOfText, Logits, Unit
 from aimv2_np.comparison.diagnosis.fault import copied
 from aimv2_np.comparison.diagnosis.forced import Taken, forcing
+from aimv2_np.comparison.diagnosis.known import listening
 from aimv2_np.models.aimv2 import Aimv2Model
 from aimv2_np.models.text import Aimv2TextModel
 from aimv2_np.models.vision import Aimv2VisionModel
 from aimv2_np.network.view import CAUSAL, EVERYONE, Padded, View
 from aimv2_np.shapes import NDArray
 from aimv2_np.tree.module import Module
-from aimv2_np.tree.recorder import RECORDERS, Recorder, join
+from aimv2_np.tree.recorder import Recorder, join
 from aimv2_np.tree.trace import trace
 
 LOGITS = ("logits_per_text", "logits_per_image")
 EMBEDS = "embeds"  # the name of what logits are made of
+# Up to so many numbers in a stage's input, calling a faster body takes longer than the equation as written.
+SMALL = 4096
 SQUARES = ("scores", "probs")  # of as many numbers as pairs of tokens, in every head
 
 
@@ -53,21 +56,30 @@ class Stage:
         return path in (self.path, *self.aliases) or inside
 
     def run(
-        self, x: NDArray, replaced: Mapping[str, Module], *, inner: bool, wanted: Collection[str] | None = None
+        self,
+        x: NDArray,
+        replaced: Mapping[str, Module],
+        *,
+        inner: bool,
+        wanted: Collection[str] | None = None,
+        known: Recorder | None = None,
     ) -> dict[str, NDArray]:
         """Path → array of everything computed here, in order of execution, with modules replaced by path.
 
         Scores and probs are left out without `inner`; all but the stage's own output where nothing else is `wanted`.
+        What is `known` is not computed anew.
         """
         found = {}
         module = plant(self.module, replaced, self.path)
-        if self.path and wanted is not None and not any(path.startswith(f"{self.path}.") for path in wanted):
-            output = self.call(module, x)
-            if np.isfinite(output).all():
-                return dict.fromkeys((self.path, *self.aliases), output)
-        with trace(module, inner=inner) as traced:
-            output = self.call(module, x)
-        if not all(np.isfinite(array).all() for array in traced.values()):
+        small = isinstance(x, np.ndarray) and x.size <= SMALL
+        with listening(known), textbook() if small else nullcontext():
+            if self.path and wanted is not None and not any(path.startswith(f"{self.path}.") for path in wanted):
+                output = self.call(module, x)
+                if np.isfinite(output).all():
+                    return dict.fromkeys((self.path, *self.aliases), output)
+            with trace(module, inner=inner) as traced:
+                output = self.call(module, x)
+        if not small and not all(np.isfinite(array).all() for array in traced.values()):
             # Faults let numbers grow, and faster bodies may overflow before the equations do.
             with textbook(), trace(module, inner=inner) as traced:
                 output = self.call(module, x)
@@ -95,12 +107,19 @@ class Span:
         x: the input of the first.
         inner: whether scores and probs of attention are kept.
         taken: the other side's outputs, where modules take them for their inputs.
+        known: what some of its modules compute of what they were given before.
     """
 
     stages: Sequence[Stage]
     x: NDArray
     inner: bool = False
     taken: Taken | None = None
+    known: Recorder | None = None
+
+    @cached_property
+    def paths(self) -> frozenset[str]:
+        """The paths of everything that the stages compute."""
+        return frozenset(self.run())
 
     def run(self, replaced: Mapping[str, Module] | None = None) -> dict[str, NDArray]:
         """Path → array of everything that the stages compute, with modules replaced by path."""
@@ -119,7 +138,7 @@ class Span:
             if self.taken and all(stage.path != other.path for other in self.stages[i + 1 :]):
                 found, x = stage.run_forced(x, replaced or {}, self.taken)
             else:
-                found = stage.run(x, replaced or {}, inner=self.inner, wanted=wanted)
+                found = stage.run(x, replaced or {}, inner=self.inner, wanted=wanted, known=self.known)
                 x = found.get(stage.path, x)
             yield from found.items()
 
@@ -134,27 +153,6 @@ class Span:
         """(path, module) of all modules of some classes."""
         for stage in self.stages:
             yield from ((path, m) for path, m in stage.module.named_modules(stage.path) if type(m) in kinds)
-
-
-@dataclass
-class _Calls(Recorder):
-    """A recorder that keeps what modules are called with, by their paths."""
-
-    kept: dict[str, tuple[Any, ...]] = field(default_factory=dict)
-
-    def around(self, path: str, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        self.kept[path] = (*args, *kwargs.values())
-        return function(*args, **kwargs)
-
-
-@contextmanager
-def calls_around(path: str, span: Span) -> Iterator[dict[str, tuple[Any, ...]]]:
-    """Module's path → its arguments, of the modules around `path` that are called within the block."""
-    modules = (pair for stage in span.stages for pair in stage.module.named_modules(stage.path))
-    around = {id(module): name for name, module in modules if name == path or path.startswith(f"{name}.")}
-    recorder = _Calls(around, (), lambda path, array: None)
-    with having(RECORDERS, (*RECORDERS.get(), recorder)):
-        yield recorder.kept
 
 
 def plant(module: Module, replaced: Mapping[str, Module], prefix: str) -> Module:

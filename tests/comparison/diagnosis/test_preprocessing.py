@@ -160,6 +160,7 @@ def test_without_the_ports_pixels(models, fault):
     assert result.diagnosis.identifier == FAULTS[fault][0], result.explanation
 
 
+@pytest.mark.usefixtures("no_pairs")
 @pytest.mark.parametrize("given", [True, False])
 def test_what_to_record_is_said(models, given):
     images, model = [photo(47, 79)], models("crop")

@@ -24,8 +24,10 @@ from aimv2_np.network.rms_norm import rms_norm
 from aimv2_np.network.swiglu import gated
 from aimv2_np.network.view import CAUSAL, EVERYONE, Mask, Packed, Padded, Prefix
 from tests.kernels.numpy.test_cpu import (  # the properties of every faster body
+    BLOCKS,
     LAYOUTS,
     MASKS,
+    TILES,
     arrays,
     check,
     mask_of,
@@ -50,6 +52,18 @@ def kernels(request):
         pytest.skip("no compiled kernels here; python -m aimv2_np.kernels.native.build makes them")
     with library.using(request.param):
         yield request.param
+
+
+@pytest.fixture(scope="module")
+def tile():
+    """Bytes of scores that NumPy computes at once: nothing to these kernels, and so not all that there are."""
+    return TILES[0]
+
+
+@pytest.fixture(scope="module")
+def block():
+    """The same of numbers that are gated."""
+    return BLOCKS[0]
 
 
 @contextmanager

@@ -28,6 +28,18 @@ TILES = [1, 40, 300, 4 << 20]  # bytes: one row at a time, some rows, some pictu
 BLOCKS = [1, 7, 30, 1 << 16]
 
 
+@pytest.fixture(scope="module", params=TILES)
+def tile(request):
+    """How many bytes of scores are computed at once."""
+    return request.param
+
+
+@pytest.fixture(scope="module", params=BLOCKS)
+def block(request):
+    """How many numbers are gated at once."""
+    return request.param
+
+
 def contiguous(x):
     return x
 
@@ -119,7 +131,6 @@ def test_rms_norm(shape, size, dtype, layout, scale, eps):
     check(rms_norm, [layout(x), weight], eps, ulps=16)
 
 
-@pytest.mark.parametrize("block", BLOCKS)
 @pytest.mark.parametrize("name", ["silu", "swish", "gelu", "relu2", "mish"])
 @settings(max_examples=40)
 @given(shape=st.lists(SMALL, max_size=3), size=st.integers(1, 9), dtype=DTYPES, layouts=st.tuples(LAYOUTS, LAYOUTS),
@@ -158,7 +169,6 @@ def mask_of(kind, batch, queries, keys, seed):
     return mask
 
 
-@pytest.mark.parametrize("tile", TILES)
 @pytest.mark.parametrize("kind", MASKS)
 @settings(max_examples=40)
 @given(sizes=st.tuples(SMALL, *(st.integers(1, 4) for _ in range(4))), dtype=DTYPES, seed=st.integers(0, 9),
@@ -175,7 +185,6 @@ def test_attention(tile, kind, sizes, dtype, seed, layouts, scale):
         assert all((x.mask == y).all() for x, y in zip(view, kept, strict=True))
 
 
-@pytest.mark.parametrize("tile", TILES)
 def test_tiles_at_every_boundary(tile):
     """One query more and less than fills a tile, for one to five pictures."""
     for batch in range(1, 6):
@@ -225,7 +234,6 @@ def test_float16_is_the_textbook():
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("tile", TILES)
 def test_a_model_does_not_depend_on_the_tiles(tile, dtype):
     model = vision_model().to(dtype=dtype)
     expected = model(pixels(3))

@@ -26,6 +26,7 @@ ROOT = Path(__file__).parents[3]
 WALL_SECONDS = 60.0  # of a machine that is busy with other things; the second that counts is of processor time
 MAX_BYTES = 200 * 10**6
 MAX_MESSAGE = 4000  # three lists of ten names of tensors each; characters, the folder's own name not counted
+AGAIN = 2  # times that a case is read once more which took too long
 TOO_LONG = "took more than a second of processor time"
 CASES_PER_PROCESS = 2000
 THREADS = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS"), "1")
@@ -167,7 +168,7 @@ def read(reader: str, files: Files, *, outside: Files | None = None, kind: str |
     _write(place, outside or {})
     report = process.ask(reader, folder)
     # Processor time grows by half and more while others use the other half of a core: once more, then, to be sure.
-    for _ in range(2):
+    for _ in range(AGAIN):
         if report.get("died") == TOO_LONG:
             report = process.ask(reader, folder)
     faults = _faults(report, str(place))

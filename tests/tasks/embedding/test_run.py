@@ -18,6 +18,7 @@ from aimv2_np import CheckpointError, UntrainedSizeWarning, load
 from aimv2_np.storage.digest import hash_weights
 from aimv2_np.tasks import ImageEmbedder, embed, embed_query, open_features, search
 from aimv2_np.tasks.embedding import parts
+from tests.support.commands import command
 from tests.support.paths import ROOT
 from tests.support.pictures import photo
 from tests.support.two_towers import save_two_towers, save_vision_tower
@@ -172,8 +173,6 @@ def test_an_interrupted_run_is_continued_and_ends_in_the_same_file(two_towers, p
 def test_kill_9_at_any_moment(two_towers, photos, tmp_path):
     """Twenty runs killed at random moments, each of which continues the one before; then one that may end."""
     arguments = [str(photos), "--model", str(two_towers), "--batch-size", "1", "--save-every", "1"]
-    command = [sys.executable, "-m", "aimv2_np", "embed", *arguments, "-o"]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     embed([photos], tmp_path / "whole.safetensors", model=two_towers, batch_size=1, save_every=1)
     output = tmp_path / "killed.safetensors"
     folder = Path(f"{output}.parts")
@@ -182,24 +181,25 @@ def test_kill_9_at_any_moment(two_towers, photos, tmp_path):
     done: list[int] = []
     while kills < 20:
         before = size(folder)
-        process = subprocess.Popen([*command, output], env=environment, stderr=subprocess.DEVNULL)
+        process = command("embed", *arguments, "-o", output)
         # The moment: when some more bytes are in the folder of parts, wherever in a save that may be.
         more = chance.randrange(1, 1200)
-        while process.poll() is None and size(folder) < before + more:
+        while process.is_alive() and size(folder) < before + more:
             pass
-        if process.poll() is None:
-            process.send_signal(signal.SIGKILL)
-        code = process.wait()
-        if code == -signal.SIGKILL:
+        process.kill()
+        process.join()
+        if process.exitcode == -signal.SIGKILL:
             kills += 1
         else:  # it was done before its moment came; the rest of the kills are for another run
-            assert code == 0
+            assert process.exitcode == 0
             assert output.read_bytes() == (tmp_path / "whole.safetensors").read_bytes()
             output.unlink()
         if folder.exists() and not output.exists():
             done.append((folder / "manifest.jsonl").read_bytes().count(b"\n"))
     assert max(done) > 10  # kills did happen in the middle of runs
-    subprocess.run([*command, output], env=environment, check=True, capture_output=True)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    last = [sys.executable, "-m", "aimv2_np", "embed", *arguments, "-o", output]
+    subprocess.run(last, env=environment, check=True, capture_output=True)
     assert output.read_bytes() == (tmp_path / "whole.safetensors").read_bytes()
     assert files(tmp_path) == ["killed.safetensors", "whole.safetensors"]
 
