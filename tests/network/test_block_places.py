@@ -14,7 +14,7 @@ from aimv2_np.network.rms_norm import RMSNorm
 from aimv2_np.network.swiglu import SwiGLU
 from tests.support.models import pixels, text_model, tokens, vision_model
 
-AT_ONCE = "aimv2_np/kernels/ends.py, aimv2_np/kernels/native/bodies.py and aimv2_np/kernels/cuda/encoder.py"
+AT_ONCE = "aimv2_np/kernels/ends.py, aimv2_np/kernels/native/structures.py and aimv2_np/kernels/cuda/encoder.py"
 # The parts that these know.
 PARTS = {
     EncoderLayer: {"rms_norm1", "attention", "rms_norm2", "ffn"},
