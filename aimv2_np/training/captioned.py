@@ -4,6 +4,8 @@
     shard-0000.tar: 17.jpg, 17.txt       an archive; several by a pattern
     pairs.csv, .tsv, .parquet            a table: `image`, a path from where the table lies, and `caption`
     world                                the package's own world of coloured shapes
+
+A picture is read when it is asked for, and never unpacked to disk.
 """
 
 import csv

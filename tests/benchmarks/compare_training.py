@@ -2,9 +2,9 @@
 
     python -m tests.benchmarks.compare_training [--case vit tiny] [--rounds 5]
 
-Cases: `vit`, a vision tower of 12 layers of 384 at 224 pixels, 16 pictures, forwards, backwards and AdamW; `tiny`, a step
-of pre-training of the embedded model's size, 64 pictures, with both losses. Both sides take float32 and the same batch.
-Needs the extra `oracle`.
+Cases: `vit`, a vision tower of 12 layers of 384 at 224 pixels, 16 pictures, forwards, backwards and AdamW; `tiny`, a
+step of pre-training of the embedded model's size, 64 pictures, with both losses. Both sides take float32 and the same
+batch. Needs the extra `oracle`.
 """
 
 import argparse
