@@ -77,6 +77,10 @@ def open_captioned(place: str | os.PathLike[str]) -> Captioned:
     name = os.fspath(place)
     if name == WORLD:
         return World()
+    if not os.path.lexists(name) and not set(name) & set("*?["):
+        raise FileNotFoundError(
+            f"there is no {name!r}; expected a folder, table or archive of pictures with captions, or {WORLD!r}"
+        )
     suffix = Path(name).suffix.lower()
     if suffix in (".csv", ".tsv", ".parquet"):
         return Files(list(_of_table(Path(name), _parquet if suffix == ".parquet" else _delimited)))

@@ -89,7 +89,9 @@ class Contrastive:
         return not (self.locked and path.startswith(LOCKED))
 
     def batch(self, places: range) -> Pairs:
-        """The pictures at these places of the training."""
+        """The pictures at these places of the training; ValueError for a single one, which competes with none."""
+        if len(places) < 2:
+            raise ValueError("a contrastive batch is of 1 picture; expected batch_size / accumulate of at least 2")
         return self.pairs(places)
 
     def losses(self, network: Aimv2, batch: Pairs) -> Mapping[str, Any]:

@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -37,6 +37,7 @@ class PairMaker:
         start: whether captions keep the tokenizer's own start token.
         augmentation: None: whole pictures, resized and cropped as the processor does.
         seed: of the order and of the augmentation.
+        left_out: the numbers of pictures that could not be read, of which a warning has told.
     """
 
     pictures: Captioned
@@ -47,6 +48,7 @@ class PairMaker:
     start: bool
     augmentation: Augmentation | None
     seed: int
+    left_out: set[int] = field(default_factory=set, init=False, repr=False, compare=False)
 
     def __call__(self, places: range) -> Pairs:
         chosen = numbers(self.seed, len(self.pictures), places[0], len(places))
@@ -73,7 +75,9 @@ class PairMaker:
             try:
                 return self.pictures[other % total]
             except (*IMAGE_ERRORS, OSError) as error:
-                warnings.warn(f"{self.pictures.name(other % total)} is left out: {error}", stacklevel=2)
+                if other % total not in self.left_out:
+                    warnings.warn(f"{self.pictures.name(other % total)} is left out: {error}", stacklevel=2)
+                self.left_out.add(other % total)
         raise ValueError(f"none of {min(total, TRIES)} pictures in a row can be read; expected some that can")
 
     def captions(self, texts: Sequence[str]) -> tuple[Int[NDArray, "B T"], Bool[NDArray, "B T"]]:

@@ -96,7 +96,7 @@ def test_other_pictures_have_other_facts(folder):
 @pytest.mark.parametrize(
     ("name", "content", "error", "said"),
     [
-        ("x.csv", None, FileNotFoundError, "there is no file"),
+        ("x.csv", None, FileNotFoundError, "there is no"),
         ("x.csv", b"", ValueError, "has no rows; expected one for each picture"),
         ("x.csv", b"image,caption\n", ValueError, "has no rows"),
         (
@@ -110,7 +110,8 @@ def test_other_pictures_have_other_facts(folder):
         ("x.csv", b"image,caption\na.png\n", ValueError, "row 1 is .*; expected a path and a caption"),
         ("x.csv", b"image,caption\na.png,\xff\n", ValueError, "no table in UTF-8"),
         ("x.tar", b"x", ValueError, "no pictures|damaged"),
-        ("nowhere", None, FileNotFoundError, "nowhere"),
+        ("nowhere", None, FileNotFoundError, "there is no '.*nowhere'; expected a folder, table or archive"),
+        ("no*where", None, FileNotFoundError, "no.where"),
     ],
 )
 def test_what_is_none_is_told(folder, name, content, error, said):

@@ -53,6 +53,11 @@ def test_a_trunk_may_be_trained_on():
     np.testing.assert_array_equal(weight, vision_model().encoder.layers[0].attention.q_proj.weight)
 
 
+def test_a_picture_alone_competes_with_none():
+    with pytest.raises(ValueError, match=r"a contrastive batch is of 1 picture; expected batch_size / accumulate"):
+        task().batch(range(1))
+
+
 def test_a_trunk_of_another_shape_is_refused():
     with pytest.raises(ValueError, match=r"trunk: vision_model.* is .*; expected the shape .* of config.vision_config"):
         _ = task(trunk=vision_model(hidden_size=32)).network
