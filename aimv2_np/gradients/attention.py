@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from aimv2_np.backends.arrays import namespace, widen
+from aimv2_np.gradients.slices import in_slices
 from aimv2_np.gradients.variable import Variable, computed, value_of
 from aimv2_np.network.attention import attention, softmax
 from aimv2_np.network.view import EVERYONE, Both, Causal, Packed, Prefix, View
@@ -30,7 +31,16 @@ def attention_with_derivative(q: Any, k: Any, v: Any, scale: float, view: View =
     output = attention(queries, keys, values, scale, view)
 
     def back(g: Array) -> list[Array]:
-        return backward(widen(queries), widen(keys), widen(values), widen(output), g, scale, view)
+        arrays = [widen(it) for it in (queries, keys, values, output)]
+        found = [namespace(it).zeros(it.shape, it.dtype) for it in arrays[:3]]
+
+        def some(rows: slice) -> None:
+            q, k, v, o = (it[rows] for it in arrays)
+            for whole, part in zip(found, backward(q, k, v, o, g[rows], scale, view.of(rows)), strict=True):
+                whole[rows] = part
+
+        in_slices(g, some)
+        return found
 
     return computed(output, (q, k, v), back)
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from aimv2_np.backends.arrays import namespace, widen
 from aimv2_np.gradients.functions import unbroadcast
+from aimv2_np.gradients.slices import in_slices
 from aimv2_np.gradients.variable import Variable, computed, value_of
 from aimv2_np.network.rms_norm import rms_norm
 from aimv2_np.shapes import Array
@@ -23,10 +24,16 @@ def rms_norm_with_derivative(x: Any, weight: Any, eps: float) -> Variable:
     rows, gain = value_of(x), value_of(weight)
 
     def back(g: Array) -> list[Array | None]:
-        xp, wide = namespace(rows), widen(rows)
-        r = 1 / xp.sqrt(xp.mean(wide * wide, axis=-1, keepdims=True) + eps)
-        u = g * widen(gain)
-        along = xp.mean(u * wide, axis=-1, keepdims=True)
-        return [r * u - r**3 * along * wide, unbroadcast(g * r * wide, gain.shape)]
+        xp, by_rows = namespace(rows), namespace(g).empty(g.shape, g.dtype)
+
+        def some(part: slice) -> Array:
+            wide, above = widen(rows[part]), g[part]
+            r = 1 / xp.sqrt(xp.mean(wide * wide, axis=-1, keepdims=True) + eps)
+            u = above * widen(gain)
+            along = xp.mean(u * wide, axis=-1, keepdims=True)
+            by_rows[part] = r * u - r**3 * along * wide
+            return unbroadcast(above * r * wide, gain.shape)
+
+        return [by_rows, sum(in_slices(g, some), xp.zeros(gain.shape, g.dtype))]
 
     return computed(rms_norm(rows, gain, eps), (x, weight), back)
