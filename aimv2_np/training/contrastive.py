@@ -6,9 +6,10 @@ none.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 
@@ -79,9 +80,12 @@ class Contrastive:
     @property
     def facts(self) -> dict[str, Any]:
         """What has to be the same where a training goes on."""
+        trunk = 0
+        for array in self.trunk.state_dict().values() if self.trunk else ():
+            trunk = crc32(np.ascontiguousarray(array).data, trunk)
         return {
-            "task": "contrastive", "config": self.config.to_dict(), "pictures": self.pictures.facts,
-            "augmentation": self.augmentation and asdict(self.augmentation), "locked": self.locked, "seed": self.seed,
+            "task": "contrastive", "config": self.config.to_dict(), "trunk": trunk, "locked": self.locked,
+            **self.pairs.facts,
         }  # fmt: skip
 
     def trained(self, path: str) -> bool:

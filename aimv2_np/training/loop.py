@@ -14,12 +14,13 @@ from typing import Any, TypeVar
 
 from filelock import FileLock, Timeout
 
+from aimv2_np.errors import mismatch
 from aimv2_np.files.atomic import make_folder
 from aimv2_np.training import log
 from aimv2_np.training.batches import ahead
 from aimv2_np.training.diverged import DivergedError, refuse_exploded
 from aimv2_np.training.recipe import Recipe
-from aimv2_np.training.state import State, as_json, differences
+from aimv2_np.training.state import State, as_json, differences, remove_unfinished
 from aimv2_np.training.step import Task, take_step
 from aimv2_np.tree.module import Module
 
@@ -49,11 +50,13 @@ def train(
         The network with its last weights, or their running mean.
 
     Raises:
-        ValueError: the folder holds a training of another task or recipe.
+        ValueError: the folder holds a training of another task or recipe, or `save_every` is no number of steps.
         DivergedError: the loss or a gradient is NaN or infinite, or the loss has exploded; says where it began.
         CheckpointError: what is in the folder is damaged.
         RuntimeError: another process trains in this folder.
     """
+    if isinstance(save_every, bool) or not isinstance(save_every, int) or save_every < 1:
+        raise ValueError("save_every " + mismatch(save_every, "a whole number of steps, at least 1"))
     folder = make_folder(folder)
     try:
         with FileLock(folder / LOCK, timeout=0):
@@ -65,6 +68,7 @@ def train(
 def _train(
     task: Task[N], recipe: Recipe, folder: Path, save_every: int, progress: Callable[[Mapping[str, float]], None]
 ) -> N:
+    remove_unfinished(folder)
     facts = as_json({"task": task.facts, "recipe": asdict(recipe)})
     state = _kept(folder, facts)
     if state is None:

@@ -2,8 +2,9 @@
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import NamedTuple
+from dataclasses import asdict, dataclass, field
+from typing import Any, NamedTuple
+from zlib import crc32
 
 import numpy as np
 from PIL import Image
@@ -49,6 +50,15 @@ class PairMaker:
     augmentation: Augmentation | None
     seed: int
     left_out: set[int] = field(default_factory=set, init=False, repr=False, compare=False)
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What has to be the same where a training goes on."""
+        return {
+            "pictures": self.pictures.facts, "image_processor": self.image_processor.to_dict(),
+            "tokenizer": crc32(self.tokenizer.backend.to_str().encode()), "seed": self.seed,
+            "augmentation": self.augmentation and asdict(self.augmentation),
+        }  # fmt: skip
 
     def __call__(self, places: range) -> Pairs:
         chosen = numbers(self.seed, len(self.pictures), places[0], len(places))

@@ -4,7 +4,7 @@ Fini et al. 2024 (arXiv:2411.14402), sections 2.1 and 2.2.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -72,10 +72,9 @@ class Pretrain:
     @property
     def facts(self) -> dict[str, Any]:
         """What has to be the same where a training goes on."""
-        own = ("prefix", "text_weight", "pixel_weight", "seed")
+        own = ("prefix", "text_weight", "pixel_weight")
         return {
-            "task": "pretrain", "vision": self.vision.to_dict(), "decoder": self.decoder.to_dict(),
-            "pictures": self.pictures.facts, "augmentation": self.augmentation and asdict(self.augmentation),
+            "task": "pretrain", "vision": self.vision.to_dict(), "decoder": self.decoder.to_dict(), **self.pairs.facts,
             **{name: getattr(self, name) for name in own},
         }  # fmt: skip
 

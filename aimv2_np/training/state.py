@@ -83,6 +83,12 @@ def _facts(told: str | None, path: Path) -> dict[str, Any]:
     raise CheckpointError(f"{path} does not say how far its training is; expected a file that train wrote")
 
 
+def remove_unfinished(folder: Path) -> None:
+    """Remove what a process that was killed was writing; nobody else may be training in the folder."""
+    for path in folder.glob(f".*.{'[0-9a-f]' * 12}.tmp"):
+        path.unlink()
+
+
 def as_json(facts: Mapping[str, Any]) -> dict[str, Any]:
     """Facts as a file will have them."""
     told: dict[str, Any] = json.loads(json.dumps(facts))

@@ -53,6 +53,13 @@ def test_a_trunk_may_be_trained_on():
     np.testing.assert_array_equal(weight, vision_model().encoder.layers[0].attention.q_proj.weight)
 
 
+def test_another_trunk_is_another_training(tmp_path):
+    first, second = (task(trunk=vision_model(seed, use_head=False), locked=True) for seed in (0, 1))
+    train(first, recipe(1, batch_size=3), tmp_path)
+    with pytest.raises(ValueError, match=r"task.trunk is \d+, and now it is"):
+        train(second, recipe(1, batch_size=3), tmp_path)
+
+
 def test_a_picture_alone_competes_with_none():
     with pytest.raises(ValueError, match=r"a contrastive batch is of 1 picture; expected batch_size / accumulate"):
         task().batch(range(1))

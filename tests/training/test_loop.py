@@ -93,6 +93,13 @@ def test_killed_twenty_times_it_goes_on_to_the_same_bits(tmp_path, whole):
     again = train(task(), recipe(12, average=0.9), tmp_path)
     assert bits(again) == bits(whole[0])
     assert bits_of(tmp_path) == bits_of(whole[1])
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".training.lock", "log.jsonl", FILE]
+
+
+@pytest.mark.parametrize("save_every", [0, -1, 1.5, True])
+def test_save_every_is_a_number_of_steps(tmp_path, save_every):
+    with pytest.raises(ValueError, match=r"save_every is .*; expected a whole number"):
+        train(task(), recipe(1), tmp_path, save_every=save_every)
 
 
 def test_at_its_end_nothing_is_computed_again(tmp_path, whole):
