@@ -200,7 +200,7 @@ def _arrays(file: SafetensorsFile, shapes: Mapping[str, tuple[int, ...]]) -> dic
         found = file.entries[name].shape if name in file.entries else None
         if found is None or found != shapes.get(name):
             raise CheckpointError(
-                f"{file.path}: tensor {quoted(name)} is {found and list(found) or 'missing'}; expected "
+                f"{file.path}: tensor {quoted(name)} is {(found and list(found)) or 'missing'}; expected "
                 f"{list(shapes[name]) if name in shapes else 'none of that name'}"
             )
     arrays = {name: file.read(name) for name in shapes}
@@ -249,7 +249,7 @@ def classify_by_probe(
         counts += [rows * columns for rows, columns in map(embedder.grid, batch)]
         found.append(probe.logits(embedder.compute(batch)))
         if progress is not None:
-            progress(some.stop)
+            progress(min(some.stop, len(pictures)))
     warn_untrained(counts, embedder.opened.vision.config)
     scores = np.concatenate(found)
     return Classification(probe.classes, scores, softmax(scores))

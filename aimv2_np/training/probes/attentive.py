@@ -118,9 +118,7 @@ def train_attentive_probe(
     for number, group in enumerate(groups):
         told = _told(progress, number, len(groups), steps)
         probes = train_together(first, schedules[group], [decay for _, decay in settings[group]], some, told)
-        for probe, logits, (rate, decay) in zip(
-            probes, _logits(probes, tokens, held), settings[group], strict=True
-        ):
+        for probe, logits, (rate, decay) in zip(probes, _logits(probes, tokens, held), settings[group], strict=True):
             tried.append(score({"rate": rate, "decay": decay}, logits, own[held]))
             if winner is None or best(tried) == len(tried) - 1:
                 winner = probe
@@ -149,9 +147,7 @@ class Examples:
         chosen = self.rows[numbers(self.seed, len(self.rows), step * self.batch_size, self.batch_size)]
         return [self._part(chosen[some]) for some in pieces(len(chosen), room(self.tokens))]
 
-    def _part(
-        self, rows: NDArray[np.intp]
-    ) -> tuple[NDArray[np.float32], NDArray[np.bool_] | None, NDArray[np.intp]]:
+    def _part(self, rows: NDArray[np.intp]) -> tuple[NDArray[np.float32], NDArray[np.bool_] | None, NDArray[np.intp]]:
         x, keys = padded([np.asarray(self.tokens[int(row)], np.float32) for row in rows])
         flat = x[keys] if keys is not None else x.reshape(-1, x.shape[-1])
         return batch_norm(x, flat.mean(axis=0), flat.var(axis=0), EPS), keys, self.own[rows]
@@ -251,7 +247,9 @@ def first_probe(
 def _width(tokens: Any) -> int:
     shape = np.shape(tokens[0])
     if len(shape) != 2 or not all(shape):
-        raise ValueError(f"tokens of a picture are of shape {shape}; expected (tokens, D): embed with features='tokens'")
+        raise ValueError(
+            f"tokens of a picture are of shape {shape}; expected (tokens, D): embed with features='tokens'"
+        )
     return int(shape[1])
 
 
@@ -267,8 +265,6 @@ def _heads(size: int, heads: int | None) -> int:
     return heads
 
 
-def _told(
-    progress: Callable[[int, int], None] | None, number: int, groups: int, steps: int
-) -> Callable[[int], None]:
+def _told(progress: Callable[[int, int], None] | None, number: int, groups: int, steps: int) -> Callable[[int], None]:
     """Called with the steps of one of several groups, tells those of all."""
     return lambda step: progress(number * steps + step, groups * steps) if progress is not None else None
