@@ -82,7 +82,7 @@ def probe_command(
     """
     from aimv2_np.training.probes import probe_folders
 
-    of_kind = {
+    of_kind: dict[str, dict[str, Any]] = {
         "linear": {"strength": strength},
         "attentive": {"epochs": epochs, "batch_size": batch_size, "heads": heads},
     }
@@ -157,7 +157,7 @@ def _reliability(table: "Calibration") -> "Table":
     rows = output.figures("probability", "pictures", "mean", "right")
     for i, count in enumerate(table.counts):
         if count:
-            between = f"{100 * table.edges[i]:.0f} to {output.percent(table.edges[i + 1]).replace('.0', '')}"
+            between = f"{100 * table.edges[i]:.1f} to {output.percent(table.edges[i + 1])}"
             shares = (output.percent(table.confidence[i]), output.percent(table.right[i]))
             rows.add_row(between, f"{count:,}", *shares)
     return rows

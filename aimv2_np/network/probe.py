@@ -4,9 +4,9 @@
     p_h = softmax_n(q_h · W_k,h x̂_n / √d)       one learned query per head
     z = W concat_h(Σ_n p_hn W_v,h x̂_n)
 
-The head that Apple published with AIMv1 (apple/ml-aim, aim-v1/aim/v1/torch/layers.py): keys, values and classes without biases,
-no projection of the query or of the output, batch normalisation without gains; the paths are its names. As there is one
-query, no key and no value has to be computed: q_h · W_k,h x̂ = (W_k,hᵀ q_h) · x̂, and values are summed as tokens.
+The head that Apple published with AIMv1 (apple/ml-aim, aim-v1/aim/v1/torch/layers.py): no projection of the query
+or of the output, no biases, batch normalisation without gains; the paths are its names. As there is one query, no key
+and no value has to be computed: q_h · W_k,h x̂ = (W_k,hᵀ q_h) · x̂, and tokens are summed before W_v,h.
 """
 
 from dataclasses import dataclass

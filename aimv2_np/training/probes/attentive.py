@@ -163,16 +163,21 @@ def train_together(
     """Probes that begin as `first`, each trained with its own schedule and decay on the same batches."""
     network = Probes([first] * len(schedules)).map(lambda path, array: np.array(array))
     weights = [{path: array for path, array in probe.state_dict().items() if trained(path)} for probe in network.probes]
-    means = [[{path: np.zeros_like(array) for path, array in own.items()} for _ in range(2)] for own in weights]
+    first_means, second_means = ([_zeros(own) for own in weights] for _ in range(2))
     for step in range(schedules[0].steps):
         gradients = _gradients(network, examples, step)
         for i, own in enumerate(weights):
             found = {path: gradients[f"probes.{i}.{path}"] for path in own}
             found = clip(found, gradient_norm(found.values()), CLIP)
             optimizer = AdamW((0.9, 0.999), weight_decay=decays[i], fully_decoupled=False)
-            optimizer.update(own, found, *means[i], step + 1, schedules[i].rate(step), schedules[i].peak)
+            rate, peak = schedules[i].rate(step), schedules[i].peak
+            optimizer.update(own, found, first_means[i], second_means[i], step + 1, rate, peak)
         progress(step + 1)
     return network.probes
+
+
+def _zeros(weights: Arrays) -> Arrays:
+    return {path: np.zeros_like(array) for path, array in weights.items()}
 
 
 def trained(path: str) -> bool:
@@ -247,9 +252,7 @@ def first_probe(
 def _width(tokens: Any) -> int:
     shape = np.shape(tokens[0])
     if len(shape) != 2 or not all(shape):
-        raise ValueError(
-            f"tokens of a picture are of shape {shape}; expected (tokens, D): embed with features='tokens'"
-        )
+        raise ValueError(f"tokens of a picture are of shape {shape}; expected (tokens, D), as embed makes 'tokens'")
     return int(shape[1])
 
 

@@ -209,7 +209,8 @@ class Problem:
     def logits(self, theta: Floats, vectors: NDArray[Any]) -> Floats:
         """(M, C) of features that are not standardised."""
         network = self.unstandardised(theta, np.float64)
-        return vectors.astype(np.float64) @ network.weight.T + network.bias
+        logits: Floats = vectors.astype(np.float64) @ network.weight.T + network.bias
+        return logits
 
     def unstandardised(self, theta: Floats, dtype: Any = np.float32) -> Linear:
         """The linear map of features as they are; the biases' sum, which says nothing, is 0."""
