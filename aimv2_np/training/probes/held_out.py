@@ -30,8 +30,8 @@ class Tried:
 def best(tried: Sequence[Tried]) -> int:
     """The number of the settings of the lowest loss; among equals the first.
 
-    The loss and not the accuracy: it tells settings apart by few pictures too, and a probe that is sure of what is wrong
-    from one that is in doubt.
+    The loss and not the accuracy: it tells settings apart by few pictures too, and a probe that is sure of what is
+    wrong from one that is in doubt.
     """
     return min(range(len(tried)), key=lambda i: tried[i].loss)
 

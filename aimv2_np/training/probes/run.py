@@ -9,7 +9,7 @@ from aimv2_np.tasks.judged import Judged, class_numbers
 from aimv2_np.tasks.labelled import Labelled, labelled_pair
 from aimv2_np.tasks.probe import FACTS, Probe
 from aimv2_np.training.probes.attentive import train_attentive_probe
-from aimv2_np.training.probes.held_out import Tried
+from aimv2_np.training.probes.held_out import Tried, checked_classes
 from aimv2_np.training.probes.linear import train_linear_probe
 
 LINEAR, ATTENTIVE = "linear", "attentive"
@@ -71,7 +71,7 @@ def probe_folders(
     with labelled_pair(train, test, keep, features=features, **options) as (known, asked):
         if known.metadata.get("normalized") != asked.metadata.get("normalized"):
             raise ValueError(f"of {train} and {test} one has vectors of length one; embed both with or without that")
-        class_numbers(asked.labels, sorted(set(known.labels)))  # before the training, which takes long
+        class_numbers(asked.labels, checked_classes(known.labels, len(known.labels)))  # before the training, which takes long
         facts = {name: known.metadata[name] for name in FACTS if name in known.metadata}
         how = {**(training or {}), "progress": on_training}
         if kind == LINEAR:
