@@ -8,6 +8,7 @@ does; the probe keeps those of all pictures that it was trained on.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import product
 from typing import Any, Final
 
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 
 from aimv2_np.backends.arithmetic import own_arithmetic
 from aimv2_np.backends.arrays import namespace
-from aimv2_np.backends.parallel import pieces
+from aimv2_np.backends.parallel import one_blas_thread, parts, pieces, run, usable_cores
 from aimv2_np.gradients import value_and_grad
 from aimv2_np.network.cross_entropy import cross_entropy
 from aimv2_np.network.linear import Linear
@@ -142,15 +143,18 @@ class Examples:
     batch_size: int
     seed: int
 
-    def parts(self, step: int) -> list[tuple[NDArray[np.float32], NDArray[np.bool_] | None, NDArray[np.intp]]]:
-        """Normalised tokens, where they are, and classes, of the batch of a step."""
+    def parts(self, step: int) -> list[NDArray[np.intp]]:
+        """The rows of the batch of a step: of one that is large in an even number of parts."""
         chosen = self.rows[numbers(self.seed, len(self.rows), step * self.batch_size, self.batch_size)]
-        return [self._part(chosen[some]) for some in pieces(len(chosen), room(self.tokens))]
+        count = -(-len(chosen) // room(self.tokens))
+        return [chosen[some] for some in parts(len(chosen), count + (count > 1 and count % 2))]
 
-    def _part(self, rows: NDArray[np.intp]) -> tuple[NDArray[np.float32], NDArray[np.bool_] | None, NDArray[np.intp]]:
+    def part(self, rows: NDArray[np.intp]) -> tuple[NDArray[np.float32], NDArray[np.bool_] | None, NDArray[np.intp]]:
+        """Tokens, normalised by their own mean and variance, where they are, and classes."""
         x, keys = padded([np.asarray(self.tokens[int(row)], np.float32) for row in rows])
         flat = x[keys] if keys is not None else x.reshape(-1, x.shape[-1])
-        return batch_norm(x, flat.mean(axis=0), flat.var(axis=0), EPS), keys, self.own[rows]
+        mean = flat.mean(axis=0)
+        return batch_norm(x, mean, np.square(flat - mean).mean(axis=0), EPS), keys, self.own[rows]
 
 
 def train_together(
@@ -166,12 +170,15 @@ def train_together(
     first_means, second_means = ([_zeros(own) for own in weights] for _ in range(2))
     for step in range(schedules[0].steps):
         gradients = _gradients(network, examples, step)
-        for i, own in enumerate(weights):
-            found = {path: gradients[f"probes.{i}.{path}"] for path in own}
+
+        def move(i: int, step: int = step, gradients: Arrays = gradients) -> None:
+            found = {path: gradients[f"probes.{i}.{path}"] for path in weights[i]}
             found = clip(found, gradient_norm(found.values()), CLIP)
             optimizer = AdamW((0.9, 0.999), weight_decay=decays[i], fully_decoupled=False)
             rate, peak = schedules[i].rate(step), schedules[i].peak
-            optimizer.update(own, found, first_means[i], second_means[i], step + 1, rate, peak)
+            optimizer.update(weights[i], found, first_means[i], second_means[i], step + 1, rate, peak)
+
+        run([partial(move, i) for i in range(len(weights))], usable_cores())
         progress(step + 1)
     return network.probes
 
@@ -186,30 +193,41 @@ def trained(path: str) -> bool:
 
 
 def _gradients(network: Probes, examples: Examples, step: int) -> Arrays:
-    """Of the mean loss of a batch, of each probe by its own weights: of the sum of all by all."""
-    total: Arrays = {}
-    for x, keys, own in examples.parts(step):
+    """Of the mean loss of a batch, of each probe by its own weights: of the sum of all by all.
 
-        def loss(network: Probes, x: Any = x, keys: Any = keys, own: Any = own) -> Any:
+    The parts of the batch are computed beside each other, and summed in their order.
+    """
+    parts = examples.parts(step)
+    found: list[Arrays] = [{}] * len(parts)
+
+    def work(number: int) -> None:
+        x, keys, own = examples.part(parts[number])
+
+        def loss(network: Probes) -> Any:
             losses = [cross_entropy(logits, own).sum() for logits in network(x, keys)]
             return sum(losses[1:], losses[0]) / examples.batch_size
 
         try:
-            _, found = value_and_grad(loss, network, weights=trained)
+            found[number] = value_and_grad(loss, network, weights=trained)[1]
         except ValueError as error:
             raise DivergedError(f"step {step + 1}: the loss of a probe is NaN or infinite; lower the rates") from error
-        total = {path: total[path] + array for path, array in found.items()} if total else found
+
+    run([partial(work, number) for number in range(len(parts))], usable_cores())
+    total = found[0]
+    for more in found[1:]:
+        for path, array in more.items():
+            total[path] += array
     return total
 
 
 def _logits(probes: Sequence[AttentiveProbe], tokens: Any, rows: NDArray[np.intp]) -> list[NDArray[np.float64]]:
     """Of each probe, its logits of some pictures."""
-    found: list[list[Array]] = [[] for _ in probes]
-    for some in pieces(len(rows), room(tokens)):
-        x, keys = padded([np.asarray(tokens[int(row)], np.float32) for row in rows[some]])
-        for own, logits in zip(found, Probes(list(probes))(probes[0].bn(x), keys), strict=True):
-            own.append(logits)
-    return [np.concatenate(own).astype(np.float64) for own in found]
+    found = []
+    with one_blas_thread():
+        for some in pieces(len(rows), room(tokens)):
+            x, keys = padded([np.asarray(tokens[int(row)], np.float32) for row in rows[some]])
+            found.append(Probes(list(probes))(probes[0].bn(x), keys))
+    return [np.concatenate(logits).astype(np.float64) for logits in zip(*found, strict=True)]
 
 
 def room(tokens: Any) -> int:

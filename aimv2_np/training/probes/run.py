@@ -71,7 +71,9 @@ def probe_folders(
     with labelled_pair(train, test, keep, features=features, **options) as (known, asked):
         if known.metadata.get("normalized") != asked.metadata.get("normalized"):
             raise ValueError(f"of {train} and {test} one has vectors of length one; embed both with or without that")
-        class_numbers(asked.labels, checked_classes(known.labels, len(known.labels)))  # before the training, which takes long
+        class_numbers(
+            asked.labels, checked_classes(known.labels, len(known.labels))
+        )  # before the training, which takes long
         facts = {name: known.metadata[name] for name in FACTS if name in known.metadata}
         how = {**(training or {}), "progress": on_training}
         if kind == LINEAR:

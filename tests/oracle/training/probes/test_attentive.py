@@ -64,7 +64,8 @@ def test_twelve_steps(rate, decay):
     schedule = Schedule(12, rate, 1)
     (found,) = train_together(probe, [schedule], [decay], examples)
     for step in range(12):
-        (_, _, own), (raw,) = examples.parts(step)[0], [rows_of(examples, step)]
+        (rows,) = examples.parts(step)
+        raw, own = examples.tokens[rows], examples.own[rows]
         for group in optimizer.param_groups:
             group["lr"] = schedule.rate(step)
         optimizer.zero_grad()
@@ -78,10 +79,3 @@ def test_twelve_steps(rate, decay):
         theirs = array.detach().numpy()
         moved = np.abs(theirs - before[path]).max()
         assert np.abs(after[path] - theirs).max() <= 1e-3 * moved, path
-
-
-def rows_of(examples, step):
-    from aimv2_np.training.batches import numbers
-
-    size = examples.batch_size
-    return examples.tokens[numbers(examples.seed, len(examples.rows), step * size, size)]

@@ -33,7 +33,7 @@ def test_coefficients(seed, classes, strength):
 
 @pytest.mark.parametrize("strength", [1e-1, 1e-3])
 def test_two_classes(strength):
-    """Theirs has one vector for two classes, w = W₁ - W₀ with W₀ = -W₁: ‖W‖² is ‖w‖²/2, so their C is twice as large."""
+    """Theirs has one vector for two classes, w = W₁ - W₀ with W₀ = -W₁: ‖W‖² is ‖w‖²/2, so their C is twice ours."""
     rng = np.random.default_rng(0)
     own = np.arange(50) % 2
     x = rng.standard_normal((50, 6)) + 0.5 * own[:, None]
