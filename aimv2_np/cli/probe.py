@@ -147,7 +147,8 @@ def _print(run: "ProbeRun", save: str | None) -> None:
     screen.print(_reliability(table))
     chosen = ", ".join(f"{name} {value:g}" for name, value in run.settings.items())
     how = f"chosen of {len(run.tried)} by pictures held out" if run.tried else "as given"
-    screen.print(f"{output.plural(len(run.train.names), 'picture')} trained on; {chosen}, {how}", style="dim")
+    trained = f"{output.plural(len(run.train.names), 'picture')} trained on; {chosen}, {how}"
+    screen.print(trained, style="dim", soft_wrap=True)
     if save:
         screen.print(f"the probe is in {output.printable(save)}", style="dim", soft_wrap=True)
 
