@@ -21,6 +21,7 @@ from aimv2_np.cli.info import info_command
 from aimv2_np.cli.knn import knn_command
 from aimv2_np.cli.models import models_command
 from aimv2_np.cli.output import discard, one_line, say
+from aimv2_np.cli.probe import probe_command
 from aimv2_np.cli.record import record_command
 from aimv2_np.cli.search import search_command
 from aimv2_np.cli.train import train_command
@@ -98,8 +99,9 @@ def app() -> None:
 
 
 COMMANDS = (
-    demo_command, classify_command, embed_command, search_command, knn_command, explain_command, info_command,
-    models_command, train_command, convert_command, record_command, compare_command, verify_command, bench_command,
+    demo_command, classify_command, embed_command, search_command, knn_command, probe_command, explain_command,
+    info_command, models_command, train_command, convert_command, record_command, compare_command,
+    verify_command, bench_command,
 )  # fmt: skip
 for command in COMMANDS:
     app.add_command(command)

@@ -23,6 +23,9 @@ BAR, SHOWN = 24, 10  # width of a bar; most labels per picture in the table
     help='Text around each label: "a photo of a {}"; repeat to take the mean of several.  [default: {}]',
 )  # fmt: skip
 @click.option("--top", type=click.IntRange(1), metavar="K", help="Only the K most probable labels of each picture.")
+@click.option(
+    "--probe", metavar="FILE", help="Classes that `probe --save` has learned, of the same model, in place of labels."
+)
 @options.max_patches
 @options.orient
 @options.placement
@@ -37,6 +40,7 @@ def classify_command(
     model: str | None,
     templates: tuple[str, ...],
     top: int | None,
+    probe: str | None,
     max_patches: int | None,
     exif_transpose: bool,
     where: dict[str, Any],
@@ -45,8 +49,19 @@ def classify_command(
 ) -> None:
     """Say which label fits each IMAGE best.
 
-    The labels share a probability of 1, also when none of them fits.
+    The labels, or the classes of a probe, share a probability of 1, also when none of them fits.
     """
+    began = time.perf_counter()
+    if probe is not None:
+        if labels or label or templates:
+            raise click.UsageError("--probe has its own classes; leave out --labels, --label and --template")
+        # None lets the probe say: as its features were made.
+        given = {"max_patches": max_patches, "exif_transpose": exif_transpose or None}
+        chosen_here = {name: value for name, value in (given | which).items() if value is not None}
+        name, result = _by_probe(images, probe, model, where | chosen_here)
+        ran = f"{name}, {where['backend']}, {where['dtype']}: ran in {1e3 * (time.perf_counter() - began):.0f} ms"
+        _tell(images, result, top, ran, as_json)
+        return
     from aimv2_np.tasks import check_templates, classify, load_classifier, make_prompts
 
     wanted = [part.strip() for several in labels for part in several.split(",") if part.strip()] + list(label)
@@ -54,7 +69,6 @@ def classify_command(
     for template in chosen:
         make_prompts(wanted, template)  # complains before anything is loaded or fetched
     name, place = options.or_embedded(model)
-    began = time.perf_counter()
     with output.progress(f"loading {name}", loads=place) as progress:
         network, processor = load_classifier(place, **where, **which, progress=progress)
     processor = processor.upright(exif_transpose)
@@ -65,11 +79,29 @@ def classify_command(
             progress=lambda done: advance(done, len(images)),
         )  # fmt: skip
     done = time.perf_counter()
+    times = f"loaded in {1e3 * (loaded - began):.0f} ms, ran in {1e3 * (done - loaded):.0f} ms"
+    _tell(images, result, top, f"{name}, {output.place_of(network)}, {network.dtype}: {times}", as_json)
+
+
+def _by_probe(
+    images: tuple[str, ...], path: str, model: str | None, settings: dict[str, Any]
+) -> tuple[str, "Classification"]:
+    """What the model is called, and what a probe on its features makes of the pictures."""
+    from aimv2_np.tasks import classify_by_probe, load_probe
+
+    probe = load_probe(path)
+    name, _ = options.or_embedded(model)
+    with output.progress("classifying") as advance:
+        return name, classify_by_probe(
+            list(images), probe, model=model, progress=lambda done: advance(done, len(images)), **settings
+        )
+
+
+def _tell(images: tuple[str, ...], result: "Classification", top: int | None, ran: str, as_json: bool) -> None:
     if as_json:
         output.print_json(_as_json(images, result, top or len(result.labels)))
     else:
-        times = f"loaded in {1e3 * (loaded - began):.0f} ms, ran in {1e3 * (done - loaded):.0f} ms"
-        _print(images, result, top, f"{name}, {output.place_of(network)}, {network.dtype}: {times}")
+        _print(images, result, top, ran)
 
 
 def _as_json(images: tuple[str, ...], result: "Classification", top: int) -> list[dict[str, Any]]:

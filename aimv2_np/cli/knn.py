@@ -6,13 +6,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from aimv2_np.cli import options, output
+from aimv2_np.cli.confusion import confusion_table, pictures_of
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from aimv2_np.tasks import KnnResult, Labelled
-
-SHOWN = 12  # classes up to which the whole matrix is printed; above, the pairs that are confused most
 
 
 @click.command("knn")
@@ -80,12 +77,7 @@ def _as_json(result: "KnnResult", known: "Labelled", asked: "Labelled") -> dict[
     return {
         "accuracy": result.accuracy, "k": result.k, "train": len(known.names), "test": len(asked.names),
         "features": known.facts[0], "classes": list(result.classes), "confusion": result.confusion.tolist(),
-        "pictures": [
-            {"image": name, "class": actual, "predicted": predicted, "share": float(shares.max())}
-            for name, actual, predicted, shares in zip(
-                asked.names, asked.labels, result.labels, result.shares, strict=True
-            )
-        ],
+        "pictures": pictures_of(result, asked),
     }  # fmt: skip
 
 
@@ -94,32 +86,6 @@ def _print(result: "KnnResult", known: "Labelled", asked: "Labelled", weights: s
     right = int(result.confusion.trace())
     facts = f"{right:,} of {len(asked.names):,} right, {known.facts[0]} features"
     screen.print(f"accuracy {output.percent(result.accuracy)}: {facts}", style="bold")
-    screen.print(_matrix(result) if len(result.classes) <= SHOWN else _pairs(result))
+    screen.print(confusion_table(result))
     asked_of = f"{result.k} nearest of {output.plural(len(known.names), 'picture')}, weights {weights}"
     screen.print(asked_of, style="dim")
-
-
-def _matrix(result: "KnnResult") -> "Table":
-    table = output.table(header=True)
-    table.add_column("is \\ taken for", overflow="fold")
-    for name in result.classes:
-        table.add_column(output.printable(name), justify="right", overflow="fold")
-    for i, (name, row) in enumerate(zip(result.classes, result.confusion, strict=True)):
-        cells = [f"[{count}]" if i == j and count else str(count or "·") for j, count in enumerate(row)]
-        table.add_row(output.printable(name), *cells)
-    return table
-
-
-def _pairs(result: "KnnResult") -> "Table":
-    """The classes that are confused most."""
-    table = output.table(header=True)
-    for title in ("pictures", "is", "taken for"):
-        table.add_column(title, justify="right" if title == "pictures" else "left", overflow="fold")
-    wrong = result.confusion.copy()
-    wrong[range(len(wrong)), range(len(wrong))] = 0
-    for place in (-wrong).ravel().argsort(kind="stable")[:SHOWN]:
-        row, column = divmod(int(place), len(wrong))
-        if wrong[row, column]:
-            names = (result.classes[row], result.classes[column])
-            table.add_row(str(wrong[row, column]), *map(output.printable, names))
-    return table

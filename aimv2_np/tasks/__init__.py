@@ -1,9 +1,10 @@
-"""What people do with models and checkpoints, as functions: classify, embed, search, k-NN, convert, describe.
+"""What people do with models and checkpoints, as functions: classify, embed, search, k-NN, probe, convert, describe.
 
 Here stands what combines a model, a processor and files into an answer. What a model computes belongs into `network`
 and `models`, how pictures become arrays into `processing`, how checkpoints are read and written into `storage`.
 """
 
+from aimv2_np.tasks.calibration import Calibration
 from aimv2_np.tasks.classify import (
     Classification,
     check_templates,
@@ -16,11 +17,14 @@ from aimv2_np.tasks.contact_sheet import draw_sheet, save_sheet
 from aimv2_np.tasks.convert import Conversion, convert
 from aimv2_np.tasks.describe import Description, describe
 from aimv2_np.tasks.embedding import Embedding, FeatureFile, ImageEmbedder, embed, find_pictures, open_features
+from aimv2_np.tasks.judged import Judged
 from aimv2_np.tasks.knn import KnnResult, knn
 from aimv2_np.tasks.labelled import Labelled, knn_folders, load_labelled
+from aimv2_np.tasks.probe import Probe, classify_by_probe, load_probe
 from aimv2_np.tasks.search import Hit, embed_query, search
 
 __all__ = [
+    "Calibration",
     "Classification",
     "Conversion",
     "Description",
@@ -28,10 +32,13 @@ __all__ = [
     "FeatureFile",
     "Hit",
     "ImageEmbedder",
+    "Judged",
     "KnnResult",
     "Labelled",
+    "Probe",
     "check_templates",
     "classify",
+    "classify_by_probe",
     "convert",
     "describe",
     "draw_sheet",
@@ -43,6 +50,7 @@ __all__ = [
     "knn_folders",
     "load_classifier",
     "load_labelled",
+    "load_probe",
     "make_prompts",
     "open_features",
     "save_sheet",

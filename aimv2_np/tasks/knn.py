@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from aimv2_np.backends.arithmetic import own_arithmetic
 from aimv2_np.backends.parallel import parts, run, usable_cores
+from aimv2_np.tasks.judged import Judged, checked_labels, class_numbers
 
 NEIGHBOURS: Final = 20
 TEMPERATURE: Final = 0.07
@@ -45,45 +46,14 @@ WEIGHTS: Final[dict[str, Callable[[Floats], Floats]]] = {
 
 
 @dataclass(frozen=True, eq=False)
-class KnnResult:
-    """What k-nearest neighbours make of M pictures.
+class KnnResult(Judged):
+    """What k-nearest neighbours make of pictures; `shares` are the neighbours' weights per class.
 
     Attributes:
-        classes: the C classes of the training pictures, sorted.
-        predicted: (M,), the number of a class for each picture.
-        shares: (M, C), the neighbours' weights per class, each row summing to 1.
-        actual: (M,), the number of the class that each picture is of; None where none were given.
         k: how many neighbours were asked.
     """
 
-    classes: tuple[str, ...]
-    predicted: NDArray[np.intp]
-    shares: Floats
-    actual: NDArray[np.intp] | None
     k: int
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """The class of each picture by name."""
-        return tuple(self.classes[i] for i in self.predicted)
-
-    @property
-    def confusion(self) -> NDArray[np.intp]:
-        """(C, C): how many pictures of the class of a row were taken for the class of a column."""
-        actual = self._actual()
-        matrix = np.zeros((len(self.classes),) * 2, np.intp)
-        np.add.at(matrix, (actual, self.predicted), 1)
-        return matrix
-
-    @property
-    def accuracy(self) -> float:
-        """The share of pictures that were taken for what they are."""
-        return float((self._actual() == self.predicted).mean())
-
-    def _actual(self) -> NDArray[np.intp]:
-        if self.actual is None:
-            raise ValueError("the pictures' own classes were not given; pass them to compare with")
-        return self.actual
 
 
 @own_arithmetic()
@@ -115,23 +85,16 @@ def knn(
         raise ValueError(
             f"train has vectors of {near.shape[1]} numbers and test of {far.shape[1]}; they cannot be compared"
         )
-    classes = tuple(sorted(set(_labels(train_labels, len(near), "train_labels"))))
-    number = {name: i for i, name in enumerate(classes)}
+    classes = tuple(sorted(set(checked_labels(train_labels, len(near), "train_labels"))))
     actual = None
     if test_labels is not None:
-        unknown = sorted(set(_labels(test_labels, len(far), "test_labels")) - set(classes))
-        if unknown:
-            raise ValueError(
-                f"train has no picture of {', '.join(map(repr, unknown[:5]))}{' and more' if unknown[5:] else ''}, "
-                f"which test has; expected the classes {', '.join(classes)[:200]}"
-            )
-        actual = np.array([number[name] for name in test_labels], np.intp)
+        actual = class_numbers(checked_labels(test_labels, len(far), "test_labels"), classes)
     count = min(NEIGHBOURS, len(near)) if k is None else k
     if isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= len(near):
         raise ValueError(f"k is {k!r:.80}; expected a whole number from 1 to {len(near)}, the pictures of train")
     if weights not in WEIGHTS:
         raise ValueError(f"weights is {weights!r:.80}; expected one of {', '.join(WEIGHTS)}")
-    own = np.array([number[name] for name in train_labels], np.intp)
+    own = class_numbers(train_labels, classes)
     shares = np.zeros((len(far), len(classes)))
 
     def vote(some: slice) -> None:
@@ -180,11 +143,3 @@ def unit_rows(vectors: NDArray[Any]) -> Floats:
     wide /= np.abs(wide).max(axis=1, keepdims=True)  # whose squares then fit
     wide /= np.linalg.norm(wide, axis=1, keepdims=True)
     return wide
-
-
-def _labels(labels: Sequence[str], count: int, name: str) -> Sequence[str]:
-    if isinstance(labels, str) or not all(isinstance(label, str) for label in labels):
-        raise ValueError(f"{name} is {labels!r:.80}; expected a list of strings")
-    if len(labels) != count:
-        raise ValueError(f"{name} has {len(labels)} classes for {count} pictures; expected one for each")
-    return labels

@@ -1,9 +1,9 @@
 """Labelled pictures: folders with a folder for each class, or files of features whose names say where they lay."""
 
 import os
-from collections.abc import Callable
-from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -22,16 +22,31 @@ class Labelled:
 
     Attributes:
         names, labels: of each picture.
-        features: (N, D).
+        features: (N, D); of "tokens" a sequence of (T, D) of each.
         facts: the kind of features and the model's hash, which two sets must share.
         broken: (name, reason) of pictures that have none.
+        metadata: all that the file of features says of itself.
     """
 
     names: tuple[str, ...]
     labels: tuple[str, ...]
-    features: NDArray[np.float32]
+    features: Any
     facts: tuple[str, str]
     broken: tuple[tuple[str, str], ...]
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+
+class Tokens(Sequence[NDArray[np.float32]]):
+    """The tokens (T, D) of each picture of a file, read when they are asked for."""
+
+    def __init__(self, file: FeatureFile) -> None:
+        self._file = file
+
+    def __len__(self) -> int:
+        return len(self._file)
+
+    def __getitem__(self, row: Any) -> Any:
+        return self._file.tokens(row)
 
 
 def knn_folders(
@@ -61,6 +76,21 @@ def knn_folders(
         FileNotFoundError: no such folder or file.
         FileExistsError: `save` holds other features.
     """
+    with labelled_pair(train, test, save, **options) as (known, asked):
+        result = knn(known.features, known.labels, asked.features, asked.labels, k=k, weights=weights)
+        if save is None:  # the files go
+            known, asked = (replace(some, features=np.array(some.features)) for some in (known, asked))
+    return result, known, asked
+
+
+@contextmanager
+def labelled_pair(
+    train: str | os.PathLike[str], test: str | os.PathLike[str], save: str | os.PathLike[str] | None, **options: Any
+) -> Iterator[tuple[Labelled, Labelled]]:
+    """Both sets, with features of one kind and model, kept in the folder `save` or until the block ends.
+
+    See `knn_folders` for the arguments and for what is raised.
+    """
     with TemporaryDirectory() if save is None else nullcontext(save) as folder:
         Path(folder).mkdir(parents=True, exist_ok=True)
         known = load_labelled(train, Path(folder) / "train.safetensors", **options)
@@ -70,14 +100,15 @@ def knn_folders(
                 f"the features of {train} are {known.facts[0]!r} and those of {test} {asked.facts[0]!r}, or of two "
                 "models; embed both with the same model and --features"
             )
-        result = knn(known.features, known.labels, asked.features, asked.labels, k=k, weights=weights)
-        if save is None:  # the files go
-            known, asked = (replace(some, features=np.array(some.features)) for some in (known, asked))
-    return result, known, asked
+        yield known, asked
 
 
 def load_labelled(place: str | os.PathLike[str], output: Path, **options: Any) -> Labelled:
-    """The features of a folder, written to the file `output`, or those in a file of features."""
+    """The features of a folder, written to the file `output`, or those in a file of features.
+
+    Of patches only where `features` asks for them: "tokens".
+    """
+    tokens = options.get("features") == "tokens"
     path = Path(place)
     if path.is_dir():
         try:
@@ -87,18 +118,22 @@ def load_labelled(place: str | os.PathLike[str], output: Path, **options: Any) -
                 f"{output} holds other features: of another model or kind, of other pictures, or of pictures that have "
                 "changed since; remove it, or save in another folder"
             ) from error
-        return _labelled(open_features(output), lambda name: _class_below(name, path))
+        return _labelled(open_features(output), lambda name: _class_below(name, path), tokens)
     if path.suffix.lower() not in FORMATS:
         if not path.exists():
             raise FileNotFoundError(f"there is no {path}; expected a folder of classes, or a file of features")
         raise ValueError(f"{path} is no folder, and no file of features ({', '.join(FORMATS)})")
-    return _labelled(open_features(path), _class_above)
+    return _labelled(open_features(path), _class_above, tokens)
 
 
-def _labelled(file: FeatureFile, class_of: Callable[[str], str]) -> Labelled:
-    file.check_one_per_picture()
+def _labelled(file: FeatureFile, class_of: Callable[[str], str], tokens: bool) -> Labelled:
+    if not tokens:
+        file.check_one_per_picture()
+    elif file.kind != "tokens":
+        raise ValueError(f"{file.path} holds {file.kind!r} features; expected vectors of patches: embed 'tokens'")
     names, facts = tuple(file.names), (file.kind, file.metadata.get("weights_hash", ""))
-    return Labelled(names, tuple(map(class_of, names)), file.features, facts, file.broken)
+    features = Tokens(file) if tokens else file.features
+    return Labelled(names, tuple(map(class_of, names)), features, facts, file.broken, file.metadata)
 
 
 def _class_below(name: str, folder: Path) -> str:

@@ -76,24 +76,6 @@ def test_json_and_plot(folders, tmp_path):
     assert run(folders / "train", folders / "test", *options, "--force").exit_code == 0
 
 
-def test_many_classes_are_the_pairs_that_are_confused(tmp_path):
-    from aimv2_np.cli import knn as command
-    from aimv2_np.cli import output
-    from aimv2_np.tasks import knn
-
-    classes = [f"class {i:02}" for i in range(20)]
-    train = np.eye(20)
-    test = np.concatenate([np.eye(20), np.eye(20)[[3, 3, 5]]])
-    result = knn(train, classes, test, [*classes, "class 07", "class 07", "class 01"], k=1)
-    runner = CliRunner()
-    with runner.isolation() as (out, *_):
-        output.console().print(command._pairs(result))
-        lines = out.getvalue().decode().splitlines()
-    assert [line.split() for line in lines] == [
-        ["pictures", "is", "taken", "for"], ["2", "class", "07", "class", "03"], ["1", "class", "01", "class", "05"],
-    ]  # fmt: skip
-
-
 def test_what_makes_no_sense(folders, tmp_path):
     result = run(folders / "train" / "star", folders / "test")
     assert result.exit_code == 1

@@ -1,6 +1,7 @@
 """--orient: a photograph that lies on its side in the file gives what the upright one gives, in every command."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -92,10 +93,15 @@ def test_record(pair, tmp_path, embedded):
     assert not np.array_equal(plain, expected)
 
 
-def test_knn_keeps_upright_features(pair, tmp_path):
+@pytest.mark.parametrize(("command", "keep"), [("knn", "--save"), ("probe", "--keep")])
+def test_labelled_pictures_are_turned_upright(pair, tmp_path, command, keep):
     sideways, upright = (path.parent.parent for path in pair)
-    run("knn", sideways, sideways, "--save", tmp_path / "turned", "--orient")
-    run("knn", upright, upright, "--save", tmp_path / "upright")
+    more = ["--strength", "1"] if command == "probe" else []
+    if command == "probe":
+        for folder in (sideways, upright):
+            shutil.copytree(folder / pair[0].parent.name, folder / "other")
+    run(command, sideways, sideways, keep, tmp_path / "turned", "--orient", *more)
+    run(command, upright, upright, keep, tmp_path / "upright", *more)
     got, expected = (features(tmp_path / kind / "train.safetensors") for kind in ("turned", "upright"))
     np.testing.assert_array_equal(got, expected)
 

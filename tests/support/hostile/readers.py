@@ -19,10 +19,12 @@ from aimv2_np.backends.dtypes import FLOATS
 from aimv2_np.config import config_from_pretrained
 from aimv2_np.config.base import Config
 from aimv2_np.errors import CheckpointError
+from aimv2_np.network.linear import linear
 from aimv2_np.processing.loading import load_pixels
 from aimv2_np.recording import Recording
 from aimv2_np.storage import SafetensorsFile, open_checkpoint, open_source
 from aimv2_np.storage.formats.messagepack import MessagePackFile
+from aimv2_np.tasks import load_probe
 
 CAPTIONS = ("A photo of a cat", "", "  two\n\n½ ﬁ\u0301 <|endoftext|> 🙂 12345", "a" * 200)
 PICTURE = np.arange(12 * 9 * 3, dtype=np.uint8).reshape(12, 9, 3)
@@ -145,6 +147,13 @@ def read_comparison(folder: Path) -> tuple[bool, list[tuple[str, bool]]]:
     return result.equal, [(difference.path, difference.equal) for difference in result.differences]
 
 
+def read_probe(folder: Path) -> tuple[tuple[str, ...], list[float]]:
+    """A probe, and its logits of some features."""
+    probe = load_probe(folder / "probe.safetensors")
+    features = np.ones((2, probe.width) if probe.kind == "linear" else (2, 3, probe.width), np.float32)
+    return probe.classes, probe.logits(features).ravel().tolist()
+
+
 def _misbehave(folder: Path) -> None:
     """What the file `how` says: faults of every kind, by which the watching itself is tested."""
     how = (folder / "how").read_text()
@@ -186,6 +195,7 @@ READERS: dict[str, Callable[[Path], Any]] = {
     "picture": read_picture,
     "recording": read_recording,
     "comparison": read_comparison,
+    "probe": read_probe,
     "misbehaviour": _misbehave,
 }
 _FILES = (FileNotFoundError, CheckpointError)
@@ -206,3 +216,4 @@ def warm_up() -> None:
     Aimv2Tokenizer.from_pretrained(folder).encode("warm")
     aimv2_np.load(folder)
     Aimv2ImageProcessor()(PICTURE)
+    linear(np.ones((2, 3), np.float32), np.ones((4, 3), np.float32))  # loads what is compiled
