@@ -26,8 +26,8 @@ def batch_norm(
 
 
 def gather(
-    x: Float[Array, "B N D"], directions: Float[Array, "Q D"], keys: Bool[Array, "B N"] | None = None
-) -> Float[Array, "B Q D"]:
+    x: Float[Array, "B N D"], directions: Float[Array, "_ D"], keys: Bool[Array, "B N"] | None = None
+) -> Float[Array, "B _ D"]:
     """For each of Q directions the mean of a picture's tokens, weighted by a softmax over x · direction.
 
     `keys` is where tokens are, and no padding. See docs/equations.md, (42).
@@ -62,7 +62,7 @@ class AttentiveProbe(Module):
     linear: Linear
     heads: int
 
-    def forward(self, x: Float[Array, "B N D"], keys: Bool[Array, "B N"] | None = None) -> Float[Array, "B C"]:
+    def forward(self, x: Float[Array, "B N D"], keys: Bool[Array, "B N"] | None = None) -> Float[Array, "B classes"]:
         return self.classify(gather(self.bn(x), self.directions(), keys))
 
     def directions(self) -> Float[Array, "H D"]:
@@ -72,7 +72,7 @@ class AttentiveProbe(Module):
         keys = self.k.weight.reshape(self.heads, -1, size)  # (H, d, D)
         return (query @ keys).reshape(self.heads, size) * (size // self.heads) ** -0.5
 
-    def classify(self, gathered: Float[Array, "B H D"]) -> Float[Array, "B C"]:
+    def classify(self, gathered: Float[Array, "B H D"]) -> Float[Array, "B classes"]:
         """Logits of what each head has gathered of the tokens."""
         batch, heads, size = gathered.shape
         values = self.v.weight.reshape(heads, -1, size).swapaxes(1, 2)  # (H, D, d)

@@ -120,5 +120,6 @@ def test_the_page_of_equations_shows_it_whole_and_at_each_of_its_sections_with_t
         "Derivatives": [],
         "Pre-training": [],
         "One step of training": [],
+        "Probes": [],
         "How many parameters": [],
     }

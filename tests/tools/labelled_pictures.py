@@ -1,4 +1,4 @@
-"""Draw labelled pictures of the package's world, in folders by shape: `python -m tests.tools.draw_classes FOLDER`.
+"""Draw labelled pictures of the package's world, in folders by shape: `python -m tests.tools.labelled_pictures FOLDER`.
 
 FOLDER/train gets 100 pictures of each of the eight shapes and FOLDER/test 50, of all colours and sizes: those that
 docs/classify.md was measured on.
