@@ -85,9 +85,19 @@ class Rules:
         return _one(x**exponent, a, lambda g: g * exponent * x ** (exponent - 1))
 
     def matmul(self, a: Any, b: Any) -> Variable:
-        """∂(AB) = ∂A B + A ∂B; of matrices, and stacks of them"""
+        """∂(AB) = ∂A B + A ∂B; of matrices, stacks of them, and vectors: a row in front, a column behind"""
         x, y = value_of(a), value_of(b)
-        return _pair(x @ y, a, b, lambda g: g @ y.swapaxes(-1, -2), lambda g: x.swapaxes(-1, -2) @ g)
+        left, right = (x[None] if x.ndim == 1 else x), (y[:, None] if y.ndim == 1 else y)
+
+        def whole(g: Array) -> Array:
+            g = g[..., None] if y.ndim == 1 else g
+            return g[..., None, :] if x.ndim == 1 else g
+
+        def back_b(g: Array) -> Array:
+            found = left.swapaxes(-1, -2) @ whole(g)
+            return found[..., 0] if y.ndim == 1 else found
+
+        return _pair(x @ y, a, b, lambda g: whole(g) @ right.swapaxes(-1, -2), back_b)
 
     def exp(self, a: Variable) -> Variable:
         """∂e^a = e^a ∂a"""
