@@ -169,9 +169,14 @@ class Rules:
         """∂ of the largest one; of several that are equal, the same part of each"""
         result = a.value.max(axis=axis, keepdims=True)
         largest = a.value == result
-        share = largest / largest.sum(axis=axis, keepdims=True).astype(result.dtype)
         shown = result if keepdims else a.value.max(axis=axis)
-        return _one(shown, a, lambda g: self._spread(g, a.value, axis, keepdims) * share)
+
+        def back(g: Array) -> Array:
+            # only now: of NaN none is the largest, and 0/0 would warn on the way to an error that says where it began
+            share = largest / largest.sum(axis=axis, keepdims=True).astype(result.dtype)
+            return self._spread(g, a.value, axis, keepdims) * share
+
+        return _one(shown, a, back)
 
     def reshape(self, a: Variable, shape: Any) -> Variable:
         """The same numbers in another shape"""

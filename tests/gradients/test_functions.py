@@ -131,3 +131,8 @@ def test_functions_of_numpy_take_the_same_rules():
         np.sin(Variable(a))
     with pytest.raises(TypeError, match=r"numpy.add is called with a Variable as reduce"):
         np.add.reduce(Variable(a))
+
+
+def test_the_largest_of_nan_is_nan_without_a_warning():
+    """A loss that is NaN is to be told as an error of its own, which a warning on the way forward would come before."""
+    assert np.isnan(Variable(np.full((2, 3), np.nan)).max(axis=-1).value).all()
