@@ -85,9 +85,19 @@ class Rules:
         return _one(x**exponent, a, lambda g: g * exponent * x ** (exponent - 1))
 
     def matmul(self, a: Any, b: Any) -> Variable:
-        """∂(AB) = ∂A B + A ∂B; of matrices, and stacks of them"""
+        """∂(AB) = ∂A B + A ∂B; of matrices, stacks of them, and vectors: a row in front, a column behind"""
         x, y = value_of(a), value_of(b)
-        return _pair(x @ y, a, b, lambda g: g @ y.swapaxes(-1, -2), lambda g: x.swapaxes(-1, -2) @ g)
+        left, right = (x[None] if x.ndim == 1 else x), (y[:, None] if y.ndim == 1 else y)
+
+        def whole(g: Array) -> Array:
+            g = g[..., None] if y.ndim == 1 else g
+            return g[..., None, :] if x.ndim == 1 else g
+
+        def back_b(g: Array) -> Array:
+            found = left.swapaxes(-1, -2) @ whole(g)
+            return found[..., 0] if y.ndim == 1 else found
+
+        return _pair(x @ y, a, b, lambda g: whole(g) @ right.swapaxes(-1, -2), back_b)
 
     def exp(self, a: Variable) -> Variable:
         """∂e^a = e^a ∂a"""
@@ -159,9 +169,14 @@ class Rules:
         """∂ of the largest one; of several that are equal, the same part of each"""
         result = a.value.max(axis=axis, keepdims=True)
         largest = a.value == result
-        share = largest / largest.sum(axis=axis, keepdims=True).astype(result.dtype)
         shown = result if keepdims else a.value.max(axis=axis)
-        return _one(shown, a, lambda g: self._spread(g, a.value, axis, keepdims) * share)
+
+        def back(g: Array) -> Array:
+            # only now: of NaN none is the largest, and 0/0 would warn on the way to an error that says where it began
+            share = largest / largest.sum(axis=axis, keepdims=True).astype(result.dtype)
+            return self._spread(g, a.value, axis, keepdims) * share
+
+        return _one(shown, a, back)
 
     def reshape(self, a: Variable, shape: Any) -> Variable:
         """The same numbers in another shape"""

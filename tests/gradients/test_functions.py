@@ -34,6 +34,16 @@ def test_of_two_arrays(name, shapes):
     check(PAIRS[name], normal(*shapes[0]), normal(*shapes[1], seed=3))
 
 
+@pytest.mark.parametrize(
+    "shapes",
+    [((3, 4), (4, 2)), ((5, 3, 4), (4, 2)), ((3, 4), (5, 4, 2)), ((4,), (4, 2)), ((3, 4), (4,)), ((4,), (4,)),
+     ((5, 3, 4), (4,)), ((4,), (5, 4, 2))],
+    ids=str,
+)  # fmt: skip
+def test_products_of_matrices_of_stacks_of_them_and_of_vectors(shapes):
+    check(lambda a, b: a @ b, normal(*shapes[0]), normal(*shapes[1], seed=3))
+
+
 @pytest.mark.parametrize("name", ["add", "subtract", "multiply", "divide"])
 def test_with_what_is_no_variable(name):
     for constant in (2.5, normal(3, 4, seed=5), np.float64(0.5)):
@@ -121,3 +131,8 @@ def test_functions_of_numpy_take_the_same_rules():
         np.sin(Variable(a))
     with pytest.raises(TypeError, match=r"numpy.add is called with a Variable as reduce"):
         np.add.reduce(Variable(a))
+
+
+def test_the_largest_of_nan_is_nan_without_a_warning():
+    """A loss that is NaN is to be told as an error of its own, which a warning on the way forward would come before."""
+    assert np.isnan(Variable(np.full((2, 3), np.nan)).max(axis=-1).value).all()

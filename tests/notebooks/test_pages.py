@@ -6,7 +6,7 @@ from fnmatch import fnmatch
 
 import pytest
 
-from tests.support.notebooks import FOLDER, METADATA, OPEN_EXERCISE, PATHS, SOLUTION, outputs, solutions, source
+from tests.support.notebooks import FOLDER, METADATA, OPEN_EXERCISE, PATHS, SOLUTION, number, outputs, solutions, source
 from tests.support.paths import ROOT
 
 NOTEBOOKS = {path.name: json.loads(path.read_text(encoding="utf-8")) for path in PATHS}
@@ -27,7 +27,7 @@ def prose(name):
 def test_opens_with_what_the_reader_will_be_able_to_do(name):
     first = NOTEBOOKS[name]["cells"][0]
     assert first["cell_type"] == "markdown"
-    assert re.match(rf"# {name[0]}\. \S", source(first))
+    assert re.match(rf"# {number(name)}\. \S", source(first))
     assert "you will be able to" in " ".join(source(first).split())
 
 

@@ -15,7 +15,14 @@ import pytest
 from tests.support.paths import ROOT
 
 FOLDER = ROOT / "notebooks"
-PATHS = sorted(FOLDER.glob("[0-9]-*.ipynb"))
+
+
+def number(name: str) -> str:
+    """The number that a notebook's file name begins with."""
+    return name.partition("-")[0]
+
+
+PATHS = sorted(FOLDER.glob("[0-9]*-*.ipynb"), key=lambda path: int(number(path.name)))
 MACHINE = "machine"  # the tag of cells whose output depends on where they run
 
 _MISSING = [name for name in ("ipykernel", "matplotlib", "nbclient", "nbformat") if not find_spec(name)]
@@ -48,7 +55,7 @@ def solutions(notebook: Any) -> list[str]:
 def open_exercise(path: Path, notebook: Any) -> str:
     """Code that works out the answer of a notebook's open exercise, and asserts that the page gives it."""
     (said,) = OPEN_EXERCISE.findall(source(notebook["cells"][-1]))
-    work = (ROOT / "tests" / "notebooks" / "open_exercises" / f"{path.name[0]}.py").read_text(encoding="utf-8")
+    work = (ROOT / "tests" / "notebooks" / "open_exercises" / f"{number(path.name)}.py").read_text(encoding="utf-8")
     return f"{work}\nassert answer == {said!r}, answer\n"
 
 

@@ -1,7 +1,8 @@
 """Execute notebooks and write their outputs back: python -m tests.tools.run_notebooks [NAMES]
 
-NAMES are beginnings of file names in `notebooks/` (`3`, `3-attention`); without any, all of them. Needs the extra
-`notebooks`. What is written depends on the machine in nothing but the pixels of figures and cells tagged `machine`.
+NAMES are numbers of notebooks, or beginnings of their file names (`3`, `3-attention`); without any, all of them.
+Needs the extra `notebooks`. What is written depends on the machine in nothing but the pixels of figures and cells
+tagged `machine`.
 """
 
 import sys
@@ -24,7 +25,8 @@ def clean(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
 
 
 def main(names: list[str]) -> None:
-    chosen = [path for path in PATHS if not names or path.name.startswith(tuple(names))]
+    beginnings = tuple(name if "-" in name else f"{name}-" for name in names)
+    chosen = [path for path in PATHS if not names or path.name.startswith(beginnings)]
     if not chosen:
         sys.exit(f"no notebook begins with {' or '.join(names)}; there are {', '.join(path.name for path in PATHS)}")
     for path in chosen:
