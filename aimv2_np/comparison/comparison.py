@@ -44,6 +44,7 @@ class Difference:
         own_tolerance: the own error that counts as rounding.
         by_own: whether what arises here is judged, and not what it was given: of a quantised engine.
         again: whether these are the errors of another path, as both are names of one output.
+        giver: of a gradient, the module whose derivative gives it, where that is known.
     """
 
     path: str
@@ -59,6 +60,7 @@ class Difference:
     own_tolerance: float = 0.0
     by_own: bool = False
     again: bool = False
+    giver: str = ""
 
     @property
     def own(self) -> float | None:
@@ -116,6 +118,7 @@ class Difference:
             "own": _finite(self.own),
             "wrong": self.wrong,
             "estimated": self.from_statistics,
+            **({"giver": self.giver} if self.giver else {}),
         }
 
 

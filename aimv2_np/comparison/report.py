@@ -3,6 +3,7 @@
 from math import isfinite
 
 from aimv2_np.comparison.comparison import Comparison, Difference
+from aimv2_np.tree.trace import GRADIENT
 
 
 def summarise(result: Comparison, remark: str) -> str:
@@ -12,12 +13,15 @@ def summarise(result: Comparison, remark: str) -> str:
         worst = result.worst[0]
         size = worst.own if worst.by_own else worst.relative
         return (
-            f"The {compared} activations that both sides have differ by no more than rounding; "
+            f"The {counted(result)} that both sides have differ by no more than rounding; "
             f"the largest {kind(worst)} for its place is {two_digits(size)} in {worst.path}."
         )
     apart = sum(not difference.equal for difference in result.differences)
-    many = f"{apart} of {compared} activations differ by more than rounding"
-    sentences = [f"{many}, {first.path} first: {in_words(first)}."]
+    if first.path.startswith(GRADIENT):
+        sentences = [f"All activations agree. {_wrong_gradients(result, first)}"]
+    else:
+        many = f"{apart} of {compared} activations differ by more than rounding"
+        sentences = [f"{many}, {first.path} first: {in_words(first)}."]
     index = result.differences.index(first)
     if index:
         sentences.append(f"All before it agree, the last of them {result.differences[index - 1].path}.")
@@ -28,6 +32,26 @@ def summarise(result: Comparison, remark: str) -> str:
         if result.diagnosis.change:
             sentences.append(f"What to change: {result.diagnosis.change}.")
     return " ".join((*sentences, remark)).rstrip()
+
+
+def counted(result: Comparison) -> str:
+    """How many activations and gradients were compared, in words."""
+    gradients = sum(difference.path.startswith(GRADIENT) for difference in result.differences)
+    activations = len(result.differences) - gradients
+    several = f"{activations} activation{'s' if activations != 1 else ''}"
+    return several + (f" and {gradients} gradient{'s' if gradients != 1 else ''}" if gradients else "")
+
+
+def _wrong_gradients(result: Comparison, first: Difference) -> str:
+    """How many gradients are wrong, and which is the first from the loss to the input."""
+    gradients = [difference for difference in result.differences if difference.path.startswith(GRADIENT)]
+    wrong = sum(not difference.equal for difference in gradients)
+    how = "by themselves, on what the other side gave the module behind each," if first.by_own else "by more than rounding,"
+    path = first.path.removeprefix(GRADIENT)
+    giver = f", which the derivative of {first.giver} gives" if first.giver and first.giver != path else ""
+    several = "1 gradient differs" if wrong == 1 else f"{wrong} gradients differ"
+    of = f"Of {len(gradients)}, {several} {how} that by {path} first{giver}: {in_words(first)}."
+    return of.replace("by themselves", "by itself").replace("behind each", "behind it") if wrong == 1 else of
 
 
 def kind(difference: Difference) -> str:

@@ -185,15 +185,16 @@ def value_of(x: Any) -> Any:
 def computed(value: Array, parents: Sequence[Any], back: Back) -> Variable:
     """A variable of `value`, computed from some arguments, of which those that are variables have a gradient.
 
-    `back` gives one for each argument, variable or not.
+    `back` gives one for each argument, variable or not. Of a subclass that one of them is of, it is of that, too.
     """
     places = [i for i, parent in enumerate(parents) if isinstance(parent, Variable)]
+    kind = next((type(parents[i]) for i in places if type(parents[i]) is not Variable), Variable)
 
     def of_variables(gradient: Array) -> list[Array | None]:
         found = back(gradient)
         return [found[i] for i in places]
 
-    return Variable(value, [parents[i] for i in places], of_variables)
+    return kind(value, [parents[i] for i in places], of_variables)
 
 
 def walk_back(

@@ -48,11 +48,11 @@ def contrastive_loss(logits_per_text: Float[Array, "B B"]) -> Float[Array, ""]:
     See docs/equations.md, (20).
     """
     logits = widen(logits_per_text)
-    loss = 0.5 * (_cross_entropy(logits) + _cross_entropy(logits.T))
+    loss = 0.5 * (cross_entropy(logits) + cross_entropy(logits.T))
     return namespace(logits).asarray(loss, dtype=logits_per_text.dtype)
 
 
-def _cross_entropy(logits: Float[Array, "B B"]) -> Float[Array, ""]:
+def cross_entropy(logits: Float[Array, "B B"]) -> Float[Array, ""]:
     """Mean over rows of ln Σ_j e^l_ij - l_ii."""
     xp = namespace(logits)
     shifted = logits - logits.max(axis=-1, keepdims=True)

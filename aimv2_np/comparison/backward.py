@@ -1,0 +1,256 @@
+"""Gradients of two recordings: where activations agree, the first module whose derivative is wrong, and why.
+
+Every module is judged by its own derivative: the reference's, of the gradient that the other side has by its output. So
+an error is not blamed on what lies further back. How much rounding may change is measured: the same once more, with
+every number changed by a unit in the last place.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from aimv2_np.backends.dtypes import EPS
+from aimv2_np.comparison.comparison import Comparison, Diagnosis, Difference
+from aimv2_np.comparison.diagnosis.backward.advice import change
+from aimv2_np.comparison.diagnosis.backward.search import Search
+from aimv2_np.comparison.diagnosis.backward.walk import IMAGES, TEXTS, Chain, Look, Walked, chain_of
+from aimv2_np.comparison.diagnosis.context import Context
+from aimv2_np.comparison.measure import ROW_FACTOR, Measures, measure_arrays
+from aimv2_np.comparison.naming import Naming
+from aimv2_np.comparison.pairing import Pairing
+from aimv2_np.comparison.tolerances import coarsest
+from aimv2_np.recording.recording import LOSS, Recording
+from aimv2_np.shapes import NDArray
+from aimv2_np.tree.trace import GRADIENT
+
+# So many times what changes by a unit in the last place changes is rounding: other sums round otherwise.
+ROUNDINGS = 8.0
+# Without the model, gradients are judged by all that went wrong before, which grows from the loss on.
+INHERITED = 16.0
+FLOOR = 1e-3  # of the largest gradient: what is smaller is a difference of larger numbers, as that by a bias of k_proj
+KERNELS = ("kernel", "scale", "gamma", "embedding")  # what others call `weight`
+ONE_SIDE = "gradients of one side alone were not compared"
+OF_OTHERS = "the gradients were not compared, as the activations that they are of differ"
+
+
+@dataclass
+class Judged:
+    """Gradients on what the other side gave the modules that give them.
+
+    Attributes:
+        chain: the reference's backward pass.
+        walked: of each of its stages.
+        rounding: path → how much rounding changes there, absolute: a root mean square.
+        tolerance: path → the relative error that counts as rounding where nothing amplifies it.
+        dtype: the coarsest of both sides.
+    """
+
+    chain: Chain
+    walked: list[Walked | None]
+    rounding: dict[str, float]
+    tolerance: Callable[[str], float]
+    dtype: str
+
+    @classmethod
+    def of(cls, chain: Chain, tolerance: Callable[[str], float], dtype: str) -> "Judged":
+        """The backward pass of a chain, and what rounding changes in it."""
+        rng, eps = np.random.default_rng(0), EPS[dtype]
+
+        def jitter(array: NDArray) -> NDArray:
+            return array * (1 + eps * rng.standard_normal(array.shape))
+
+        walked, changed = chain.walk() or [], chain.walk(jitter=jitter) or []
+        rounding = {}
+        for one, other in zip(walked, changed, strict=True):
+            for a, b in zip(one.looks if one else (), other.looks if other else (), strict=True):
+                apart = measure_arrays(a.expected, b.expected, dtype)
+                most = max(apart.relative, (apart.worst_row or 0.0) / ROW_FACTOR)
+                rounding[a.path] = most * _size(a.expected) if np.isfinite(most) else _size(b.expected)
+        return cls(chain, walked, rounding, tolerance, dtype)
+
+    @property
+    def looks(self) -> list[Look]:
+        """All gradients, from the loss to the input."""
+        return [look for each in reversed(self.walked) if each for look in each.looks]
+
+    def judge(self, look: Look) -> tuple[Measures, float]:
+        """How far a gradient is from the expected one, and the relative error that is rounding."""
+        size = _size(look.expected)
+        amplified = ROUNDINGS * self.rounding.get(look.path, 0.0) / size if size else np.inf
+        small = not size and _size(look.found) <= ROUNDINGS * self.rounding.get(look.path, 0.0)
+        expected = look.found if small else look.expected
+        return measure_arrays(expected, look.found, self.dtype), max(self.tolerance(look.path), amplified if size else 0.0)
+
+    def error(self, look: Look) -> tuple[float, bool]:
+        """The relative error, and whether it is rounding."""
+        measures, most = self.judge(look)
+        return measures.relative, measures.within(most)
+
+
+def _size(array: NDArray) -> float:
+    return float(np.sqrt(np.mean(np.square(array, dtype=np.float64)))) if array.size else 0.0
+
+
+def with_gradients(
+    result: Comparison,
+    remark: str,
+    context: Context,
+    forward: Pairing,
+    ours: Recording,
+    theirs: Recording,
+    mapping: Any,
+    progress: Callable[[str], None],
+) -> tuple[Comparison, str]:
+    """A comparison of activations, and what is said of it, with that of the gradients `ours` and `theirs`.
+
+    They are compared where the activations agree.
+    """
+    if not ours.order or not theirs.order:
+        return replace(result, notes=(*result.notes, ONE_SIDE)), remark
+    if not result.equal or forward.tolerances.quantised:
+        return replace(result, notes=(*result.notes, OF_OTHERS)), remark
+    progress("comparing gradients")
+    names = match_gradients(ours, theirs, context.names, mapping)
+    pairing = Pairing(replace(ours, inputs={}), theirs, forward.tolerances, names)
+    plain = {difference.path: difference for difference in pairing.run()}
+    judged = _judged(context, forward, pairing)
+    if judged is None:
+        differences, diagnosis, said = _plainly(plain, pairing), None, ""
+        diagnosis = _held_constant(differences, ours, theirs, names)
+    else:
+        differences = _by_themselves(plain, judged)
+        wrong = [difference for difference in differences if not difference.equal]
+        diagnosis, said = None, ""
+        if wrong and any(difference.by_own for difference in wrong):
+            diagnosis, said = Search(judged.chain, judged.error, progress).diagnose(judged.walked, {})
+    notes = _notes(ours, theirs, plain, differences)
+    missing = tuple(GRADIENT + path for path in ours.order if path not in names and path != IMAGES)
+    used = {*names.values()}
+    extra = tuple(GRADIENT + name for name in theirs.order if name not in used and not name.endswith(IMAGES))
+    result = replace(
+        result,
+        differences=(*result.differences, *(_named(difference) for difference in differences)),
+        missing=(*result.missing, *missing),
+        extra=(*result.extra, *extra),
+        diagnosis=diagnosis,
+        notes=(*result.notes, *notes),
+    )
+    return result, f"{remark} {said}".strip()
+
+
+def match_gradients(
+    ours: Recording, theirs: Recording, names: Mapping[str, str], mapping: Any
+) -> dict[str, str]:
+    """Path of a gradient of ours → the other side's name of it.
+
+    Those by activations have the names of these, `names`; those by weights those of their modules, and what comes behind.
+    """
+    owners = {their: our for our, their in names.items()}
+    naming = Naming(ours.order, mapping)
+    found = {}
+    for name in theirs.order:
+        module, _, last = name.rpartition(".")
+        guesses = [owners.get(name, ""), name]
+        if module in owners:
+            guesses += [f"{owners[module]}.{each}" for each in (last, *(["weight"] if last in KERNELS else []))]
+        path = next((guess for guess in guesses if guess in ours.shapes), None) or naming(name)
+        if path is not None and (path not in found or name in names.values()):
+            found[path] = name
+    return {path: found[path] for path in ours.order if path in found}
+
+
+def _judged(context: Context, forward: Pairing, pairing: Pairing) -> Judged | None:
+    """Gradients judged each by itself; None where that cannot be: there is no model, or its loss is of other things."""
+    theirs = context.on_their_inputs()
+    if theirs is None or theirs.model is None:
+        return None
+    sides = (forward.a, forward.b, pairing.a, pairing.b)
+    dtype = coarsest([*(each for side in sides for each in side.dtypes.values()), pairing.tolerances.dtype or ""])
+    inner = any(path.endswith((".scores", ".probs")) for path in pairing.names)
+
+    def tolerance(path: str) -> float:
+        return pairing.tolerances(GRADIENT + path, dtype, 1)
+
+    def taken(path: str, expected: NDArray) -> NDArray | None:
+        found = pairing.taken(path, expected)
+        other = pairing.taken(IMAGES, expected.T) if path == TEXTS else None
+        return found if found is None or other is None else found + other.T
+
+    chain = chain_of(theirs, pairing.a, forward.taken, taken, inner=inner)
+    if chain is None:
+        return None
+    if pairing.a.metadata.get(LOSS, "given") == "given":
+        # The loss may be of anything: then the reference's own gradients are not what its network gives.
+        own = Pairing(pairing.a, pairing.a, pairing.tolerances, {path: path for path in pairing.a.order})
+        itself = Judged.of(replace(chain, taken=own.taken), tolerance, dtype)
+        if not all(itself.error(look)[1] for look in itself.looks if look.path != TEXTS):
+            return None
+    return Judged.of(chain, tolerance, dtype)
+
+
+def _by_themselves(plain: Mapping[str, Difference], judged: Judged) -> list[Difference]:
+    """The differences, each judged by what arises in the module that gives it; others only where they fit none of ours."""
+    found = {}
+    for look in judged.looks:
+        measures, most = judged.judge(look)
+        known = plain.get(look.path)
+        if known is not None:
+            found[look.path] = replace(known, alone=measures, own_tolerance=most, by_own=True, giver=look.giver)
+    unlike = [each for path, each in plain.items() if path not in found and each.measures is None]
+    return [*found.values(), *unlike]
+
+
+def _plainly(plain: Mapping[str, Difference], pairing: Pairing) -> list[Difference]:
+    """The differences as they are, with tolerances that grow from the loss to the input, in the order of a backward pass."""
+    depth = 1 + max((difference.depth for difference in plain.values()), default=0)
+    sizes = {path: difference.measures.max_abs for path, difference in plain.items() if difference.measures}
+    del sizes
+    largest = max((_size(pairing.a.activations[path]) for path in plain if path in pairing.a.activations), default=0.0)
+    found = []
+    for path in pairing.a.order:
+        if path not in plain or path == IMAGES:
+            continue
+        difference = plain[path]
+        array = pairing.a.activations.get(path)
+        size = _size(array) if array is not None else pairing.a.statistics[path].rms
+        most = INHERITED * pairing.tolerances(GRADIENT + path, difference.dtype, 2 * depth - difference.depth)
+        small = FLOOR * largest / size if size else np.inf
+        if pairing.tolerances.rtol is None and small > 1:
+            most = most * small if np.isfinite(small) else most
+        found.append(replace(difference, tolerance=most))
+    return found
+
+
+def _held_constant(
+    differences: Iterable[Difference], ours: Recording, theirs: Recording, names: Mapping[str, str]
+) -> Diagnosis | None:
+    """The one cause that arrays alone show: a gradient where the reference has none."""
+    first = next((difference for difference in differences if not difference.equal), None)
+    if first is None:
+        return None
+    a, b = ours.array(first.path), theirs.array(names[first.path])
+    if a is None or b is None or a.any() or not b.any():
+        return None
+    sentence = f"there is a gradient by {first.path}, and the reference has none: what gives it is held constant there"
+    return Diagnosis("stop_gradient_missing", sentence, 0.0, 1.0, change("stop_gradient_missing"))
+
+
+def _notes(
+    ours: Recording, theirs: Recording, plain: Mapping[str, Difference], differences: Iterable[Difference]
+) -> list[str]:
+    losses = [side.metadata.get(LOSS, "given") for side in (ours, theirs)]
+    kept = {difference.path for difference in differences}
+    left = [path for path in plain if path not in kept and path != IMAGES]
+    return [
+        *([f"the gradients are of a loss that is {losses[0]} in the one, and {losses[1]} in the other"]
+          if "given" not in losses and losses[0] != losses[1] else []),
+        *([f"gradients that were not judged, as the reference's loss or model does not give them: {left[0]}"
+           f"{f' and {len(left) - 1} more' if left[1:] else ''}"] if left else []),
+    ]  # fmt: skip
+
+
+def _named(difference: Difference) -> Difference:
+    """The difference under the path of a gradient."""
+    return replace(difference, path=GRADIENT + difference.path, theirs=GRADIENT + difference.theirs)
