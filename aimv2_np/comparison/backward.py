@@ -64,10 +64,11 @@ class Judged:
         walked, changed = chain.walk() or [], chain.walk(jitter=jitter) or []
         rounding = {}
         for one, other in zip(walked, changed, strict=True):
-            for a, b in zip(one.looks if one else (), other.looks if other else (), strict=True):
-                apart = measure_arrays(a.expected, b.expected, dtype)
-                most = max(apart.relative, (apart.worst_row or 0.0) / ROW_FACTOR)
-                rounding[a.path] = most * _size(a.expected) if np.isfinite(most) else _size(b.expected)
+            after = {look.path: look.expected for look in other.looks} if other else {}
+            for look in one.looks if one else ():
+                apart = _measured(look.expected, after[look.path], dtype)
+                most, size = max(apart.relative, (apart.worst_row or 0.0) / ROW_FACTOR), _size(look.expected)
+                rounding[look.path] = most * size if np.isfinite(most) else _size(after[look.path])
         return cls(chain, walked, rounding, tolerance, dtype)
 
     @property
@@ -81,7 +82,7 @@ class Judged:
         amplified = ROUNDINGS * self.rounding.get(look.path, 0.0) / size if size else np.inf
         small = not size and _size(look.found) <= ROUNDINGS * self.rounding.get(look.path, 0.0)
         expected = look.found if small else look.expected
-        return measure_arrays(expected, look.found, self.dtype), max(self.tolerance(look.path), amplified if size else 0.0)
+        return _measured(expected, look.found, self.dtype), max(self.tolerance(look.path), amplified if size else 0.0)
 
     def error(self, look: Look) -> tuple[float, bool]:
         """The relative error, and whether it is rounding."""
@@ -91,6 +92,18 @@ class Judged:
 
 def _size(array: NDArray) -> float:
     return float(np.sqrt(np.mean(np.square(array, dtype=np.float64)))) if array.size else 0.0
+
+
+def _measured(a: NDArray, b: NDArray, dtype: str) -> Measures:
+    """`measure_arrays`, the worst row being relative to the whole array.
+
+    A token that hardly anything depends on has a gradient that is a difference of larger numbers.
+    """
+    measures = measure_arrays(a, b, dtype)
+    if measures.worst_row is None or not np.isfinite(measures.worst_row) or not a.ndim or not a.size:
+        return measures
+    row, size = np.sqrt(np.mean(np.square(b - a), axis=-1)).max(), _size(a)
+    return replace(measures, worst_row=float(row / size) if size else measures.worst_row)
 
 
 def with_gradients(

@@ -46,12 +46,14 @@ def _wrong_gradients(result: Comparison, first: Difference) -> str:
     """How many gradients are wrong, and which is the first from the loss to the input."""
     gradients = [difference for difference in result.differences if difference.path.startswith(GRADIENT)]
     wrong = sum(not difference.equal for difference in gradients)
-    how = "by themselves, on what the other side gave the module behind each," if first.by_own else "by more than rounding,"
+    several = "1 is wrong" if wrong == 1 else f"{wrong} are wrong"
+    alone = ", each module being given the other side's gradient by its output" if first.by_own else ""
     path = first.path.removeprefix(GRADIENT)
-    giver = f", which the derivative of {first.giver} gives" if first.giver and first.giver != path else ""
-    several = "1 gradient differs" if wrong == 1 else f"{wrong} gradients differ"
-    of = f"Of {len(gradients)}, {several} {how} that by {path} first{giver}: {in_words(first)}."
-    return of.replace("by themselves", "by itself").replace("behind each", "behind it") if wrong == 1 else of
+    giver = f", which the derivative of {first.giver} gives" if first.giver else ""
+    return (
+        f"Of {len(gradients)} gradients, {several}{alone}; the first from the loss on is that by {path}{giver}: "
+        f"{in_words(first)}."
+    )
 
 
 def kind(difference: Difference) -> str:

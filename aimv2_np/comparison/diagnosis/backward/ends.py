@@ -12,6 +12,7 @@ from aimv2_np.comparison.diagnosis.backward.tools import (
     computing_with,
     derived_from,
     forward_of,
+    held,
     mixed,
     passing,
     plain,
@@ -80,7 +81,7 @@ def _scored(change: Callable[[Any, Embeds], Any]) -> Plant:
     """Logits whose derivative is that of another expression."""
 
     def forward(m: Any, embeds: Embeds) -> Scored:
-        right = forward_of(m, Embeds(*map(value_of, embeds)))
+        right = forward_of(m, embeds)
         logits = derived_from(right.logits_per_text, change(m, embeds))
         return Scored(logits, logits.T)
 
@@ -90,7 +91,7 @@ def _scored(change: Callable[[Any, Embeds], Any]) -> Plant:
 def _without_scale(m: Any, embeds: Embeds) -> Any:
     """The gradients by both embeddings without the scale; that by the scale as it is."""
     plainly = contrastive_logits(*embeds, np.zeros_like(value_of(m.logit_scale)), m.most)
-    rest = contrastive_logits(*map(value_of, embeds), m.logit_scale, m.most)
+    rest = contrastive_logits(*map(held, embeds), m.logit_scale, m.most)
     return derived_from(plainly, plainly, rest)
 
 
@@ -144,13 +145,13 @@ FAULTS: Table = {
             )
         ),
     },
-    ("detached", Unit): {"{path} is detached: the tower behind it has no gradient": with_input(value_of)},
+    ("detached", Unit): {"{path} is detached: the tower behind it has no gradient": with_input(held)},
     ("detached", Logits): {
         "the logits hold the text vectors constant: the text tower has no gradient": _scored(
-            lambda m, embeds: _one_held(m, value_of(embeds.text), embeds.image)
+            lambda m, embeds: _one_held(m, held(embeds.text), embeds.image)
         ),
         "the logits hold the image vectors constant: the vision tower has no gradient": _scored(
-            lambda m, embeds: _one_held(m, embeds.text, value_of(embeds.image))
+            lambda m, embeds: _one_held(m, embeds.text, held(embeds.image))
         ),
     },
     ("scale_missing_in_derivative", Logits): {

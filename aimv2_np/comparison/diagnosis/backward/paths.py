@@ -10,13 +10,14 @@ from aimv2_np.comparison.diagnosis.backward.tools import (
     bent,
     computing_with,
     forward_of,
+    held,
     passing,
     times,
     with_input,
     with_weight,
 )
 from aimv2_np.comparison.diagnosis.fault import Plant, Table, with_fields
-from aimv2_np.gradients.variable import Variable, value_of
+from aimv2_np.gradients.variable import Variable
 from aimv2_np.network.attention import Attention
 from aimv2_np.network.embedding import Embedding
 from aimv2_np.network.encoder import EncoderLayer
@@ -38,8 +39,8 @@ def _held(names: Iterable[str]) -> Plant:
     """Some of a module's modules take their input for a constant."""
 
     def plant(module: Any, *_: Any) -> Module:
-        held = with_input(value_of)
-        return with_fields(module, **{name: held(getattr(module, name), "", None) for name in names})  # type: ignore[arg-type]
+        holding = with_input(held)
+        return with_fields(module, **{name: holding(getattr(module, name), "", None) for name in names})  # type: ignore[arg-type]
 
     return plant
 
@@ -56,6 +57,11 @@ def _skip(change: Callable[[Array], Array], second: bool) -> Plant:
         return middle + m.ffn(m.rms_norm2(middle))
 
     return computing_with(forward)
+
+
+def _detached(module: Any, path: str, *rest: Any) -> Module | None:
+    """A module whose input has no gradient, where nothing else takes that input: what is lost then is all there is."""
+    return None if path.rpartition(".")[2] in BESIDE_OTHERS else with_input(held)(module, path, *rest)
 
 
 def by_all_weights(change: Callable[[Array], Array]) -> dict[type[Module], Plant]:
@@ -85,6 +91,7 @@ LOST = {
     ("q_proj",): "q", ("k_proj",): "k", ("v_proj",): "v", ("k_proj", "v_proj"): "k and v",
     ("q_proj", "v_proj"): "q and v", ("q_proj", "k_proj"): "q and k",
 }  # fmt: skip
+BESIDE_OTHERS = ("q_proj", "k_proj", "v_proj", "gate_proj", "up_proj", "rms_norm1", "rms_norm2")
 MODULES = (Attention, SwiGLU, RMSNorm, Linear, AttentionPoolingHead)
 
 FAULTS: Table = {
@@ -116,7 +123,7 @@ FAULTS: Table = {
     },
     **{
         ("detached", kind): {
-            "{path} gives its input no gradient: something within it is detached, or held constant": with_input(value_of)
+            "{path} gives its input no gradient: something within it is detached, or held constant": _detached
         }
         for kind in MODULES
     },

@@ -12,13 +12,23 @@ from aimv2_np.comparison.diagnosis.backward import attentions, ends, gates, norm
 from aimv2_np.comparison.diagnosis.backward.advice import change
 from aimv2_np.comparison.diagnosis.backward.walk import Chain, Clue, Look, Walked
 from aimv2_np.comparison.diagnosis.fault import Fault, faults_of
-from aimv2_np.comparison.naming import TOWERS
+from aimv2_np.network.embedding import Embedding
+from aimv2_np.network.linear import Linear
+from aimv2_np.network.patches import PatchEmbed
+from aimv2_np.network.rms_norm import RMSNorm
 from aimv2_np.tree.module import Module
 
 FAULTS = faults_of((each.FAULTS for each in (ends, norms, attentions, gates, sums, paths, products, tables)), {})
 SECONDS = 30.0
 MOST = 4  # causes, one behind the other
 EXPLAINED, CLEARLY = 0.25, 4.0  # as for activations: what the cause may leave, and others must leave so many times more
+# What changes gradients by weights, and no other: identifier and class of modules.
+OF_WEIGHTS = {
+    *((name, kind) for kind in (Linear, PatchEmbed, RMSNorm, Embedding) for name in (
+        "broadcast_not_summed", "mean_for_sum", "weights_accumulated_twice", "weights_detached", "rows_overwritten",
+        "transposed_weight_gradient", "gradient_of_output", "gain_without_x",
+    )),
+}  # fmt: skip
 Faults = Mapping[str, Sequence[Fault]]
 # How far a gradient is from the expected one, and whether that is more than rounding.
 Judge = Callable[[Look], tuple[float, bool]]
@@ -59,6 +69,7 @@ class Search:
     def __post_init__(self) -> None:
         self.end = monotonic() + SECONDS
         self.tested = 0
+        self._said = dict[int, tuple[Look, tuple[float, bool]]]()
 
     def diagnose(self, known: Sequence[Walked | None], base: Faults, depth: int = 0) -> tuple[Diagnosis | None, str]:
         """The fault behind the first wrong gradient of a backward pass with the faults `base`; how far it reaches."""
@@ -105,74 +116,78 @@ class Search:
         """Faults in one module that explain the first wrong gradient, and make nothing wrong that is right."""
         wrong = {look.path for look, _ in self._wrong(known)}
         clue = self._clue(known)
-        for fault, path in self._near(known, first):
+        for fault, paths in self._near(known, first):
             if monotonic() > self.end:
                 return
             self.progress(f"looking for the cause: is it {fault.identifier}?")
             self.tested += 1
-            planted = {**base, path: (*base.get(path, ()), fault)}
+            planted = {**base, **{path: (*base.get(path, ()), fault) for path in paths}}
             with np.errstate(all="ignore"):
                 walked = self.chain.walk(planted, known, clue)
             if walked is None:
                 continue
-            there = {look.path: self.judge(look) for look in _looks(walked)}
-            left, right = there.get(first.path, (inf, False))
-            still = {name for name, (_, fits) in there.items() if not fits}
-            if right and left <= EXPLAINED * error and still <= wrong:
-                yield Candidate(fault, path, left, len(still), planted)
+            look = next((look for look in _looks(walked) if look.path == first.path), None)
+            left, right = (inf, False) if look is None else self._error(look)
+            if not right or left > EXPLAINED * error:
+                continue
+            still = {look.path for look, _ in self._wrong(walked)}
+            if still <= wrong:
+                yield Candidate(fault, paths[0], left, len(still), planted)
 
-    def _near(self, known: Sequence[Walked | None], first: Look) -> Iterator[tuple[Fault, str]]:
-        """(fault, path of a module that may have it), where the first wrong gradient may arise."""
-        for modules in self._section(known, first):
-            for path, module in modules.items():
-                yield from ((fault, path) for fault in FAULTS if type(module) in fault.plants)
+    def _near(self, known: Sequence[Walked | None], first: Look) -> Iterator[tuple[Fault, Sequence[str]]]:
+        """(fault, paths of modules that may have it), where the first wrong gradient may arise: in one, or in all alike."""
+        weight = first.path in self.chain.weights
+        kinds: dict[type[Module], list[str]] = {}
+        for path, module in self._section(known, first).items():
+            kinds.setdefault(type(module), []).append(path)
+        for kind, paths in kinds.items():
+            for fault in FAULTS:
+                if kind in fault.plants and (weight or (fault.identifier, kind) not in OF_WEIGHTS):
+                    able = [path for path in paths if self._planted(path, fault, Clue(2.0)) is not None]
+                    yield from ((fault, several) for several in _one_by_one_and_together(able))
 
-    def _section(self, known: Sequence[Walked | None], first: Look) -> Iterator[dict[str, Module]]:
-        """The modules of the stage in which it was found, and of those behind it whose gradients were not recorded."""
-        i = next(i for i, walked in enumerate(known) if walked and any(look.path == first.path for look in walked.looks))
-        yield self.chain.modules[i]
+    def _section(self, known: Sequence[Walked | None], first: Look) -> dict[str, Module]:
+        """The modules that may give a gradient: the one that does, those around it and within it, of a weight those around.
+
+        Where gradients between stages were not recorded, all of the stages that come before in the backward pass.
+        """
+        i = next(i for i, each in enumerate(known) if each and any(look.path == first.path for look in each.looks))
+        giver, weight = first.giver, first.path in self.chain.weights
+        found = {
+            path: module
+            for path, module in self.chain.modules[i].items()
+            if _is_within(giver, path) or (not weight and _is_within(path, giver))
+        }
         outputs = self.chain.links[i].outputs
         for j in range(i + 1, len(known)):
-            walked = known[j]
-            taken = [walked.incoming[name] for name in outputs if walked and name in walked.incoming] if walked else []
+            taken = [each.incoming[name] for name in outputs if (each := known[j]) and name in each.incoming]
             if taken and not taken[0][1]:
-                yield self.chain.modules[j]
+                found |= self.chain.modules[i] | self.chain.modules[j]
                 outputs = self.chain.links[j].outputs
+        return found
 
-    def _extent(
-        self, found: Candidate, known: Sequence[Walked | None], base: Faults
-    ) -> tuple[Faults, int]:
-        """In which modules the fault explains most: in one, in those like it in the tower, or in all; what stays wrong."""
-        everywhere = {
-            path: (*base.get(path, ()), found.fault)
-            for each in self.chain.modules
-            for path, module in each.items()
-            if type(module) in found.fault.plants and self._planted(path, found.fault, Clue(2.0)) is not None
-        }
-        tower = next((tower for tower in TOWERS if found.path.startswith(tower)), "")
-        name, kind = found.path.rpartition(".")[2], type(self._module(found.path))
-        named = {path: several for path, several in everywhere.items() if path.rpartition(".")[2] == name}
-        alike = {path: several for path, several in everywhere.items() if type(self._module(path)) is kind}
-        ways: list[dict[str, Sequence[Fault]]] = [dict(found.planted)]
-        for group in (named, alike, everywhere):
-            ways += [{p: s for p, s in group.items() if p.startswith(tower)}, group]
-        best: tuple[Faults, int] = found.planted, found.wrong
-        for planted in ways:
-            if best[1] == 0 or monotonic() > self.end:
-                break
-            walked = self.chain.walk({**base, **planted}, known, self._clue(known))
-            left = inf if walked is None else sum(1 for _ in self._wrong(walked))
-            if left < best[1]:
-                best = {**base, **planted}, int(left)
-        return best
+    def _extent(self, found: Candidate, known: Sequence[Walked | None], base: Faults) -> tuple[Faults, int]:
+        """In which modules the fault makes wrong gradients right; and how many stay wrong."""
+        planted, walked = dict(found.planted), self.chain.walk(found.planted, known, self._clue(known)) or known
+        wrong = {look.path for look, _ in self._wrong(walked)}
+        for modules, each in zip(reversed(self.chain.modules), list(reversed(walked)), strict=True):
+            if each is None or wrong.isdisjoint(look.path for look in each.looks):
+                continue
+            alike = [
+                path for path, module in modules.items() if type(module) in found.fault.plants and path not in planted
+            ]
+            for several in _one_by_one_and_together(alike):
+                more = {**planted, **{path: (*base.get(path, ()), found.fault) for path in several}}
+                tried = self.chain.walk(more, walked, self._clue(known)) if monotonic() < self.end else None
+                still = wrong if tried is None else {look.path for look, _ in self._wrong(tried)}
+                if tried is not None and still < wrong:
+                    planted, walked, wrong = more, tried, still
+        return planted, len(wrong)
 
     def _planted(self, path: str, fault: Fault, clue: Clue) -> Module | None:
         """A module with the fault; None where it cannot have it, as it has not the arrays that it is about."""
         twin = self.chain.twins.get(path)
         return None if twin is None else fault.plant(twin, path, clue)  # type: ignore[arg-type]
-
-    def _module(self, path: str) -> Module | None:
-        return next((modules[path] for modules in self.chain.modules if path in modules), None)
 
     def _clue(self, known: Sequence[Walked | None]) -> Clue:
         look = next(self._wrong(known), None)
@@ -184,14 +199,30 @@ class Search:
     def _wrong(self, walked: Sequence[Walked | None]) -> Iterator[tuple[Look, float]]:
         """(look, error) of gradients that are wrong, from the loss to the input."""
         for look in _looks(walked):
-            error, right = self.judge(look)
+            error, right = self._error(look)
             if not right:
                 yield look, error
+
+    def _error(self, look: Look) -> tuple[float, bool]:
+        """What `judge` says, which is asked once: most gradients are those of a pass without the fault."""
+        if id(look) not in self._said:
+            self._said[id(look)] = look, self.judge(look)
+        return self._said[id(look)][1]
 
 
 def _looks(walked: Sequence[Walked | None]) -> Iterator[Look]:
     for each in reversed(walked):
         yield from each.looks if each else ()
+
+
+def _is_within(path: str, outer: str) -> bool:
+    return path == outer or path.startswith(f"{outer}.") or not outer
+
+
+def _one_by_one_and_together(paths: Sequence[str]) -> Iterator[Sequence[str]]:
+    yield from ([path] for path in paths)
+    if len(paths) > 1:
+        yield paths
 
 
 def _one_of_each(rivals: Sequence[Candidate]) -> list[Candidate]:

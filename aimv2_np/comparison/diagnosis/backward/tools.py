@@ -26,6 +26,11 @@ def times(factor: float) -> Change:
     return lambda g: g * g.dtype.type(factor)
 
 
+def held(x: Any) -> Any:
+    """`x`, which has no gradient."""
+    return passing(x, times(0))
+
+
 def derived_from(value: Any, *ways: Variable) -> Variable:
     """A variable of the right value, whose derivative is the sum of those of other expressions of the same shape."""
     return computed(value_of(value), ways, lambda g: [g] * len(ways))

@@ -162,7 +162,8 @@ class Chain:
             planted: path of a module → the faults that it has.
             known: a pass without: what these faults do not change is taken from there.
             clue: for faults that look at what is to be explained.
-            jitter: changes every gradient, weight and input by rounding.
+            jitter: changes every gradient, weight and input by rounding; operations then run as written, so that it
+                changes what lies within them, too.
         """
         planted, result = planted or {}, list[Walked | None]([None] * len(self.links))
         gradients: dict[str, tuple[NDArray, bool]] = {}  # by paths of inputs of links; whether it is as in `known`
@@ -207,7 +208,7 @@ class Chain:
         module = plant(module, replaced, stage.path)
         x = [Variable(changed(part)) if link.names else part for part in _parts(link.x)]
         recorder = _Watching({id(each): path for path, each in module.named_modules(stage.path)}, (), lambda *_: None)
-        with having(RECORDERS, (*RECORDERS.get(), recorder)), self._mode(), own_arithmetic():
+        with having(RECORDERS, (*RECORDERS.get(), recorder)), self._mode(jitter is not None), own_arithmetic():
             output = stage.call(module, Embeds(*x) if isinstance(link.x, Embeds) else x[0])
             output = output[0] if isinstance(output, tuple) else output
             total = output if given is None else (output * given).sum()
@@ -221,11 +222,13 @@ class Chain:
 
         def met(variable: Variable, gradient: NDArray) -> NDArray:
             going, is_taken = gradient, False
-            for name in names.pop(variable.number, ()):
+            several = sorted(names.pop(variable.number, ()), key=len)  # a module's output is that of its last one, too
+            around = several[0].rpartition(".")[0] if several else ""
+            giver = around if variable.number not in recorder.takers else recorder.takers[variable.number]
+            for name in several:
                 found = self.taken(name, gradient)
                 if found is not None:
-                    giver = name.rpartition(".")[0] if name in leaves else recorder.takers.get(variable.number)
-                    walked.looks.append(Look(name, gradient, found, giver or name.rpartition(".")[0] or stage.path))
+                    walked.looks.append(Look(name, gradient, found, giver or stage.path))
                     going, is_taken = found, True
                 if name in inputs:
                     walked.incoming[name] = going, is_taken
@@ -240,8 +243,8 @@ class Chain:
         walked.looks = _weights_behind_their_modules(walked.looks, self.weights)
         return walked
 
-    def _mode(self) -> Any:
-        return textbook() if self.inner else looking_inside()
+    def _mode(self, written: bool) -> Any:
+        return textbook() if self.inner or written else looking_inside()
 
 
 def _replaced(
