@@ -19,6 +19,7 @@ from aimv2_np.comparison.diagnosis.backward.walk import IMAGES, TEXTS, Chain, Lo
 from aimv2_np.comparison.diagnosis.context import Context
 from aimv2_np.comparison.measure import ROW_FACTOR, Measures, measure_arrays
 from aimv2_np.comparison.naming import Naming
+from aimv2_np.comparison.order import in_execution_order
 from aimv2_np.comparison.pairing import Pairing
 from aimv2_np.comparison.tolerances import coarsest
 from aimv2_np.recording.recording import LOSS, Recording
@@ -127,18 +128,18 @@ def with_gradients(
     progress("comparing gradients")
     names = match_gradients(ours, theirs, context.names, mapping)
     pairing = Pairing(replace(ours, inputs={}), theirs, forward.tolerances, names)
-    plain = {difference.path: difference for difference in pairing.run()}
+    ran = {difference.path: difference for difference in pairing.run() if difference.path != IMAGES}
+    plain = {path: ran[path] for path in _in_backward_order(ours.order, forward.a.order) if path in ran}
     judged = _judged(context, forward, pairing)
-    if judged is None:
-        differences, diagnosis, said = _plainly(plain, pairing), None, ""
-        diagnosis = _held_constant(differences, ours, theirs, names)
-    else:
-        differences = _by_themselves(plain, judged)
-        wrong = [difference for difference in differences if not difference.equal]
-        diagnosis, said = None, ""
-        if wrong and any(difference.by_own for difference in wrong):
-            diagnosis, said = Search(judged.chain, judged.error, progress).diagnose(judged.walked, {})
-    notes = _notes(ours, theirs, plain, differences)
+    plainly = _plainly(plain, pairing)
+    diagnosis, said = None, ""
+    differences = plainly if judged is None else _by_themselves(plainly, judged)
+    first = next((difference for difference in differences if not difference.equal), None)
+    if judged and first and first.by_own:
+        diagnosis, said = Search(judged.chain, judged.error, progress).diagnose(judged.walked, {})
+    elif first:
+        diagnosis = _held_constant(first, ours, theirs, names)
+    notes = _notes(ours, theirs)
     missing = tuple(GRADIENT + path for path in ours.order if path not in names and path != IMAGES)
     used = {*names.values()}
     extra = tuple(GRADIENT + name for name in theirs.order if name not in used and not name.endswith(IMAGES))
@@ -174,6 +175,19 @@ def match_gradients(
     return {path: found[path] for path in ours.order if path in found}
 
 
+def _in_backward_order(paths: Iterable[str], forward: Iterable[str]) -> list[str]:
+    """Paths from the loss to the input: the reverse of the order of execution, weights behind their modules' outputs."""
+    places = {path: i for i, path in enumerate(in_execution_order(forward))}
+
+    def place(path: str) -> tuple[int, bool]:
+        owner = path
+        while owner and owner not in places:
+            owner = owner.rpartition(".")[0]
+        return -places.get(owner, len(places)), path not in places
+
+    return sorted(paths, key=place)
+
+
 def _judged(context: Context, forward: Pairing, pairing: Pairing) -> Judged | None:
     """Gradients judged each by itself; None where that cannot be: there is no model, or its loss is of other things."""
     theirs = context.on_their_inputs()
@@ -189,7 +203,10 @@ def _judged(context: Context, forward: Pairing, pairing: Pairing) -> Judged | No
     def taken(path: str, expected: NDArray) -> NDArray | None:
         found = pairing.taken(path, expected)
         other = pairing.taken(IMAGES, expected.T) if path == TEXTS else None
-        return found if found is None or other is None else found + other.T
+        if found is None or other is None or not other.any():
+            return found
+        # One of the two is made of the other, or both of the same: then their gradients add up.
+        return min((found, other.T, found + other.T), key=lambda array: _size(array - expected))
 
     chain = chain_of(theirs, pairing.a, forward.taken, taken, inner=inner)
     if chain is None:
@@ -203,46 +220,34 @@ def _judged(context: Context, forward: Pairing, pairing: Pairing) -> Judged | No
     return Judged.of(chain, tolerance, dtype)
 
 
-def _by_themselves(plain: Mapping[str, Difference], judged: Judged) -> list[Difference]:
-    """The differences, each judged by what arises in the module that gives it; others only where they fit none of ours."""
-    found = {}
+def _by_themselves(plain: Iterable[Difference], judged: Judged) -> list[Difference]:
+    """The differences, each judged by what arises in the module that gives it; as they are where that is not known."""
+    known, found = {difference.path: difference for difference in plain}, []
     for look in judged.looks:
         measures, most = judged.judge(look)
-        known = plain.get(look.path)
-        if known is not None:
-            found[look.path] = replace(known, alone=measures, own_tolerance=most, by_own=True, giver=look.giver)
-    unlike = [each for path, each in plain.items() if path not in found and each.measures is None]
-    return [*found.values(), *unlike]
+        difference = known.pop(look.path)
+        found.append(replace(difference, alone=measures, own_tolerance=most, by_own=True, giver=look.giver))
+    return [*found, *known.values()]
 
 
 def _plainly(plain: Mapping[str, Difference], pairing: Pairing) -> list[Difference]:
-    """The differences as they are, with tolerances that grow from the loss to the input, in the order of a backward pass."""
+    """The differences with tolerances that grow from the loss to the input."""
     depth = 1 + max((difference.depth for difference in plain.values()), default=0)
-    sizes = {path: difference.measures.max_abs for path, difference in plain.items() if difference.measures}
-    del sizes
-    largest = max((_size(pairing.a.activations[path]) for path in plain if path in pairing.a.activations), default=0.0)
+    sizes = {path: pairing.a.statistics[path].rms for path in plain if path in pairing.a.statistics}
+    least = FLOOR * max(sizes.values(), default=0.0)
     found = []
-    for path in pairing.a.order:
-        if path not in plain or path == IMAGES:
-            continue
-        difference = plain[path]
-        array = pairing.a.activations.get(path)
-        size = _size(array) if array is not None else pairing.a.statistics[path].rms
+    for path, difference in plain.items():
         most = INHERITED * pairing.tolerances(GRADIENT + path, difference.dtype, 2 * depth - difference.depth)
-        small = FLOOR * largest / size if size else np.inf
-        if pairing.tolerances.rtol is None and small > 1:
-            most = most * small if np.isfinite(small) else most
+        if pairing.tolerances.rtol is None and 0 < sizes.get(path, 0.0) < least:
+            most *= least / sizes[path]
         found.append(replace(difference, tolerance=most))
     return found
 
 
 def _held_constant(
-    differences: Iterable[Difference], ours: Recording, theirs: Recording, names: Mapping[str, str]
+    first: Difference, ours: Recording, theirs: Recording, names: Mapping[str, str]
 ) -> Diagnosis | None:
     """The one cause that arrays alone show: a gradient where the reference has none."""
-    first = next((difference for difference in differences if not difference.equal), None)
-    if first is None:
-        return None
     a, b = ours.array(first.path), theirs.array(names[first.path])
     if a is None or b is None or a.any() or not b.any():
         return None
@@ -250,18 +255,11 @@ def _held_constant(
     return Diagnosis("stop_gradient_missing", sentence, 0.0, 1.0, change("stop_gradient_missing"))
 
 
-def _notes(
-    ours: Recording, theirs: Recording, plain: Mapping[str, Difference], differences: Iterable[Difference]
-) -> list[str]:
+def _notes(ours: Recording, theirs: Recording) -> list[str]:
     losses = [side.metadata.get(LOSS, "given") for side in (ours, theirs)]
-    kept = {difference.path for difference in differences}
-    left = [path for path in plain if path not in kept and path != IMAGES]
-    return [
-        *([f"the gradients are of a loss that is {losses[0]} in the one, and {losses[1]} in the other"]
-          if "given" not in losses and losses[0] != losses[1] else []),
-        *([f"gradients that were not judged, as the reference's loss or model does not give them: {left[0]}"
-           f"{f' and {len(left) - 1} more' if left[1:] else ''}"] if left else []),
-    ]  # fmt: skip
+    if "given" in losses or losses[0] == losses[1]:
+        return []
+    return [f"the loss is {losses[0]} in the one, and {losses[1]} in the other"]
 
 
 def _named(difference: Difference) -> Difference:

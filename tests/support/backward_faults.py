@@ -228,6 +228,23 @@ def scored(change: Callable[..., Any]) -> Callable[..., Any]:
     return planting
 
 
+@contextmanager
+def unclamped(factor: Callable[[Any, float], Any]) -> Iterator[None]:
+    """logit_scale s has the gradient Σ cos ⊙ ∂L/∂logits times a factor of (s, its largest factor)."""
+
+    def logits(text: Any, image: Any, s: Any, most: float) -> Variable:
+        y = contrastive_logits(text, image, s, most)
+        cosines = value_of(text) @ value_of(image).T
+
+        def bent(g: Any) -> list[Any]:
+            return [g, (factor(s.value, most) * (g * cosines).sum()).astype(g.dtype)]
+
+        return computed(y.value, (y, s), bent)
+
+    with patch.object(aimv2, "contrastive_logits", logits):
+        yield
+
+
 def normalised(where: Where) -> Any:
     return patch.object(aimv2, "l2_normalize", unit)
 

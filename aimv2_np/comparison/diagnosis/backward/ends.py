@@ -65,7 +65,7 @@ def _times(factor: Callable[[tuple[int, ...]], float]) -> Plant:
 def _measured(m: Any, path: str, clue: Any) -> Module | None:
     """The loss's gradient times a number that the other side's shows."""
     factor = clue.factor
-    return None if factor in (None, 0.0, 1.0) else with_fields(_times(lambda shape: factor)(m, path, clue), factor=factor)  # type: ignore[arg-type]
+    return None if factor is None or factor <= 0 else with_fields(_times(lambda shape: factor)(m, path, clue), factor=factor)  # type: ignore[arg-type]
 
 
 FACTORS: dict[str, Callable[[tuple[int, ...]], float]] = {

@@ -1,6 +1,6 @@
 """The search for the cause of a wrong gradient: known faults are planted where the first one arises."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import inf
 from time import monotonic
@@ -74,7 +74,10 @@ class Search:
     def diagnose(self, known: Sequence[Walked | None], base: Faults, depth: int = 0) -> tuple[Diagnosis | None, str]:
         """The fault behind the first wrong gradient of a backward pass with the faults `base`; how far it reaches."""
         first, error = next(self._wrong(known))
-        found = sorted(self._fitting(known, base, first, error), key=lambda each: (each.wrong, each.left))
+        found: list[Candidate] = []
+        for modules in (self._near(known, first), self._around(known, first)):
+            fitting = self._fitting(self._pairs(modules, first), known, base, first, error)
+            found = found or sorted(fitting, key=lambda each: (each.wrong, each.left))
         if not found:
             late = " The search was ended: it took too long." if monotonic() > self.end else ""
             return None, f"None of the {self.tested} causes tested explains it.{late}"
@@ -111,12 +114,17 @@ class Search:
         return diagnosis, f"With this fault planted, the next cause: {following.sentence}. {remark}"
 
     def _fitting(
-        self, known: Sequence[Walked | None], base: Faults, first: Look, error: float
+        self,
+        pairs: Iterable[tuple[Fault, Sequence[str]]],
+        known: Sequence[Walked | None],
+        base: Faults,
+        first: Look,
+        error: float,
     ) -> Iterator[Candidate]:
-        """Faults in one module that explain the first wrong gradient, and make nothing wrong that is right."""
+        """Faults that explain the first wrong gradient, and make nothing wrong that is right."""
         wrong = {look.path for look, _ in self._wrong(known)}
         clue = self._clue(known)
-        for fault, paths in self._near(known, first):
+        for fault, paths in pairs:
             if monotonic() > self.end:
                 return
             self.progress(f"looking for the cause: is it {fault.identifier}?")
@@ -134,11 +142,11 @@ class Search:
             if still <= wrong:
                 yield Candidate(fault, paths[0], left, len(still), planted)
 
-    def _near(self, known: Sequence[Walked | None], first: Look) -> Iterator[tuple[Fault, Sequence[str]]]:
-        """(fault, paths of modules that may have it), where the first wrong gradient may arise: in one, or in all alike."""
+    def _pairs(self, modules: Mapping[str, Module], first: Look) -> Iterator[tuple[Fault, Sequence[str]]]:
+        """(fault, paths of those of the modules that have it): each alone, then all of a class."""
         weight = first.path in self.chain.weights
         kinds: dict[type[Module], list[str]] = {}
-        for path, module in self._section(known, first).items():
+        for path, module in modules.items():
             kinds.setdefault(type(module), []).append(path)
         for kind, paths in kinds.items():
             for fault in FAULTS:
@@ -146,23 +154,23 @@ class Search:
                     able = [path for path in paths if self._planted(path, fault, Clue(2.0)) is not None]
                     yield from ((fault, several) for several in _one_by_one_and_together(able))
 
-    def _section(self, known: Sequence[Walked | None], first: Look) -> dict[str, Module]:
-        """The modules that may give a gradient: the one that does, those around it and within it, of a weight those around.
-
-        Where gradients between stages were not recorded, all of the stages that come before in the backward pass.
-        """
-        i = next(i for i, each in enumerate(known) if each and any(look.path == first.path for look in each.looks))
-        giver, weight = first.giver, first.path in self.chain.weights
-        found = {
+    def _near(self, known: Sequence[Walked | None], first: Look) -> dict[str, Module]:
+        """The modules that may give a gradient: the one that does, those around and within it; of a weight those around."""
+        weight = first.path in self.chain.weights
+        return {
             path: module
-            for path, module in self.chain.modules[i].items()
-            if _is_within(giver, path) or (not weight and _is_within(path, giver))
+            for path, module in self.chain.modules[_link_of(known, first)].items()
+            if _is_within(first.giver, path) or (not weight and _is_within(path, first.giver))
         }
-        outputs = self.chain.links[i].outputs
+
+    def _around(self, known: Sequence[Walked | None], first: Look) -> dict[str, Module]:
+        """All modules of its stage, and of those behind which no gradient was recorded: what is unseen may be wrong."""
+        i = _link_of(known, first)
+        found, outputs = dict(self.chain.modules[i]), self.chain.links[i].outputs
         for j in range(i + 1, len(known)):
             taken = [each.incoming[name] for name in outputs if (each := known[j]) and name in each.incoming]
             if taken and not taken[0][1]:
-                found |= self.chain.modules[i] | self.chain.modules[j]
+                found |= self.chain.modules[j]
                 outputs = self.chain.links[j].outputs
         return found
 
@@ -213,6 +221,11 @@ class Search:
 def _looks(walked: Sequence[Walked | None]) -> Iterator[Look]:
     for each in reversed(walked):
         yield from each.looks if each else ()
+
+
+def _link_of(known: Sequence[Walked | None], look: Look) -> int:
+    """In which stage a gradient was found."""
+    return next(i for i, each in enumerate(known) if each and any(one.path == look.path for one in each.looks))
 
 
 def _is_within(path: str, outer: str) -> bool:

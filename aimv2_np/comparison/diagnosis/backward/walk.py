@@ -353,8 +353,6 @@ def _loss(kind: str, gradients: Recording) -> tuple[str, Loss | None]:
         array = gradients.array(name)
         if array is None:
             continue
-        other = gradients.array(IMAGES) if name == TEXTS else None
-        weights = _wide(array) + (0 if other is None else other.T)
-        if weights.any():
-            return name, Loss(weights)
+        if array.any():
+            return name, Loss(_wide(array))
     return "", None
