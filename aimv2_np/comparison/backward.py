@@ -7,16 +7,17 @@ every number changed by a unit in the last place.
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
 from aimv2_np.backends.dtypes import EPS
 from aimv2_np.comparison.comparison import Comparison, Diagnosis, Difference
 from aimv2_np.comparison.diagnosis.backward.advice import change
+from aimv2_np.comparison.diagnosis.backward.chain import chain_of
 from aimv2_np.comparison.diagnosis.backward.search import Search
-from aimv2_np.comparison.diagnosis.backward.walk import IMAGES, TEXTS, Chain, Look, Walked, chain_of
+from aimv2_np.comparison.diagnosis.backward.walk import IMAGES, TEXTS, Chain, Look, Walked
 from aimv2_np.comparison.diagnosis.context import Context
+from aimv2_np.comparison.matching import Mappings
 from aimv2_np.comparison.measure import ROW_FACTOR, Measures, measure_arrays
 from aimv2_np.comparison.naming import Naming
 from aimv2_np.comparison.order import in_execution_order
@@ -112,15 +113,15 @@ def with_gradients(
     remark: str,
     context: Context,
     forward: Pairing,
-    ours: Recording,
-    theirs: Recording,
-    mapping: Any,
+    gradients: tuple[Recording, Recording],
+    mapping: Mappings,
     progress: Callable[[str], None],
 ) -> tuple[Comparison, str]:
-    """A comparison of activations, and what is said of it, with that of the gradients `ours` and `theirs`.
+    """A comparison of activations, and what is said of it, with that of the gradients of both sides.
 
     They are compared where the activations agree.
     """
+    ours, theirs = gradients
     if not ours.order or not theirs.order:
         return replace(result, notes=(*result.notes, ONE_SIDE)), remark
     if not result.equal or forward.tolerances.quantised:
@@ -154,12 +155,10 @@ def with_gradients(
     return result, f"{remark} {said}".strip()
 
 
-def match_gradients(
-    ours: Recording, theirs: Recording, names: Mapping[str, str], mapping: Any
-) -> dict[str, str]:
+def match_gradients(ours: Recording, theirs: Recording, names: Mapping[str, str], mapping: Mappings) -> dict[str, str]:
     """Path of a gradient of ours → the other side's name of it.
 
-    Those by activations have the names of these, `names`; those by weights those of their modules, and what comes behind.
+    Those by activations have the names of these, `names`; those by weights those of their modules.
     """
     owners = {their: our for our, their in names.items()}
     naming = Naming(ours.order, mapping)
@@ -176,7 +175,7 @@ def match_gradients(
 
 
 def _in_backward_order(paths: Iterable[str], forward: Iterable[str]) -> list[str]:
-    """Paths from the loss to the input: the reverse of the order of execution, weights behind their modules' outputs."""
+    """Paths from the loss to the input: those of `forward` in reverse, weights behind their modules' outputs."""
     places = {path: i for i, path in enumerate(in_execution_order(forward))}
 
     def place(path: str) -> tuple[int, bool]:
@@ -244,9 +243,7 @@ def _plainly(plain: Mapping[str, Difference], pairing: Pairing) -> list[Differen
     return found
 
 
-def _held_constant(
-    first: Difference, ours: Recording, theirs: Recording, names: Mapping[str, str]
-) -> Diagnosis | None:
+def _held_constant(first: Difference, ours: Recording, theirs: Recording, names: Mapping[str, str]) -> Diagnosis | None:
     """The one cause that arrays alone show: a gradient where the reference has none."""
     a, b = ours.array(first.path), theirs.array(names[first.path])
     if a is None or b is None or a.any() or not b.any():

@@ -117,8 +117,9 @@ def compare(
         progress("looking for layers to keep in float")
         result = replace(result, budget=find_budget(theirs, pairing.taken, budget))
     remark = f"{outcome.remark} {own_errors_in_words(result.differences)}".strip()
-    if any(side.backward.order for side in both):
-        result, remark = with_gradients(result, remark, context, pairing, *(side.backward for side in both), mapping, progress)
+    gradients = both[0].backward, both[1].backward
+    if any(side.order for side in gradients):
+        result, remark = with_gradients(result, remark, context, pairing, gradients, mapping, progress)
     return replace(result, explanation=summarise(result, remark))
 
 

@@ -17,8 +17,8 @@ ENOUGH = 0.5  # a smaller share that agrees is not called the same without sayin
 class Coverage:
     """Which of the reference's modules (and outputs of models) the other side has recorded as well.
 
-    What lies inside of attention (q, k, v, scores, probs) and gradients are compared where both sides have them, and not
-    counted.
+    What lies inside of attention (q, k, v, scores, probs), and gradients, are compared where both sides have them, and
+    not counted.
 
     Attributes:
         compared, missing: paths of the reference, in its order.

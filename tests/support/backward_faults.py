@@ -1,6 +1,6 @@
 """Derivatives with a mistake in them, written out, to be planted while a recording is made: name → what plants it.
 
-Each takes the place of an operation's derivative, or of a module's, in the modules whose paths end in one of some names.
+Each takes the place of an operation's derivative, or of a module's, in the modules whose paths end in some name.
 They share nothing with what looks for them.
 """
 
@@ -265,7 +265,9 @@ def bias_of(which: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def input_of(factor: float) -> Callable[..., Any]:
-    return of_product(lambda found, g, x, w: [None if found[0] is None else found[0] * g.dtype.type(factor), *found[1:]])
+    return of_product(
+        lambda found, g, x, w: [None if found[0] is None else found[0] * g.dtype.type(factor), *found[1:]]
+    )
 
 
 # (identifier, what plants it, the end of the paths of modules that have it), of a small model with biases.
@@ -301,7 +303,9 @@ PLANTED: dict[str, tuple[str, Callable[..., Any], str]] = {
     "no scale": ("scale_missing_in_derivative", of_attention(
         lambda *a: attended(*a, by_q=1 / a[-1], by_k=1 / a[-1])
     ), "attention"),
-    "no scale for k": ("scale_missing_in_derivative", of_attention(lambda *a: attended(*a, by_k=1 / a[-1])), "1.attention"),
+    "no scale for k": ("scale_missing_in_derivative", of_attention(
+        lambda *a: attended(*a, by_k=1 / a[-1])
+    ), "1.attention"),
     "scale twice": ("scale_missing_in_derivative", of_attention(
         lambda *a: attended(*a, by_q=a[-1], by_k=a[-1])
     ), "head"),
@@ -322,7 +326,9 @@ PLANTED: dict[str, tuple[str, Callable[..., Any], str]] = {
         "mean_for_sum",
         of_product(lambda f, g, x, w: [f[0], *(None if d is None else d / len(g) for d in f[1:])]), "ffn.gate_proj",
     ),
-    "weight's sign": ("wrong_sign", of_product(lambda f, g, x, w: [f[0], -f[1], *(None if d is None else -d for d in f[2:])]), "out_proj"),
+    "weight's sign": ("wrong_sign", of_product(
+        lambda f, g, x, w: [f[0], -f[1], *(None if d is None else -d for d in f[2:])]
+    ), "out_proj"),
     "input's sign": ("wrong_sign", input_of(-1), "1.ffn.down_proj"),
     "xᵀ g": ("transposed_weight_gradient", of_product(lambda f, g, x, w: [f[0], f[1].T, f[2]]), "q_proj"),
     "g Wᵀ": ("weight_not_transposed", of_product(lambda f, g, x, w: [g @ w.T, *f[1:]]), "0.attention.out_proj"),

@@ -60,7 +60,7 @@ def test_half_precision_is_rounding_too(dtype, model, inputs, reference, tmp_pat
 
 def test_forward_first(model, reference):
     """Where an activation differs, gradients are of other things."""
-    arrays = {path: array for path, array in reference.activations.items()}
+    arrays = dict(reference.activations)
     path = "vision_model.encoder.layers.1.ffn"
     arrays |= {path: 1.1 * arrays[path], GRADIENT + path: 2 * arrays[GRADIENT + path]}
     result = compare(reference, arrays, model=model)

@@ -65,7 +65,7 @@ def _element_by_element(q: Any, k: Any, v: Any, scale: float, view: View) -> Any
     probs = softmax(held)
     with np.errstate(all="ignore"):
         shift = np.clip(np.log(probs) - np.log1p(-probs), -500, 500) - value_of(scores)
-    return derived_from(attention(*map(value_of, (q, k, v)), scale, view), sigmoid(scores + shift) @ v)
+    return derived_from(attention(value_of(q), value_of(k), value_of(v), scale, view), sigmoid(scores + shift) @ v)
 
 
 def _exchanged(q: Any, k: Any, v: Any, scale: float, view: View) -> Any:
@@ -92,14 +92,18 @@ def _not_transposed(q: Any, k: Any, v: Any, scale: float, view: View) -> Any:
 
 def _seeing(q: Any, k: Any, v: Any, scale: float, view: View) -> Any:
     """The derivative of attention to everyone."""
-    return derived_from(attention(*map(value_of, (q, k, v)), scale, view), attention(q, k, v, scale, EVERYONE))
+    return derived_from(
+        attention(value_of(q), value_of(k), value_of(v), scale, view), attention(q, k, v, scale, EVERYONE)
+    )
 
 
 def _of(kind: type[Any]) -> Table:
     return {
         ("softmax_sum_missing", kind): {
-            "{path} leaves the sum over the row out of the derivative of its softmax, P ⊙ (∂L/∂P - Σ P ∂L/∂P)": attending(
-                lambda q, k, v, s, view: plain(attention(*map(ConstantSums.of, (q, k, v)), s, view))
+            "{path} leaves the sum over the row out of its softmax's derivative, P ⊙ (∂L/∂P - Σ P ∂L/∂P)": attending(
+                lambda q, k, v, s, view: plain(
+                    attention(ConstantSums.of(q), ConstantSums.of(k), ConstantSums.of(v), s, view)
+                )
             ),
         },
         ("softmax_element_by_element", kind): {
@@ -127,4 +131,4 @@ def _of(kind: type[Any]) -> Table:
     }
 
 
-FAULTS: Table = _of(Attention) | _of(AttentionPoolingHead)
+FAULTS: Table = {**_of(Attention), **_of(AttentionPoolingHead)}

@@ -21,9 +21,9 @@ from aimv2_np.comparison.diagnosis.backward.tools import (
     with_weight,
 )
 from aimv2_np.comparison.diagnosis.ends import Embeds, Logits, Scored, Unit
-from aimv2_np.comparison.diagnosis.fault import Plant, Table, with_fields
+from aimv2_np.comparison.diagnosis.fault import Plant, Table, with_fields, with_forward
 from aimv2_np.gradients.variable import value_of
-from aimv2_np.network.contrastive import cross_entropy, contrastive_logits, contrastive_loss, l2_normalize
+from aimv2_np.network.contrastive import contrastive_logits, contrastive_loss, cross_entropy, l2_normalize
 from aimv2_np.shapes import Array
 from aimv2_np.tree.module import Module
 
@@ -39,7 +39,7 @@ class Loss(Module):
     weights: Array | None
 
     def forward(self, x: Array) -> Array:
-        return contrastive_loss(x) if self.weights is None else (x * self.weights).sum()  # type: ignore[no-any-return]
+        return contrastive_loss(x) if self.weights is None else (x * self.weights).sum()
 
 
 def _contrastive(forward: Callable[[Any], Any]) -> Plant:
@@ -65,7 +65,9 @@ def _times(factor: Callable[[tuple[int, ...]], float]) -> Plant:
 def _measured(m: Any, path: str, clue: Any) -> Module | None:
     """The loss's gradient times a number that the other side's shows."""
     factor = clue.factor
-    return None if factor is None or factor <= 0 else with_fields(_times(lambda shape: factor)(m, path, clue), factor=factor)  # type: ignore[arg-type]
+    if factor is None or factor <= 0:
+        return None
+    return with_fields(with_forward(m, lambda m, x: forward_of(m, passing(x, times(m.factor)))), factor=factor)
 
 
 FACTORS: dict[str, Callable[[tuple[int, ...]], float]] = {
@@ -91,14 +93,15 @@ def _scored(change: Callable[[Any, Embeds], Any]) -> Plant:
 def _without_scale(m: Any, embeds: Embeds) -> Any:
     """The gradients by both embeddings without the scale; that by the scale as it is."""
     plainly = contrastive_logits(*embeds, np.zeros_like(value_of(m.logit_scale)), m.most)
-    rest = contrastive_logits(*map(held, embeds), m.logit_scale, m.most)
+    rest = contrastive_logits(held(embeds.text), held(embeds.image), m.logit_scale, m.most)
     return derived_from(plainly, plainly, rest)
 
 
 def _scale_by(m: Any, embeds: Embeds, of: Callable[[Any, Array], Any]) -> Any:
-    """The gradient by logit_scale s of another expression of s and the cosines; those by both embeddings as they are."""
+    """The gradient by logit_scale of another expression of it and the cosines; those by embeddings as they are."""
     both = contrastive_logits(*embeds, value_of(m.logit_scale), m.most)
-    cosines = contrastive_logits(*map(value_of, embeds), np.zeros_like(value_of(m.logit_scale)), m.most)
+    both_held = Embeds(value_of(embeds.text), value_of(embeds.image))
+    cosines = contrastive_logits(both_held.text, both_held.image, np.zeros_like(value_of(m.logit_scale)), m.most)
     return derived_from(both, both, of(m.logit_scale, value_of(cosines)))
 
 
@@ -127,7 +130,7 @@ FAULTS: Table = {
         ),
     },
     ("loss_without_target", Loss): {
-        "the gradient is that of the logarithm of the softmax's denominator: the target is not subtracted": _contrastive(
+        "the gradient is that of the softmax's denominator alone: the target is not subtracted": _contrastive(
             lambda x: contrastive_loss(x) + namespace(x).diagonal(x).mean()
         ),
     },
@@ -140,9 +143,7 @@ FAULTS: Table = {
             lambda m, x: derived_from(l2_normalize(value_of(x)), x)
         ),
         "the normalisation that gives {path} has the second term of its derivative twice": computing_with(
-            lambda m, x: mixed(
-                forward_of(m, x), [(2, forward_of(m, x)), (-1, plain(l2_normalize(ConstantSums.of(x))))]
-            )
+            lambda m, x: mixed(forward_of(m, x), [(2, forward_of(m, x)), (-1, plain(l2_normalize(ConstantSums.of(x))))])
         ),
     },
     ("detached", Unit): {"{path} is detached: the tower behind it has no gradient": with_input(held)},

@@ -48,7 +48,7 @@ def _gain_by(factor: Callable[[Any, Array], Array]) -> Any:
 
 FAULTS: Table = {
     ("norm_term_missing", RMSNorm): {
-        "{path} takes its root mean square for a constant: the second term of its derivative is missing": computing_with(
+        "{path} takes its root mean square for a constant: its derivative has no second term": computing_with(
             _constant_root
         ),
     },

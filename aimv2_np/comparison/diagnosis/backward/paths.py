@@ -110,7 +110,9 @@ FAULTS: Table = {
         for name in ("k_proj", "v_proj")
     },
     ("not_accumulated", SwiGLU): {
-        f"{{path}} gives its input no gradient of {name}; it is the sum of those of gate_proj and up_proj": _held([name])
+        f"{{path}} gives its input no gradient of {name}; it is the sum of those of gate_proj and up_proj": _held(
+            [name]
+        )
         for name in ("gate_proj", "up_proj")
     },
     ("accumulated_twice", EncoderLayer): {
@@ -118,7 +120,9 @@ FAULTS: Table = {
         "{path} has the gradient that passes by the MLP twice": _skip(times(2), True),
     },
     **{
-        ("accumulated_twice", kind): {"{path} gives its input twice its gradient": with_input(lambda x: passing(x, times(2)))}
+        ("accumulated_twice", kind): {
+            "{path} gives its input twice its gradient": with_input(lambda x: passing(x, times(2)))
+        }
         for kind in MODULES
     },
     **{

@@ -61,7 +61,9 @@ FAULTS: Table = {
         ),
     },
     ("transposed_weight_gradient", PatchEmbed): {
-        "{path} gives its kernel a gradient whose rows and columns are exchanged": _kernel(lambda g: g.swapaxes(-1, -2)),
+        "{path} gives its kernel a gradient whose rows and columns are exchanged": _kernel(
+            lambda g: g.swapaxes(-1, -2)
+        ),
     },
     ("weight_not_transposed", Linear): {
         "{path} gives its input ∂L/∂y Wᵀ; it is ∂L/∂y W": _square(computing_with(_by_input)),

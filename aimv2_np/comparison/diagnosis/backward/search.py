@@ -81,7 +81,9 @@ class Search:
         if not found:
             late = " The search was ended: it took too long." if monotonic() > self.end else ""
             return None, f"None of the {self.tested} causes tested explains it.{late}"
-        rivals = [each for each in found if each.wrong == found[0].wrong and each.left <= CLEARLY * max(found[0].left, 1e-9)]
+        rivals = [
+            each for each in found if each.wrong == found[0].wrong and each.left <= CLEARLY * max(found[0].left, 1e-9)
+        ]
         reached = [(each, *self._extent(each, known, base)) for each in _one_of_each(rivals)]
         least = min(left for _, _, left in reached)
         best = [(each, planted) for each, planted, left in reached if left == least]
@@ -124,12 +126,12 @@ class Search:
         """Faults that explain the first wrong gradient, and make nothing wrong that is right."""
         wrong = {look.path for look, _ in self._wrong(known)}
         clue = self._clue(known)
-        for fault, paths in pairs:
+        for fault, several in pairs:
             if monotonic() > self.end:
                 return
             self.progress(f"looking for the cause: is it {fault.identifier}?")
             self.tested += 1
-            planted = {**base, **{path: (*base.get(path, ()), fault) for path in paths}}
+            planted = {**base, **{path: (*base.get(path, ()), fault) for path in several}}
             with np.errstate(all="ignore"):
                 walked = self.chain.walk(planted, known, clue)
             if walked is None:
@@ -140,7 +142,7 @@ class Search:
                 continue
             still = {look.path for look, _ in self._wrong(walked)}
             if still <= wrong:
-                yield Candidate(fault, paths[0], left, len(still), planted)
+                yield Candidate(fault, several[0], left, len(still), planted)
 
     def _pairs(self, modules: Mapping[str, Module], first: Look) -> Iterator[tuple[Fault, Sequence[str]]]:
         """(fault, paths of those of the modules that have it): each alone, then all of a class."""
@@ -148,14 +150,14 @@ class Search:
         kinds: dict[type[Module], list[str]] = {}
         for path, module in modules.items():
             kinds.setdefault(type(module), []).append(path)
-        for kind, paths in kinds.items():
+        for kind, alike in kinds.items():
             for fault in FAULTS:
                 if kind in fault.plants and (weight or (fault.identifier, kind) not in OF_WEIGHTS):
-                    able = [path for path in paths if self._planted(path, fault, Clue(2.0)) is not None]
+                    able = [path for path in alike if self._planted(path, fault, Clue(2.0)) is not None]
                     yield from ((fault, several) for several in _one_by_one_and_together(able))
 
     def _near(self, known: Sequence[Walked | None], first: Look) -> dict[str, Module]:
-        """The modules that may give a gradient: the one that does, those around and within it; of a weight those around."""
+        """The modules that may give a gradient: the one that does, those around it and, but for a weight, within it."""
         weight = first.path in self.chain.weights
         return {
             path: module

@@ -1,6 +1,6 @@
-"""Mistakes in sums over what was repeated: a gain, a bias or a query is used for every token, and has all its gradients.
+"""Mistakes in sums over what was repeated: one row alone, or the mean for the sum.
 
-One row of them alone, or their mean for their sum.
+A gain, a bias or a query is used for every token, and its gradient is the sum of theirs.
 """
 
 from collections.abc import Callable
@@ -95,16 +95,23 @@ def _mean(number: Callable[[tuple[int, ...]], int]) -> Callable[[Array, Callable
 
 def _faults(identifier: str, words: str, ways: dict[str, Callable[[Array, Callable[[Array], Array]], Array]]) -> Table:
     table: dict[tuple[str, type[Module]], dict[str, Plant]] = {}
-    for kind, arrays in ((Linear, ("weight", "bias")), (PatchEmbed, ("weight", "bias")), (RMSNorm, ("weight",))):
+    several: list[tuple[type[Module], tuple[str, ...]]] = [
+        (Linear, ("weight", "bias")),
+        (PatchEmbed, ("weight", "bias")),
+        (RMSNorm, ("weight",)),
+    ]
+    for kind, arrays in several:
         for how, of in ways.items():
             sentence = words.format(what="weights", how=how)
             table.setdefault((identifier, kind), {})[sentence] = _by_weights_that_are_there(arrays, of)
             if "bias" in arrays:
                 for name in arrays:
                     table[identifier, kind][words.format(what=name, how=how)] = _by_weights((name,), of)
-    for kind in (VisionEmbeddings, TextEmbeddings):
-        table[identifier, kind] = {
-            words.format(what="positions", how=how): _positions(of) for how, of in ways.items() if "item" in how or "batch" in how
+    for embeddings in (VisionEmbeddings, TextEmbeddings):
+        table[identifier, embeddings] = {
+            words.format(what="positions", how=how): _positions(of)
+            for how, of in ways.items()
+            if "item" in how or "batch" in how
         }
     return table
 

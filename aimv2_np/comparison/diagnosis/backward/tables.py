@@ -59,6 +59,8 @@ FAULTS: Table = {
         "{path} gives a row the gradient of the first token that took it; it is the sum over all": _of(_first),
     },
     ("mean_for_sum", Embedding): {
-        "{path} gives a row the mean of the gradients of all tokens that took it; it is their sum": computing_with(_mean),
+        "{path} gives a row the mean of the gradients of all tokens that took it; it is their sum": computing_with(
+            _mean
+        ),
     },
 }

@@ -16,14 +16,11 @@ from aimv2_np.backends.arithmetic import own_arithmetic
 from aimv2_np.backends.context import having
 from aimv2_np.backends.operation import looking_inside, textbook
 from aimv2_np.comparison.diagnosis.backward.ends import Loss
-from aimv2_np.comparison.diagnosis.context import Context
 from aimv2_np.comparison.diagnosis.ends import Embeds
 from aimv2_np.comparison.diagnosis.fault import Fault
 from aimv2_np.comparison.diagnosis.forced import Taken
-from aimv2_np.comparison.diagnosis.stages import EMBEDS, Stage, plant, towers_of
-from aimv2_np.gradients.tape import SUMMED
+from aimv2_np.comparison.diagnosis.stages import Stage, plant
 from aimv2_np.gradients.variable import Variable, value_of, walk_back
-from aimv2_np.recording.recording import LOSS, Recording
 from aimv2_np.shapes import NDArray
 from aimv2_np.tree.module import Module
 from aimv2_np.tree.recorder import RECORDERS, Recorder, with_number
@@ -85,7 +82,7 @@ class Walked:
 
 @dataclass
 class Clue:
-    """What is known of the first gradient that is wrong: how many times the right one it is, None if it is no multiple."""
+    """What is known of the first gradient that is wrong: how many times the right one it is, by least squares."""
 
     factor: float | None = None
 
@@ -209,7 +206,8 @@ class Chain:
         x = [Variable(changed(part)) if link.names else part for part in _parts(link.x)]
         recorder = _Watching({id(each): path for path, each in module.named_modules(stage.path)}, (), lambda *_: None)
         with having(RECORDERS, (*RECORDERS.get(), recorder)), self._mode(jitter is not None), own_arithmetic():
-            output = stage.call(module, Embeds(*x) if isinstance(link.x, Embeds) else x[0])
+            given_to: Any = Embeds(*x) if isinstance(link.x, Embeds) else x[0]
+            output: Any = stage.call(module, given_to)
             output = output[0] if isinstance(output, tuple) else output
             total = output if given is None else (output * given).sum()
         walked = Walked(given)
@@ -224,7 +222,7 @@ class Chain:
             going, is_taken = gradient, False
             several = sorted(names.pop(variable.number, ()), key=len)  # a module's output is that of its last one, too
             around = several[0].rpartition(".")[0] if several else ""
-            giver = around if variable.number not in recorder.takers else recorder.takers[variable.number]
+            giver = recorder.takers.get(variable.number, around)
             for name in several:
                 found = self.taken(name, gradient)
                 if found is not None:
@@ -281,78 +279,10 @@ def _weights_behind_their_modules(looks: Iterable[Look], weights: frozenset[str]
     return result
 
 
-def _parts(x: Any) -> tuple[Any, ...]:
-    return tuple(x) if isinstance(x, Embeds) else (x,)
-
-
-def chain_of(context: Context, gradients: Recording, forward: Taken, taken: Taken, *, inner: bool) -> Chain | None:
-    """The stages that take part in the reference's loss; None without its model, its inputs, or the gradient of its end.
-
-    Args:
-        context: of the activations, which agree.
-        gradients: the reference's.
-        forward: (path, an activation) → the other side's: derivatives are taken there.
-        taken: the same of gradients.
-        inner: as for `Chain`.
-    """
-    if context.model is None:
-        return None
-    ending, loss = _loss(context.reference.metadata.get(LOSS, ""), gradients)
-    if loss is None:
-        return None
-    links, ends = list[Link](), dict[str, Any]()
-    towers = towers_of(context)
-    for name, stages in towers.items():
-        x: Any = context.input(name)
-        names: tuple[tuple[str, ...], ...] = ()
-        if name == EMBEDS:
-            x = Embeds(ends["input_ids"], ends["pixel_values"]) if len(ends) == 2 else None
-            names = ("text_embeds",), ("image_embeds",)
-        if x is None:
-            continue
-        x = x if name == EMBEDS else _wide(x)
-        for stage in stages:
-            links.append(Link(stage, x, names))
-            outputs = (stage.path, *stage.aliases)
-            x = _output(context, stage, x, forward)
-            names = ((TEXTS,) if name == EMBEDS else outputs,)
-            if ending in outputs:
-                return Chain([*links, Link(Stage("loss", loss), x, names)], _weights(context), taken, inner)
-        ends[name] = x
-    return None
-
-
-def _weights(context: Context) -> frozenset[str]:
-    return frozenset(context.model.state_dict())
-
-
-def _wide(x: NDArray) -> NDArray:
+def wide(x: NDArray) -> NDArray:
+    """In float64; whole numbers as they are."""
     return x.astype(np.float64) if x.dtype.kind == "f" else x
 
 
-def _output(context: Context, stage: Stage, x: Any, forward: Taken) -> NDArray:
-    """What a stage gives, the other side's where it is recorded, else the reference's, else computed."""
-    outputs = (TEXTS,) if isinstance(x, Embeds) else (stage.path, *stage.aliases)
-    ours = next((found for name in outputs if (found := context.reference.array(name)) is not None), None)
-    if ours is None:
-        module = stage.module.map(lambda _, array: _wide(np.asarray(array)), stage.path)
-        with np.errstate(all="ignore"):
-            output = stage.call(module, x)
-        ours = output[0] if isinstance(output, tuple) else output
-    theirs = next((found for name in outputs if (found := forward(name, ours)) is not None), ours)
-    return _wide(theirs)
-
-
-def _loss(kind: str, gradients: Recording) -> tuple[str, Loss | None]:
-    """The path of what the loss is of, and the loss: one that has the reference's gradient there where it is another."""
-    if kind == "contrastive":
-        return TEXTS, Loss(None)
-    if kind.startswith("sum of "):
-        return kind.removeprefix("sum of "), Loss(np.ones(()))
-    for name in SUMMED:
-        array = gradients.array(name)
-        if array is None:
-            continue
-        if array.any():
-            return name, Loss(_wide(array))
-    return "", None
+def _parts(x: Any) -> tuple[Any, ...]:
+    return tuple(x) if isinstance(x, Embeds) else (x,)
