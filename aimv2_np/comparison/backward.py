@@ -137,7 +137,7 @@ def with_gradients(
     differences = plainly if judged is None else _by_themselves(plainly, judged)
     first = next((difference for difference in differences if not difference.equal), None)
     if judged and first and first.by_own:
-        diagnosis, said = Search(judged.chain, judged.error, progress).diagnose(judged.walked, {})
+        diagnosis, said = Search(judged.chain, judged.error, EPS[judged.dtype], progress).diagnose(judged.walked, {})
     elif first:
         diagnosis = _held_constant(first, ours, theirs, names)
     notes = _notes(ours, theirs)

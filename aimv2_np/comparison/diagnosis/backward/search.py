@@ -59,11 +59,13 @@ class Search:
     Attributes:
         chain: the reference's backward pass, on what the other side gave.
         judge: tells how far a gradient is from the expected one, and whether that is rounding.
+        rounding: a relative error below which causes are not told apart.
         progress: told what is tested.
     """
 
     chain: Chain
     judge: Judge
+    rounding: float
     progress: Callable[[str], None]
 
     def __post_init__(self) -> None:
@@ -81,9 +83,8 @@ class Search:
         if not found:
             late = " The search was ended: it took too long." if monotonic() > self.end else ""
             return None, f"None of the {self.tested} causes tested explains it.{late}"
-        rivals = [
-            each for each in found if each.wrong == found[0].wrong and each.left <= CLEARLY * max(found[0].left, 1e-9)
-        ]
+        most = CLEARLY * max(found[0].left, self.rounding)
+        rivals = [each for each in found if each.wrong == found[0].wrong and each.left <= most]
         reached = [(each, *self._extent(each, known, base)) for each in _one_of_each(rivals)]
         least = min(left for _, _, left in reached)
         best = [(each, planted) for each, planted, left in reached if left == least]
@@ -241,8 +242,11 @@ def _one_by_one_and_together(paths: Sequence[str]) -> Iterator[Sequence[str]]:
 
 
 def _one_of_each(rivals: Sequence[Candidate]) -> list[Candidate]:
-    """The best of each identifier."""
-    return list({each.fault.identifier: each for each in reversed(rivals)}.values())
+    """Of each identifier the first of the table: a number that was fitted to what was recorded stands behind others."""
+    first: dict[str, Candidate] = {}
+    for each in sorted(rivals, key=lambda each: FAULTS.index(each.fault)):
+        first.setdefault(each.fault.identifier, each)
+    return list(first.values())
 
 
 def _share(left: float, error: float) -> float:

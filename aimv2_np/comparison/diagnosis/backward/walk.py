@@ -73,9 +73,11 @@ class Walked:
         given: the gradient by its output; None for the loss.
         looks: from its output to its input, weights behind the outputs of their modules.
         incoming: path of an array of its input → the gradient by it to go on with, and whether the other side's.
+        faults: path of a module → the faults that it had.
     """
 
     given: NDArray | None
+    faults: Mapping[str, Sequence[Fault]] = field(default_factory=dict)
     looks: list[Look] = field(default_factory=list)
     incoming: dict[str, tuple[NDArray, bool]] = field(default_factory=dict)
 
@@ -157,7 +159,7 @@ class Chain:
 
         Args:
             planted: path of a module → the faults that it has.
-            known: a pass without: what these faults do not change is taken from there.
+            known: another pass: what it has in common with this one is taken from there.
             clue: for faults that look at what is to be explained.
             jitter: changes every gradient, weight and input by rounding; operations then run as written, so that it
                 changes what lies within them, too.
@@ -171,9 +173,9 @@ class Chain:
                 continue
             faults = {path: planted[path] for path in self.modules[i] if path in planted}
             before = known[i] if known else None
-            walked = before if before is not None and same and not faults else self._walked(
-                link, given, faults, clue, jitter
-            )  # fmt: skip
+            walked = before if same else None
+            if walked is None or walked.faults != faults:
+                walked = self._walked(link, given, faults, clue, jitter)
             if walked is None:
                 return None
             result[i] = walked
@@ -210,7 +212,7 @@ class Chain:
             output: Any = stage.call(module, given_to)
             output = output[0] if isinstance(output, tuple) else output
             total = output if given is None else (output * given).sum()
-        walked = Walked(given)
+        walked = Walked(given, faults)
         names: dict[int, list[str]] = {}
         inputs = {name: part for part, several in zip(x, link.names, strict=False) for name in several}
         known = {path: kept for path, kept in recorder.kept.items() if path not in (*link.outputs, IMAGES)}
