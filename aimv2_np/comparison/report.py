@@ -38,8 +38,8 @@ def counted(result: Comparison) -> str:
     """How many activations and gradients were compared, in words."""
     gradients = sum(difference.path.startswith(GRADIENT) for difference in result.differences)
     activations = len(result.differences) - gradients
-    several = f"{activations} activation{'s' if activations != 1 else ''}"
-    return several + (f" and {gradients} gradient{'s' if gradients != 1 else ''}" if gradients else "")
+    several = f"{activations:,} activation{'s' if activations != 1 else ''}"
+    return several + (f" and {gradients:,} gradient{'s' if gradients != 1 else ''}" if gradients else "")
 
 
 def _wrong_gradients(result: Comparison, first: Difference) -> str:
