@@ -33,6 +33,7 @@ ROUNDINGS = 8.0
 INHERITED = 16.0
 FLOOR = 1e-3  # of the largest gradient: what is smaller is a difference of larger numbers, as that by a bias of k_proj
 KERNELS = ("kernel", "scale", "gamma", "embedding")  # what others call `weight`
+NOISE = 2**17  # random numbers, of which longer arrays take each several times
 ONE_SIDE = "gradients of one side alone were not compared"
 OF_OTHERS = "the gradients were not compared, as the activations that they are of differ"
 
@@ -59,9 +60,10 @@ class Judged:
     def of(cls, chain: Chain, tolerance: Callable[[str], float], dtype: str) -> "Judged":
         """The backward pass of a chain, and what rounding changes in it."""
         rng, eps = np.random.default_rng(0), EPS[dtype]
+        noise = 1 + eps * rng.standard_normal(NOISE)
 
         def jitter(array: NDArray) -> NDArray:
-            return array * (1 + eps * rng.standard_normal(array.shape))
+            return array * np.resize(noise[rng.integers(NOISE // 2) :], array.shape)
 
         walked, changed = chain.walk() or [], chain.walk(jitter=jitter) or []
         rounding = {}

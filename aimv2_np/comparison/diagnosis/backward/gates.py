@@ -48,6 +48,8 @@ def _exchanged(m: Any, x: Any) -> Any:
     return m.down_proj(Variable(y.value, y.parents, exchanged))
 
 
+# One name of each activation.
+NAMES = sorted({activation: name for name, activation in sorted(ACTIVATIONS.items(), reverse=True)}.values())
 FAULTS: Table = {
     ("activation_derivative_missing", SwiGLU): {
         "{path} leaves the activation's derivative out of the gradient by its gate": _gating(
@@ -56,7 +58,7 @@ FAULTS: Table = {
     },
     ("activation_derivative_wrong", SwiGLU): {
         f"{{path}} takes the derivative of {name} for that of {{m.hidden_act}}": _activation(name)
-        for name in sorted(ACTIVATIONS)
+        for name in NAMES
         if name != "linear"
     },
     ("gate_derivative_wrong", SwiGLU): {
