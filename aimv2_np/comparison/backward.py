@@ -82,11 +82,11 @@ class Judged:
 
     def judge(self, look: Look) -> tuple[Measures, float]:
         """How far a gradient is from the expected one, and the relative error that is rounding."""
-        size = _size(look.expected)
-        amplified = ROUNDINGS * self.rounding.get(look.path, 0.0) / size if size else np.inf
-        small = not size and _size(look.found) <= ROUNDINGS * self.rounding.get(look.path, 0.0)
-        expected = look.found if small else look.expected
-        return _measured(expected, look.found, self.dtype), max(self.tolerance(look.path), amplified if size else 0.0)
+        size, rounding = _size(look.expected), ROUNDINGS * self.rounding[look.path]
+        # Zero, where rounding gives so much, is what the other side has.
+        expected = look.expected if size or _size(look.found) > rounding else look.found
+        most = max(self.tolerance(look.path), rounding / size if size else 0.0)
+        return _measured(expected, look.found, self.dtype), most
 
     def error(self, look: Look) -> tuple[float, bool]:
         """The relative error, and whether it is rounding."""
@@ -163,7 +163,7 @@ def match_gradients(ours: Recording, theirs: Recording, names: Mapping[str, str]
     Those by activations have the names of these, `names`; those by weights those of their modules.
     """
     owners = {their: our for our, their in names.items()}
-    naming = Naming(ours.order, mapping)
+    naming = Naming(ours.order, mapping, theirs.order if mapping is None else ())
     found = {}
     for name in theirs.order:
         module, _, last = name.rpartition(".")
@@ -234,12 +234,13 @@ def _by_themselves(plain: Iterable[Difference], judged: Judged) -> list[Differen
 def _plainly(plain: Mapping[str, Difference], pairing: Pairing) -> list[Difference]:
     """The differences with tolerances that grow from the loss to the input."""
     depth = 1 + max((difference.depth for difference in plain.values()), default=0)
-    sizes = {path: pairing.a.statistics[path].rms for path in plain if path in pairing.a.statistics}
+    arrays, statistics = pairing.a.activations, pairing.a.statistics
+    sizes = {path: _size(arrays[path]) if path in arrays else statistics[path].rms for path in plain}
     least = FLOOR * max(sizes.values(), default=0.0)
     found = []
     for path, difference in plain.items():
         most = INHERITED * pairing.tolerances(GRADIENT + path, difference.dtype, 2 * depth - difference.depth)
-        if pairing.tolerances.rtol is None and 0 < sizes.get(path, 0.0) < least:
+        if pairing.tolerances.rtol is None and 0 < sizes[path] < least:
             most *= least / sizes[path]
         found.append(replace(difference, tolerance=most))
     return found

@@ -59,6 +59,8 @@ def compare(
 ) -> Comparison:
     """Compare what two implementations computed, module by module, and say where they part and why.
 
+    Gradients, where both recorded some, are compared if all activations agree: from the loss to the input.
+
     Args:
         reference, other: each a recording (its path, or a `Recording`), a safetensors file of arrays, or a dict of
             arrays by dotted path, of PyTorch's tensors or nested lists of numbers too. Recordings of statistics do:

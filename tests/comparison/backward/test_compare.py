@@ -222,3 +222,24 @@ def test_another_shape_is_told(reference, model):
     result = compare(reference, arrays, model=model)
     assert result.first.path == path
     assert "shape" in result.explanation
+
+
+def test_tolerances_of_gradients(reference, model):
+    path = "gradient:vision_model.encoder.layers.0.ffn.up_proj.weight"
+    arrays = dict(reference.activations) | {path: reference.activations[path] * np.float32(1.001)}
+    assert not compare(reference, arrays, model=model).equal
+    for tolerances in ({"gradient:*up_proj.weight": 0.01}, 0.01):
+        result = compare(reference, arrays, model=model, tolerances=tolerances)
+        assert result.equal, result.explanation
+        assert not result.notes
+    assert not compare(reference, arrays, model=model, tolerances={"gradient:*down_proj.weight": 0.01}).equal
+
+
+def test_names_behind_a_prefix(reference, model):
+    arrays = {
+        f"{GRADIENT if path.startswith(GRADIENT) else ''}module.{path.removeprefix(GRADIENT)}": array
+        for path, array in reference.activations.items()
+    }
+    result = compare(reference, arrays, model=model)
+    assert result.equal, result.explanation
+    assert not result.missing

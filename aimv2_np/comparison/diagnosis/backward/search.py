@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import inf
 from time import monotonic
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -71,7 +72,7 @@ class Search:
     def __post_init__(self) -> None:
         self.end = monotonic() + SECONDS
         self.tested = 0
-        self._said = dict[int, tuple[Look, tuple[float, bool]]]()
+        self._said = WeakKeyDictionary[Look, tuple[float, bool]]()
 
     def diagnose(self, known: Sequence[Walked | None], base: Faults, depth: int = 0) -> tuple[Diagnosis | None, str]:
         """The fault behind the first wrong gradient of a backward pass with the faults `base`; how far it reaches."""
@@ -89,7 +90,7 @@ class Search:
         least = min(left for _, _, left in reached)
         best = [(each, planted) for each, planted, left in reached if left == least]
         several = {each.fault.identifier for each, _ in best}
-        if len(several) > 1 and "detached" not in several:
+        if len(several) > 1:
             names = " and ".join(sorted(several))
             return None, f"{names} explain it equally well; other inputs would tell them apart."
         winner, planted = best[0]
@@ -216,9 +217,9 @@ class Search:
 
     def _error(self, look: Look) -> tuple[float, bool]:
         """What `judge` says, which is asked once: most gradients are those of a pass without the fault."""
-        if id(look) not in self._said:
-            self._said[id(look)] = look, self.judge(look)
-        return self._said[id(look)][1]
+        if look not in self._said:
+            self._said[look] = self.judge(look)
+        return self._said[look]
 
 
 def _looks(walked: Sequence[Walked | None]) -> Iterator[Look]:

@@ -28,7 +28,7 @@ from aimv2_np.tree.recorder import RECORDERS, Recorder, with_number
 TEXTS, IMAGES = "logits_per_text", "logits_per_image"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Look:
     """The gradient by one activation or weight.
 
