@@ -106,7 +106,7 @@ def _measured(a: NDArray, b: NDArray, dtype: str) -> Measures:
     measures = measure_arrays(a, b, dtype)
     if measures.worst_row is None or not np.isfinite(measures.worst_row) or not a.ndim or not a.size:
         return measures
-    row, size = np.sqrt(np.mean(np.square(b - a), axis=-1)).max(), _size(a)
+    row, size = np.sqrt(np.mean(np.square(b - a, dtype=np.float64), axis=-1)).max(), _size(a)
     return replace(measures, worst_row=float(row / size) if size else measures.worst_row)
 
 
@@ -209,7 +209,8 @@ def _judged(context: Context, forward: Pairing, pairing: Pairing) -> Judged | No
         # One of the two is made of the other, or both of the same: then their gradients add up.
         return min((found, other.T, found + other.T), key=lambda array: _size(array - expected))
 
-    chain = chain_of(theirs, pairing.a, forward.taken, taken, inner=inner)
+    kept = dtype if dtype == "float64" else "float32"
+    chain = chain_of(theirs, pairing.a, forward.taken, taken, inner=inner, dtype=kept)
     if chain is None:
         return None
     if pairing.a.metadata.get(LOSS, "given") == "given":

@@ -21,7 +21,12 @@ def chain(model, reference):
     forward = reference.forward
     context = Context(forward, forward, {path: path for path in forward.order}, compare(forward, forward), None, model)
     return chain_of(
-        context, reference.backward, lambda path, _: None, lambda path, _: reference.backward.array(path), inner=False
+        context,
+        reference.backward,
+        lambda path, _: None,
+        lambda path, _: reference.backward.array(path),
+        inner=False,
+        dtype="float64",
     )
 
 

@@ -13,13 +13,12 @@ from aimv2_np.backends.arrays import namespace
 from aimv2_np.comparison.diagnosis.backward.tools import (
     ConstantSums,
     bent,
-    computing_with,
     derived_from,
     passing,
     plain,
     times,
 )
-from aimv2_np.comparison.diagnosis.fault import Plant, Table
+from aimv2_np.comparison.diagnosis.fault import Plant, Table, computing
 from aimv2_np.gradients.variable import Variable, value_of
 from aimv2_np.network.activations import sigmoid
 from aimv2_np.network.attention import Attention, attention, merge_heads, softmax, split_heads
@@ -46,7 +45,7 @@ def attending(way: Way) -> Plant:
         merged = merge_heads(way(q, k, v, q.shape[-1] ** -0.5, view.pooled() if pooling else view))
         return m.output_proj(merged.reshape(-1, x.shape[2])) if pooling else m.out_proj(merged)
 
-    return computing_with(forward)
+    return computing(forward)
 
 
 def _scaled(of_q: Callable[[float], float], of_k: Callable[[float], float]) -> Plant:

@@ -15,7 +15,9 @@ from aimv2_np.recording.recording import LOSS, Recording
 from aimv2_np.shapes import NDArray
 
 
-def chain_of(context: Context, gradients: Recording, forward: Taken, taken: Taken, *, inner: bool) -> Chain | None:
+def chain_of(
+    context: Context, gradients: Recording, forward: Taken, taken: Taken, *, inner: bool, dtype: str
+) -> Chain | None:
     """The stages that take part in the reference's loss; None without its model, inputs, or the gradient of its end.
 
     Args:
@@ -23,7 +25,7 @@ def chain_of(context: Context, gradients: Recording, forward: Taken, taken: Take
         gradients: the reference's.
         forward: (path, an activation) → the other side's: derivatives are taken there.
         taken: the same of gradients.
-        inner: as for `Chain`.
+        inner, dtype: as for `Chain`.
     """
     if context.model is None:
         return None
@@ -47,13 +49,10 @@ def chain_of(context: Context, gradients: Recording, forward: Taken, taken: Take
             x = _output(context, stage, x, forward)
             names = ((TEXTS,) if name == EMBEDS else outputs,)
             if ending in outputs:
-                return Chain([*links, Link(Stage("loss", loss), x, names)], _weights(context), taken, inner)
+                links.append(Link(Stage("loss", loss), x, names))
+                return Chain(links, frozenset(context.model.state_dict()), taken, inner, dtype)
         ends[name] = x
     return None
-
-
-def _weights(context: Context) -> frozenset[str]:
-    return frozenset(context.model.state_dict())
 
 
 def _output(context: Context, stage: Stage, x: Any, forward: Taken) -> NDArray:
@@ -77,8 +76,6 @@ def _loss(kind: str, gradients: Recording) -> tuple[str, Loss | None]:
         return kind.removeprefix("sum of "), Loss(np.ones(()))
     for name in SUMMED:
         array = gradients.array(name)
-        if array is None:
-            continue
-        if array.any():
+        if array is not None and array.any():
             return name, Loss(wide(array))
     return "", None

@@ -9,7 +9,6 @@ import numpy as np
 from aimv2_np.backends.arrays import namespace
 from aimv2_np.comparison.diagnosis.backward.tools import (
     ConstantSums,
-    computing_with,
     derived_from,
     forward_of,
     held,
@@ -21,7 +20,7 @@ from aimv2_np.comparison.diagnosis.backward.tools import (
     with_weight,
 )
 from aimv2_np.comparison.diagnosis.ends import Embeds, Logits, Scored, Unit
-from aimv2_np.comparison.diagnosis.fault import Plant, Table, with_fields, with_forward
+from aimv2_np.comparison.diagnosis.fault import Plant, Table, computing, with_fields, with_forward
 from aimv2_np.gradients.variable import value_of
 from aimv2_np.network.contrastive import contrastive_logits, contrastive_loss, cross_entropy, l2_normalize
 from aimv2_np.shapes import Array
@@ -48,7 +47,7 @@ def _contrastive(forward: Callable[[Any], Any]) -> Plant:
     def plant(m: Any, *rest: Any) -> Module | None:
         if m.weights is not None:
             return None
-        return computing_with(lambda m, x: derived_from(forward_of(m, x), forward(x)))(m, *rest)
+        return computing(lambda m, x: derived_from(forward_of(m, x), forward(x)))(m, *rest)
 
     return plant
 
@@ -59,7 +58,7 @@ def _times(factor: Callable[[tuple[int, ...]], float]) -> Plant:
     def forward(m: Any, x: Any) -> Any:
         return forward_of(m, passing(x, times(factor(x.shape))))
 
-    return computing_with(forward)
+    return computing(forward)
 
 
 def _measured(m: Any, path: str, clue: Any) -> Module | None:
@@ -87,7 +86,7 @@ def _scored(change: Callable[[Any, Embeds], Any]) -> Plant:
         logits = derived_from(right.logits_per_text, change(m, embeds))
         return Scored(logits, logits.T)
 
-    return computing_with(forward)
+    return computing(forward)
 
 
 def _without_scale(m: Any, embeds: Embeds) -> Any:
@@ -136,13 +135,13 @@ FAULTS: Table = {
     },
     ("wrong_sign", Loss): {"the gradient is the negative of the loss's": _times(lambda shape: -1)},
     ("l2_term_missing", Unit): {
-        "the normalisation that gives {path} takes the length for a constant in its derivative": computing_with(
+        "the normalisation that gives {path} takes the length for a constant in its derivative": computing(
             lambda m, x: plain(l2_normalize(ConstantSums.of(x)))
         ),
-        "the normalisation that gives {path} passes gradients as they are": computing_with(
+        "the normalisation that gives {path} passes gradients as they are": computing(
             lambda m, x: derived_from(l2_normalize(value_of(x)), x)
         ),
-        "the normalisation that gives {path} has the second term of its derivative twice": computing_with(
+        "the normalisation that gives {path} has the second term of its derivative twice": computing(
             lambda m, x: mixed(forward_of(m, x), [(2, forward_of(m, x)), (-1, plain(l2_normalize(ConstantSums.of(x))))])
         ),
     },

@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from aimv2_np.comparison.diagnosis.backward.tools import computing_with, derived_from
-from aimv2_np.comparison.diagnosis.fault import Plant, Table
+from aimv2_np.comparison.diagnosis.backward.tools import derived_from
+from aimv2_np.comparison.diagnosis.fault import Plant, Table, computing
 from aimv2_np.gradients.variable import Variable, value_of
 from aimv2_np.network.activations import ACTIVATIONS
 from aimv2_np.network.swiglu import SwiGLU, gated
@@ -22,7 +22,7 @@ def _gating(by_gate: Callable[[Any, Any, str], Any], by_up: Callable[[Any, Any, 
         y = gated(value_of(a), value_of(b), m.hidden_act)
         return m.down_proj(derived_from(y, by_gate(a, value_of(b), m.hidden_act), by_up(value_of(a), b, m.hidden_act)))
 
-    return computing_with(forward)
+    return computing(forward)
 
 
 def _activation(name: str) -> Plant:
@@ -68,6 +68,6 @@ FAULTS: Table = {
         "{path} gives the gradient by gate without up: act'(gate) ⊙ ∂L/∂y": _gating(
             lambda a, b, act: gated(a, np.ones_like(b), act), gated
         ),
-        "{path} exchanges the gradients by gate and up": computing_with(_exchanged),
+        "{path} exchanges the gradients by gate and up": computing(_exchanged),
     },
 }

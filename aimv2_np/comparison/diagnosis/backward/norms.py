@@ -10,13 +10,12 @@ import numpy as np
 
 from aimv2_np.comparison.diagnosis.backward.tools import (
     ConstantSums,
-    computing_with,
     derived_from,
     forward_of,
     mixed,
     plain,
 )
-from aimv2_np.comparison.diagnosis.fault import Table
+from aimv2_np.comparison.diagnosis.fault import Table, computing
 from aimv2_np.gradients.variable import value_of
 from aimv2_np.network.rms_norm import RMSNorm, rms_norm
 from aimv2_np.shapes import Array
@@ -29,7 +28,7 @@ def _constant_root(m: Any, x: Any) -> Any:
 
 def _of_terms(first: float, both: Callable[[int], float]) -> Any:
     """So many times the first term, and so many times both, by the number of channels."""
-    return computing_with(
+    return computing(
         lambda m, x: mixed(
             forward_of(m, x), [(first - both(x.shape[-1]), _constant_root(m, x)), (both(x.shape[-1]), forward_of(m, x))]
         )
@@ -43,12 +42,12 @@ def _gain_by(factor: Callable[[Any, Array], Array]) -> Any:
         y = rms_norm(x, value_of(m.weight), m.eps)
         return derived_from(y, y, m.weight * factor(m, value_of(x)))
 
-    return computing_with(forward)
+    return computing(forward)
 
 
 FAULTS: Table = {
     ("norm_term_missing", RMSNorm): {
-        "{path} takes its root mean square for a constant: its derivative has no second term": computing_with(
+        "{path} takes its root mean square for a constant: its derivative has no second term": computing(
             _constant_root
         ),
     },
@@ -70,7 +69,7 @@ FAULTS: Table = {
         ),
     },
     ("gain_forgotten", RMSNorm): {
-        "{path} gives ∂L/∂x without its gain": computing_with(
+        "{path} gives ∂L/∂x without its gain": computing(
             lambda m, x: derived_from(
                 forward_of(m, x),
                 rms_norm(x, np.ones_like(value_of(m.weight)), m.eps),

@@ -8,7 +8,6 @@ from typing import Any
 
 from aimv2_np.comparison.diagnosis.backward.tools import (
     bent,
-    computing_with,
     forward_of,
     held,
     passing,
@@ -16,7 +15,7 @@ from aimv2_np.comparison.diagnosis.backward.tools import (
     with_input,
     with_weight,
 )
-from aimv2_np.comparison.diagnosis.fault import Plant, Table, with_fields
+from aimv2_np.comparison.diagnosis.fault import Plant, Table, computing, with_fields
 from aimv2_np.gradients.variable import Variable
 from aimv2_np.network.attention import Attention
 from aimv2_np.network.embedding import Embedding
@@ -56,7 +55,7 @@ def _skip(change: Callable[[Array], Array], second: bool) -> Plant:
         middle = bent(middle, middle.parents[0], lambda g, right: change(right(g)))
         return middle + m.ffn(m.rms_norm2(middle))
 
-    return computing_with(forward)
+    return computing(forward)
 
 
 def _detached(module: Any, path: str, *rest: Any) -> Module | None:
@@ -76,7 +75,7 @@ def by_all_weights(change: Callable[[Array], Array]) -> dict[type[Module], Plant
             def forward(m: Any, *args: Any) -> Any:
                 return type(m).forward(with_fields(m, **{n: passing(getattr(m, n), change) for n in there}), *args)
 
-            return computing_with(forward)(module, *rest)
+            return computing(forward)(module, *rest)
 
         return plant
 

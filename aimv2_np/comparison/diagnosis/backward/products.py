@@ -5,7 +5,6 @@ from typing import Any
 from aimv2_np.comparison.diagnosis.backward.paths import by_all_weights
 from aimv2_np.comparison.diagnosis.backward.tools import (
     Change,
-    computing_with,
     derived_from,
     forward_of,
     passing,
@@ -13,7 +12,7 @@ from aimv2_np.comparison.diagnosis.backward.tools import (
     with_input,
     with_weight,
 )
-from aimv2_np.comparison.diagnosis.fault import Plant, Table
+from aimv2_np.comparison.diagnosis.fault import Plant, Table, computing
 from aimv2_np.gradients.variable import value_of
 from aimv2_np.network.attention import Attention
 from aimv2_np.network.linear import Linear, linear
@@ -66,11 +65,11 @@ FAULTS: Table = {
         ),
     },
     ("weight_not_transposed", Linear): {
-        "{path} gives its input ∂L/∂y Wᵀ; it is ∂L/∂y W": _square(computing_with(_by_input)),
+        "{path} gives its input ∂L/∂y Wᵀ; it is ∂L/∂y W": _square(computing(_by_input)),
     },
     ("gradient_of_output", Linear): {
         "{path} multiplies ∂L/∂y with its output for the gradient by its weight; it is its input": _square(
-            computing_with(_of_output)
+            computing(_of_output)
         ),
     },
 }

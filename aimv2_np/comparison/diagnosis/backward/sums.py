@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from aimv2_np.comparison.diagnosis.backward.tools import bent, computing_with, forward_of
-from aimv2_np.comparison.diagnosis.fault import Plant, Table, with_fields, with_forward
+from aimv2_np.comparison.diagnosis.backward.tools import bent, forward_of
+from aimv2_np.comparison.diagnosis.fault import Plant, Table, computing, with_fields, with_forward
 from aimv2_np.gradients.variable import Variable, computed, value_of
 from aimv2_np.network.linear import Linear
 from aimv2_np.network.patches import PatchEmbed
@@ -66,7 +66,7 @@ def _by_weights(names: tuple[str, ...], of: Callable[[Array, Callable[[Array], A
 
 def _positions(of: Callable[[Array, Callable[[Array], Array]], Array]) -> Plant:
     """Another gradient by the positions, which are added to every item of the batch."""
-    return computing_with(lambda m, x: _bent_summand(forward_of(m, x), of))
+    return computing(lambda m, x: _bent_summand(forward_of(m, x), of))
 
 
 def _bent_summand(y: Any, of: Callable[[Array, Callable[[Array], Array]], Array]) -> Any:
@@ -82,7 +82,7 @@ def _query(of: Callable[[Array], Array]) -> Plant:
         planted = with_fields(m, cls_token=computed(repeated, (token,), lambda g: (of(g),)))
         return type(m).forward(planted, x, *args)
 
-    return computing_with(forward)
+    return computing(forward)
 
 
 def _rows(kept: Callable[[Array], Array]) -> Callable[[Array, Callable[[Array], Array]], Array]:

@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from aimv2_np.comparison.diagnosis.backward.tools import bent, computing_with, forward_of
-from aimv2_np.comparison.diagnosis.fault import Plant, Table
+from aimv2_np.comparison.diagnosis.backward.tools import bent, forward_of
+from aimv2_np.comparison.diagnosis.fault import Plant, Table, computing
 from aimv2_np.network.embedding import Embedding
 from aimv2_np.shapes import Array, NDArray
 
@@ -24,7 +24,7 @@ def _of(kept: Callable[[NDArray], NDArray]) -> Plant:
 
         return bent(y, m.weight, some)
 
-    return computing_with(forward)
+    return computing(forward)
 
 
 def _last(ids: NDArray) -> NDArray:
@@ -59,8 +59,6 @@ FAULTS: Table = {
         "{path} gives a row the gradient of the first token that took it; it is the sum over all": _of(_first),
     },
     ("mean_for_sum", Embedding): {
-        "{path} gives a row the mean of the gradients of all tokens that took it; it is their sum": computing_with(
-            _mean
-        ),
+        "{path} gives a row the mean of the gradients of all tokens that took it; it is their sum": computing(_mean),
     },
 }

@@ -7,7 +7,7 @@ import numpy as np
 
 from aimv2_np.backends.arrays import namespace
 from aimv2_np.backends.operation import take_over
-from aimv2_np.comparison.diagnosis.fault import Plant, with_fields, with_forward
+from aimv2_np.comparison.diagnosis.fault import Plant, computing, with_fields, with_forward
 from aimv2_np.gradients.functions import Functions, Rules
 from aimv2_np.gradients.variable import Variable, computed, value_of
 from aimv2_np.shapes import Array
@@ -112,12 +112,7 @@ def forward_of(m: Any, *args: Any) -> Any:
 
 def with_input(change: Callable[[Any], Any]) -> Plant:
     """Gives every module of the kind `change(its input)` for its input."""
-    return computing_with(lambda m, x, *args: forward_of(m, change(x), *args))
-
-
-def computing_with(forward: Callable[..., Any]) -> Plant:
-    """Gives every module of the kind another `forward(module, *its arguments)`."""
-    return lambda module, *_: with_forward(module, forward)
+    return computing(lambda m, x, *args: forward_of(m, change(x), *args))
 
 
 def with_weight(name: str, change: Change) -> Plant:

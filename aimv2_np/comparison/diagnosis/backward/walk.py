@@ -20,7 +20,7 @@ from aimv2_np.comparison.diagnosis.ends import Embeds
 from aimv2_np.comparison.diagnosis.fault import Fault
 from aimv2_np.comparison.diagnosis.forced import Taken
 from aimv2_np.comparison.diagnosis.stages import Stage, plant
-from aimv2_np.gradients.variable import Variable, value_of, walk_back
+from aimv2_np.gradients.variable import Variable, walk_back
 from aimv2_np.shapes import NDArray
 from aimv2_np.tree.module import Module
 from aimv2_np.tree.recorder import RECORDERS, Recorder, with_number
@@ -122,12 +122,14 @@ class Chain:
         weights: the paths of the model's weights.
         taken: (path, a gradient) → the other side's, in that shape; None where it recorded none.
         inner: whether gradients by scores and probabilities of attention are compared: operations then run as written.
+        dtype: what gradients are kept in; computed they are in float64.
     """
 
     links: Sequence[Link]
     weights: frozenset[str]
     taken: Taken
     inner: bool = False
+    dtype: str = "float64"
 
     @cached_property
     def modules(self) -> list[dict[str, Module]]:
@@ -226,19 +228,21 @@ class Chain:
             around = several[0].rpartition(".")[0] if several else ""
             giver = recorder.takers.get(variable.number, around)
             for name in several:
-                found = self.taken(name, gradient)
+                expected = gradient.astype(self.dtype, copy=False)
+                found = self.taken(name, expected)
                 if found is not None:
-                    walked.looks.append(Look(name, gradient, found, giver or stage.path))
-                    going, is_taken = found, True
+                    walked.looks.append(Look(name, expected, found, giver or stage.path))
+                    going, is_taken = found.astype(np.float64, copy=False), True
                 if name in inputs:
                     walked.incoming[name] = going, is_taken
-            return changed(going)
+            return changed(going) if variable.back else going
 
         with own_arithmetic(), np.errstate(all="ignore"):
             if isinstance(total, Variable):
                 walk_back(total, (), met)
             for variable in everything.values():
-                met(variable, np.zeros_like(value_of(variable)))
+                if variable.number in names:  # it takes no part
+                    met(variable, np.zeros_like(variable.value))
         walked.incoming = {several[0]: _of_any(walked.incoming, several) for several in link.names}
         walked.looks = _weights_behind_their_modules(walked.looks, self.weights)
         return walked
