@@ -84,6 +84,8 @@ def compare_command(
 ) -> None:
     """Find the first module whose outputs differ by more than rounding, and why.
 
+    Where none does, and both sides hold gradients, the first whose derivative is wrong.
+
     REFERENCE and OTHER are recordings (see `aimv2-np record`), or safetensors files of arrays named by module; or two
     folders of such: then those of one name are compared, and the errors of each module over all of them are shown.
     The exit code is 0 when both are the same, 1 when they differ, 2 when that cannot be told: when they cannot be
@@ -208,12 +210,11 @@ def _print(screen: "Console", result: "Comparison", enough: bool, *, budget: boo
     from rich.text import Text
 
     from aimv2_np.comparison.budget import budget_in_words
-    from aimv2_np.comparison.report import unmatched
+    from aimv2_np.comparison.report import counted, unmatched
 
     agree = ("the same", "green") if enough else ("the same, as far as compared", "yellow")
     verdict = agree if result.equal else ("different", "red")
-    compared = output.plural(len(result.differences), "activation")
-    screen.print(Text.assemble(verdict, f": {compared} compared, {result.coverage}"), style="bold")
+    screen.print(Text.assemble(verdict, f": {counted(result)} compared, {result.coverage}"), style="bold")
     screen.print()
     if result.first:
         facts = _facts(result.first)
@@ -264,6 +265,8 @@ def _facts(first: "Difference") -> "Table":
     table.add_row("first", output.printable(first.path), style="bold")
     if first.theirs != first.path:
         table.add_row("theirs", output.printable(first.theirs))
+    if first.giver:
+        table.add_row("given by", output.printable(f"the derivative of {first.giver}"))
     table.add_row("shape", f"{'x'.join(map(str, first.shape)) or 'scalar'}, compared as {first.dtype}")
     facts, tolerance = first.judged
     if facts:

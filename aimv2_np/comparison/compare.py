@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from aimv2_np.comparison.backward import with_gradients
 from aimv2_np.comparison.batch import reordered
 from aimv2_np.comparison.budget import find_budget
 from aimv2_np.comparison.comparison import Comparison, Difference
@@ -58,6 +59,8 @@ def compare(
 ) -> Comparison:
     """Compare what two implementations computed, module by module, and say where they part and why.
 
+    Gradients, where both recorded some, are compared if all activations agree: from the loss to the input.
+
     Args:
         reference, other: each a recording (its path, or a `Recording`), a safetensors file of arrays, or a dict of
             arrays by dotted path, of PyTorch's tensors or nested lists of numbers too. Recordings of statistics do:
@@ -81,7 +84,8 @@ def compare(
     """
     if budget is not None and not (isinstance(budget, Real) and 0 <= budget <= 1):
         raise ValueError(f"budget is {quoted(budget)}; expected a cosine, 0 to 1")
-    a, b = as_recording(reference, "reference"), as_recording(other, "other")
+    both = as_recording(reference, "reference"), as_recording(other, "other")
+    a, b = (side.forward for side in both)
     if isinstance(model, str | PathLike):
         model = load(model)
     if model is not None and not isinstance(model, PretrainedModel):
@@ -115,6 +119,9 @@ def compare(
         progress("looking for layers to keep in float")
         result = replace(result, budget=find_budget(theirs, pairing.taken, budget))
     remark = f"{outcome.remark} {own_errors_in_words(result.differences)}".strip()
+    gradients = both[0].backward, both[1].backward
+    if any(side.order for side in gradients):
+        result, remark = with_gradients(result, remark, context, pairing, gradients, mapping, progress)
     return replace(result, explanation=summarise(result, remark))
 
 

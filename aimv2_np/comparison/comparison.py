@@ -8,6 +8,7 @@ from aimv2_np.comparison.coverage import Coverage
 from aimv2_np.comparison.measure import Measures
 from aimv2_np.shapes import NDArray
 from aimv2_np.tree.module import Module
+from aimv2_np.tree.trace import GRADIENT
 
 WORST = 5  # how many are listed as the worst
 
@@ -21,6 +22,10 @@ AXES = {
     ("attention_mask", 2): ("batch", "token"),
     ("logits_per_image", 2): ("picture", "text"),
     ("logits_per_text", 2): ("text", "picture"),
+    ("weight", 4): ("output", "channel", "row", "column"),
+    ("weight", 2): ("output", "input"),
+    ("weight", 1): ("channel",),
+    ("bias", 1): ("channel",),
     ("", 4): ("batch", "head", "token", "channel"),
     ("", 3): ("batch", "token", "channel"),
     ("", 2): ("batch", "channel"),
@@ -44,6 +49,7 @@ class Difference:
         own_tolerance: the own error that counts as rounding.
         by_own: whether what arises here is judged, and not what it was given: of a quantised engine.
         again: whether these are the errors of another path, as both are names of one output.
+        giver: of a gradient, the module whose derivative gives it, where that is known.
     """
 
     path: str
@@ -59,6 +65,7 @@ class Difference:
     own_tolerance: float = 0.0
     by_own: bool = False
     again: bool = False
+    giver: str = ""
 
     @property
     def own(self) -> float | None:
@@ -99,7 +106,8 @@ class Difference:
         measures, _ = self.judged
         if measures is None or measures.where is None:
             return None
-        name, index = self.path.rpartition(".")[2].removeprefix("inputs/"), measures.where
+        name = self.path.rpartition(".")[2].removeprefix("inputs/").removeprefix(GRADIENT)
+        index = measures.where
         numbers = tuple(f"axis {i}" for i in range(len(index)))
         axes = AXES.get((name, len(index)), AXES.get(("", len(index)), numbers))
         return dict(zip(axes, index, strict=False))
@@ -116,6 +124,7 @@ class Difference:
             "own": _finite(self.own),
             "wrong": self.wrong,
             "estimated": self.from_statistics,
+            **({"giver": self.giver} if self.giver else {}),
         }
 
 

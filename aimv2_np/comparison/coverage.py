@@ -5,6 +5,9 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
 
+from aimv2_np.recording.recording import INPUTS
+from aimv2_np.tree.trace import GRADIENT
+
 # What lies inside of attention, where a reference recorded it: few implementations have these as arrays.
 INNER = frozenset({"q", "k", "v", "scores", "probs"})
 ENOUGH = 0.5  # a smaller share that agrees is not called the same without saying so
@@ -14,7 +17,8 @@ ENOUGH = 0.5  # a smaller share that agrees is not called the same without sayin
 class Coverage:
     """Which of the reference's modules (and outputs of models) the other side has recorded as well.
 
-    What lies inside of attention (q, k, v, scores, probs) is compared where both sides have it, and not counted.
+    What lies inside of attention (q, k, v, scores, probs), and gradients, are compared where both sides have them, and
+    not counted.
 
     Attributes:
         compared, missing: paths of the reference, in its order.
@@ -61,4 +65,4 @@ class Coverage:
 
 
 def _counts(path: str) -> bool:
-    return not path.startswith("inputs/") and path.rpartition(".")[2] not in INNER
+    return not path.startswith((INPUTS, GRADIENT)) and path.rpartition(".")[2] not in INNER

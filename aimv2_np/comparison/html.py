@@ -10,7 +10,7 @@ from importlib.resources import files
 from math import ceil, floor, inf, log10
 
 from aimv2_np.comparison.comparison import Comparison, Diagnosis, Difference
-from aimv2_np.comparison.report import in_words, position, two_digits, unmatched
+from aimv2_np.comparison.report import counted, in_words, position, two_digits, unmatched
 
 WIDTH, HEIGHT = 1000, 400
 LEFT, RIGHT, TOP, BOTTOM = 60, 20, 20, 40  # below the chart's lines; names of axes may stand farther out
@@ -40,7 +40,7 @@ def _summary(result: Comparison) -> str:
     """What was compared, the first divergence, its cause and what to change, a row each."""
     coverage, first, found = result.coverage, result.first, result.diagnosis
     bar = f'<meter min="0" max="1" value="{coverage.share:.4f}"></meter>'
-    rows = [("compared", f"{bar} {escape(str(coverage))}, {len(result.differences):,} activations")]
+    rows = [("compared", f"{bar} {escape(str(coverage))}, {counted(result)}")]
     if first:
         rows.append(("first", f"<strong>{escape(first.path)}</strong>: {escape(in_words(first))}"))
         rows.append(("cause", "none found" if found is None else _cause(found)))

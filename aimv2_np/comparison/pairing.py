@@ -17,6 +17,7 @@ from aimv2_np.comparison.tolerances import Tolerances, coarsest, depths
 from aimv2_np.recording.recording import INPUTS, OnDemand, Recording
 from aimv2_np.recording.statistics import summarize
 from aimv2_np.shapes import NDArray
+from aimv2_np.tree.trace import GRADIENT
 
 # Statistics tell a relative error to a fifth or so (√(2/64)); twice the tolerance is five of these beyond it.
 ESTIMATE_FACTOR = 2.0
@@ -80,7 +81,8 @@ class Pairing:
         what = {"config_hash": "configurations", "weights_hash": "weights"}
         a, b = self.a.metadata, self.b.metadata
         differ = [name for key, name in what.items() if key in a and key in b and a[key] != b[key]]
-        idle = [glob for glob in self.tolerances.rules if not any(fnmatchcase(path, glob) for path in self.names)]
+        rules = (glob for glob in self.tolerances.rules if not glob.startswith(GRADIENT))
+        idle = [glob for glob in rules if not any(fnmatchcase(path, glob) for path in self.names)]
         return (
             *(f"the {name} of the two recordings differ" for name in differ),
             *(f"the tolerance of {glob!r:.100} is for nothing that was compared" for glob in idle),

@@ -3,6 +3,7 @@
 from math import isfinite
 
 from aimv2_np.comparison.comparison import Comparison, Difference
+from aimv2_np.tree.trace import GRADIENT
 
 
 def summarise(result: Comparison, remark: str) -> str:
@@ -12,12 +13,15 @@ def summarise(result: Comparison, remark: str) -> str:
         worst = result.worst[0]
         size = worst.own if worst.by_own else worst.relative
         return (
-            f"The {compared} activations that both sides have differ by no more than rounding; "
+            f"The {counted(result)} that both sides have differ by no more than rounding; "
             f"the largest {kind(worst)} for its place is {two_digits(size)} in {worst.path}."
         )
     apart = sum(not difference.equal for difference in result.differences)
-    many = f"{apart} of {compared} activations differ by more than rounding"
-    sentences = [f"{many}, {first.path} first: {in_words(first)}."]
+    if first.path.startswith(GRADIENT):
+        sentences = [f"All activations agree. {_wrong_gradients(result, first)}"]
+    else:
+        many = f"{apart} of {compared} activations differ by more than rounding"
+        sentences = [f"{many}, {first.path} first: {in_words(first)}."]
     index = result.differences.index(first)
     if index:
         sentences.append(f"All before it agree, the last of them {result.differences[index - 1].path}.")
@@ -28,6 +32,28 @@ def summarise(result: Comparison, remark: str) -> str:
         if result.diagnosis.change:
             sentences.append(f"What to change: {result.diagnosis.change}.")
     return " ".join((*sentences, remark)).rstrip()
+
+
+def counted(result: Comparison) -> str:
+    """How many activations and gradients were compared, in words."""
+    gradients = sum(difference.path.startswith(GRADIENT) for difference in result.differences)
+    activations = len(result.differences) - gradients
+    several = f"{activations:,} activation{'s' if activations != 1 else ''}"
+    return several + (f" and {gradients:,} gradient{'s' if gradients != 1 else ''}" if gradients else "")
+
+
+def _wrong_gradients(result: Comparison, first: Difference) -> str:
+    """How many gradients are wrong, and which is the first from the loss to the input."""
+    gradients = [difference for difference in result.differences if difference.path.startswith(GRADIENT)]
+    wrong = sum(not difference.equal for difference in gradients)
+    several = "1 is wrong" if wrong == 1 else f"{wrong} are wrong"
+    alone = ", each module being given the other side's gradient by its output" if first.by_own else ""
+    path = first.path.removeprefix(GRADIENT)
+    giver = f", which the derivative of {first.giver} gives" if first.giver else ""
+    return (
+        f"Of {len(gradients)} gradients, {several}{alone}; the first from the loss on is that by {path}{giver}: "
+        f"{in_words(first)}."
+    )
 
 
 def kind(difference: Difference) -> str:

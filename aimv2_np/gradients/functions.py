@@ -195,6 +195,11 @@ class Rules:
         """Some of the numbers: the others have the gradient 0, and one that is taken twice has the sum of both"""
         return _one(a.value[index], a, lambda g: put_back(g, index, a.shape))
 
+    def diagonal(self, a: Variable) -> Variable:
+        """a_ii of a square matrix"""
+        numbers = self.xp.arange(a.shape[0])
+        return self.item(a, (numbers, numbers))
+
     def take_along_axis(self, a: Variable, index: Array, axis: int) -> Variable:
         """Some numbers of each row, others in each"""
         places = list(self.xp.ogrid[tuple(slice(n) for n in a.shape)])

@@ -11,7 +11,8 @@ from functools import partial
 from typing import Any
 
 from aimv2_np.backends.arithmetic import own_arithmetic
-from aimv2_np.backends.arrays import beside, namespace
+from aimv2_np.backends.arrays import beside, is_array, is_float, namespace
+from aimv2_np.backends.narrow import Wrapped
 from aimv2_np.backends.operation import looking_inside
 from aimv2_np.gradients.differentiate import a_number, leaf_of
 from aimv2_np.gradients.variable import Variable, value_of, walk_back, wide
@@ -40,7 +41,7 @@ class GradientRecorder(Recorder):
     kept: dict[str, Variable] = field(default_factory=dict)
 
     def around(self, path: str, function: Any, *args: Any, **kwargs: Any) -> Any:
-        return super().around(path, self._twin_of(function), *map(self._twin_of, args), **kwargs)
+        return super().around(path, self._twin_of(function), *map(self._given, args), **kwargs)
 
     def keep(self, path: str, value: Any) -> None:
         """Store the array, and remember the variable, whether it is wanted or not: a loss may be made of it."""
@@ -48,6 +49,12 @@ class GradientRecorder(Recorder):
             self.kept.pop(with_number(path), None)
             self.kept[with_number(path)] = value
         super().keep(path, value_of(value))
+
+    def _given(self, arg: Any) -> Any:
+        """An argument of a module; pixels as a variable, as a GPU's array does not mix with variables."""
+        if is_array(arg) and not isinstance(arg, Wrapped) and is_float(arg):
+            return Variable(arg)
+        return self._twin_of(arg)
 
     def _twin_of(self, called: Any) -> Any:
         """A module, a method of one, or what another recorder makes of a method: the twin's, where there is one."""

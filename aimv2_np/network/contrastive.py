@@ -48,7 +48,10 @@ def contrastive_loss(logits_per_text: Float[Array, "B B"]) -> Float[Array, ""]:
 
     See docs/equations.md, (20).
     """
-    xp = namespace(logits_per_text)
-    own = xp.arange(len(logits_per_text))
-    loss = 0.5 * (cross_entropy(logits_per_text, own).mean() + cross_entropy(logits_per_text.T, own).mean())
-    return xp.asarray(loss, dtype=logits_per_text.dtype)
+    loss = 0.5 * (one_way_loss(logits_per_text) + one_way_loss(logits_per_text.T))
+    return namespace(logits_per_text).asarray(loss, dtype=logits_per_text.dtype)
+
+
+def one_way_loss(logits: Float[Array, "B B"]) -> Float[Array, ""]:
+    """The mean cross-entropy of the rows, of which the i-th belongs to the i-th column."""
+    return cross_entropy(logits, namespace(logits).arange(len(logits))).mean()

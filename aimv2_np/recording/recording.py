@@ -53,6 +53,9 @@ class OnDemand(Mapping[str, Value]):
             raise KeyError(name)
         return self._make(name)
 
+    def __contains__(self, name: object) -> bool:
+        return name in self._names
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._names)
 
@@ -123,21 +126,18 @@ class Recording:
 
     @property
     def backward(self) -> "Recording":
-        """The gradients alone, under the paths of what they are by: activations and weights."""
+        """The gradients alone, under the paths of what they are by."""
         return self._picked({path.removeprefix(GRADIENT): path for path in self.order if path.startswith(GRADIENT)})
 
     def _picked(self, paths: Mapping[str, str]) -> "Recording":
         """A recording of some paths, each under a new name: new → old."""
 
-        def of(values: Mapping[str, Value]) -> dict[str, Value]:
-            return {path: values[old] for path, old in paths.items() if old in values}
-
-        def later(values: Mapping[str, Value]) -> OnDemand[Value]:
+        def of(values: Mapping[str, Value]) -> OnDemand[Value]:
             return OnDemand((path for path, old in paths.items() if old in values), lambda path: values[paths[path]])
 
         return Recording(
-            tuple(paths), of(self.shapes), of(self.dtypes), self.inputs, later(self.activations), of(self.slices),
-            later(self.statistics), self.metadata,
+            tuple(paths), dict(of(self.shapes)), dict(of(self.dtypes)), self.inputs, of(self.activations),
+            dict(of(self.slices)), of(self.statistics), self.metadata,
         )  # fmt: skip
 
     def __repr__(self) -> str:

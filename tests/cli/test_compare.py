@@ -1,4 +1,5 @@
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -8,8 +9,9 @@ from click.testing import CliRunner, Result
 from aimv2_np.cli.app import app
 from aimv2_np.comparison.diagnosis.fault import with_fields
 from aimv2_np.recording import record
+from aimv2_np.recording.adapters import record_arrays
 from aimv2_np.storage import save_safetensors
-from tests.support.models import both_model, pixels, tokens
+from tests.support.models import both_model, pixels, tokens, vision_model
 
 FFN = "vision_model.encoder.layers.1.ffn"
 
@@ -183,3 +185,31 @@ def test_names_cannot_steer_the_terminal(files, tmp_path):
     assert result.exit_code == 1
     assert "\x1b" not in result.stdout
     assert "?[31mred" in result.stdout
+
+
+def test_gradients(tmp_path):
+    """They are judged where activations agree, and do not count for what has to be compared."""
+    model, inputs = vision_model(use_head=True), {"pixel_values": pixels()}
+    reference = record(model, inputs, tmp_path / "a.safetensors", gradients=True)
+    same = run(tmp_path / "a.safetensors", tmp_path / "a.safetensors")
+    assert same.exit_code == 0
+    assert "activations and" in same.output
+    arrays = dict(reference.activations)
+    for path in ("gradient:encoder.layers.1.ffn.up_proj.weight", "gradient:encoder.layers.0.ffn.up_proj.weight"):
+        arrays[path] = -arrays[path]
+    record_arrays(arrays, tmp_path / "b.safetensors", inputs=reference.inputs)
+    model.save_pretrained(tmp_path / "model")
+    found = run(
+        tmp_path / "a.safetensors", tmp_path / "b.safetensors", "--model", tmp_path / "model", "--html",
+        tmp_path / "page.html",
+    )  # fmt: skip
+    assert found.exit_code == 1
+    assert "gradient:encoder.layers.1.ffn.up_proj.weight" in found.output
+    assert re.search(r"diagnosis +wrong_sign", found.output)
+    assert re.search(r"given by +the derivative of encoder.layers.1.ffn.up_proj", found.output)
+    assert "gradients" in (tmp_path / "page.html").read_text("utf-8")
+    sides = tmp_path / "a.safetensors", tmp_path / "b.safetensors"
+    listed = json.loads(run("--json", *sides, "--model", tmp_path / "model").output)
+    assert listed["first"]["giver"] == "encoder.layers.1.ffn.up_proj"
+    assert listed["diagnosis"] == "wrong_sign"
+    assert listed["coverage"]["share"] == 1

@@ -13,6 +13,7 @@ FLOORS = (
     ("comparison.loss", "comparison.verify", "comparison.pytest_plugin", "comparison.published"),
     ("comparison.sets", "comparison.html"),
     ("comparison", "comparison.compare", "comparison.capsule"),
+    ("comparison.backward",),
     ("comparison.budget", "comparison.pairing"),
     ("comparison.forcing",),
     ("comparison.matching",),
@@ -30,7 +31,14 @@ FLOORS = (
     ("recording.statistics", "recording.slices"),
 )
 DIAGNOSIS = (
-    ("diagnosis.diagnose",),
+    ("diagnosis.diagnose", "diagnosis.backward.search"),
+    ("diagnosis.backward.products", "diagnosis.backward.chain"),
+    ("diagnosis.backward.paths", "diagnosis.backward.walk"),
+    (
+        "diagnosis.backward.norms", "diagnosis.backward.attentions", "diagnosis.backward.gates",
+        "diagnosis.backward.sums", "diagnosis.backward.tables", "diagnosis.backward.ends", "diagnosis.backward.advice",
+    ),
+    ("diagnosis.backward.tools",),
     ("diagnosis.trials",),
     ("diagnosis.seen",),
     ("diagnosis.search", "diagnosis.arrays", "diagnosis.behind"),

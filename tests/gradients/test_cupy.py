@@ -1,11 +1,13 @@
 """Gradients of models on a GPU are arrays there, and those of NumPy."""
 
+from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 import pytest
 
-from aimv2_np import gradient_of, to_numpy, value_and_grad
+from aimv2_np import compare, gradient_of, to_numpy, trace, value_and_grad
+from aimv2_np.recording import record
 from tests.support.models import both_model, pixels, text_model, tokens
 
 
@@ -43,3 +45,18 @@ def test_of_texts_of_several_lengths(cupy: ModuleType) -> None:
     _, found = value_and_grad(lambda m: (m.features(ids) ** 2).sum(), model.to("cupy"))
     for path, array in found.items():
         np.testing.assert_allclose(to_numpy(array), expected[path], rtol=0, atol=1e-4 * np.abs(expected[path]).max())
+
+
+@pytest.mark.parametrize("inner", [False, True])
+def test_by_path(cupy: ModuleType, inner: bool, tmp_path: Path) -> None:
+    """A trace keeps them on the GPU, a recording brings them home."""
+    model, inputs = both_model(), {"pixel_values": pixels(), "input_ids": tokens()}
+    moved = model.to("cupy")
+    with trace(moved, gradients=True, inner=inner) as found:
+        moved(**inputs)
+    assert all(isinstance(array, cupy.ndarray) for array in found.values())
+    one = record(moved, inputs, tmp_path / "a.safetensors", gradients=True, inner=inner)
+    other = record(model, inputs, tmp_path / "b.safetensors", gradients=True, inner=inner)
+    assert one.order == other.order
+    assert compare(other, one, model=model).equal
+    assert compare(one, other, model=moved).equal
