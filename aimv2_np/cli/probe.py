@@ -92,9 +92,9 @@ def probe_command(
     options.check_free(plot, force)
     if Path(train).is_dir() or Path(test).is_dir():
         options.or_embedded(model)  # for its note
-    with output.progress("embedding") as advance, output.progress("training") as on_training:
+    with output.progress("embedding and training") as advance:
         run = probe_folders(
-            train, test, kind=kind, training={**training, "seed": seed}, on_training=on_training, model=model, **where,
+            train, test, kind=kind, training={**training, "seed": seed}, on_training=advance, model=model, **where,
             progress=advance, **settings,
         )  # fmt: skip
     for name, reason in (*run.train.broken, *run.test.broken):

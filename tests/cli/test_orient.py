@@ -40,7 +40,7 @@ def results(pair, tmp_path, ask):
 
 
 def test_every_command_that_reads_pictures_has_it():
-    assert {"classify", "demo", "embed", "explain", "knn", "record", "search", "verify"} == READING
+    assert {"classify", "demo", "embed", "explain", "knn", "probe", "record", "search", "verify"} == READING
 
 
 def features(path):

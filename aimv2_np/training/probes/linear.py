@@ -85,22 +85,30 @@ def train_linear_probe(
     if strength is not None and not 0 < strength < float("inf"):
         raise ValueError(f"strength is {strength}; expected a number above 0")
     tell = progress or (lambda done, total: None)
-    tried: list[Tried] = []
+    tried: tuple[Tried, ...] = ()
     with one_blas_thread():
         if strength is None:
-            kept, held = hold_out(own, seed)
-            some, theta = Problem(vectors[kept], own[kept], len(classes)), None
-            for number, weak in enumerate(STRENGTHS):
-                tell(number, len(STRENGTHS) + 1)
-                theta = minimize(some, weak, ROUGH, theta)
-                tried.append(score({"strength": weak}, some.logits(theta, vectors[held]), own[held]))
+            tried = try_strengths(vectors, own, len(classes), seed, tell)
             strength = STRENGTHS[best(tried)]
-        total = len(tried) + 1
-        tell(total - 1, total)
+        tell(len(tried), len(tried) + 1)
         every = Problem(vectors, own, len(classes))
         network = every.unstandardised(minimize(every, strength, TOLERANCE))
-        tell(total, total)
-    return LinearFit(classes, network, strength, tuple(tried))
+        tell(len(tried) + 1, len(tried) + 1)
+    return LinearFit(classes, network, strength, tried)
+
+
+def try_strengths(
+    vectors: NDArray[Any], own: NDArray[np.intp], classes: int, seed: int, tell: Callable[[int, int], None]
+) -> tuple[Tried, ...]:
+    """How well each of `STRENGTHS` does on pictures that are held out."""
+    kept, held = hold_out(own, seed)
+    problem, theta = Problem(vectors[kept], own[kept], classes), None
+    tried = []
+    for number, strength in enumerate(STRENGTHS):
+        tell(number, len(STRENGTHS) + 1)
+        theta = minimize(problem, strength, ROUGH, theta)
+        tried.append(score({"strength": strength}, problem.logits(theta, vectors[held]), own[held]))
+    return tuple(tried)
 
 
 def checked_vectors(features: Any) -> NDArray[Any]:
