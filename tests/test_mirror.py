@@ -14,7 +14,10 @@ from tests.support.paths import ROOT
 MOVING = {"kernels/numpy"}
 
 # Folder → the test of all that have none of their own in it: every cause in the tables of faults is planted there.
-TOGETHER = {"comparison/diagnosis": "test_planted.py"}
+TOGETHER = {
+    "comparison/diagnosis": "test_planted.py",
+    "comparison/diagnosis/backward": "../../backward/test_planted.py",
+}
 
 PACKAGE = ROOT / "aimv2_np"
 MODULES = [path.relative_to(PACKAGE) for path in sorted(PACKAGE.rglob("*.py")) if not path.stem.startswith("__")]
