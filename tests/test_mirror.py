@@ -15,8 +15,8 @@ MOVING = {"kernels/numpy"}
 
 # Folder → the test of all that have none of their own in it: every cause in the tables of faults is planted there.
 TOGETHER = {
-    "comparison/diagnosis": "test_planted.py",
-    "comparison/diagnosis/backward": "../../backward/test_planted.py",
+    "comparison/diagnosis": "comparison/diagnosis/test_planted.py",
+    "comparison/diagnosis/backward": "comparison/backward/test_planted.py",
 }
 
 PACKAGE = ROOT / "aimv2_np"
@@ -30,7 +30,7 @@ def test_a_module_has_a_test_file(module):
         path for place in places for path in (place / f"test_{module.name}", *place.glob(f"{module.stem}/test_*.py"))
     ]
     if (together := TOGETHER.get(module.parent.as_posix())) is not None:
-        twins.append(ROOT / "tests" / module.parent / together)
+        twins.append(ROOT / "tests" / together)
     found = [path for path in twins if path.exists()]
     assert found, f"aimv2_np/{module} has no test file; expected {twins[0].relative_to(ROOT)}; write it"
     nodes = [node for path in found for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))]

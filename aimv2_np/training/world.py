@@ -9,7 +9,7 @@ from PIL import Image
 
 from aimv2_np.data.drawing import draw
 from aimv2_np.data.grammar import paraphrase
-from aimv2_np.data.world import SEEN, Pair, Scene, random_scene
+from aimv2_np.data.world import SEEN, Pair, Scene, caption, random_scene
 
 
 @dataclass(frozen=True)
@@ -21,19 +21,22 @@ class World:
         pairs: of colour and shape that occur; those that the embedded model was tested on do not.
         two: the share of pictures that show two things.
         seed: another one is another set of pictures.
+        plain: one wording for all, "a small red star above a large blue circle", in the place of many.
     """
 
     pictures: int = 160_000
     pairs: Sequence[Pair] = SEEN
     two: float = 0.6
     seed: int = 0
+    plain: bool = False
 
     def __len__(self) -> int:
         return self.pictures
 
     def __getitem__(self, number: int) -> tuple[Image.Image, str]:
         scene, rng = self.scene(number)
-        return draw(scene, rng), paraphrase(scene, rng)
+        picture = draw(scene, rng)
+        return picture, caption(scene) if self.plain else paraphrase(scene, rng)
 
     @property
     def facts(self) -> Mapping[str, Any]:

@@ -1,6 +1,6 @@
 import numpy as np
 
-from aimv2_np.data.world import HELD_OUT
+from aimv2_np.data.world import HELD_OUT, caption
 from aimv2_np.training.world import World
 
 
@@ -17,3 +17,11 @@ def test_it_holds_one_thing_or_two_and_no_pair_that_is_held_out():
     scenes = [world.scene(number)[0] for number in range(400)]
     assert 200 < sum(len(scene.things) == 2 for scene in scenes) < 280
     assert not any((thing.color, thing.shape) in HELD_OUT for scene in scenes for thing in scene.things)
+
+
+def test_plain_captions_are_of_one_wording_and_of_the_same_pictures():
+    for number in range(30):
+        (picture, free), (same, plain) = World()[number], World(plain=True)[number]
+        np.testing.assert_array_equal(picture, same)
+        assert plain == caption(World().scene(number)[0])
+        assert len(free) > 3
