@@ -34,7 +34,8 @@ class Embedding:
 
     Attributes:
         output: the file.
-        kind, size: which features, and the length of a vector.
+        kind: which features.
+        size: the length of a vector.
         count: how many pictures have features.
         broken: (name, reason) of the others, in order.
         duplicates: how many were named more than once and are left out.
