@@ -14,14 +14,15 @@ arXiv:2205.14135, section 3.1). Where a query may not look, S has no derivative.
 from collections.abc import Iterator
 from typing import Any
 
-from aimv2_np.backends.arrays import namespace, widen
+from aimv2_np.backends.arrays import backend_of, namespace, widen
 from aimv2_np.gradients.slices import in_slices
 from aimv2_np.gradients.variable import Variable, computed, value_of
 from aimv2_np.network.attention import attention, softmax
 from aimv2_np.network.view import EVERYONE, Both, Causal, Packed, Prefix, View
 from aimv2_np.shapes import Array, Bool, Float
 
-TILE = 1 << 20  # scores that are held at a time, in all heads and sequences
+TILES = {"numpy": 1 << 16, "cupy": 1 << 22}  # scores that are held at a time, in all heads and sequences
+ROWS = 32  # of queries at least, below which products of matrices are slow
 
 
 @attention.register(Variable)
@@ -77,7 +78,7 @@ def _tiles(q: Array, k: Array, view: View) -> Iterator[tuple[slice, slice, Bool[
     """Some queries, the keys that they are held against, and where they may look, in pieces of bounded size."""
     parts = view.slices() if isinstance(view, Packed) else [(slice(0, q.shape[2]), slice(0, k.shape[2]))]
     for own, seen in parts:
-        step = max(1, TILE // max(1, q.shape[0] * q.shape[1] * (seen.stop - seen.start)))
+        step = max(ROWS, TILES[backend_of(q)] // max(1, q.shape[0] * q.shape[1] * (seen.stop - seen.start)))
         for start in range(own.start, own.stop, step):
             rows, keys = slice(start, min(start + step, own.stop)), seen
             if isinstance(view, Causal):  # none of them looks further
