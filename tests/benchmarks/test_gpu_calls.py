@@ -108,7 +108,8 @@ def test_a_step_is_cut_off_with_its_children(tmp_path: Path, monkeypatch: pytest
     reader = os.open(alive, os.O_RDONLY | os.O_NONBLOCK)
     child = f"import time; file = open({str(alive)!r}, 'w'); print('child is there', flush=True); time.sleep(600)"
     parent = f"""
-import subprocess, sys
+import signal, subprocess, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background of a shell it would be ignored
 child = subprocess.Popen([sys.executable, "-I", "-S", "-c", {child!r}], stdout=subprocess.PIPE, text=True)
 try:
     print(child.stdout.readline(), end="", flush=True)

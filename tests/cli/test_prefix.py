@@ -14,7 +14,20 @@ from aimv2_np.tasks import open_features
 from tests.support.pictures import photo
 from tests.support.two_towers import behind, save_two_towers, save_vision_tower, text_config, vision_config
 
-OPENING = {"bench", "classify", "compare", "convert", "embed", "explain", "info", "knn", "record", "search", "verify"}
+OPENING = {
+    "bench",
+    "classify",
+    "compare",
+    "convert",
+    "embed",
+    "explain",
+    "info",
+    "knn",
+    "probe",
+    "record",
+    "search",
+    "verify",
+}
 FOLDERS = {"alone": (), "wrapped": (), "several": ("--prefix", "teacher")}
 
 
@@ -40,6 +53,7 @@ def picture(tmp_path):
     for kind in "ab":
         (tmp_path / "pictures" / kind).mkdir(parents=True)
         photo(20 + ord(kind) % 7, 30).save(tmp_path / f"pictures/{kind}/p.png")
+        photo(30, 20 + ord(kind) % 7, seed=1).save(tmp_path / f"pictures/{kind}/q.png")
     return tmp_path / "pictures/a/p.png"
 
 
@@ -62,8 +76,8 @@ def test_the_answer_is_that_of_the_model_by_itself(folders, picture, tmp_path, c
             ).tolist()
         if command == "classify":
             return json.loads(run("classify", picture, "--model", model, "--labels", "a,b", "--json", *prefix))
-        if command == "knn":
-            found = json.loads(run("knn", pictures, pictures, "--model", model, "--json", *prefix))
+        if command in ("knn", "probe"):
+            found = json.loads(run(command, pictures, pictures, "--model", model, "--json", *prefix))
             return found["accuracy"], found["pictures"]
         run("embed", pictures, "--model", model, "-o", path, *prefix)
         if command == "embed":
