@@ -14,8 +14,9 @@ from aimv2_np.backends.dtypes import EPS
 from aimv2_np.comparison.comparison import Comparison, Diagnosis, Difference
 from aimv2_np.comparison.diagnosis.backward.advice import change
 from aimv2_np.comparison.diagnosis.backward.chain import chain_of
+from aimv2_np.comparison.diagnosis.backward.looks import Look
 from aimv2_np.comparison.diagnosis.backward.search import Search
-from aimv2_np.comparison.diagnosis.backward.walk import IMAGES, TEXTS, Chain, Look, Walked
+from aimv2_np.comparison.diagnosis.backward.walk import IMAGES, TEXTS, Chain, Walked
 from aimv2_np.comparison.diagnosis.context import Context
 from aimv2_np.comparison.matching import Mappings
 from aimv2_np.comparison.measure import ROW_FACTOR, Measures, measure_arrays

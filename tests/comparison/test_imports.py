@@ -38,7 +38,7 @@ DIAGNOSIS = (
         "diagnosis.backward.norms", "diagnosis.backward.attentions", "diagnosis.backward.gates",
         "diagnosis.backward.sums", "diagnosis.backward.tables", "diagnosis.backward.ends", "diagnosis.backward.advice",
     ),
-    ("diagnosis.backward.tools",),
+    ("diagnosis.backward.tools", "diagnosis.backward.looks"),
     ("diagnosis.trials",),
     ("diagnosis.seen",),
     ("diagnosis.search", "diagnosis.arrays", "diagnosis.behind"),

@@ -11,7 +11,8 @@ import numpy as np
 from aimv2_np.comparison.comparison import Diagnosis
 from aimv2_np.comparison.diagnosis.backward import attentions, ends, gates, norms, paths, products, sums, tables
 from aimv2_np.comparison.diagnosis.backward.advice import change
-from aimv2_np.comparison.diagnosis.backward.walk import Chain, Clue, Look, Walked
+from aimv2_np.comparison.diagnosis.backward.looks import Look
+from aimv2_np.comparison.diagnosis.backward.walk import Chain, Clue, Walked
 from aimv2_np.comparison.diagnosis.fault import Fault, faults_of
 from aimv2_np.network.embedding import Embedding
 from aimv2_np.network.linear import Linear

@@ -16,6 +16,7 @@ from aimv2_np.backends.arithmetic import own_arithmetic
 from aimv2_np.backends.context import having
 from aimv2_np.backends.operation import looking_inside, textbook
 from aimv2_np.comparison.diagnosis.backward.ends import Loss
+from aimv2_np.comparison.diagnosis.backward.looks import Look, weights_behind_their_modules
 from aimv2_np.comparison.diagnosis.ends import Embeds
 from aimv2_np.comparison.diagnosis.fault import Fault
 from aimv2_np.comparison.diagnosis.forced import Taken
@@ -26,23 +27,6 @@ from aimv2_np.tree.module import Module
 from aimv2_np.tree.recorder import RECORDERS, Recorder, with_number
 
 TEXTS, IMAGES = "logits_per_text", "logits_per_image"
-
-
-@dataclass(frozen=True, eq=False)
-class Look:
-    """The gradient by one activation or weight.
-
-    Attributes:
-        path: of that.
-        expected: what comes back there, of what the other side gave the modules behind it.
-        found: what the other side recorded.
-        giver: the module whose derivative gives it.
-    """
-
-    path: str
-    expected: NDArray
-    found: NDArray
-    giver: str
 
 
 @dataclass(frozen=True)
@@ -194,26 +178,10 @@ class Chain:
         jitter: Callable[[NDArray], NDArray] | None,
     ) -> Walked | None:
         changed = jitter or (lambda array: array)
-        leaves: dict[str, Variable] = {}
-
-        def leaf(path: str, array: Any) -> Any:
-            if path not in self.weights:
-                return array
-            leaves[path] = Variable(changed(np.asarray(array, np.float64)))
-            return leaves[path]
-
-        stage, module = link.stage, link.stage.module.map(leaf, link.stage.path)
-        replaced = _replaced(dict(module.named_modules(stage.path)), faults, clue or Clue())
-        if replaced is None:
+        computed = self._computed(link, given, faults, clue or Clue(), changed, written=jitter is not None)
+        if computed is None:
             return None
-        module = plant(module, replaced, stage.path)
-        x = [Variable(changed(part)) if link.names else part for part in _parts(link.x)]
-        recorder = _Watching({id(each): path for path, each in module.named_modules(stage.path)}, (), lambda *_: None)
-        with having(RECORDERS, (*RECORDERS.get(), recorder)), self._mode(jitter is not None), own_arithmetic():
-            given_to: Any = Embeds(*x) if isinstance(link.x, Embeds) else x[0]
-            output: Any = stage.call(module, given_to)
-            output = output[0] if isinstance(output, tuple) else output
-            total = output if given is None else (output * given).sum()
+        total, x, leaves, recorder = computed
         walked = Walked(given, faults)
         names: dict[int, list[str]] = {}
         inputs = {name: part for part, several in zip(x, link.names, strict=False) for name in several}
@@ -231,7 +199,7 @@ class Chain:
                 expected = gradient.astype(self.dtype, copy=False)
                 found = self.taken(name, expected)
                 if found is not None:
-                    walked.looks.append(Look(name, expected, found, giver or stage.path))
+                    walked.looks.append(Look(name, expected, found, giver or link.stage.path))
                     going, is_taken = found.astype(np.float64, copy=False), True
                 if name in inputs:
                     walked.incoming[name] = going, is_taken
@@ -244,8 +212,44 @@ class Chain:
                 if variable.number in names:  # it takes no part
                     met(variable, np.zeros_like(variable.value))
         walked.incoming = {several[0]: _of_any(walked.incoming, several) for several in link.names}
-        walked.looks = _weights_behind_their_modules(walked.looks, self.weights)
+        walked.looks = weights_behind_their_modules(walked.looks, self.weights)
         return walked
+
+    def _computed(
+        self,
+        link: Link,
+        given: NDArray | None,
+        faults: Mapping[str, Sequence[Fault]],
+        clue: Clue,
+        changed: Callable[[NDArray], NDArray],
+        *,
+        written: bool,
+    ) -> tuple[Any, list[Any], dict[str, Variable], _Watching] | None:
+        """The number to walk back from, what went into the stage, its weights, and what was seen on the way.
+
+        None where a fault has no place in it.
+        """
+        leaves: dict[str, Variable] = {}
+
+        def leaf(path: str, array: Any) -> Any:
+            if path not in self.weights:
+                return array
+            leaves[path] = Variable(changed(np.asarray(array, np.float64)))
+            return leaves[path]
+
+        stage, module = link.stage, link.stage.module.map(leaf, link.stage.path)
+        replaced = _replaced(dict(module.named_modules(stage.path)), faults, clue)
+        if replaced is None:
+            return None
+        module = plant(module, replaced, stage.path)
+        x = [Variable(changed(part)) if link.names else part for part in _parts(link.x)]
+        recorder = _Watching({id(each): path for path, each in module.named_modules(stage.path)}, (), lambda *_: None)
+        with having(RECORDERS, (*RECORDERS.get(), recorder)), self._mode(written), own_arithmetic():
+            given_to: Any = Embeds(*x) if isinstance(link.x, Embeds) else x[0]
+            output: Any = stage.call(module, given_to)
+            output = output[0] if isinstance(output, tuple) else output
+            total = output if given is None else (output * given).sum()
+        return total, x, leaves, recorder
 
     def _mode(self, written: bool) -> Any:
         return textbook() if self.inner or written else looking_inside()
@@ -269,20 +273,6 @@ def _replaced(
 def _of_any(incoming: Mapping[str, tuple[NDArray, bool]], several: Iterable[str]) -> tuple[NDArray, bool]:
     """Of an array of several names the gradient that the other side recorded under any of them."""
     return max((incoming[name] for name in several), key=lambda pair: pair[1])
-
-
-def _weights_behind_their_modules(looks: Iterable[Look], weights: frozenset[str]) -> list[Look]:
-    """The looks, each weight's behind that of its module's output; first those of which there is no such."""
-    looks = list(looks)
-    result = [look for look in looks if look.path not in weights]
-    places = {look.path for look in result}
-    for look in reversed([look for look in looks if look.path in weights]):
-        owner = look.path.rpartition(".")[0]
-        while owner and owner not in places:
-            owner = owner.rpartition(".")[0]
-        at = next((i + 1 for i, each in enumerate(result) if each.path == owner), 0)
-        result.insert(at, look)
-    return result
 
 
 def wide(x: NDArray) -> NDArray:
