@@ -4,20 +4,10 @@ import re
 
 import numpy as np
 from hypothesis import given
-from hypothesis import strategies as st
 
 from aimv2_np.data.grammar import fact, forget, paraphrase
 from aimv2_np.data.world import COLORS, RELATIONS, SHAPES, SIZES, Scene, Thing, holds
-
-seeds = st.integers(0, 2**32 - 1)
-things = st.builds(Thing, st.sampled_from(SHAPES), st.sampled_from(COLORS), st.sampled_from(SIZES))
-singles = things.map(lambda thing: Scene((thing,)))
-doubles = st.builds(
-    lambda pair, relation: Scene(tuple(pair), relation),
-    st.lists(things, min_size=2, max_size=2, unique=True),
-    st.sampled_from(RELATIONS),
-)
-scenes = singles | doubles
+from tests.support.scenes import scenes, seeds
 
 MEANING = {"little": "small", "big": "large", "over": "above", "on top of": "above", "under": "below"}
 MEANING |= {"beneath": "below", "left": "left of", "right": "right of"}
