@@ -10,6 +10,8 @@ A picture is read when it is asked for, and never unpacked to disk.
 
 import csv
 import os
+import posixpath
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -85,7 +87,13 @@ def open_captioned(place: str | os.PathLike[str]) -> Captioned:
     if suffix in (".csv", ".tsv", ".parquet"):
         return Files(list(_of_table(Path(name), _parquet if suffix == ".parquet" else _delimited)))
     found = find_pictures([name])
-    beside = [(it, _caption_beside(it, where)) for it, where in found.places.items() if not isinstance(where, str)]
+    for it, where in found.places.items():
+        if isinstance(where, str):
+            warnings.warn(f"{it} is left out: {where}", stacklevel=2)  # of an archive, what lies behind the damage
+    texts = cache(_texts)  # of an archive asked for once
+    beside = [
+        (it, _caption_beside(it, where, texts)) for it, where in found.places.items() if not isinstance(where, str)
+    ]
     pairs = [
         (where if isinstance(where := found.places[it], Member) else it, caption)
         for it, caption in beside if caption is not None
@@ -95,20 +103,29 @@ def open_captioned(place: str | os.PathLike[str]) -> Captioned:
             f"{name} holds {len(beside)} pictures and no captions; expected a text beside each, of the same name: "
             "a.jpg and a.txt"
         )
-    return Files(pairs, len(found.places) - len(pairs))
+    if len(pairs) < len(beside):
+        warnings.warn(
+            f"{len(beside) - len(pairs):,} of {len(beside):,} pictures of {name} have no caption and are left out; "
+            "expected a text beside each, of the same name: a.jpg and a.txt",
+            stacklevel=2,
+        )
+    return Files(pairs, len(beside) - len(pairs))
 
 
-def _caption_beside(name: str, place: Member | None) -> Path | Member | None:
+def _caption_beside(
+    name: str, place: Member | None, texts: Callable[[str], Mapping[str, Member]]
+) -> Path | Member | None:
     """Where the caption of a picture lies, if it has one."""
     if place is None:
         path = Path(name).with_suffix(".txt")
         return path if path.is_file() else None
-    return _texts(place.archive).get(str(PurePosixPath(place.name).with_suffix(".txt")))
+    return texts(place.archive).get(str(PurePosixPath(posixpath.normpath(place.name)).with_suffix(".txt")))
 
 
-@cache
 def _texts(archive: str) -> dict[str, Member]:
-    return {member.name: member for member in contents(archive).members if member.name.endswith(".txt")}
+    """The texts in an archive by their names; `tar -c .` begins each with "./", which is no part of it."""
+    members = contents(archive).members
+    return {posixpath.normpath(member.name): member for member in members if member.name.endswith(".txt")}
 
 
 def _of_table(path: Path, read: Callable[[Path], Iterator[dict[str, Any]]]) -> Iterator[tuple[str, str]]:
