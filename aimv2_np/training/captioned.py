@@ -57,10 +57,11 @@ class Files:
 
     @property
     def facts(self) -> Mapping[str, Any]:
-        """How many there are, and a digest of their names, in order."""
+        """How many there are, and a digest of their names and of a table's captions, in order."""
         names = sha256()
-        for place, _ in self.pairs:
-            names.update(f"{_name(place)}\0".encode(errors="surrogateescape"))
+        for place, caption in self.pairs:
+            said = f"{caption}\0" if isinstance(caption, str) else ""
+            names.update(f"{_name(place)}\0{said}".encode(errors="surrogateescape"))
         return {"pictures": len(self.pairs), "names": names.hexdigest()}
 
     def name(self, number: int) -> str:
@@ -156,9 +157,11 @@ def _column(row: Mapping[str, Any], names: tuple[str, ...], path: Path) -> str:
 def _delimited(path: Path) -> Iterator[dict[str, Any]]:
     with path.open(encoding="utf-8-sig", newline="") as file:
         try:
-            yield from csv.DictReader(file, delimiter="\t" if path.suffix.lower() == ".tsv" else ",")
-        except (UnicodeDecodeError, csv.Error) as error:
+            yield from csv.DictReader(file, delimiter="\t" if path.suffix.lower() == ".tsv" else ",", strict=True)
+        except UnicodeDecodeError as error:
             raise ValueError(f"{path} is no table in UTF-8: {error}") from None
+        except csv.Error as error:  # a quote that is never closed, a field of more than 131,072 characters
+            raise ValueError(f"{path} cannot be read as a table to its end: {error}") from None
 
 
 def _parquet(path: Path) -> Iterator[dict[str, Any]]:

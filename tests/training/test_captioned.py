@@ -130,6 +130,14 @@ def test_other_pictures_have_other_facts(folder):
     assert open_captioned(folder).facts != before
 
 
+def test_other_captions_in_a_table_are_other_facts(folder):
+    facts = []
+    for caption in ("red", "scarlet"):
+        (folder / "pairs.csv").write_text(f"image,caption\na.png,{caption}\n")
+        facts.append(open_captioned(folder / "pairs.csv").facts)
+    assert facts[0] != facts[1]
+
+
 @pytest.mark.parametrize(
     ("name", "content", "error", "said"),
     [
@@ -146,6 +154,8 @@ def test_other_pictures_have_other_facts(folder):
         ("x.csv", b"image,caption\nz.png,red\n", FileNotFoundError, "row 1 names 'z.png', and there is no file"),
         ("x.csv", b"image,caption\na.png\n", ValueError, "row 1 is .*; expected a path and a caption"),
         ("x.csv", b"image,caption\na.png,\xff\n", ValueError, "no table in UTF-8"),
+        ("x.csv", b'image,caption\na.png,"red\n', ValueError, "cannot be read as a table to its end: unexpected end"),
+        ("x.csv", b"image,caption\na.png," + b"r" * 140_000, ValueError, "to its end: field larger"),
         ("x.tar", b"x", ValueError, "no pictures|damaged"),
         ("nowhere", None, FileNotFoundError, "there is no '.*nowhere'; expected a folder, table or archive"),
         ("no*where", None, FileNotFoundError, "no.where"),
