@@ -106,7 +106,7 @@ class Rules:
         sizes = dict(zip(left, x.shape, strict=False)) | dict(zip(right, y.shape, strict=False))
         if any(sizes[letter] != n for letter, n in zip(left, x.shape, strict=False)):
             raise TypeError(
-                f"einsum({subscripts!r}) of shapes {x.shape} and {y.shape}; expected each letter of one size"
+                f"einsum({subscripts!r}) has shapes {x.shape} and {y.shape}; expected one size of each letter"
             )
         return _pair(
             self.xp.einsum(subscripts, x, y), a, b,
