@@ -160,3 +160,13 @@ def test_a_rate_that_is_far_too_high_is_told(tmp_path):
     assert "steps are kept in" in caught.value.__notes__[0]
     state, _ = State.load(tmp_path)
     assert all(np.isfinite(array).all() for array in state.weights.values())
+    assert isinstance(caught.value, RuntimeError)  # which the command line tells as it is
+
+
+def test_weights_in_half_precision_are_refused(tmp_path):
+    """Where ε is 0, and a weight that has no gradient becomes 0/0."""
+    made = task()
+    vars(made)["network"] = made.network.map(lambda path, array: array.astype(np.float16))
+    with pytest.raises(ValueError, match=r"the weight .* is of float16; expected float32 or float64 to train"):
+        train(made, recipe(2), tmp_path)
+    assert not (tmp_path / FILE).exists()
