@@ -91,7 +91,7 @@ def test_of_a_damaged_archive_a_warning_tells(folder):
     with tarfile.open(folder / "cut.tar") as tar:
         third = tar.getmembers()[2].offset
     (folder / "cut.tar").write_bytes((folder / "cut.tar").read_bytes()[: third + 100])
-    with pytest.warns(UserWarning, match=r"cut\.tar is left out: it cannot be read to its end"):
+    with pytest.warns(UserWarning, match=r"cut\.tar: it cannot be read to its end"):
         assert told(open_captioned(folder / "cut.tar")) == [RED]
 
 
