@@ -90,7 +90,7 @@ def open_captioned(place: str | os.PathLike[str]) -> Captioned:
     found = find_pictures([name])
     for it, where in found.places.items():
         if isinstance(where, str):
-            warnings.warn(f"{it} is left out: {where}", stacklevel=2)  # of an archive, what lies behind the damage
+            warnings.warn(f"{it}: {where}", stacklevel=2)  # of an archive, what lies before the damage is taken
     texts = cache(_texts)  # of an archive asked for once
     beside = [
         (it, _caption_beside(it, where, texts)) for it, where in found.places.items() if not isinstance(where, str)
