@@ -71,13 +71,16 @@ def _train(
 ) -> N:
     remove_unfinished(folder)
     facts = as_json({"task": task.facts, "recipe": asdict(recipe)})
+    weights = task.network.state_dict()
+    trained = [path for path in weights if task.trained(path)]
     state = _kept(folder, facts)
-    if state is None:
-        weights = task.network.state_dict()
-        for path, array in weights.items():
-            if task.trained(path) and array.dtype not in ("float32", "float64"):
-                raise ValueError(f"the weight {path} is of {array.dtype}; expected float32 or float64 to train")
-        state = State.new(weights, [path for path in weights if task.trained(path)], recipe.average > 0)
+    if state is not None:
+        state.check(folder, weights, trained, recipe.average > 0)
+    else:
+        for path in trained:
+            if weights[path].dtype not in ("float32", "float64"):
+                raise ValueError(f"the weight {path} is of {weights[path].dtype}; expected float32 or float64 to train")
+        state = State.new(weights, trained, recipe.average > 0)
     network = task.network.map(lambda path, _: state.weights[path])
     steps, kept = recipe.schedule.steps, state.step
     try:
