@@ -59,7 +59,9 @@ OBJECTIVES = ("pretrain", "contrastive", "lit")
     default=None,
     help="Show parts of pictures, and mirror them.  [default: of all but the world]",
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Of everything that is drawn at random.")
+@click.option(
+    "--seed", type=click.IntRange(0), default=0, show_default=True, help="Of everything that is drawn at random."
+)
 @click.option(
     "--save-every",
     type=click.IntRange(1),

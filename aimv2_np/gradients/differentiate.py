@@ -33,8 +33,8 @@ def value_and_grad(
         function: takes a model like `model`, whose arrays remember what is computed of them, and gives a number: an
             array of shape () that was computed from its weights.
         model: a model or any part of one, in float32, float64 or float16. It is not changed.
-        weights: which weights have a gradient, by their dotted paths; None: all. What is computed of the others alone
-            costs no more than a forward pass.
+        weights: takes a weight's dotted path, and says whether it has a gradient; None: all have. What is computed of
+            the others alone costs no more than a forward pass.
         recompute: how many layers of a trunk are walked back at a time. Of the others only what goes into them is
             kept, and they are computed a second time on the way back: 1 takes the least memory, and a third more time.
             None: everything is kept.
@@ -44,13 +44,15 @@ def value_and_grad(
         weights that take no part.
 
     Raises:
-        TypeError: the model is none, or `function` gives something that was not computed from its weights; `recompute`
-            is no whole number.
+        TypeError: the model is none, `weights` no function, or `function` gives something that was not computed from
+            the model's weights; `recompute` is no whole number.
         ValueError: the model holds weights that are no arrays of floats (int8, bfloat16 kept narrow), or the number is
             none: it has another shape than (), or is NaN or infinite; no weight is wanted, or `recompute` is below 1.
     """
     if not isinstance(model, Module):
         raise TypeError(f"model is {a_type(model)}; expected a model of aimv2_np, or a module of one")
+    if weights is not None and not callable(weights):
+        raise TypeError(f"weights is {a_type(weights)}; expected a function that takes a weight's path, or None")
     arrays = {path: array for path, array in model.state_dict().items() if weights is None or weights(path)}
     if not arrays:
         raise ValueError("weights wants none of the model's weights; expected at least one path for which it is true")

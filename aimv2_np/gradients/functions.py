@@ -99,6 +99,21 @@ class Rules:
 
         return _pair(x @ y, a, b, lambda g: whole(g) @ right.swapaxes(-1, -2), back_b)
 
+    def einsum(self, subscripts: str, a: Any, b: Any) -> Variable:
+        """∂ Σ ab = Σ b ∂a + Σ a ∂b; of two arrays, where each letter of one is in the other or in the result"""
+        left, right, out = _letters(subscripts)
+        x, y = value_of(a), value_of(b)
+        sizes = dict(zip(left, x.shape, strict=False)) | dict(zip(right, y.shape, strict=False))
+        if any(sizes[letter] != n for letter, n in zip(left, x.shape, strict=False)):
+            raise TypeError(
+                f"einsum({subscripts!r}) has shapes {x.shape} and {y.shape}; expected one size of each letter"
+            )
+        return _pair(
+            self.xp.einsum(subscripts, x, y), a, b,
+            lambda g: self.xp.einsum(f"{out},{right}->{left}", g, y),
+            lambda g: self.xp.einsum(f"{left},{out}->{right}", x, g),
+        )  # fmt: skip
+
     def exp(self, a: Variable) -> Variable:
         """∂e^a = e^a ∂a"""
         result = self.xp.exp(a.value)
@@ -182,8 +197,9 @@ class Rules:
         """The same numbers in another shape"""
         return _one(a.value.reshape(shape), a, lambda g: g.reshape(a.shape))
 
-    def transpose(self, a: Variable, axes: Sequence[int]) -> Variable:
-        """The same numbers, axes exchanged"""
+    def transpose(self, a: Variable, axes: Sequence[int] | None = None) -> Variable:
+        """The same numbers, axes exchanged; None: in the reverse order"""
+        axes = range(a.ndim)[::-1] if axes is None else axes
         back = np.argsort([axis % a.ndim for axis in axes])
         return _one(a.value.transpose(*axes), a, lambda g: g.transpose(*back))
 
@@ -240,6 +256,19 @@ def unbroadcast(gradient: Array, shape: tuple[int, ...]) -> Array:
     gradient = gradient.sum(axis=tuple(range(gradient.ndim - len(shape))))
     repeated = tuple(i for i, n in enumerate(shape) if n == 1 and gradient.shape[i] != 1)
     return gradient.sum(axis=repeated, keepdims=True) if repeated else gradient
+
+
+def _letters(subscripts: str) -> tuple[str, str, str]:
+    """The letters of both arrays and of the result in "ij,jk->ik"; TypeError for what has no derivative here."""
+    into, arrow, out = subscripts.replace(" ", "").partition("->")
+    left, comma, right = into.partition(",")
+    plain = arrow and comma and (left + right + out).isalpha() and all(len({*s}) == len(s) for s in (left, right, out))
+    if not plain or {*left} - {*right, *out} or {*right} - {*left, *out}:
+        raise TypeError(
+            f"einsum({subscripts!r}) has no derivative here; expected two arrays, as in 'ij,jk->ik', and each letter "
+            "of one in the other or in the result: sum over the rest before"
+        )
+    return left, right, out
 
 
 def _one(value: Array, a: Any, back: Any) -> Variable:

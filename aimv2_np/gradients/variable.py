@@ -93,7 +93,10 @@ class Variable(Wrapped):
 
     def __array_function__(self, function: Any, types: Any, args: Any, options: Any) -> Any:
         """What NumPy's functions of several arrays give, one of which is a variable: the rule of that name, if any."""
-        return getattr(FUNCTIONS["numpy"], function.__name__)(*args, **options)
+        name = function.__name__
+        if getattr(np, name, None) is not function:  # np.linalg.norm
+            raise TypeError(f"{function.__module__}.{name} has no derivative here; write it with NumPy's own functions")
+        return getattr(FUNCTIONS["numpy"], name)(*args, **options)
 
     def __array__(self, *args: Any, **kwargs: Any) -> Any:
         raise TypeError(

@@ -10,6 +10,8 @@ A picture is read when it is asked for, and never unpacked to disk.
 
 import csv
 import os
+import posixpath
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -55,10 +57,11 @@ class Files:
 
     @property
     def facts(self) -> Mapping[str, Any]:
-        """How many there are, and a digest of their names, in order."""
+        """How many there are, and a digest of their names and of a table's captions, in order."""
         names = sha256()
-        for place, _ in self.pairs:
-            names.update(f"{_name(place)}\0".encode(errors="surrogateescape"))
+        for place, caption in self.pairs:
+            said = f"{caption}\0" if isinstance(caption, str) else ""
+            names.update(f"{_name(place)}\0{said}".encode(errors="surrogateescape"))
         return {"pictures": len(self.pairs), "names": names.hexdigest()}
 
     def name(self, number: int) -> str:
@@ -85,7 +88,13 @@ def open_captioned(place: str | os.PathLike[str]) -> Captioned:
     if suffix in (".csv", ".tsv", ".parquet"):
         return Files(list(_of_table(Path(name), _parquet if suffix == ".parquet" else _delimited)))
     found = find_pictures([name])
-    beside = [(it, _caption_beside(it, where)) for it, where in found.places.items() if not isinstance(where, str)]
+    for it, where in found.places.items():
+        if isinstance(where, str):
+            warnings.warn(f"{it}: {where}", stacklevel=2)  # of an archive, what lies before the damage is taken
+    texts = cache(_texts)  # of an archive asked for once
+    beside = [
+        (it, _caption_beside(it, where, texts)) for it, where in found.places.items() if not isinstance(where, str)
+    ]
     pairs = [
         (where if isinstance(where := found.places[it], Member) else it, caption)
         for it, caption in beside if caption is not None
@@ -95,20 +104,29 @@ def open_captioned(place: str | os.PathLike[str]) -> Captioned:
             f"{name} holds {len(beside)} pictures and no captions; expected a text beside each, of the same name: "
             "a.jpg and a.txt"
         )
-    return Files(pairs, len(found.places) - len(pairs))
+    if len(pairs) < len(beside):
+        warnings.warn(
+            f"{len(beside) - len(pairs):,} of {len(beside):,} pictures of {name} have no caption and are left out; "
+            "expected a text beside each, of the same name: a.jpg and a.txt",
+            stacklevel=2,
+        )
+    return Files(pairs, len(beside) - len(pairs))
 
 
-def _caption_beside(name: str, place: Member | None) -> Path | Member | None:
+def _caption_beside(
+    name: str, place: Member | None, texts: Callable[[str], Mapping[str, Member]]
+) -> Path | Member | None:
     """Where the caption of a picture lies, if it has one."""
     if place is None:
         path = Path(name).with_suffix(".txt")
         return path if path.is_file() else None
-    return _texts(place.archive).get(str(PurePosixPath(place.name).with_suffix(".txt")))
+    return texts(place.archive).get(str(PurePosixPath(posixpath.normpath(place.name)).with_suffix(".txt")))
 
 
-@cache
 def _texts(archive: str) -> dict[str, Member]:
-    return {member.name: member for member in contents(archive).members if member.name.endswith(".txt")}
+    """The texts in an archive by their names; `tar -c .` begins each with "./", which is no part of it."""
+    members = contents(archive).members
+    return {posixpath.normpath(member.name): member for member in members if member.name.endswith(".txt")}
 
 
 def _of_table(path: Path, read: Callable[[Path], Iterator[dict[str, Any]]]) -> Iterator[tuple[str, str]]:
@@ -139,9 +157,11 @@ def _column(row: Mapping[str, Any], names: tuple[str, ...], path: Path) -> str:
 def _delimited(path: Path) -> Iterator[dict[str, Any]]:
     with path.open(encoding="utf-8-sig", newline="") as file:
         try:
-            yield from csv.DictReader(file, delimiter="\t" if path.suffix.lower() == ".tsv" else ",")
-        except (UnicodeDecodeError, csv.Error) as error:
+            yield from csv.DictReader(file, delimiter="\t" if path.suffix.lower() == ".tsv" else ",", strict=True)
+        except UnicodeDecodeError as error:
             raise ValueError(f"{path} is no table in UTF-8: {error}") from None
+        except csv.Error as error:  # a quote that is never closed, a field of more than 131,072 characters
+            raise ValueError(f"{path} cannot be read as a table to its end: {error}") from None
 
 
 def _parquet(path: Path) -> Iterator[dict[str, Any]]:

@@ -16,7 +16,7 @@ TIMES, MORE = 3.0, 10.0
 ADVICE = "lower the rate's peak, take a longer warm-up, or clip shorter"
 
 
-class DivergedError(ArithmeticError):
+class DivergedError(RuntimeError):
     """The loss or a gradient is NaN or infinite, or the loss has exploded."""
 
 

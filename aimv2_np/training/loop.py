@@ -50,7 +50,8 @@ def train(
         The network with its last weights, or their running mean.
 
     Raises:
-        ValueError: the folder holds a training of another task or recipe, or `save_every` is no number of steps.
+        ValueError: the folder holds a training of another task or recipe, `save_every` is no number of steps, or
+            a weight that is trained is in half precision.
         DivergedError: the loss or a gradient is NaN or infinite, or the loss has exploded; says where it began.
         CheckpointError: what is in the folder is damaged.
         RuntimeError: another process trains in this folder.
@@ -70,10 +71,16 @@ def _train(
 ) -> N:
     remove_unfinished(folder)
     facts = as_json({"task": task.facts, "recipe": asdict(recipe)})
+    weights = task.network.state_dict()
+    trained = [path for path in weights if task.trained(path)]
     state = _kept(folder, facts)
-    if state is None:
-        weights = task.network.state_dict()
-        state = State.new(weights, [path for path in weights if task.trained(path)], recipe.average > 0)
+    if state is not None:
+        state.check(folder, weights, trained, recipe.average > 0)
+    else:
+        for path in trained:
+            if weights[path].dtype not in ("float32", "float64"):
+                raise ValueError(f"the weight {path} is of {weights[path].dtype}; expected float32 or float64 to train")
+        state = State.new(weights, trained, recipe.average > 0)
     network = task.network.map(lambda path, _: state.weights[path])
     steps, kept = recipe.schedule.steps, state.step
     try:

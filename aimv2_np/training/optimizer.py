@@ -10,11 +10,12 @@ fast weights are forgotten does not depend on the peak of the rate; PyTorch's is
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from math import sqrt
+from math import inf, sqrt
 
 import numpy as np
 
 from aimv2_np.backends.arrays import namespace
+from aimv2_np.errors import mismatch
 from aimv2_np.shapes import Array
 
 # A norm that is clipped is divided by this much more, as PyTorch does.
@@ -38,6 +39,14 @@ class AdamW:
     eps: float = 1e-8
     weight_decay: float = 1e-4
     fully_decoupled: bool = True
+
+    def __post_init__(self) -> None:
+        if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
+            raise ValueError("betas " + mismatch(self.betas, "two shares from 0 to below 1"))
+        if not 0 < self.eps < inf:
+            raise ValueError("eps " + mismatch(self.eps, "a number above 0"))
+        if not 0 <= self.weight_decay < inf:
+            raise ValueError("weight_decay " + mismatch(self.weight_decay, "a number of at least 0"))
 
     def update(
         self,

@@ -6,11 +6,13 @@ Fini et al. 2024 (arXiv:2411.14402), sections 2.1 and 2.2.
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
+from math import inf
 from typing import Any
 
 import numpy as np
 
 from aimv2_np.config import Aimv2TextConfig, Aimv2VisionConfig
+from aimv2_np.errors import mismatch
 from aimv2_np.models import skeleton
 from aimv2_np.models.vision import Aimv2VisionModel
 from aimv2_np.network.pretraining import Pretraining, PretrainingLoss
@@ -48,6 +50,9 @@ class Pretrain:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        for name in ("text_weight", "pixel_weight"):
+            if not 0 <= getattr(self, name) < inf:
+                raise ValueError(f"{name} " + mismatch(getattr(self, name), "a number of at least 0"))
         if self.vision.grid == (1, 1):
             raise ValueError("vision.image_size is one patch; expected at least two, of which the later is predicted")
         if not self.prefix and self.pixel_weight:

@@ -131,7 +131,10 @@ def run_lit(
 def _begin(
     data: str | os.PathLike[str] | Captioned, options: RunOptions
 ) -> tuple[Aimv2Config, Aimv2Processor, Captioned, Augmentation | None, int]:
-    """Configuration, processor, pictures, augmentation and seed."""
+    """Configuration, processor, pictures, augmentation and seed; TypeError for an option that there is not."""
+    if unknown := options.keys() - RunOptions.__annotations__.keys():
+        known = ", ".join(RunOptions.__annotations__)
+        raise TypeError(f"there is no option {min(unknown)!r}; expected {known}; how many steps, the recipe says")
     like = options.get("like") or tiny_model_path()
     config, processor = Aimv2Config.from_pretrained(like), Aimv2Processor.from_pretrained(like)
     pictures = open_captioned(data) if isinstance(data, str | os.PathLike) else data

@@ -53,6 +53,14 @@ class State:
         told = json.dumps({"step": self.step, **facts})
         save_safetensors(folder / FILE, tensors, {KEY: told}, overwrite=True)
 
+    def check(self, folder: Path, weights: Mapping[str, NDArray], trained: list[str], averaged: bool) -> None:
+        """Raise CheckpointError unless what was loaded from the folder has an array for each of the weights."""
+        paths = {"weights": list(weights), "first": trained, "second": trained, "average": trained if averaged else []}
+        asked = {part: {path: _kind(weights[path]) for path in paths[part]} for part in PARTS}
+        found = {part: {path: _kind(array) for path, array in getattr(self, part).items()} for part in PARTS}
+        for name, known, expected in differences(found, asked):
+            raise CheckpointError(f"{folder / FILE}: {name} is {known}; expected {expected}; remove it to begin anew")
+
     @classmethod
     def load(cls, folder: Path) -> tuple["State", dict[str, Any]] | None:
         """The training that is kept in a folder, and what is said of it; None where there is none.
@@ -73,10 +81,14 @@ class State:
         return cls(facts.pop("step"), **parts), facts
 
 
+def _kind(array: NDArray) -> str:
+    return f"of {array.dtype}, shape {tuple(array.shape)}"
+
+
 def _facts(told: str | None, path: Path) -> dict[str, Any]:
     try:
         facts = json.loads(told or "")
-        if isinstance(facts, dict) and isinstance(facts.get("step"), int):
+        if isinstance(facts, dict) and isinstance(facts.get("step"), int) and facts["step"] > 0:
             return facts
     except ValueError:
         pass

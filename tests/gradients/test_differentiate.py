@@ -162,3 +162,9 @@ def test_arrays_that_are_no_floats():
         gradient_of(lambda x: x.sum(), np.arange(3))
     with pytest.raises(TypeError, match="array is a list; expected an array"):
         gradient_of(lambda x: x.sum(), [1.0])
+
+
+@pytest.mark.parametrize("weights", [["logit_scale"], "logit_scale"], ids=str)
+def test_weights_that_are_no_function(weights):
+    with pytest.raises(TypeError, match=r"weights is a (list|str); expected a function that takes a weight's path"):
+        value_and_grad(loss, both_model(), weights=weights)

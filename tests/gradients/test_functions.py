@@ -51,7 +51,35 @@ def test_with_what_is_no_variable(name):
         check(lambda a, constant=constant: PAIRS[name](constant, a), normal(3, 4))
 
 
+@pytest.mark.parametrize(
+    ("subscripts", "shapes"),
+    [("ij,jk->ik", ((3, 4), (4, 2))), ("Rr,rcd->Rcd", ((3, 2), (2, 4, 5))), ("Cc,Rcd->RCd", ((3, 4), (2, 4, 5))),
+     ("ij,ij->", ((3, 4), (3, 4))), ("bhn, bhnd -> bhd", ((2, 3, 4), (2, 3, 4, 5)))],
+)  # fmt: skip
+def test_einsum(subscripts, shapes):
+    check(lambda a, b: namespace(a).einsum(subscripts, a, b), normal(*shapes[0]), normal(*shapes[1], seed=3))
+
+
+@pytest.mark.parametrize("subscripts", ["ij,jk", "ii,ij->j", "ij,kl->ik", "i...,i...->...", "ij->j"])
+def test_einsum_without_a_derivative_here(subscripts):
+    a = Variable(normal(3, 3))
+    with pytest.raises(TypeError, match="has no derivative here; expected two arrays"):
+        namespace(a).einsum(subscripts, a, a)
+
+
+def test_einsum_of_sizes_that_are_repeated():
+    with pytest.raises(TypeError, match=r"shapes \(1, 4\) and \(3, 4\); expected one size of each letter"):
+        np.einsum("ij,ij->j", Variable(normal(1, 4)), Variable(normal(3, 4)))
+
+
+@pytest.mark.parametrize("function", [np.linalg.norm, np.fft.fft], ids=["norm", "fft"])
+def test_functions_of_parts_of_numpy_are_refused_by_name(function):
+    with pytest.raises(TypeError, match=r"numpy\.(linalg|fft)\.\w+ has no derivative here"):
+        function(Variable(normal(3)))
+
+
 ONE = {
+    "reversed": lambda a: np.transpose(a) * normal(4, 3, 2),
     "neg": lambda a: -a,
     "exp": lambda a: namespace(a).exp(a),
     "log": lambda a: namespace(a).log(2 + a * a),

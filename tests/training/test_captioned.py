@@ -37,11 +37,13 @@ def told(pictures):
     ]
 
 
+LEFT_OUT = "1 of . pictures of .* have no caption and are left out"  # b.png, by a warning
 RED, BLUE = ([255, 0, 0], "red"), ([0, 0, 255], "ein blaues Rechteck, größer")
 
 
 def test_a_folder(folder):
-    found = open_captioned(folder)
+    with pytest.warns(UserWarning, match=LEFT_OUT):
+        found = open_captioned(folder)
     assert told(found) == [RED, BLUE]
     assert found.without == 1
     assert found.name(0).endswith("a.png")
@@ -53,11 +55,44 @@ def test_archives(folder, tmp_path):
         with tarfile.open(tmp_path / f"shard-{number}.tar", "w") as tar:
             for name in names:
                 tar.add(folder / name, name)
-    assert told(open_captioned(tmp_path / "shard-0.tar")) == [RED]
-    both = open_captioned(str(tmp_path / "shard-*.tar"))
+    with pytest.warns(UserWarning, match=LEFT_OUT):
+        assert told(open_captioned(tmp_path / "shard-0.tar")) == [RED]
+    with pytest.warns(UserWarning, match=LEFT_OUT):
+        both = open_captioned(str(tmp_path / "shard-*.tar"))
     assert told(both) == [RED, BLUE]
     assert both.without == 1
     assert both.name(1) == f"{tmp_path}/shard-1.tar/below/c.png"
+
+
+def test_an_archive_whose_names_begin_with_the_folder_it_was_made_in(folder):
+    """As `tar -c .` writes them: ./a.png."""
+    with tarfile.open(folder / "dot.tar", "w") as tar:
+        for name in ("a.png", "a.txt"):
+            member = tar.gettarinfo(folder / name)
+            member.name = f"./{name}"
+            with (folder / name).open("rb") as file:
+                tar.addfile(member, file)
+    assert told(open_captioned(folder / "dot.tar")) == [RED]
+
+
+def test_an_archive_that_was_written_anew(folder):
+    """In the same process: its captions are found where they lie now."""
+    for order in (["a.txt", "a.png"], ["a.png", "a.txt"]):
+        with tarfile.open(folder / "new.tar", "w") as tar:
+            for name in order:
+                tar.add(folder / name, name)
+        assert told(open_captioned(folder / "new.tar")) == [RED]
+
+
+def test_of_a_damaged_archive_a_warning_tells(folder):
+    with tarfile.open(folder / "cut.tar", "w") as tar:
+        for name in ("a.png", "a.txt", "below/c.png", "below/c.txt"):
+            tar.add(folder / name, name)
+    with tarfile.open(folder / "cut.tar") as tar:
+        third = tar.getmembers()[2].offset
+    (folder / "cut.tar").write_bytes((folder / "cut.tar").read_bytes()[: third + 100])
+    with pytest.warns(UserWarning, match=r"cut\.tar: it cannot be read to its end"):
+        assert told(open_captioned(folder / "cut.tar")) == [RED]
 
 
 @pytest.mark.parametrize(("suffix", "between"), [(".csv", ","), (".tsv", "\t")])
@@ -87,10 +122,20 @@ def test_the_world():
 
 
 def test_other_pictures_have_other_facts(folder):
-    before = open_captioned(folder).facts
-    assert open_captioned(folder).facts == before
+    with pytest.warns(UserWarning, match=LEFT_OUT):
+        before = open_captioned(folder).facts
+    with pytest.warns(UserWarning, match=LEFT_OUT):
+        assert open_captioned(folder).facts == before
     (folder / "b.txt").write_text("green")
     assert open_captioned(folder).facts != before
+
+
+def test_other_captions_in_a_table_are_other_facts(folder):
+    facts = []
+    for caption in ("red", "scarlet"):
+        (folder / "pairs.csv").write_text(f"image,caption\na.png,{caption}\n")
+        facts.append(open_captioned(folder / "pairs.csv").facts)
+    assert facts[0] != facts[1]
 
 
 @pytest.mark.parametrize(
@@ -109,6 +154,8 @@ def test_other_pictures_have_other_facts(folder):
         ("x.csv", b"image,caption\nz.png,red\n", FileNotFoundError, "row 1 names 'z.png', and there is no file"),
         ("x.csv", b"image,caption\na.png\n", ValueError, "row 1 is .*; expected a path and a caption"),
         ("x.csv", b"image,caption\na.png,\xff\n", ValueError, "no table in UTF-8"),
+        ("x.csv", b'image,caption\na.png,"red\n', ValueError, "cannot be read as a table to its end: unexpected end"),
+        ("x.csv", b"image,caption\na.png," + b"r" * 140_000, ValueError, "to its end: field larger"),
         ("x.tar", b"x", ValueError, "no pictures|damaged"),
         ("nowhere", None, FileNotFoundError, "there is no '.*nowhere'; expected a folder, table or archive"),
         ("no*where", None, FileNotFoundError, "no.where"),

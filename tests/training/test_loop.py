@@ -7,12 +7,14 @@ import signal
 import numpy as np
 import pytest
 
+from aimv2_np.errors import CheckpointError
 from aimv2_np.training import DivergedError, Schedule, train
 from aimv2_np.training.log import read
 from aimv2_np.training.state import FILE, State
 from tests.support.training import Squares, recipe, task
 
 KILLS = 20
+PATH = "decoder.connector.bias"
 
 
 def bits(network):
@@ -160,3 +162,30 @@ def test_a_rate_that_is_far_too_high_is_told(tmp_path):
     assert "steps are kept in" in caught.value.__notes__[0]
     state, _ = State.load(tmp_path)
     assert all(np.isfinite(array).all() for array in state.weights.values())
+    assert isinstance(caught.value, RuntimeError)  # which the command line tells as it is
+
+
+def test_weights_in_half_precision_are_refused(tmp_path):
+    """Where ε is 0, and a weight that has no gradient becomes 0/0."""
+    made = task()
+    vars(made)["network"] = made.network.map(lambda path, array: array.astype(np.float16))
+    with pytest.raises(ValueError, match=r"the weight .* is of float16; expected float32 or float64 to train"):
+        train(made, recipe(2), tmp_path)
+    assert not (tmp_path / FILE).exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [(lambda arrays: arrays.pop(PATH), "is None; expected of float32"),
+     (lambda arrays: arrays.update({PATH: arrays[PATH][:1]}), r"is of float32, shape \(1,\); expected"),
+     (lambda arrays: arrays.update(more=arrays[PATH]), "more is of float32.*; expected None")],
+    ids=["missing", "shorter", "more"],
+)  # fmt: skip
+@pytest.mark.parametrize("part", ["weights", "first"])
+def test_a_training_with_other_arrays_is_refused(tmp_path, part, change, said):
+    train(task(), recipe(2), tmp_path, save_every=1)
+    state, facts = State.load(tmp_path)
+    change(getattr(state, part))
+    state.save(tmp_path, facts)
+    with pytest.raises(CheckpointError, match=said + ".*; remove it to begin anew"):
+        train(task(), recipe(2), tmp_path)

@@ -66,3 +66,14 @@ def test_a_long_gradient_is_scaled_down_and_a_short_one_is_not():
 
 def test_clipping_keeps_float32():
     assert clip({"a": np.ones(2, np.float32)}, 1.4, 0.1)["a"].dtype == np.float32
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [{"weight_decay": float("nan")}, {"weight_decay": -1}, {"betas": (0.9, 1.0)}, {"betas": (0.9,)}, {"eps": 0}],
+    ids=str,
+)
+def test_settings_that_are_none(setting):
+    (name,) = setting
+    with pytest.raises(ValueError, match=rf"{name} is .*; expected"):
+        AdamW(**setting)

@@ -42,6 +42,12 @@ def test_without_a_prefix_pixels_are_not_learned_from():
     assert made.batch(range(3))[1] is None
 
 
+@pytest.mark.parametrize("weight", [float("nan"), -1.0])
+def test_weights_of_losses_are_no_less_than_nothing(weight):
+    with pytest.raises(ValueError, match=r"pixel_weight is .*; expected a number of at least 0"):
+        task(pixel_weight=weight)
+
+
 def test_one_patch_is_nothing_to_predict():
     from dataclasses import replace
 

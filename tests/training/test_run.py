@@ -44,3 +44,9 @@ def test_pictures_of_the_users_are_augmented_and_the_world_is_not(tmp_path):
 
         asked.append(State.load(tmp_path / name)[1]["task"]["augmentation"])
     assert asked == [{"area": [0.4, 1.0], "ratio": [3 / 4, 4 / 3], "flip": Augmentation().flip}, None]
+
+
+def test_an_option_that_there_is_not(tmp_path):
+    with pytest.raises(TypeError, match=r"there is no option 'steps'; expected like, recipe, .*the recipe says"):
+        run_pretraining("world", tmp_path, steps=3)
+    assert not list(tmp_path.iterdir())

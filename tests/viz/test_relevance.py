@@ -86,3 +86,14 @@ def test_a_drawing_has_the_picture_and_a_map_for_each_caption(loaded, draw, comp
     assert len([ax for ax in drawing.figure.axes if ax.images]) == 3
     given = loaded[1](images=[photo(20, 30)], text=CAPTIONS, padding=True)
     np.testing.assert_allclose(drawing.array, compute(loaded[0], **given)[0], rtol=1e-4, atol=1e-7)
+
+
+@pytest.mark.parametrize("compute", [caption_relevance, caption_saliency])
+def test_pictures_of_another_size(model, inputs, compute):
+    """Whose positions are interpolated, which is looked into too."""
+    pixels = np.asarray(inputs["pixel_values"])[:1]
+    tall = np.concatenate([pixels, pixels], axis=2)
+    found = compute(model, tall, inputs["input_ids"], interpolate_pos_encoding=True)
+    assert found.shape[2:] == (4, 3)
+    assert np.isfinite(found).all()
+    assert np.abs(found).sum(axis=(2, 3)).min() > 0
