@@ -62,7 +62,7 @@ def folder(tmp_path, monkeypatch):
         for i, sample in enumerate(sample_pictures()):
             (tmp_path / place / f"{i % 2}").mkdir(parents=True, exist_ok=True)
             sample.picture.save(tmp_path / place / f"{i % 2}" / f"{i}.png")
-    for name in ("cat.jpg", "dog.jpg", "shapes.png", "star.png"):
+    for name in ("cat.jpg", "dog.jpg", "new.png", "shapes.png", "star.png"):
         sample_pictures()[0].picture.save(tmp_path / name)
     (tmp_path / "tests").symlink_to(ROOT / "tests")
     config = Aimv2VisionConfig(
