@@ -41,11 +41,9 @@ class Files:
     Attributes:
         pairs: (the picture's name, where it lies: a path, or a member of an archive; where its caption lies, or the
             caption itself).
-        without: how many pictures have no caption and are left out.
     """
 
     pairs: Sequence[tuple[str | Member, str | Path | Member]]
-    without: int = 0
 
     def __len__(self) -> int:
         return len(self.pairs)
@@ -110,7 +108,7 @@ def open_captioned(place: str | os.PathLike[str]) -> Captioned:
             "expected a text beside each, of the same name: a.jpg and a.txt",
             stacklevel=2,
         )
-    return Files(pairs, len(beside) - len(pairs))
+    return Files(pairs)
 
 
 def _caption_beside(

@@ -1,15 +1,13 @@
 """A training that went wrong: where the first number that is none was, or that the loss has exploded."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from aimv2_np.backends.arrays import namespace
 from aimv2_np.shapes import Array
+from aimv2_np.training.task import Task
 from aimv2_np.tree.module import Module
 from aimv2_np.tree.trace import trace
-
-if TYPE_CHECKING:
-    from aimv2_np.training.step import Task
 
 # A loss is a surprise in nats, or a mean square of normalised numbers: so much above its beginning no batch is unlucky.
 TIMES, MORE = 3.0, 10.0
@@ -27,7 +25,7 @@ def refuse_exploded(numbers: Mapping[str, float], first: Mapping[str, float]) ->
         raise DivergedError(f"step {numbers['step']}: the loss is {loss:.4g}, at first it was {before:.4g}; {ADVICE}")
 
 
-def where_it_began(task: "Task[Any]", network: Module, batch: Any) -> str:
+def where_it_began(task: Task[Any], network: Module, batch: Any) -> str:
     """Which module, or what else, is the first with a number that is none."""
     for path, array in network.state_dict().items():
         if not finite(array):

@@ -21,7 +21,8 @@ from aimv2_np.training.batches import ahead
 from aimv2_np.training.diverged import DivergedError, refuse_exploded
 from aimv2_np.training.recipe import Recipe
 from aimv2_np.training.state import State, as_json, differences, remove_unfinished
-from aimv2_np.training.step import Task, take_step
+from aimv2_np.training.step import take_step
+from aimv2_np.training.task import Task
 from aimv2_np.tree.module import Module
 
 N = TypeVar("N", bound=Module)

@@ -19,9 +19,8 @@ TRIES = 100  # at pictures that cannot be read, one after the other
 
 
 class Pairs(NamedTuple):
-    """Some pictures with their captions, and where in the training they are seen."""
+    """Some pictures with their captions."""
 
-    places: range
     pixels: Float[NDArray, "B C height width"]
     ids: Int[NDArray, "B T"]
     keys: Bool[NDArray, "B T"]  # where a token is, and no padding
@@ -76,7 +75,7 @@ class PairMaker:
                 f"the image processor makes pictures of (height, width) {found_sizes}; expected {self.size}, the "
                 "network's image_size: use the processor that belongs to it"
             )
-        return Pairs(places, pixels, *self.captions([caption for _, caption in found]))
+        return Pairs(pixels, *self.captions([caption for _, caption in found]))
 
     def _readable(self, number: int) -> tuple[Image.Image, str]:
         """A picture and its caption; in the place of one that cannot be read the next that can, with a warning."""

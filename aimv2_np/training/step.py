@@ -2,41 +2,19 @@
 
 from collections.abc import Mapping, Sequence
 from math import isfinite
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
+from aimv2_np.errors import a_type
 from aimv2_np.gradients import value_and_grad
 from aimv2_np.shapes import Array
 from aimv2_np.training.diverged import DivergedError, where_it_began, where_it_came_back
 from aimv2_np.training.optimizer import clip, gradient_norm
 from aimv2_np.training.recipe import Recipe
 from aimv2_np.training.state import State
+from aimv2_np.training.task import Task
 from aimv2_np.tree.module import Module
 
 N = TypeVar("N", bound=Module)
-
-
-class Task(Protocol[N]):
-    """What is trained on what: `Pretrain` and `Contrastive`, or your own.
-
-    Everything about it has to be a function of its arguments, and `batch` of the places alone.
-    """
-
-    @property
-    def network(self) -> N:
-        """With its first weights."""
-
-    @property
-    def facts(self) -> Mapping[str, Any]:
-        """JSON that says which task it is: a training goes on only where it is the same."""
-
-    def trained(self, path: str) -> bool:
-        """Whether a weight is trained; the others stay as they are."""
-
-    def batch(self, places: range) -> Any:
-        """The examples that the training sees at these places of all that it sees."""
-
-    def losses(self, network: N, batch: Any) -> Mapping[str, Any]:
-        """Numbers by name; `loss` is the one that is made smaller."""
 
 
 def take_step(task: Task[N], network: N, recipe: Recipe, state: State, batches: Sequence[Any]) -> dict[str, float]:
@@ -82,6 +60,9 @@ def _gradients(
 
     def loss(network: N) -> Any:
         losses = task.losses(network, batch)
+        if not isinstance(losses, Mapping) or "loss" not in losses:
+            found = ", ".join(losses) if isinstance(losses, Mapping) else a_type(losses)
+            raise TypeError(f"the task's losses are {found}; expected numbers by name, one of them 'loss'")
         told.update((name, float(number)) for name, number in losses.items())
         return losses["loss"]
 

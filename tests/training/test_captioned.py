@@ -45,7 +45,6 @@ def test_a_folder(folder):
     with pytest.warns(UserWarning, match=LEFT_OUT):
         found = open_captioned(folder)
     assert told(found) == [RED, BLUE]
-    assert found.without == 1
     assert found.name(0).endswith("a.png")
 
 
@@ -60,7 +59,6 @@ def test_archives(folder, tmp_path):
     with pytest.warns(UserWarning, match=LEFT_OUT):
         both = open_captioned(str(tmp_path / "shard-*.tar"))
     assert told(both) == [RED, BLUE]
-    assert both.without == 1
     assert both.name(1) == f"{tmp_path}/shard-1.tar/below/c.png"
 
 
