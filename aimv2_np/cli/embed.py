@@ -16,9 +16,7 @@ SHOWN = 10  # broken pictures that are named as they are met
 @click.command("embed")
 @click.argument("paths", metavar="PATH...", nargs=-1, required=True)
 @click.option("--output", "-o", "path", metavar="FILE", required=True, help=".safetensors, .npz or .parquet.")
-@click.option(
-    "--model", metavar="FOLDER|ID", help="A checkpoint with a vision tower.  [default: the embedded tiny model]"
-)
+@options.vision_model
 @click.option(
     "--features", type=click.Choice(["projected", "pooled", "cls", "mean", "tokens"]),
     help="Which features.  [default: the first of projected, pooled and mean that the model has]",

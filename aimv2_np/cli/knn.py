@@ -20,9 +20,7 @@ if TYPE_CHECKING:
     "--weights", type=click.Choice(["softmax", "distance", "uniform"]), default="softmax", show_default=True,
     help="How neighbours count: e^(cosine/0.07), 1/distance, or all alike.",
 )  # fmt: skip
-@click.option(
-    "--model", metavar="FOLDER|ID", help="A checkpoint with a vision tower.  [default: the embedded tiny model]"
-)
+@options.vision_model
 @click.option(
     "--features", type=click.Choice(["projected", "pooled", "cls", "mean"]),
     help="Which features.  [default: the first of projected, pooled and mean that the model has]",

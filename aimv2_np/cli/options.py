@@ -31,6 +31,10 @@ final_norm = click.option(
     "--final-norm/--no-final-norm", default=True, help="A vision tower without its last norm, as vLLM loads it."
 )
 
+vision_model = click.option(
+    "--model", metavar="FOLDER|ID", help="A checkpoint with a vision tower.  [default: the embedded tiny model]"
+)
+
 max_patches = click.option(
     "--max-patches", type=click.IntRange(1), metavar="N",
     help="Scale larger pictures down, in proportion. For native models, which were trained for up to 4096.",

@@ -22,9 +22,7 @@ if TYPE_CHECKING:
     "--kind", type=click.Choice(["linear", "attentive"]), default="linear", show_default=True,
     help="Of one vector per picture, or of its patches, by attention that is learned.",
 )  # fmt: skip
-@click.option(
-    "--model", metavar="FOLDER|ID", help="A checkpoint with a vision tower.  [default: the embedded tiny model]"
-)
+@options.vision_model
 @click.option(
     "--features", type=click.Choice(["projected", "pooled", "cls", "mean"]),
     help="linear: which features.  [default: the first of projected, pooled and mean that the model has]",
