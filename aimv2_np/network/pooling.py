@@ -35,7 +35,7 @@ class AttentionPoolingHead(Module):
 
     def gather(self, x: Float[Array, "_ N D"], view: View = EVERYONE) -> Float[Array, "B D"]:
         """What the class token collects from the tokens of each image, before the output projection."""
-        query = namespace(self.cls_token).broadcast_to(self.cls_token, (len(x), view.sequences, x.shape[2]))
+        query = namespace(self.cls_token).broadcast_to(self.cls_token, (x.shape[0], view.sequences, x.shape[2]))
         q, k, v = (split_heads(y, self.heads) for y in (query, self.k_proj(x), self.v_proj(x)))
         for name, value in (("q", q), ("k", k), ("v", v)):
             observe(name, value)

@@ -36,7 +36,7 @@ class TextEmbeddings(Module):
 def text_tower(ids: Int[Array, "B T"], tower: "TextTower", view: View) -> TowerOutput:
     """Embed the tokens, then layers and norm; the end of each text stands for it. See docs/equations.md, (17)."""
     x = tower.rms_norm(tower.encoder(tower.embeddings(ids), view))
-    return TowerOutput(x, x[namespace(ids).arange(len(ids)), tower.ends(ids, view)])
+    return TowerOutput(x, x[namespace(ids).arange(ids.shape[0]), tower.ends(ids, view)])
 
 
 @composite

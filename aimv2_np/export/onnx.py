@@ -1,0 +1,178 @@
+"""A model as an ONNX graph whose values are called by our dotted paths; PyTorch takes no part."""
+
+import json
+import os
+from collections.abc import Iterable, Mapping
+from fnmatch import fnmatchcase
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import aimv2_np.export.bodies  # noqa: F401  # they register
+from aimv2_np.backends.arrays import dtype_of, to_numpy
+from aimv2_np.config import Aimv2VisionConfig
+from aimv2_np.errors import a_type, mismatch
+from aimv2_np.export.file import write
+from aimv2_np.export.graph import Graph
+from aimv2_np.export.symbol import Symbol
+from aimv2_np.files.atomic import refuse_existing, require_folder
+from aimv2_np.models.aimv2 import Aimv2Model
+from aimv2_np.models.text import Aimv2TextModel
+from aimv2_np.models.vision import Aimv2VisionModel
+from aimv2_np.network.aimv2 import Aimv2
+from aimv2_np.network.view import CAUSAL, Padded
+from aimv2_np.shapes import Array, NDArray
+from aimv2_np.tree.module import Module
+from aimv2_np.tree.recorder import RECORDERS
+from aimv2_np.tree.trace import trace
+
+AnyModel = Aimv2Model | Aimv2VisionModel | Aimv2TextModel
+DTYPES = ("float32", "float16", "bfloat16")
+TOWERS = ("vision", "text", "both")
+
+
+def to_onnx(
+    model: AnyModel,
+    path: str | os.PathLike[str],
+    *,
+    tower: str | None = None,
+    size: int | tuple[int, int] | None = None,
+    dynamic: bool = False,
+    dtype: str = "float32",
+    outputs: str | Iterable[str] = (),
+    overwrite: bool = False,
+) -> Path:
+    """Write a model as an ONNX graph (opset 18), with the package `onnx` alone.
+
+    Inputs are `pixel_values` (batch, 3, height, width), and `input_ids` and `attention_mask` (texts, tokens) int64,
+    where 1 is a token and 0 padding; outputs are called as the fields of the model's output. The output of every module
+    is a value called by the module's dotted path, so that a recording of the graph is compared without a table.
+
+    Args:
+        model: any of the three models, on the CPU.
+        path: the file to write. Weights of more than 2 GB come into a second one beside it, `<path>.data`.
+        tower: "vision" or "text" of a model with both, with its projection and unit vectors; "both"; None: all it has.
+        size: pixels of the images, one number or (height, width); None: those of the configuration. Learned positions
+            are stretched to them when the graph is written.
+        dynamic: images of any size, of a native model.
+        dtype: "float32", "float16" or "bfloat16": weights and pixels; norms and softmax are computed in float32.
+        outputs: globs of paths that become outputs of the graph too.
+        overwrite: replace a file that is there.
+
+    Returns:
+        The path.
+
+    Raises:
+        ImportError: the package onnx is not installed.
+        TypeError: `model` is no model.
+        ValueError: options that do not fit the model, or `outputs` that match nothing.
+        FileExistsError: `path` is there and `overwrite` is not set.
+    """
+    if not isinstance(model, AnyModel):
+        raise TypeError(f"model is {a_type(model)}; expected one of the three models")
+    if find_spec("onnx") is None:
+        raise ImportError("exporting needs onnx, which is not installed: pip install 'aimv2-np[onnx]'")
+    if dtype not in DTYPES:
+        raise ValueError(f"dtype is {dtype!r}; expected one of {', '.join(DTYPES)}")
+    path = Path(path)
+    require_folder(path)
+    refuse_existing(path, overwrite)
+    with_images, with_texts = _towers(model, tower)
+    graph = Graph(_running)
+    inputs: dict[str, Symbol] = {}
+    if with_images:
+        config = model.config if isinstance(model, Aimv2VisionModel) else model.config.vision_config
+        sides = _sides(config, size, dynamic)
+        inputs["pixel_values"] = graph.input("pixel_values", ("batch", config.num_channels, *sides), dtype_of(dtype))
+    elif size is not None or dynamic:
+        raise ValueError("size and dynamic are of images, and the text tower alone is exported; drop them")
+    if with_texts:
+        for name in ("input_ids", "attention_mask"):
+            inputs[name] = graph.input(name, ("texts", "tokens"), np.int64)
+    network = model.network.map(lambda path, array: _weight(graph, path, array, dtype_of(dtype)))
+    values: dict[str, Symbol] = {}
+    with trace(network, inner=False, store=lambda path, value: values.__setitem__(path, graph.call(value, path))):
+        fields = _run(network, **inputs)
+    named = {name: values[name] if name in values else graph.call(value, name) for name, value in fields.items()}
+    further = _further(outputs, [path for path in values if path not in named])
+    about = {"model": type(model).__name__, "config": json.dumps(model.config.to_dict()), "dtype": dtype}
+    write(path, graph, list(inputs.values()), named | {path: values[path] for path in further}, about, overwrite)
+    return path
+
+
+def _towers(model: AnyModel, tower: str | None) -> tuple[bool, bool]:
+    """Whether the graph has the vision tower, and the text tower."""
+    has = (not isinstance(model, Aimv2TextModel), not isinstance(model, Aimv2VisionModel))
+    if tower is None:
+        return has
+    if tower not in TOWERS:
+        raise ValueError(f"tower is {tower!r}; expected one of {', '.join(TOWERS)}")
+    asked = (tower != "text", tower != "vision")
+    if any(ask and not there for ask, there in zip(asked, has, strict=True)):
+        raise ValueError(f"tower is {tower!r} of {type(model).__name__}; expected {'vision' if has[0] else 'text'}")
+    return asked
+
+
+def _sides(config: Aimv2VisionConfig, size: int | tuple[int, int] | None, dynamic: bool) -> tuple[int | str, int | str]:
+    """Height and width of the images, as numbers or as names."""
+    if dynamic:
+        if not config.is_native or size is not None:
+            why = "with a size" if size is not None else "of a model that is not native"
+            raise ValueError(f"dynamic is True {why}; expected a native model, without a size: pass size=")
+        return "height", "width"
+    if size is None:
+        return config.image_shape
+    sides = (size, size) if isinstance(size, int) else tuple(size)
+    patch = config.patch_shape
+    if len(sides) != 2 or not all(
+        isinstance(n, int) and not isinstance(n, bool) and n >= p for n, p in zip(sides, patch, strict=False)
+    ):
+        raise ValueError("size " + mismatch(size, f"one number of pixels or (height, width), at least {patch}"))
+    return sides[0], sides[1]
+
+
+def _weight(graph: Graph, path: str, array: Array, dtype: np.dtype[Any]) -> Symbol:
+    """A constant under its path, which is read, and brought to its dtype, when the file is written."""
+
+    def load() -> NDArray:
+        return to_numpy(array).astype(dtype, copy=False)
+
+    value = Symbol(graph, path, tuple(array.shape), dtype, load)
+    value.named = True
+    return value
+
+
+def _run(
+    network: Module, pixel_values: Symbol | None = None, input_ids: Symbol | None = None, attention_mask: Any = None
+) -> Mapping[str, Symbol]:
+    """What comes out, by the names of the model's output: of one tower of two also its unit vectors."""
+    view = None if attention_mask is None else CAUSAL & Padded(attention_mask)
+    if not isinstance(network, Aimv2):
+        output = network(pixel_values) if view is None else network(input_ids, view)
+        return _given(output._asdict())
+    if pixel_values is not None and view is not None:
+        return _given(network(input_ids, pixel_values, view)._asdict())
+    tower = network.vision_model(pixel_values) if view is None else network.text_model(input_ids, view)
+    pooled = (None, tower.pooler_output) if view is None else (tower.pooler_output, None)
+    return _given(network.compare(*pooled)._asdict() | tower._asdict())
+
+
+def _given(fields: Mapping[str, Symbol | None]) -> dict[str, Symbol]:
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def _further(outputs: str | Iterable[str], paths: list[str]) -> list[str]:
+    """The paths that some globs ask for; ValueError for one that matches none."""
+    patterns = (outputs,) if isinstance(outputs, str) else tuple(outputs)
+    for pattern in patterns:
+        if not any(fnmatchcase(path, pattern) for path in paths):
+            raise ValueError(f"outputs is {pattern!r}, which matches no module; there are {', '.join(paths[:3])}, …")
+    return [path for path in paths if any(fnmatchcase(path, pattern) for pattern in patterns)]
+
+
+def _running() -> str:
+    """The path of the module that is running."""
+    recorders = RECORDERS.get()
+    return recorders[-1].running[-1] if recorders and recorders[-1].running else ""
