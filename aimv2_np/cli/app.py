@@ -18,6 +18,7 @@ from aimv2_np.cli.demo import demo_command
 from aimv2_np.cli.embed import embed_command
 from aimv2_np.cli.explain import explain_command
 from aimv2_np.cli.info import info_command
+from aimv2_np.cli.export import export_command
 from aimv2_np.cli.knn import knn_command
 from aimv2_np.cli.models import models_command
 from aimv2_np.cli.output import discard, one_line, say
@@ -100,7 +101,7 @@ def app() -> None:
 
 COMMANDS = (
     demo_command, classify_command, embed_command, search_command, knn_command, probe_command, explain_command,
-    info_command, models_command, train_command, convert_command, record_command, compare_command,
+    info_command, models_command, train_command, convert_command, export_command, record_command, compare_command,
     verify_command, bench_command,
 )  # fmt: skip
 for command in COMMANDS:

@@ -44,7 +44,7 @@ def _patch_embed(pixels: Symbol, weight: Symbol, bias: Symbol) -> Symbol:
     maps = pixels.graph.add(
         "Conv", [pixels, weight, bias], (batch, size, rows, columns), pixels.dtype, kernel_shape=[ph, pw], strides=[ph, pw]
     )  # fmt: skip
-    flat = pixels.graph.add("Reshape", [maps, np.array([0, 0, -1])], (batch, size, columns * rows), maps.dtype)
+    flat = pixels.graph.add("Reshape", [maps, np.array([0, 0, -1])], (batch, size, rows * columns), maps.dtype)
     return flat.swapaxes(1, 2)
 
 

@@ -78,8 +78,8 @@ class Graph:
         return self._computed[key]
 
     def call(self, value: Symbol, name: str) -> Symbol:
-        """The value under this name. It keeps its first one; every further one is that of a copy."""
-        if value.named and value.name != name:
+        """The value under this name. It keeps its first one; every further one, and a constant's, is that of a copy."""
+        if value.known or (value.named and value.name != name):
             copy = Symbol(self, name, value.shape, value.dtype)
             self.nodes.append(Node("Identity", (value,), copy, {}, self.path()))
             value = copy
