@@ -37,7 +37,10 @@ def _rms_norm(x: Symbol, weight: Symbol, eps: float) -> Symbol:
 
 @patch_embed.register(Symbol)
 def _patch_embed(pixels: Symbol, weight: Symbol, bias: Symbol) -> Symbol:
-    """A convolution whose stride is the patch; pixels that fill no patch are not reached."""
+    """A convolution whose stride is the patch; pixels that fill no patch are not reached. There is none in bfloat16."""
+    dtype = pixels.dtype
+    if dtype.name == "bfloat16":
+        pixels, weight, bias = (widen(array) for array in (pixels, weight, bias))
     batch, _, height, width = pixels.shape
     size, _, ph, pw = weight.shape
     rows, columns = height // ph, width // pw
@@ -45,7 +48,7 @@ def _patch_embed(pixels: Symbol, weight: Symbol, bias: Symbol) -> Symbol:
         "Conv", [pixels, weight, bias], (batch, size, rows, columns), pixels.dtype, kernel_shape=[ph, pw], strides=[ph, pw]
     )  # fmt: skip
     flat = pixels.graph.add("Reshape", [maps, np.array([0, 0, -1])], (batch, size, rows * columns), maps.dtype)
-    return flat.swapaxes(1, 2)
+    return flat.swapaxes(1, 2).astype(dtype)
 
 
 @attention.register(Symbol)

@@ -4,6 +4,7 @@ Where all that goes in is known, NumPy computes it at once.
 """
 
 from collections.abc import Sequence
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -26,12 +27,11 @@ REDUCTIONS = {"max": "ReduceMax", "mean": "ReduceMean", "sum": "ReduceSum"}
 ALL = np.iinfo(np.int64).max  # where a slice ends that takes all
 
 
-class Functions:
+class Functions(ModuleType):
     """The functions of one graph."""
 
-    __name__ = "onnx"
-
     def __init__(self, graph: Graph) -> None:
+        super().__init__("onnx")
         self.graph = graph
 
     def __getattr__(self, name: str) -> Any:
