@@ -18,6 +18,7 @@ from aimv2_np.files.atomic import atomic_write
 
 OPSET, IR = 18, 8
 LARGEST = 2**31 - 2**24  # bytes of weights in the file itself; the graph needs some room too
+SMALL = 1024  # bytes of what stays in the file: shapes and axes, which whoever checks a graph has to know
 ALIGNMENT = 4096  # where arrays begin in the second file, so that they can be mapped
 
 
@@ -44,7 +45,10 @@ def write(
         file = files.enter_context(atomic_write(path, overwrite))
         if beside:
             large = files.enter_context(atomic_write(data, overwrite))
-            tensors = [_external(constant, large, data.name) for constant in constants]
+            tensors = [
+                _external(constant, large, data.name) if _bytes(constant) > SMALL
+                else _inline(constant) for constant in constants
+            ]  # fmt: skip
         else:
             tensors = [_inline(constant) for constant in constants]
         proto = onnx.helper.make_model(

@@ -62,8 +62,8 @@ class Functions(ModuleType):
     def _promoted(self, arguments: Sequence[Any]) -> list[Symbol]:
         """Symbols of one dtype; plain numbers take that of the arrays."""
         arrays = [value if isinstance(value, Symbol) else np.asarray(value) for value in arguments]
-        plain = [type(value) in (int, float, bool) for value in arguments]
-        dtype = np.result_type(*(a.dtype for a, number in zip(arrays, plain, strict=True) if not number))
+        known = [a.dtype for a, value in zip(arrays, arguments, strict=True) if type(value) not in (int, float, bool)]
+        dtype = np.result_type(*(known or arguments))
         if dtype.kind in "biu" and any(type(value) is float for value in arguments):
             dtype = np.dtype(np.float64)
         return [self.asarray(value, dtype) for value in arrays]
@@ -179,12 +179,18 @@ class Functions(ModuleType):
             here = axis - len(new)
             stop = _stop(part)
             if stop is not None:
-                shape[here] = stop if isinstance(stop, Size) else min(stop, shape[here])
+                shape[here] = self._smaller(shape[here], stop)
                 end = stop.symbol if isinstance(stop, Size) else np.array([stop])
                 taken = self.graph.add("Slice", [taken, np.array([0]), end, np.array([here])], tuple(shape), a.dtype)
         for axis in new:
             shape.insert(axis, 1)
         return self.graph.add("Unsqueeze", [taken, np.array(new)], tuple(shape), a.dtype) if new else taken
+
+    def _smaller(self, length: Any, stop: Any) -> Any:
+        """How many there are up to `stop`, of `length`; a stop that is a size is taken to be within."""
+        if isinstance(length, Size) and not isinstance(stop, Size):
+            return Size(f"min({length},{stop})", lambda: self.minimum(length.symbol, stop))
+        return stop if isinstance(stop, Size) else min(stop, length)
 
     def _rows(self, a: Symbol, numbers: Sequence[Symbol]) -> Symbol:
         if len(numbers) == 1:

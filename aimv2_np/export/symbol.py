@@ -40,11 +40,12 @@ class Size:
         return Size(f"{self.name}//{number}", lambda: self.symbol // number)
 
     def __mul__(self, other: "int | Size") -> "Size":
-        if other == 1:
-            return self
-        factor = other if isinstance(other, int) else other.symbol
-        return Size(f"{self.name}*{getattr(other, 'name', other)}", lambda: self.symbol * factor)
+        return self if other == 1 else Size(f"{self.name}*{other}", lambda: self.symbol * number_of(other))
 
+    def __add__(self, other: "int | Size") -> "Size":
+        return Size(f"{self.name}+{other}", lambda: self.symbol + number_of(other))
+
+    __radd__ = __add__
     __rmul__ = __mul__
 
     def __eq__(self, other: object) -> bool:
@@ -55,6 +56,11 @@ class Size:
 
     def __repr__(self) -> str:
         return self.name
+
+
+def number_of(size: int | Size) -> "int | Symbol":
+    """A number as it is, of a size its symbol."""
+    return size if isinstance(size, int) else size.symbol
 
 
 class Symbol(Wrapped):
