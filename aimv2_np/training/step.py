@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from math import isfinite
 from typing import Any, TypeVar
 
+from aimv2_np.backends.memory import keep_freed_memory
 from aimv2_np.errors import a_type
 from aimv2_np.gradients import value_and_grad
 from aimv2_np.shapes import Array
@@ -31,6 +32,7 @@ def take_step(task: Task[N], network: N, recipe: Recipe, state: State, batches: 
 
     Raises DivergedError for a loss or gradient that is NaN or infinite; nothing is changed then.
     """
+    keep_freed_memory()
     told, gradients = _gradients(task, network, recipe, state.step + 1, batches[0])
     for batch in batches[1:]:
         numbers, more = _gradients(task, network, recipe, state.step + 1, batch)
