@@ -7,6 +7,7 @@ line for each step.
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import asdict
+from numbers import Integral
 from os import PathLike
 from pathlib import Path
 from time import perf_counter
@@ -14,7 +15,7 @@ from typing import Any, TypeVar
 
 from filelock import FileLock, Timeout
 
-from aimv2_np.errors import mismatch
+from aimv2_np.errors import CheckpointError, mismatch
 from aimv2_np.files.atomic import make_folder
 from aimv2_np.training import log
 from aimv2_np.training.batches import ahead
@@ -55,9 +56,10 @@ def train(
             a weight that is trained is in half precision.
         DivergedError: the loss or a gradient is NaN or infinite, or the loss has exploded; says where it began.
         CheckpointError: what is in the folder is damaged.
+        TypeError: the task's facts hold what JSON has not.
         RuntimeError: another process trains in this folder.
     """
-    if isinstance(save_every, bool) or not isinstance(save_every, int) or save_every < 1:
+    if isinstance(save_every, bool) or not isinstance(save_every, Integral) or save_every < 1:
         raise ValueError("save_every " + mismatch(save_every, "a whole number of steps, at least 1"))
     folder = make_folder(folder)
     try:
@@ -77,10 +79,18 @@ def _train(
     state = _kept(folder, facts)
     if state is not None:
         state.check(folder, weights, trained, recipe.average > 0)
+        if state.step > recipe.schedule.steps:
+            raise CheckpointError(
+                f"{folder} holds a training after step {state.step} of {recipe.schedule.steps}; expected at most the "
+                "last: remove it to begin anew, or train in another folder"
+            )
     else:
         for path in trained:
             if weights[path].dtype not in ("float32", "float64"):
-                raise ValueError(f"the weight {path} is of {weights[path].dtype}; expected float32 or float64 to train")
+                raise ValueError(
+                    f"the weight {path} is of {weights[path].dtype}; expected float32 or float64 "
+                    "to train: call to(dtype='float32') of the model that it begins with"
+                )
         state = State.new(weights, trained, recipe.average > 0)
     network = task.network.map(lambda path, _: state.weights[path])
     steps, kept = recipe.schedule.steps, state.step

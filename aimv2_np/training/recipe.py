@@ -1,6 +1,7 @@
 """How something is trained, whatever it is: the numbers that a paper's table of settings holds."""
 
 from dataclasses import dataclass, field
+from numbers import Integral
 
 from aimv2_np.errors import mismatch
 from aimv2_np.training.optimizer import AdamW
@@ -33,7 +34,7 @@ class Recipe:
     def __post_init__(self) -> None:
         for name in ("batch_size", "accumulate"):
             value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
                 raise ValueError(f"{name} " + mismatch(value, "a whole number of at least 1"))
         if self.batch_size % self.accumulate:
             raise ValueError(f"batch_size is {self.batch_size}; expected a multiple of accumulate, {self.accumulate}")

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from aimv2_np.errors import CheckpointError
+from aimv2_np.errors import CheckpointError, a_type
 from aimv2_np.shapes import NDArray
 from aimv2_np.storage import save_safetensors
 from aimv2_np.storage.formats.safetensors_file import SafetensorsFile
@@ -70,7 +70,13 @@ class State:
         path = folder / FILE
         if not path.exists():
             return None
-        file = SafetensorsFile(path)
+        try:
+            file = SafetensorsFile(path)
+        except CheckpointError as error:
+            raise CheckpointError(
+                f"{path} is damaged ({str(error).partition(';')[0]}); remove it to begin anew, or train in another "
+                "folder"
+            ) from None
         facts = _facts(file.metadata.get(KEY), path)
         parts: dict[str, Arrays] = {part: {} for part in PARTS}
         for name in file.entries:
@@ -92,7 +98,10 @@ def _facts(told: str | None, path: Path) -> dict[str, Any]:
             return facts
     except ValueError:
         pass
-    raise CheckpointError(f"{path} does not say how far its training is; expected a file that train wrote")
+    raise CheckpointError(
+        f"{path} does not say how far its training is; expected a file that train wrote: remove it to begin anew, or "
+        "train in another folder"
+    )
 
 
 def remove_unfinished(folder: Path) -> None:
@@ -102,9 +111,17 @@ def remove_unfinished(folder: Path) -> None:
 
 
 def as_json(facts: Mapping[str, Any]) -> dict[str, Any]:
-    """Facts as a file will have them."""
-    told: dict[str, Any] = json.loads(json.dumps(facts))
+    """Facts as a file will have them, NumPy's numbers as JSON's. TypeError for what JSON does not have."""
+    told: dict[str, Any] = json.loads(json.dumps(facts, default=_number))
     return told
+
+
+def _number(value: object) -> Any:
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(
+        f"the task's facts or its recipe hold {a_type(value)}; expected what JSON has: numbers, texts, lists"
+    )
 
 
 def differences(known: Any, asked: Any, name: str = "") -> Iterator[tuple[str, Any, Any]]:

@@ -138,11 +138,39 @@ def test_two_do_not_train_in_one_folder(tmp_path):
     train(task(), recipe(1), tmp_path, progress=inside)
 
 
-@pytest.mark.parametrize(("content", "said"), [(b"", "truncated"), (b"x" * 100, "truncated|damaged|header")])
-def test_what_is_damaged_is_told(tmp_path, content, said):
+@pytest.mark.parametrize("content", [b"", b"x" * 100, b"\x02" + bytes(7) + b"{}", b"\x04" + bytes(7) + b"{,}}"])
+def test_what_is_damaged_is_told(tmp_path, content):
     (tmp_path / FILE).write_bytes(content)
-    with pytest.raises(ValueError, match=said):
+    with pytest.raises(
+        CheckpointError, match=r"training\.safetensors .*remove it to begin anew, or train in an"
+    ) as caught:
         train(task(), recipe(1), tmp_path)
+    assert "fetch" not in str(caught.value)  # from where?
+
+
+def test_a_training_beyond_its_last_step_is_refused(tmp_path):
+    train(task(), recipe(2), tmp_path)
+    state, facts = State.load(tmp_path)
+    state.step = 3
+    state.save(tmp_path, facts)
+    with pytest.raises(CheckpointError, match=r"after step 3 of 2; expected at most the last: remove it"):
+        train(task(), recipe(2), tmp_path)
+
+
+def test_numbers_of_numpy_are_numbers(tmp_path):
+    one, two = np.int64(1), np.int64(2)
+    schedule = Schedule(two, np.float32(0.5), one)
+    for _ in range(2):  # and goes on
+        made = task(pictures=Squares(np.int64(10)))
+        train(made, recipe(schedule=schedule, batch_size=two, accumulate=one, recompute=one), tmp_path, save_every=one)
+    assert [line["step"] for line in read(tmp_path / "log.jsonl")] == [1, 2]
+
+
+def test_facts_that_json_does_not_have_are_refused(tmp_path):
+    pictures = Squares(10)
+    vars(pictures)["number"] = {1, 2}
+    with pytest.raises(TypeError, match=r"facts or its recipe hold a set; expected what JSON has"):
+        train(task(pictures=pictures), recipe(1), tmp_path)
 
 
 def test_a_log_that_was_cut_off_in_a_line_goes_on(tmp_path):
@@ -169,7 +197,7 @@ def test_weights_in_half_precision_are_refused(tmp_path):
     """Where ε is 0, and a weight that has no gradient becomes 0/0."""
     made = task()
     vars(made)["network"] = made.network.map(lambda path, array: array.astype(np.float16))
-    with pytest.raises(ValueError, match=r"the weight .* is of float16; expected float32 or float64 to train"):
+    with pytest.raises(ValueError, match=r"the weight .* is of float16; expected float32 or float64 to train: call"):
         train(made, recipe(2), tmp_path)
     assert not (tmp_path / FILE).exists()
 
