@@ -5,10 +5,12 @@ from typing import Any
 
 from aimv2_np.backends import devices
 from aimv2_np.backends.operation import Operation
+from aimv2_np.gradients.half import product
 from aimv2_np.kernels.cuda.attention import attend
 from aimv2_np.kernels.cuda.encoder import run_layers_on_device
 from aimv2_np.kernels.cuda.gated import gated_pass
 from aimv2_np.kernels.cuda.graphs import GRAPHS
+from aimv2_np.kernels.cuda.half import product_of_halves
 from aimv2_np.kernels.cuda.linear import linear_rows
 from aimv2_np.kernels.cuda.patches import patch_embed_rows
 from aimv2_np.kernels.cuda.positions import interpolate_on_device
@@ -30,6 +32,7 @@ BODIES: dict[Operation[..., Any], Callable[..., Any]] = {
     interpolate_positions: interpolate_on_device,
     linear: linear_rows,
     patch_embed: patch_embed_rows,
+    product: product_of_halves,
     rms_norm: rms_norm_rows,
     run_layers: run_layers_on_device,
     text_tower: text_tower_on_device,
