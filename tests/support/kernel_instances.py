@@ -13,6 +13,8 @@ EACH = [(t, width) for t in TYPES for width in VECTORS[t]]
 
 # What the package launches: source -> the arguments of its template.
 INSTANCES = {
+    "attention_back_keys": [(64,), (128,)],
+    "attention_back_queries": [(64,), (128,)],
     "attention_one_query": [*product(TYPES, (1, 4))],
     "attention_tensor_cores": [*product(HALVES, (64, 128), (64, 128))],
     "attention_tiles": [(t, dim, width) for t, width in EACH for dim in (32, 64, 128)],

@@ -5,8 +5,10 @@ from typing import Any
 
 from aimv2_np.backends import devices
 from aimv2_np.backends.operation import Operation
+from aimv2_np.gradients.attention import backward as attention_backward
 from aimv2_np.gradients.half import product
 from aimv2_np.kernels.cuda.attention import attend
+from aimv2_np.kernels.cuda.attention_back import attend_back
 from aimv2_np.kernels.cuda.encoder import run_layers_on_device
 from aimv2_np.kernels.cuda.gated import gated_pass
 from aimv2_np.kernels.cuda.graphs import GRAPHS
@@ -28,6 +30,7 @@ from aimv2_np.network.vision import vision_tower
 
 BODIES: dict[Operation[..., Any], Callable[..., Any]] = {
     attention: attend,
+    attention_backward: attend_back,
     gated: gated_pass,
     interpolate_positions: interpolate_on_device,
     linear: linear_rows,
