@@ -19,8 +19,10 @@ INSTANCES = {
     "attention_tensor_cores": [*product(HALVES, (64, 128), (64, 128))],
     "attention_tiles": [(t, dim, width) for t, width in EACH for dim in (32, 64, 128)],
     "gated": [(t, width, name) for t, width in EACH for name in sorted(set(ACTIVATIONS.values()))],
+    "gated_back": [(t, name) for t in TYPES for name in sorted(set(ACTIVATIONS.values()))],
     "patches": [(t,) for t in TYPES],
     "rms_norm": [(t, width, add) for t, width in EACH for add in ("true", "false")],
+    "rms_norm_back": [(t,) for t in TYPES],
     "softmax": [(t,) for t in TYPES],
 }
 

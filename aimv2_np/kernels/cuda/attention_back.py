@@ -1,14 +1,15 @@
-"""The derivative of attention on the device, in tiles: memory grows with the tokens, and no two blocks add to one number.
+"""The derivative of attention on the device, in tiles: memory grows with the tokens, not with their square.
 
-Two kernels, one by queries and one by keys, as in FlashAttention-2 (Dao 2023, arXiv:2307.08691, algorithm 2), in
-float32 arithmetic; half precision is widened first. Larger heads, float64 and packs go by products (`gradients.attention`).
+Two kernels, one by queries and one by keys, as FlashAttention-2 (Dao 2023, arXiv:2307.08691, algorithm 2), in float32
+arithmetic; half precision is widened first. No two blocks add to one number. Larger heads, float64 and packs go by
+products, as `gradients.attention` has them.
 """
 
 import numpy as np
 
 from aimv2_np.backends.arrays import namespace, widen
 from aimv2_np.gradients.attention import backward
-from aimv2_np.kernels.cuda.attention import empty_like, tidy, mask_strides, strides_of
+from aimv2_np.kernels.cuda.attention import empty_like, mask_strides, strides_of, tidy
 from aimv2_np.kernels.cuda.launch import launch
 from aimv2_np.network.view import Packed, View
 from aimv2_np.shapes import Array
@@ -18,7 +19,7 @@ DIMS = (64, 128)  # sizes of head that there are kernels for
 
 
 def attend_back(q: Array, k: Array, v: Array, output: Array, g: Array, scale: float, view: View) -> list[Array]:
-    """∂L/∂q, ∂L/∂k and ∂L/∂v, float32, with memory for tokens one after the other: splitting the heads copies nothing."""
+    """∂L/∂q, ∂L/∂k and ∂L/∂v, float32, in the memory order (B, N, H, d): splitting the heads copies nothing."""
     batch, heads, queries, size = q.shape
     keys = k.shape[2]
     q, k, v, output = (widen(x) for x in (q, k, v, output))

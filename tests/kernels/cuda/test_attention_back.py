@@ -76,7 +76,8 @@ def test_the_same_bits_in_every_run(cupy):
 
 @pytest.mark.parametrize(
     ("dtype", "shape", "view"),
-    [("float32", (1, 1, 9, 8), Packed((4, 5))), ("float32", (1, 1, 9, 130), EVERYONE), ("float32", (1, 2, 0, 8), EVERYONE)],
+    [("float32", (1, 1, 9, 8), Packed((4, 5))), ("float32", (1, 1, 9, 130), EVERYONE),
+     ("float32", (1, 2, 0, 8), EVERYONE)],
     ids=["packed", "a large head", "no tokens"],
 )  # fmt: skip
 def test_what_the_kernels_do_not_take_goes_by_products(cupy, dtype, shape, view):
