@@ -44,6 +44,7 @@ class RunOptions(TypedDict, total=False):
         seed: of everything that is drawn at random.
         save_every: steps after which all of it is written.
         progress: called after each step with its numbers.
+        backend, device: where it is computed, as for `train`.
     """
 
     like: str | os.PathLike[str] | None
@@ -52,6 +53,8 @@ class RunOptions(TypedDict, total=False):
     seed: int
     save_every: int
     progress: Callable[[Mapping[str, float]], None] | None
+    backend: str
+    device: int | None
 
 
 def default_recipe(objective: str, steps: int = STEPS) -> Recipe:
@@ -153,7 +156,7 @@ def _begin(
 
 
 def _how(options: RunOptions) -> dict[str, Any]:
-    return {name: options[name] for name in ("save_every", "progress") if name in options}
+    return {name: options[name] for name in ("save_every", "progress", "backend", "device") if name in options}
 
 
 def _save(model: Aimv2VisionModel | Aimv2Model, processor: Aimv2Processor, folder: Path) -> None:

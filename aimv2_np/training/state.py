@@ -1,24 +1,27 @@
 """All that a training is at one moment, and the file that it is kept in.
 
 The file holds the weights, both means of the optimizer, the running average if there is one, and how many steps were
-taken. Nothing else is needed to go on: the rate, the order of the pictures, how they are cropped and what else is drawn
-at random are functions of the seed and of the number of the step.
+taken; in float16 also the factor of the loss. Nothing in it says where it was computed: what a GPU began, a CPU may go
+on with. Nothing else is needed to go on: the rate, the order of the pictures, how they are cropped and what else is
+drawn at random are functions of the seed and of the number of the step.
 """
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from aimv2_np.backends.arrays import move, settle, to_host
 from aimv2_np.errors import CheckpointError, a_type
-from aimv2_np.shapes import NDArray
+from aimv2_np.shapes import Array, NDArray
 from aimv2_np.storage import save_safetensors
 from aimv2_np.storage.formats.safetensors_file import SafetensorsFile
+from aimv2_np.training.precision import LossScale
 
-Arrays = dict[str, NDArray]
+Arrays = dict[str, Array]
 FILE = "training.safetensors"
 KEY = "aimv2_np.training"  # in the metadata
 PARTS = ("weights", "first", "second", "average")
@@ -32,6 +35,7 @@ class State:
         weights: of the whole model, those that are not trained too.
         first, second: means of the gradients and of their squares; of the weights that are trained.
         average: a running mean of the weights that are trained; empty where none is kept.
+        scale: of the loss, in float16; None without.
     """
 
     step: int
@@ -39,18 +43,31 @@ class State:
     first: Arrays
     second: Arrays
     average: Arrays
+    scale: LossScale | None = None
 
     @classmethod
-    def new(cls, weights: Mapping[str, NDArray], trained: list[str], averaged: bool) -> "State":
+    def new(
+        cls, weights: Mapping[str, NDArray], trained: list[str], averaged: bool, precision: str | None = None
+    ) -> "State":
         """Before the first step; the weights are copied."""
         own = {path: np.array(array) for path, array in weights.items()}
         first, second = ({path: np.zeros_like(own[path]) for path in trained} for _ in range(2))
-        return cls(0, own, first, second, {path: own[path].copy() for path in trained} if averaged else {})
+        average = {path: own[path].copy() for path in trained} if averaged else {}
+        return cls(0, own, first, second, average, LossScale() if precision == "float16" else None)
+
+    def to(self, backend: str, device: int | None = None) -> "State":
+        """The same with its arrays on another backend."""
+        weights, first, second, average = (
+            {path: move(array, backend, device) for path, array in getattr(self, part).items()} for part in PARTS
+        )
+        settle(backend)
+        return State(self.step, weights, first, second, average, self.scale)
 
     def save(self, folder: Path, facts: Mapping[str, Any]) -> None:
         """Write it, with what else there is to know of the training, in the place of an earlier one or not at all."""
-        tensors = {f"{part}.{path}": array for part in PARTS for path, array in getattr(self, part).items()}
-        told = json.dumps({"step": self.step, **facts})
+        tensors = {f"{part}.{path}": to_host(array) for part in PARTS for path, array in getattr(self, part).items()}
+        scale = {"scale": asdict(self.scale)} if self.scale else {}
+        told = json.dumps({"step": self.step, **scale, **facts})
         save_safetensors(folder / FILE, tensors, {KEY: told}, overwrite=True)
 
     def check(self, folder: Path, weights: Mapping[str, NDArray], trained: list[str], averaged: bool) -> None:
@@ -84,7 +101,11 @@ class State:
             if part not in parts:
                 raise CheckpointError(f"{path} holds {name!r:.200}; expected names that begin with {', '.join(PARTS)}")
             parts[part][own] = np.array(file.plain(name))
-        return cls(facts.pop("step"), **parts), facts
+        try:
+            scale = LossScale(**facts.pop("scale")) if "scale" in facts else None
+        except (TypeError, ValueError):
+            raise CheckpointError(f"{path} has no scale that train wrote; remove it to begin anew") from None
+        return cls(facts.pop("step"), **parts, scale=scale), facts
 
 
 def _kind(array: NDArray) -> str:

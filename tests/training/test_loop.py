@@ -65,14 +65,14 @@ def test_interrupted_it_goes_on_to_the_same_bits(tmp_path, whole):
     assert losses[0] == losses[1]
 
 
-def train_in_a_child(folder, save_every):
+def train_in_a_child(folder, save_every, precision):
     """The number of a process that trains, and where it writes a point for each step."""
     reader, writer = os.pipe()
     child = os.fork()
     if not child:
         try:
             train(
-                task(), recipe(12, average=0.9), folder, save_every=save_every,
+                task(), recipe(12, average=0.9, precision=precision), folder, save_every=save_every,
                 progress=lambda numbers: os.write(writer, b".") and None,
             )  # fmt: skip
         finally:
@@ -82,17 +82,22 @@ def train_in_a_child(folder, save_every):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs processes that can be forked")
-def test_killed_twenty_times_it_goes_on_to_the_same_bits(tmp_path, whole):
+@pytest.mark.parametrize(("precision", "kills"), [(None, KILLS), ("float16", 4), ("bfloat16", 4)])
+def test_killed_twenty_times_it_goes_on_to_the_same_bits(tmp_path, whole, tmp_path_factory, precision, kills):
     """`kill -9` before the first step has ended, or while a later one is computed, written or logged."""
+    how = recipe(12, average=0.9, precision=precision)
+    if precision:
+        folder = tmp_path_factory.mktemp("whole")
+        whole = train(task(), how, folder), folder
     rng = np.random.default_rng(0)
-    for kill in range(KILLS):
-        child, reader = train_in_a_child(tmp_path, save_every=1 + kill % 3)
+    for kill in range(kills):
+        child, reader = train_in_a_child(tmp_path, 1 + kill % 3, precision)
         for _ in range(int(rng.integers(0, 3))):
             os.read(reader, 1)  # nothing comes any more where it has come to its end
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
         os.close(reader)
-    again = train(task(), recipe(12, average=0.9), tmp_path)
+    again = train(task(), how, tmp_path)
     assert bits(again) == bits(whole[0])
     assert bits_of(tmp_path) == bits_of(whole[1])
     assert sorted(path.name for path in tmp_path.iterdir()) == [".training.lock", "log.jsonl", FILE]
