@@ -46,31 +46,38 @@ orient = click.option(
 )  # fmt: skip
 
 
-_PLACE = (
-    click.option(
-        "--backend", type=click.Choice(["numpy", "cupy"]), default="numpy", show_default=True,
-        help="The CPU, or an NVIDIA GPU.",
-    ),
-    click.option(
-        "--dtype", type=click.Choice(COMPUTED), default="float32", show_default=True,
-        help="What to compute in.",
-    ),
-    click.option("--device", metavar="N", type=click.IntRange(0), help="With cupy: which GPU.  [default: 0]"),
+_backend = click.option(
+    "--backend", type=click.Choice(["numpy", "cupy"]), default="numpy", show_default=True,
+    help="The CPU, or an NVIDIA GPU.",
 )  # fmt: skip
+_dtype = click.option(
+    "--dtype", type=click.Choice(COMPUTED), default="float32", show_default=True, help="What to compute in."
+)
+_device = click.option("--device", metavar="N", type=click.IntRange(0), help="With cupy: which GPU.  [default: 0]")
+
+
+def processor(command: Callable[..., R], *between: Callable[..., Any]) -> Callable[..., R]:
+    """Where it runs: the command gets `where`, keyword arguments with `backend` and `device`."""
+
+    @wraps(command)
+    def located(*args: Any, backend: str, device: int | None, **others: Any) -> R:
+        if backend == "numpy" and device is not None:
+            raise click.UsageError("--device is the number of a GPU; add --backend cupy, or drop it")
+        return command(*args, where={"backend": backend, "device": device}, **others)
+
+    for option in (_device, *between, _backend):
+        option(located)
+    return located
 
 
 def placement(command: Callable[..., R]) -> Callable[..., R]:
     """Where a model runs and in what: the command gets `where`, keyword arguments for whatever loads the model."""
 
     @wraps(command)
-    def located(*args: Any, backend: str, dtype: str, device: int | None, **others: Any) -> R:
-        if backend == "numpy" and device is not None:
-            raise click.UsageError("--device is the number of a GPU; add --backend cupy, or drop it")
-        return command(*args, where={"backend": backend, "dtype": dtype, "device": device}, **others)
+    def located(*args: Any, where: dict[str, Any], dtype: str, **others: Any) -> R:
+        return command(*args, where={"backend": where["backend"], "dtype": dtype, "device": where["device"]}, **others)
 
-    for option in reversed(_PLACE):
-        option(located)
-    return located
+    return processor(located, _dtype)
 
 
 def loading(command: Callable[..., R]) -> Callable[..., R]:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from aimv2_np.training import Recipe
 
 OBJECTIVES = ("pretrain", "contrastive", "lit")
+NO_LOSSES = ("step", "rate", "norm", "scale", "skipped", "seconds")
 
 
 @click.command("train")
@@ -52,6 +53,11 @@ OBJECTIVES = ("pretrain", "contrastive", "lit")
     metavar="N",
     help="Keep what goes into every Nth layer alone, and compute the rest twice: less memory.",
 )
+@click.option(
+    "--precision",
+    type=click.Choice(["float16", "bfloat16"]),
+    help="Compute with weights rounded to this; they themselves and sums stay in float32.  [default: float32]",
+)
 @click.option("--pixel-weight", type=float, help="pretrain: the weight of the pixels' loss.  [default: 0.4]")
 @click.option("--no-prefix", is_flag=True, help="pretrain: let all patches see all; from captions alone.")
 @click.option(
@@ -70,6 +76,7 @@ OBJECTIVES = ("pretrain", "contrastive", "lit")
     help="Steps after which everything is written.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@options.processor
 @options.debug
 def train_command(
     objective: str,
@@ -83,6 +90,7 @@ def train_command(
     like: str | None,
     seed: int,
     save_every: int,
+    where: dict[str, Any],
     **settings: Any,
 ) -> None:
     """Train on pictures with captions; a run that was cut off goes on with the same command, to the same bits.
@@ -100,7 +108,7 @@ def train_command(
 
     _check_usage(objective, trunk, pixel_weight, no_prefix)
     recipe = _recipe(objective, **settings)
-    given: dict[str, Any] = {"like": like, "recipe": recipe, "seed": seed, "save_every": save_every}
+    given: dict[str, Any] = {"like": like, "recipe": recipe, "seed": seed, "save_every": save_every, **where}
     if augment is not None:
         given["augmentation"] = training.Augmentation() if augment else None
     if objective == "pretrain":
@@ -141,6 +149,7 @@ def _recipe(
     clip: float,
     average: float,
     recompute: int | None,
+    precision: str | None,
 ) -> "Recipe":
     from aimv2_np.training import default_recipe
 
@@ -149,12 +158,12 @@ def _recipe(
     optimizer = recipe.optimizer if decay is None else replace(recipe.optimizer, weight_decay=decay)
     return replace(
         recipe, schedule=schedule, optimizer=optimizer, batch_size=batch_size, accumulate=accumulate, clip=clip or None,
-        average=average, recompute=recompute,
+        average=average, recompute=recompute, precision=precision,
     )  # fmt: skip
 
 
 def _losses(numbers: Mapping[str, float]) -> dict[str, float]:
-    return {name: number for name, number in numbers.items() if name not in ("step", "rate", "norm", "seconds")}
+    return {name: number for name, number in numbers.items() if name not in NO_LOSSES}
 
 
 def _talk(

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from aimv2_np.backends.arrays import backend_of, namespace, widen
+from aimv2_np.backends.operation import operation
 from aimv2_np.gradients.slices import in_slices
 from aimv2_np.gradients.variable import Variable, computed, value_of
 from aimv2_np.network.attention import attention, softmax
@@ -32,6 +33,8 @@ def attention_with_derivative(q: Any, k: Any, v: Any, scale: float, view: View =
     output = attention(queries, keys, values, scale, view)
 
     def back(g: Array) -> list[Array]:
+        if backend_of(g) != "numpy":
+            return backward(queries, keys, values, output, g, scale, view)
         arrays = [widen(it) for it in (queries, keys, values, output)]
         found = [namespace(it).zeros(it.shape, it.dtype) for it in arrays[:3]]
 
@@ -46,6 +49,7 @@ def attention_with_derivative(q: Any, k: Any, v: Any, scale: float, view: View =
     return computed(output, (q, k, v), back)
 
 
+@operation
 def backward(
     q: Float[Array, "B H N d"],
     k: Float[Array, "B H M d"],
@@ -55,8 +59,12 @@ def backward(
     scale: float,
     view: View,
 ) -> list[Array]:
-    """∂L/∂q, ∂L/∂k and ∂L/∂v from ∂L/∂output, `g`. See docs/equations.md, (24), and docs/equations.md, (25)."""
+    """∂L/∂q, ∂L/∂k and ∂L/∂v from ∂L/∂output, `g`, in float32 or wider.
+
+    See docs/equations.md, (24), and docs/equations.md, (25).
+    """
     xp = namespace(q)
+    q, k, v, output = (widen(x) for x in (q, k, v, output))
     found = [xp.zeros(x.shape, x.dtype) for x in (q, k, v)]
     for rows, columns, mask in _tiles(q, k, view):
         some, keys, values, above = q[:, :, rows], k[:, :, columns], v[:, :, columns], g[:, :, rows]

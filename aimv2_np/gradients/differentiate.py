@@ -45,7 +45,7 @@ def value_and_grad(
 
     Raises:
         TypeError: the model is none, `weights` no function, or `function` gives something that was not computed from
-            the model's weights; `recompute` is no whole number.
+            the model's weights, or from those of a `value_and_grad` around this one; `recompute` is no whole number.
         ValueError: the model holds weights that are no arrays of floats (int8, bfloat16 kept narrow), or the number is
             none: it has another shape than (), or is NaN or infinite; no weight is wanted, or `recompute` is below 1.
     """
@@ -87,10 +87,15 @@ def leaf_of(what: str, array: Any) -> Variable:
     """A variable to differentiate by, from an array that is called `what` in errors; TypeError or ValueError."""
     if not is_array(array):
         raise TypeError(f"{what} is {a_type(array)}; expected an array of NumPy or CuPy")
+    if isinstance(array, Variable):
+        raise ValueError(
+            f"{what} is differentiated by already; expected numbers: there are no second derivatives here, compute the "
+            "derivative inside beforehand"
+        )
     if isinstance(array, Wrapped) or not is_float(array):
         raise ValueError(
-            f"{what} is {a_type(array)} of {array.dtype}; expected floats: a model in int8 or bfloat16 becomes one of "
-            "floats with model.to(dtype='float32')"
+            f"{what} is an array of {getattr(array, 'stored', array.dtype)}; expected floats: a model in int8 or "
+            "bfloat16 becomes one of floats with model.to(dtype='float32')"
         )
     return Variable(array)
 
@@ -98,8 +103,18 @@ def leaf_of(what: str, array: Any) -> Variable:
 def _differentiated(function: Callable[[], Any], leaves: list[Variable]) -> tuple[Array, list[Array]]:
     with looking_inside():  # composites as written: what is inside has the derivatives
         output = a_number(function())
+    first = min(leaf.number for leaf in leaves)
+
+    def met(variable: Variable, gradient: Array) -> Array:
+        if variable.number < first:
+            raise TypeError(
+                "the function uses a Variable from outside, of a derivative around this one; expected its own argument "
+                "alone: there are no second derivatives here; pass the .value of what is constant"
+            )
+        return gradient
+
     with own_arithmetic(), beside(output.value):
-        return output.value, walk_back(output, leaves)
+        return output.value, walk_back(output, leaves, met=met)
 
 
 def a_number(output: Any) -> Variable:

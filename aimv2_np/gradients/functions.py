@@ -11,14 +11,17 @@ from typing import Any
 
 import numpy as np
 
+from aimv2_np.gradients.composed import COMPOSED
 from aimv2_np.gradients.embedding import put_back
-from aimv2_np.gradients.variable import FUNCTIONS, HALF, Variable, computed, value_of
+from aimv2_np.gradients.variable import FUNCTIONS, HALF, NAMES, Variable, computed, value_of
 from aimv2_np.shapes import Array
 
 # Functions of the library that have no derivative, or none but zero: they take the numbers.
 PLAIN = (
-    "argmax", "argsort", "equal", "greater", "greater_equal", "isfinite", "isnan", "less", "less_equal", "not_equal",
-    "ones_like", "sign", "zeros_like",
+    "all", "allclose", "any", "argmax", "argmin", "argsort", "array_equal", "ceil", "count_nonzero", "empty_like",
+    "equal", "floor", "floor_divide", "full_like", "greater", "greater_equal", "isclose", "isfinite", "isinf", "isnan",
+    "less", "less_equal", "ndim", "nonzero", "not_equal", "ones_like", "result_type", "rint", "round", "searchsorted",
+    "shape", "sign", "size", "trunc", "zeros_like",
 )  # fmt: skip
 
 
@@ -35,13 +38,17 @@ class Functions(ModuleType):
             return plain
 
         def function(*args: Any, **kwargs: Any) -> Any:
-            if not _any_variable(args):
+            if not _any_variable((*args, *kwargs.values())):
                 return plain(*args, **kwargs)
             if name in PLAIN:
-                return plain(*map(value_of, args), **kwargs)
-            if name not in KNOWN:
-                raise TypeError(f"{self.__name__}.{name} has no derivative here; use one of {', '.join(sorted(KNOWN))}")
-            return getattr(self.rules, name)(*args, **kwargs)
+                return plain(*map(value_of, args), **{key: value_of(value) for key, value in kwargs.items()})
+            ours = NAMES.get(name, name)
+            if ours in COMPOSED:
+                return COMPOSED[ours](self, *args, **kwargs)
+            if ours not in KNOWN:
+                there = ", ".join(sorted({*KNOWN, *COMPOSED}))
+                raise TypeError(f"{self.__name__}.{name} has no derivative here; use one of {there}")
+            return getattr(self.rules, ours)(*args, **kwargs)
 
         return function
 
@@ -79,10 +86,15 @@ class Rules:
         result = x / y
         return _pair(result, a, b, lambda g: g / y, lambda g: -g * result / y)
 
-    def power(self, a: Variable, exponent: float) -> Variable:
-        """∂(aⁿ) = n aⁿ⁻¹ ∂a, for a number n"""
-        x = a.value
-        return _one(x**exponent, a, lambda g: g * exponent * x ** (exponent - 1))
+    def power(self, a: Any, exponent: Any) -> Variable:
+        """∂(aⁿ) = n aⁿ⁻¹ ∂a + aⁿ ln a ∂n, the latter where a is above 0"""
+        x, n = value_of(a), value_of(exponent)
+        result = x**n
+
+        def back_n(g: Array) -> Array:
+            return g * result * self.xp.log(self.xp.where(x > 0, x, 1)).astype(result.dtype)
+
+        return _pair(result, a, exponent, lambda g: g * n * x ** (n - 1 + (n == 0)), back_n)
 
     def matmul(self, a: Any, b: Any) -> Variable:
         """∂(AB) = ∂A B + A ∂B; of matrices, stacks of them, and vectors: a row in front, a column behind"""
@@ -149,11 +161,6 @@ class Rules:
         result = self.xp.copysign(x, y)
         return _pair(result, a, b, lambda g: self.xp.where(result == x, g, -g), lambda g: 0 * g)
 
-    def clip(self, a: Variable, low: float, high: float) -> Variable:
-        """∂a where low ≤ a ≤ high, else 0"""
-        inside = (a.value >= low) & (a.value <= high)
-        return _one(self.xp.clip(a.value, low, high), a, lambda g: g * inside)
-
     def maximum(self, a: Any, b: Any) -> Variable:
         """∂ of the larger one; where both are equal, of the first: a length that is 1, in max(length, 1)"""
         x, y = value_of(a), value_of(b)
@@ -176,6 +183,8 @@ class Rules:
 
     def mean(self, a: Variable, axis: Any = None, keepdims: bool = False) -> Variable:
         """The sum, divided by the number of summands"""
+        if not a.size:
+            raise ValueError(f"a mean is taken of no numbers, shape {a.shape}; expected some: is the batch empty?")
         result = a.value.mean(axis=axis, keepdims=keepdims)
         number = a.size // max(1, int(np.prod(result.shape)))
         return _one(result, a, lambda g: self._spread(g, a.value, axis, keepdims) / number)
@@ -210,11 +219,6 @@ class Rules:
     def item(self, a: Variable, index: Any) -> Variable:
         """Some of the numbers: the others have the gradient 0, and one that is taken twice has the sum of both"""
         return _one(a.value[index], a, lambda g: put_back(g, index, a.shape))
-
-    def diagonal(self, a: Variable) -> Variable:
-        """a_ii of a square matrix"""
-        numbers = self.xp.arange(a.shape[0])
-        return self.item(a, (numbers, numbers))
 
     def take_along_axis(self, a: Variable, index: Array, axis: int) -> Variable:
         """Some numbers of each row, others in each"""

@@ -8,7 +8,7 @@ stacked.
 
 from typing import Any
 
-from aimv2_np.backends.arrays import widen
+from aimv2_np.gradients.half import factor, product
 from aimv2_np.gradients.variable import Variable, computed, value_of
 from aimv2_np.network.linear import linear
 from aimv2_np.shapes import Array
@@ -20,10 +20,11 @@ def linear_with_derivative(x: Any, weight: Any, bias: Any = None) -> Variable:
     rows, matrix = value_of(x), value_of(weight)
 
     def back(g: Array) -> list[Array | None]:
-        flat, inputs = g.reshape(-1, g.shape[-1]), widen(rows).reshape(-1, rows.shape[-1])
+        flat, inputs = g.reshape(-1, g.shape[-1]), rows.reshape(-1, rows.shape[-1])
+        above = factor(flat, matrix)
         return [
-            linear(flat, widen(matrix).T).reshape(rows.shape) if isinstance(x, Variable) else None,  # g W
-            linear(flat.T, inputs.T) if isinstance(weight, Variable) else None,  # gᵀ x
+            product(above, matrix.T).reshape(rows.shape) if isinstance(x, Variable) else None,  # g W
+            product(above.T, factor(inputs, matrix).T) if isinstance(weight, Variable) else None,  # gᵀ x
             flat.sum(axis=0) if isinstance(bias, Variable) else None,
         ]
 

@@ -8,6 +8,7 @@ et al. 2016, "Training Deep Nets with Sublinear Memory Cost" (arXiv:1604.06174),
 
 from contextlib import AbstractContextManager
 from contextvars import ContextVar
+from numbers import Integral
 
 from aimv2_np.backends.context import having
 from aimv2_np.backends.operation import looking_inside
@@ -24,7 +25,7 @@ def recomputing(layers: int | None) -> AbstractContextManager[None]:
 
     Raises TypeError unless it is a whole number, and ValueError for one below 1.
     """
-    if layers is not None and (isinstance(layers, bool) or not isinstance(layers, int)):
+    if layers is not None and (isinstance(layers, bool) or not isinstance(layers, Integral)):
         raise TypeError(f"recompute is {layers!r:.60}; expected a number of layers, or None to keep everything")
     if layers is not None and layers < 1:
         raise ValueError(f"recompute is {layers}; expected at least 1 layer at a time, or None to keep everything")

@@ -11,11 +11,12 @@ The second term is the part of u along x, which scaling x cannot change (but for
 from typing import Any
 
 from aimv2_np.backends.arrays import namespace, widen
+from aimv2_np.backends.operation import operation
 from aimv2_np.gradients.functions import unbroadcast
 from aimv2_np.gradients.slices import in_slices
 from aimv2_np.gradients.variable import Variable, computed, value_of
 from aimv2_np.network.rms_norm import rms_norm
-from aimv2_np.shapes import Array
+from aimv2_np.shapes import Array, Float
 
 
 @rms_norm.register(Variable)
@@ -23,17 +24,22 @@ def rms_norm_with_derivative(x: Any, weight: Any, eps: float) -> Variable:
     """`rms_norm` of variables. See docs/equations.md, (23)."""
     rows, gain = value_of(x), value_of(weight)
 
-    def back(g: Array) -> list[Array | None]:
-        xp, by_rows = namespace(rows), namespace(g).empty(g.shape, g.dtype)
+    return computed(rms_norm(rows, gain, eps), (x, weight), lambda g: backward(rows, gain, g, eps))
 
-        def some(part: slice) -> Array:
-            wide, above = widen(rows[part]), g[part]
-            r = 1 / xp.sqrt(xp.mean(wide * wide, axis=-1, keepdims=True) + eps)
-            u = above * widen(gain)
-            along = xp.mean(u * wide, axis=-1, keepdims=True)
-            by_rows[part] = r * u - r**3 * along * wide
-            return unbroadcast(above * r * wide, gain.shape)
 
-        return [by_rows, sum(in_slices(g, some), xp.zeros(gain.shape, g.dtype))]
+@operation
+def backward(
+    x: Float[Array, "*batch D"], gain: Float[Array, "*gain"], g: Float[Array, "*batch D"], eps: float
+) -> tuple[Float[Array, "*batch D"], Float[Array, "*gain"]]:
+    """∂L/∂x and ∂L/∂gain, (D,), from ∂L/∂y, `g`. See docs/equations.md, (23)."""
+    xp, by_rows = namespace(x), namespace(g).empty(g.shape, g.dtype)
 
-    return computed(rms_norm(rows, gain, eps), (x, weight), back)
+    def some(part: slice) -> Array:
+        wide, above = widen(x[part]), g[part]
+        r = 1 / xp.sqrt(xp.mean(wide * wide, axis=-1, keepdims=True) + eps)
+        u = above * widen(gain)
+        along = xp.mean(u * wide, axis=-1, keepdims=True)
+        by_rows[part] = r * u - r**3 * along * wide
+        return unbroadcast(above * r * wide, gain.shape)
+
+    return by_rows, sum(in_slices(g, some), xp.zeros(gain.shape, g.dtype))

@@ -8,7 +8,8 @@ variables in the place of arrays, and its files do not know. Sums of half precis
 gradients.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from itertools import count
 from typing import Any
 
@@ -23,7 +24,7 @@ from aimv2_np.shapes import Array
 Back = Callable[[Array], Sequence[Array | None]]
 
 FUNCTIONS: dict[str, Any] = {}  # library's name → its functions for variables (functions.py)
-NAMES = {"absolute": "abs"}  # NumPy's names of functions that we have under another
+NAMES = {"absolute": "abs", "amax": "max", "amin": "min"}  # NumPy's names of functions that we have under another
 HALF = 2  # bytes of a number whose gradient is a float32
 _numbers = count()
 
@@ -79,6 +80,15 @@ class Variable(Wrapped):
     def __float__(self) -> float:
         return float(self.value)
 
+    def __int__(self) -> int:
+        return int(self.value)
+
+    def __bool__(self) -> bool:
+        return bool(self.value)
+
+    def __iter__(self) -> Iterator["Variable"]:
+        return (self[i] for i in range(len(self)))
+
     def __len__(self) -> int:
         return len(self.value)
 
@@ -88,8 +98,11 @@ class Variable(Wrapped):
     def __array_ufunc__(self, ufunc: Any, method: str, *args: Any, **options: Any) -> Any:
         """What NumPy's own functions, and an array of NumPy plus a variable, give: the rule of that name, if any."""
         if method != "__call__" or options:
-            raise TypeError(f"numpy.{ufunc.__name__} is called with a Variable as {method}; expected a plain call")
-        return getattr(FUNCTIONS["numpy"], NAMES.get(ufunc.__name__, ufunc.__name__))(*args)
+            how = ", ".join((method, *options))
+            raise TypeError(
+                f"numpy.{ufunc.__name__} is called with a Variable as {how}; expected a plain call: a = a + b"
+            )
+        return getattr(FUNCTIONS["numpy"], ufunc.__name__)(*args)
 
     def __array_function__(self, function: Any, types: Any, args: Any, options: Any) -> Any:
         """What NumPy's functions of several arrays give, one of which is a variable: the rule of that name, if any."""
@@ -104,8 +117,20 @@ class Variable(Wrapped):
             "functions of namespace(variable), or its value where no derivative is wanted"
         )
 
+    def __getattr__(self, name: str) -> Any:
+        """A method that arrays have and that is a function of NumPy as well: `a.var(axis=0)` is `xp.var(a, axis=0)`."""
+        if hasattr(np.ndarray, name) and hasattr(np, name):
+            return partial(getattr(self.library, name), self)
+        raise AttributeError(
+            f"a Variable has no {name!r}; use its methods and the functions of namespace(variable), which have a "
+            "derivative, or its value where none is wanted"
+        )
+
     def __getitem__(self, index: Any) -> "Variable":
         return self._made("item", self, index)
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        raise TypeError("a Variable is not changed in place; use where(condition, a, b), or concatenate parts of it")
 
     def __abs__(self) -> "Variable":
         return self._made("abs", self)
@@ -137,8 +162,23 @@ class Variable(Wrapped):
     def __rmatmul__(self, other: Any) -> "Variable":
         return self._made("matmul", other, self)
 
-    def __pow__(self, exponent: float) -> "Variable":
+    def __pow__(self, exponent: Any) -> "Variable":
         return self._made("power", self, exponent)
+
+    def __rpow__(self, base: Any) -> "Variable":
+        return self._made("power", base, self)
+
+    def __floordiv__(self, other: Any) -> Any:
+        return self.value // value_of(other)
+
+    def __rfloordiv__(self, other: Any) -> Any:
+        return other // self.value
+
+    def __mod__(self, other: Any) -> Any:
+        return self.library.remainder(self, other)
+
+    def __rmod__(self, other: Any) -> Any:
+        return self.library.remainder(other, self)
 
     __radd__, __rmul__ = __add__, __mul__
 
@@ -171,8 +211,22 @@ class Variable(Wrapped):
         axes[first], axes[second] = axes[second], axes[first]
         return self._made("transpose", self, tuple(axes))
 
-    def astype(self, dtype: Any, copy: bool = True) -> "Variable":
-        return self._made("asarray", self, dtype)
+    def astype(self, dtype: Any, copy: bool = True) -> Any:
+        """Floats as a variable; whole numbers and others, which have no derivative, as an array."""
+        if np.dtype(dtype).kind == "f" or np.dtype(dtype).name == "bfloat16":  # of which NumPy does not know that
+            return self._made("asarray", self, dtype)
+        return self.value.astype(dtype)
+
+    def flatten(self) -> "Variable":
+        return self.reshape(-1)
+
+    def item(self, *index: Any) -> Any:
+        """A number of Python's."""
+        return self.value.item(*index)
+
+    def tolist(self) -> Any:
+        """Numbers of Python's, in lists."""
+        return self.value.tolist()
 
     def sum(self, axis: Any = None, keepdims: bool = False) -> "Variable":
         return self._made("sum", self, axis, keepdims=keepdims)

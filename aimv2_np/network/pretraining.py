@@ -90,9 +90,10 @@ class Pretraining(Module):
         Without one all patches see all, and of a patch that was seen nothing is left to predict: the pixels' loss is
         then for looking at alone, and `pixel_weight` should be 0.
         """
-        features = self.vision_model(pixels, EVERYONE if prefix is None else Prefix(prefix)).last_hidden_state
+        weight, view = self.vision_model.embeddings.patch_embed.weight, EVERYONE if prefix is None else Prefix(prefix)
+        features = self.vision_model(pixels.astype(weight.dtype, copy=False), view).last_hidden_state
         predicted = self.decoder(features, ids)
-        targets = pixel_targets(pixels, *self.vision_model.embeddings.patch_embed.weight.shape[2:])
+        targets = pixel_targets(pixels, *weight.shape[2:])
         beyond = namespace(ids).ones(len(ids), ids.dtype) if prefix is None else prefix
         text, patches = text_loss(predicted.logits, ids, keys), pixel_loss(predicted.patches, targets, beyond)
         return PretrainingLoss(self.text_weight * text + self.pixel_weight * patches, text, patches)

@@ -37,6 +37,8 @@ def numbers(seed: int, length: int, first: int, count: int) -> list[int]:
 
     All `length` are seen once, in an order drawn at random, before any is seen again, in another order.
     """
+    if length < 1:
+        raise ValueError("there are no pictures; expected at least one with its caption")
     places = range(first, first + count)
     return [int(_order(seed, length, place // length)[place % length]) for place in places]
 

@@ -2,36 +2,37 @@
 
     photos/a.jpg, photos/a.txt           a folder, searched with all below it
     shard-0000.tar: 17.jpg, 17.txt       an archive; several by a pattern
-    pairs.csv, .tsv, .parquet            a table: `image`, a path from where the table lies, and `caption`
+    pairs.csv, .tsv, .parquet            a table: `image`, a path from where the table lies or, in Parquet, the picture
+                                         itself, and `caption`; several by a pattern
     world                                the package's own world of coloured shapes
 
-A picture is read when it is asked for, and never unpacked to disk.
+In the place of a text there may be JSON with a field `caption`, which webdataset's users know as `17.json`. A picture
+is read when it is asked for, and never unpacked to disk; captions are read when all begins.
 """
 
-import csv
+import glob
 import os
-import posixpath
-import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
-from aimv2_np.errors import mismatch
 from aimv2_np.processing.loading import load_pixels
-from aimv2_np.tasks.embedding.parquet import pyarrow
 from aimv2_np.tasks.embedding.sources import find_pictures
-from aimv2_np.tasks.embedding.tar import Member, contents, read_any
+from aimv2_np.tasks.embedding.tar import Member, read_any
 from aimv2_np.training.batches import Captioned
+from aimv2_np.training.beside import pictures_with_captions
+from aimv2_np.training.tables import TABLES, Row, of_table
 from aimv2_np.training.world import World
 
 WORLD = "world"
-MAX_CAPTION = 1 << 16  # bytes
-IMAGE, CAPTION = ("image", "path", "file", "filename", "file_name", "image_path"), ("caption", "text")
+SMALL = 1 << 16  # bytes of a file that is looked at as a whole; of a larger one so many at three places:
+LOOKED_AT = 1 << 12
+DIGITS = 16  # of a digest in what is told
 
 
 @dataclass(frozen=True)
@@ -39,28 +40,40 @@ class Files:
     """Pictures in files, each read when it is asked for.
 
     Attributes:
-        pairs: (the picture's name, where it lies: a path, or a member of an archive; where its caption lies, or the
-            caption itself).
+        pairs: (where the picture lies: a path, a member of an archive or a row of a table; its caption).
     """
 
-    pairs: Sequence[tuple[str | Member, str | Path | Member]]
+    pairs: Sequence[tuple[str | Member | Row, str]]
 
     def __len__(self) -> int:
         return len(self.pairs)
 
     def __getitem__(self, number: int) -> tuple[Image.Image, str]:
         place, caption = self.pairs[number]
-        pixels = load_pixels(read_any(place) if isinstance(place, Member) else place)
-        return Image.fromarray(pixels), _text(caption)
+        if isinstance(place, Row):
+            return Image.fromarray(load_pixels(place.read())), caption
+        return Image.fromarray(load_pixels(read_any(place) if isinstance(place, Member) else place)), caption
 
     @property
     def facts(self) -> Mapping[str, Any]:
-        """How many there are, and a digest of their names and of a table's captions, in order."""
-        names = sha256()
+        """How many there are, and digests of their names, their captions and their contents, in order.
+
+        Of a picture's file the size is looked at, and its bytes; of more than 64 KB those at its beginning, in its
+        middle and at its end, which differ in any picture that is compressed. When it was written does not matter. Of
+        compressed archives and of Parquet, whose ends hold the sums and sizes of what is in them, the file itself is
+        looked at in that way.
+        """
+        names, captions, contents = sha256(), sha256(), sha256()
+        whole = cache(lambda path: _looks(path, 0, None))  # of an archive looked at once
         for place, caption in self.pairs:
-            said = f"{caption}\0" if isinstance(caption, str) else ""
-            names.update(f"{_name(place)}\0{said}".encode(errors="surrogateescape"))
-        return {"pictures": len(self.pairs), "names": names.hexdigest()}
+            names.update(_name(place).encode(errors="surrogateescape") + b"\0")
+            captions.update(caption.encode(errors="surrogatepass") + b"\0")
+            if isinstance(place, Member) and not place.compressed:
+                contents.update(_looks(place.archive, place.offset, place.size))
+            else:
+                contents.update(whole(_file(place)))
+        told = {"names": names, "captions": captions, "contents": contents}
+        return {"pictures": len(self.pairs), **{name: digest.hexdigest()[:DIGITS] for name, digest in told.items()}}
 
     def name(self, number: int) -> str:
         """What a picture is called in messages."""
@@ -72,117 +85,47 @@ def open_captioned(place: str | os.PathLike[str]) -> Captioned:
 
     Raises:
         FileNotFoundError: there is nothing of that name, or a table names a picture that is not there.
-        ValueError: there are no pictures with captions, or a table is none.
+        ValueError: there are no pictures with captions, a table is none, or a caption is not in UTF-8.
         ImportError: a Parquet file, and pyarrow is not installed.
     """
     name = os.fspath(place)
     if name == WORLD:
         return World()
-    if not os.path.lexists(name) and not set(name) & set("*?["):
+    pattern = not os.path.lexists(name) and glob.has_magic(name)
+    if not os.path.lexists(name) and not pattern:
         raise FileNotFoundError(
             f"there is no {name!r}; expected a folder, table or archive of pictures with captions, or {WORLD!r}"
         )
-    suffix = Path(name).suffix.lower()
-    if suffix in (".csv", ".tsv", ".parquet"):
-        return Files(list(_of_table(Path(name), _parquet if suffix == ".parquet" else _delimited)))
-    found = find_pictures([name])
-    for it, where in found.places.items():
-        if isinstance(where, str):
-            warnings.warn(f"{it}: {where}", stacklevel=2)  # of an archive, what lies before the damage is taken
-    texts = cache(_texts)  # of an archive asked for once
-    beside = [
-        (it, _caption_beside(it, where, texts)) for it, where in found.places.items() if not isinstance(where, str)
-    ]
-    pairs = [
-        (where if isinstance(where := found.places[it], Member) else it, caption)
-        for it, caption in beside if caption is not None
-    ]  # fmt: skip
-    if not pairs:
-        raise ValueError(
-            f"{name} holds {len(beside)} pictures and no captions; expected a text beside each, of the same name: "
-            "a.jpg and a.txt"
-        )
-    if len(pairs) < len(beside):
-        warnings.warn(
-            f"{len(beside) - len(pairs):,} of {len(beside):,} pictures of {name} have no caption and are left out; "
-            "expected a text beside each, of the same name: a.jpg and a.txt",
-            stacklevel=2,
-        )
-    return Files(pairs)
+    if Path(name).suffix.lower() in TABLES:
+        tables = sorted(glob.glob(name, recursive=True)) if pattern else [name]  # noqa: PTH207 (as in find_pictures)
+        if not tables:
+            raise FileNotFoundError(f"nothing matches {name!r:.300}; check the pattern (and the folder you are in)")
+        return Files([pair for table in tables for pair in of_table(Path(table))])
+    return Files(pictures_with_captions(name, find_pictures([name])))
 
 
-def _caption_beside(
-    name: str, place: Member | None, texts: Callable[[str], Mapping[str, Member]]
-) -> Path | Member | None:
-    """Where the caption of a picture lies, if it has one."""
-    if place is None:
-        path = Path(name).with_suffix(".txt")
-        return path if path.is_file() else None
-    return texts(place.archive).get(str(PurePosixPath(posixpath.normpath(place.name)).with_suffix(".txt")))
-
-
-def _texts(archive: str) -> dict[str, Member]:
-    """The texts in an archive by their names; `tar -c .` begins each with "./", which is no part of it."""
-    members = contents(archive).members
-    return {posixpath.normpath(member.name): member for member in members if member.name.endswith(".txt")}
-
-
-def _of_table(path: Path, read: Callable[[Path], Iterator[dict[str, Any]]]) -> Iterator[tuple[str, str]]:
-    if not path.is_file():
-        raise FileNotFoundError(f"there is no file {path}")
-    columns: list[str] = []
-    for number, row in enumerate(read(path), 1):
-        columns = columns or [_column(row, names, path) for names in (IMAGE, CAPTION)]
-        where, text = (row[column] for column in columns)
-        if not isinstance(where, str) or not isinstance(text, str) or not where:
-            raise ValueError(f"{path}: row {number} " + mismatch((where, text), "a path and a caption"))
-        picture = path.parent / where
-        if not picture.is_file():
-            raise FileNotFoundError(f"{path}: row {number} names {where!r:.200}, and there is no file {picture}")
-        yield str(picture), text
-    if not columns:
-        raise ValueError(f"{path} has no rows; expected one for each picture, below a row with the names of columns")
-
-
-def _column(row: Mapping[str, Any], names: tuple[str, ...], path: Path) -> str:
-    known = {str(key).strip().lower(): key for key in row if key is not None}
-    for name in names:
-        if name in known:
-            return known[name]
-    raise ValueError(f"{path} has the columns {', '.join(known)[:200]}; expected one named {' or '.join(names)}")
-
-
-def _delimited(path: Path) -> Iterator[dict[str, Any]]:
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        try:
-            yield from csv.DictReader(file, delimiter="\t" if path.suffix.lower() == ".tsv" else ",", strict=True)
-        except UnicodeDecodeError as error:
-            raise ValueError(f"{path} is no table in UTF-8: {error}") from None
-        except csv.Error as error:  # a quote that is never closed, a field of more than 131,072 characters
-            raise ValueError(f"{path} cannot be read as a table to its end: {error}") from None
-
-
-def _parquet(path: Path) -> Iterator[dict[str, Any]]:
-    library = pyarrow()
+def _looks(path: str, start: int, size: int | None) -> bytes:
+    """The size of a file, or of a part of one, and some of it, or all; of one that cannot be read nothing."""
     try:
-        with library.parquet.ParquetFile(path) as file:
-            for batch in file.iter_batches():
-                yield from batch.to_pylist()
-    except library.ArrowInvalid as error:
-        raise ValueError(f"{path} is no Parquet file: {error}") from None
+        with Path(path).open("rb") as file:
+            size = file.seek(0, os.SEEK_END) - start if size is None else size
+            said = [str(size).encode()]
+            small = size <= SMALL
+            for offset in (0,) if small else (0, size // 2, size - LOOKED_AT):
+                file.seek(start + offset)
+                said.append(file.read(size if small else LOOKED_AT))
+    except OSError:  # a picture that is left out later
+        return b"unreadable"
+    return b"\0".join(said)
 
 
-def _name(place: str | Member) -> str:
+def _file(place: str | Member | Row) -> str:
+    if isinstance(place, Member):
+        return place.archive
+    return place.path if isinstance(place, Row) else place
+
+
+def _name(place: str | Member | Row) -> str:
+    if isinstance(place, Row):
+        return f"{place.path}, row {place.number}"
     return f"{place.archive}/{place.name}" if isinstance(place, Member) else place
-
-
-def _text(caption: str | Path | Member) -> str:
-    """A caption, from where it lies; its first 64 KB."""
-    if isinstance(caption, str):
-        return caption
-    if isinstance(caption, Path):
-        with caption.open("rb") as file:
-            data = file.read(MAX_CAPTION)
-    else:
-        data = read_any(caption)[:MAX_CAPTION]
-    return data.decode("utf-8-sig", errors="replace").strip()

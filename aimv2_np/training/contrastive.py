@@ -13,6 +13,7 @@ from zlib import crc32
 
 import numpy as np
 
+from aimv2_np.backends.arrays import widen
 from aimv2_np.config import Aimv2Config
 from aimv2_np.models import skeleton
 from aimv2_np.models.aimv2 import Aimv2Model
@@ -100,7 +101,10 @@ class Contrastive:
 
     def losses(self, network: Aimv2, batch: Pairs) -> Mapping[str, Any]:
         """The loss of each picture's own caption among those of the batch, and the temperature."""
-        compared = network(batch.ids, batch.pixels, CAUSAL & Padded(batch.keys.astype(np.int64)))
+        text = network.text_model(batch.ids, CAUSAL & Padded(batch.keys.astype(np.int64))).pooler_output
+        kind = network.vision_model.embeddings.patch_embed.weight.dtype
+        image = network.vision_model(batch.pixels.astype(kind, copy=False)).pooler_output
+        compared = network.compare(widen(text), widen(image))
         return {"loss": contrastive_loss(compared.logits_per_text), "logit_scale": network.logit_scale}
 
     def model(self, network: Aimv2) -> Aimv2Model:

@@ -13,7 +13,7 @@ from aimv2_np.viz.drawing import SERIES, need_matplotlib, save_png
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-NO_LOSSES = ("step", "rate", "norm", "seconds")
+NO_LOSSES = ("step", "rate", "norm", "scale", "skipped", "seconds")
 WINDOW = 100  # parts of the steps over which a smooth curve is the mean
 
 

@@ -86,7 +86,8 @@ def decays(path: str) -> bool:
 
 def gradient_norm(gradients: Iterable[Array]) -> float:
     """The length of all gradients as one vector, summed in float64."""
-    return sqrt(sum(float(namespace(g).sum(g * g, dtype=np.float64)) for g in gradients))
+    squares = [namespace(g).sum(g * g, dtype=np.float64) for g in gradients]
+    return sqrt(sum(namespace(squares[0]).stack(squares).tolist())) if squares else 0.0  # which waits for a GPU once
 
 
 def clip(gradients: Mapping[str, Array], norm: float, limit: float) -> dict[str, Array]:

@@ -60,6 +60,8 @@ class PairMaker:
         }  # fmt: skip
 
     def __call__(self, places: range) -> Pairs:
+        if not places:
+            raise ValueError("a batch is of no pictures; expected at least one place of the training")
         chosen = numbers(self.seed, len(self.pictures), places[0], len(places))
         found = [self._readable(number) for number in chosen]
         images = [picture for picture, _ in found]

@@ -9,12 +9,13 @@ from typing import Any, Literal, TypedDict, Unpack
 
 from aimv2_np.config import Aimv2Config
 from aimv2_np.data import tiny_model_path
+from aimv2_np.errors import a_type
 from aimv2_np.models.aimv2 import Aimv2Model
 from aimv2_np.models.vision import Aimv2VisionModel
 from aimv2_np.processing import Aimv2Processor
 from aimv2_np.training.augment import Augmentation
 from aimv2_np.training.batches import Captioned
-from aimv2_np.training.captioned import open_captioned
+from aimv2_np.training.captioned import WORLD, open_captioned
 from aimv2_np.training.contrastive import Contrastive
 from aimv2_np.training.curves import save_curves
 from aimv2_np.training.loop import train
@@ -43,6 +44,7 @@ class RunOptions(TypedDict, total=False):
         seed: of everything that is drawn at random.
         save_every: steps after which all of it is written.
         progress: called after each step with its numbers.
+        backend, device: where it is computed, as for `train`.
     """
 
     like: str | os.PathLike[str] | None
@@ -51,6 +53,8 @@ class RunOptions(TypedDict, total=False):
     seed: int
     save_every: int
     progress: Callable[[Mapping[str, float]], None] | None
+    backend: str
+    device: int | None
 
 
 def default_recipe(objective: str, steps: int = STEPS) -> Recipe:
@@ -131,13 +135,20 @@ def run_lit(
 def _begin(
     data: str | os.PathLike[str] | Captioned, options: RunOptions
 ) -> tuple[Aimv2Config, Aimv2Processor, Captioned, Augmentation | None, int]:
-    """Configuration, processor, pictures, augmentation and seed; TypeError for an option that there is not."""
+    """Configuration, processor, pictures, augmentation and seed; TypeError for what is none, or for another option."""
     if unknown := options.keys() - RunOptions.__annotations__.keys():
         known = ", ".join(RunOptions.__annotations__)
         raise TypeError(f"there is no option {min(unknown)!r}; expected {known}; how many steps, the recipe says")
     like = options.get("like") or tiny_model_path()
     config, processor = Aimv2Config.from_pretrained(like), Aimv2Processor.from_pretrained(like)
     pictures = open_captioned(data) if isinstance(data, str | os.PathLike) else data
+    if missing := [name for name in ("__len__", "__getitem__", "facts", "name") if not hasattr(pictures, name)]:
+        raise TypeError(
+            f"data is {a_type(data)}, without {', '.join(missing)}; expected a path, {WORLD!r}, or pictures with "
+            "captions by number: len(data), data[0] of a picture and its caption, data.facts, data.name(0)"
+        )
+    if not isinstance(options.get("recipe"), Recipe | None):
+        raise TypeError(f"recipe is {a_type(options['recipe'])}; expected a Recipe, or None")
     augmentation = options.get("augmentation", "auto")
     if isinstance(augmentation, str):
         augmentation = None if isinstance(pictures, World) else Augmentation()
@@ -145,7 +156,7 @@ def _begin(
 
 
 def _how(options: RunOptions) -> dict[str, Any]:
-    return {name: options[name] for name in ("save_every", "progress") if name in options}
+    return {name: options[name] for name in ("save_every", "progress", "backend", "device") if name in options}
 
 
 def _save(model: Aimv2VisionModel | Aimv2Model, processor: Aimv2Processor, folder: Path) -> None:

@@ -26,7 +26,8 @@ class Task(Protocol[N]):
         """Whether a weight is trained; the others stay as they are."""
 
     def batch(self, places: range) -> Any:
-        """The examples that the training sees at these places of all that it sees."""
+        """The examples that the training sees at these places of all that it sees; where arrays of NumPy are in
+        tuples, lists or dictionaries, `losses` gets them on the device that is computed on."""
 
     def losses(self, network: N, batch: Any) -> Mapping[str, Any]:
         """Numbers by name; `loss` is the one that is made smaller."""

@@ -158,7 +158,7 @@ def test_what_has_no_gradient(function, model, error, words):
 
 
 def test_arrays_that_are_no_floats():
-    with pytest.raises(ValueError, match="array is a ndarray of int64; expected floats"):
+    with pytest.raises(ValueError, match="array is an array of int64; expected floats"):
         gradient_of(lambda x: x.sum(), np.arange(3))
     with pytest.raises(TypeError, match="array is a list; expected an array"):
         gradient_of(lambda x: x.sum(), [1.0])
@@ -168,3 +168,18 @@ def test_arrays_that_are_no_floats():
 def test_weights_that_are_no_function(weights):
     with pytest.raises(TypeError, match=r"weights is a (list|str); expected a function that takes a weight's path"):
         value_and_grad(loss, both_model(), weights=weights)
+
+
+def test_there_are_no_second_derivatives():
+    """Which were silently those of a constant, or zeros, as the walk inside had taken the way back apart."""
+    x = np.array([1.0, 2.0])
+    for function in (
+        lambda a: (a * gradient_of(lambda b: (a * b).sum(), x)).sum(),
+        lambda a: (a * gradient_of(lambda b: (b * (a * a)).sum(), x)).sum(),
+    ):
+        with pytest.raises(TypeError, match="from outside, of a derivative around this one; expected its own argument"):
+            gradient_of(function, x)
+    with pytest.raises(ValueError, match="array is differentiated by already; expected numbers: there are no second"):
+        gradient_of(lambda a: gradient_of(lambda b: (b * b).sum(), a).sum(), x)
+    found = gradient_of(lambda a: (a * gradient_of(lambda b: (b * b).sum(), x)).sum(), x)  # a constant's are fine
+    assert found.tolist() == [2.0, 4.0]

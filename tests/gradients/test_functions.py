@@ -156,9 +156,9 @@ def test_functions_of_numpy_take_the_same_rules():
     ):
         check(function, a)
     assert (array < Variable(a)).tolist() == (array < a).tolist()
-    with pytest.raises(TypeError, match=r"numpy.sin has no derivative here"):
-        np.sin(Variable(a))
-    with pytest.raises(TypeError, match=r"numpy.add is called with a Variable as reduce"):
+    with pytest.raises(TypeError, match=r"numpy.arcsin has no derivative here"):
+        np.arcsin(Variable(a))
+    with pytest.raises(TypeError, match=r"numpy.add is called with a Variable as reduce; expected a plain call"):
         np.add.reduce(Variable(a))
 
 

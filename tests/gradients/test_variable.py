@@ -74,3 +74,36 @@ def test_functions_of_numpy_take_variables_beside_arrays():
 def test_nobody_takes_it_for_an_array_by_mistake():
     with pytest.raises(TypeError, match="a Variable is no array"):
         np.asarray(Variable(np.ones(2)))
+
+
+def test_what_has_no_derivative_gives_numbers():
+    a = Variable(np.array([[1.5, -2.0]]))
+    assert a.argmax() == np.argmin(-a) == 0
+    assert np.shape(a) == (1, 2)
+    assert np.floor(a).tolist() == (a // 1).tolist() == [[1.0, -2.0]]
+    assert (7 // a).tolist() == [[4.0, -4.0]]
+    assert a.any()
+    assert (a[0, 0].item(), int(a[0, 0]), float(a[0, 1]), a.tolist()) == (1.5, 1, -2.0, [[1.5, -2.0]])
+    assert a.astype(np.int64).tolist() == [[1, -2]]
+    assert isinstance(a.astype(np.int64), np.ndarray)
+
+
+def test_a_number_is_true_unless_it_is_0():
+    assert Variable(np.array(2.0))
+    assert not Variable(np.array([0.0]))
+    with pytest.raises(ValueError, match="ambiguous"):
+        bool(Variable(np.ones(2)))
+
+
+def test_what_it_cannot_is_told():
+    a = Variable(np.ones((2, 2)))
+    with pytest.raises(AttributeError, match=r"has no 'backward'; use its methods .* or its value"):
+        a.backward()
+    with pytest.raises(TypeError, match=r"numpy.cumprod has no derivative here; use one of .*cumsum.*var"):
+        a.cumprod()
+    with pytest.raises(TypeError, match="not changed in place; use where"):
+        a[0] = 1
+    with pytest.raises(TypeError, match=r"as __call__, out; expected a plain call: a = a . b"):
+        np.ones((2, 2)).__iadd__(a)
+    with pytest.raises(ValueError, match=r"a mean is taken of no numbers, shape \(0, 2\); .* is the batch empty"):
+        a[:0].mean()

@@ -13,12 +13,16 @@ EACH = [(t, width) for t in TYPES for width in VECTORS[t]]
 
 # What the package launches: source -> the arguments of its template.
 INSTANCES = {
+    "attention_back_keys": [(64,), (128,)],
+    "attention_back_queries": [(64,), (128,)],
     "attention_one_query": [*product(TYPES, (1, 4))],
     "attention_tensor_cores": [*product(HALVES, (64, 128), (64, 128))],
     "attention_tiles": [(t, dim, width) for t, width in EACH for dim in (32, 64, 128)],
     "gated": [(t, width, name) for t, width in EACH for name in sorted(set(ACTIVATIONS.values()))],
+    "gated_back": [(t, name) for t in TYPES for name in sorted(set(ACTIVATIONS.values()))],
     "patches": [(t,) for t in TYPES],
     "rms_norm": [(t, width, add) for t, width in EACH for add in ("true", "false")],
+    "rms_norm_back": [(t,) for t in TYPES],
     "softmax": [(t,) for t in TYPES],
 }
 

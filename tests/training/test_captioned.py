@@ -1,6 +1,7 @@
 """Pictures with captions in folders, archives and tables."""
 
 import io
+import os
 import tarfile
 
 import numpy as np
@@ -9,14 +10,7 @@ from PIL import Image
 
 from aimv2_np.training.captioned import open_captioned
 from aimv2_np.training.world import World
-
-COLOURS = {"a": (255, 0, 0), "b": (0, 255, 0), "c": (0, 0, 255)}
-
-
-def png(colour):
-    file = io.BytesIO()
-    Image.new("RGB", (4, 3), colour).save(file, "png")
-    return file.getvalue()
+from tests.support.captioned import BLUE, COLOURS, RED, archive, png, told
 
 
 @pytest.fixture
@@ -30,15 +24,7 @@ def folder(tmp_path):
     return tmp_path
 
 
-def told(pictures):
-    return [
-        (np.asarray(picture)[0, 0].tolist(), caption)
-        for picture, caption in map(pictures.__getitem__, range(len(pictures)))
-    ]
-
-
 LEFT_OUT = "1 of . pictures of .* have no caption and are left out"  # b.png, by a warning
-RED, BLUE = ([255, 0, 0], "red"), ([0, 0, 255], "ein blaues Rechteck, größer")
 
 
 def test_a_folder(folder):
@@ -93,26 +79,27 @@ def test_of_a_damaged_archive_a_warning_tells(folder):
         assert told(open_captioned(folder / "cut.tar")) == [RED]
 
 
-@pytest.mark.parametrize(("suffix", "between"), [(".csv", ","), (".tsv", "\t")])
-@pytest.mark.parametrize("columns", [("image", "caption"), ("Text", "file_name")])
-def test_a_table(folder, suffix, between, columns):
-    rows = [("a.png", "red"), ("below/c.png", '"ein blaues Rechteck, größer"')]
-    turned = [row if columns[0] == "image" else row[::-1] for row in rows]
-    lines = [between.join(row) for row in (columns, *turned)]
-    (folder / f"pairs{suffix}").write_text("\n".join(lines), encoding="utf-8")
-    assert told(open_captioned(folder / f"pairs{suffix}")) == [RED, BLUE]
+def test_json_beside_a_picture(folder):
+    (folder / "b.json").write_text('{"caption": " green"}')
+    assert told(open_captioned(folder))[1] == ([0, 255, 0], "green")
+    (folder / "b.json").write_text("{")
+    with pytest.raises(ValueError, match=r"b\.json is no JSON .*; expected a field 'caption' in it, or a text"):
+        open_captioned(folder)
 
 
-def test_parquet(folder):
-    arrow = pytest.importorskip("pyarrow")
-    table = arrow.table({"image": ["a.png", "below/c.png"], "n": [1, 2], "caption": [RED[1], BLUE[1]]})
-    import pyarrow.parquet
+@pytest.mark.parametrize("data", ["größer".encode("latin1"), "red".encode("utf-16"), "red".encode("utf-16-le")])
+def test_a_text_that_is_not_in_utf8_is_refused(folder, data):
+    (folder / "b.txt").write_bytes(data)
+    with pytest.raises(ValueError, match=r"b\.txt .*save it as UTF-8"):
+        open_captioned(folder)
+    files = {"b.png": (folder / "b.png").read_bytes(), "b.txt": data}
+    with pytest.raises(ValueError, match=r"x\.tar/b\.txt .*save it as UTF-8"):
+        open_captioned(archive(folder / "x.tar", files))
 
-    pyarrow.parquet.write_table(table, folder / "pairs.parquet")
-    assert told(open_captioned(folder / "pairs.parquet")) == [RED, BLUE]
-    (folder / "no.parquet").write_bytes(b"x" * 100)
-    with pytest.raises(ValueError, match=r"no.parquet is no Parquet file"):
-        open_captioned(folder / "no.parquet")
+
+def test_of_a_long_text_the_beginning_is_taken(folder):
+    (folder / "b.txt").write_text("ö" * 40_000, encoding="utf-8")
+    assert told(open_captioned(folder))[1][1] == "ö" * 32_768
 
 
 def test_the_world():
@@ -136,6 +123,42 @@ def test_other_captions_in_a_table_are_other_facts(folder):
     assert facts[0] != facts[1]
 
 
+def changed(facts, before):
+    return {name for name in facts if facts[name] != before[name]}
+
+
+@pytest.mark.parametrize(("kind", "side", "pixel"), [("folder", 64, 2000), (".tar", 64, 9), (".tgz", 64, 0),
+                                                     ("folder", 256, -1), (".tar", 256, 1 << 15)])  # fmt: skip
+def test_what_was_changed_is_told_by_the_facts(tmp_path, kind, side, pixel):
+    """A caption or a picture of the same name and size; and not what was only touched."""
+    images = [np.zeros((side, side, 3), np.uint8) for _ in range(2)]
+    images[1].reshape(-1, 3)[pixel] = 255
+    pictures = []
+    for image in images:
+        file = io.BytesIO()
+        Image.fromarray(image).save(file, "ppm")  # nothing but numbers: of one size
+        pictures.append(file.getvalue())
+
+    def facts(picture, caption):
+        files = {"a.ppm": picture, "a.txt": caption}
+        if kind != "folder":
+            return open_captioned(archive(tmp_path / f"x{kind}", files)).facts
+        for name, data in files.items():
+            (tmp_path / name).write_bytes(data)
+            os.utime(tmp_path / name, (1, 1))
+        return open_captioned(tmp_path).facts
+
+    before = facts(pictures[0], b"red")
+    if kind != ".tgz":  # which holds when it was made
+        assert facts(pictures[0], b"red") == before
+        assert changed(facts(pictures[0], b"rot"), before) == {"captions"}
+    else:
+        os.utime(tmp_path / "x.tgz", (1, 1))
+        assert open_captioned(tmp_path / "x.tgz").facts == before
+    assert "captions" in changed(facts(pictures[0], b"rot"), before)
+    assert "contents" in changed(facts(pictures[1], b"red"), before)
+
+
 @pytest.mark.parametrize(
     ("name", "content", "error", "said"),
     [
@@ -150,8 +173,15 @@ def test_other_captions_in_a_table_are_other_facts(folder):
         ),
         ("x.csv", b"image,words\na.png,red\n", ValueError, "expected one named caption or text"),
         ("x.csv", b"image,caption\nz.png,red\n", FileNotFoundError, "row 1 names 'z.png', and there is no file"),
-        ("x.csv", b"image,caption\na.png\n", ValueError, "row 1 is .*; expected a path and a caption"),
-        ("x.csv", b"image,caption\na.png,\xff\n", ValueError, "no table in UTF-8"),
+        ("x.csv", b"image,caption\na.png\n", ValueError, "row 1 is .*; expected a picture's path and a caption"),
+        ("x.csv", b"image,caption\na.png,\xff\n", ValueError, "x.csv is not in UTF-8 .*; save it as UTF-8"),
+        (
+            "x.csv",
+            b"image,caption\na.png,red, or so\n",
+            ValueError,
+            "row 1 has more fields .* ',' in it between quotes",
+        ),
+        ("no*where.csv", None, FileNotFoundError, "nothing matches .*no.where.csv"),
         ("x.csv", b'image,caption\na.png,"red\n', ValueError, "cannot be read as a table to its end: unexpected end"),
         ("x.csv", b"image,caption\na.png," + b"r" * 140_000, ValueError, "to its end: field larger"),
         ("x.tar", b"x", ValueError, "no pictures|damaged"),
@@ -169,5 +199,5 @@ def test_what_is_none_is_told(folder, name, content, error, said):
 def test_pictures_without_captions_are_told(folder):
     for path in folder.rglob("*.txt"):
         path.unlink()
-    with pytest.raises(ValueError, match=r"holds 3 pictures and no captions; expected a text beside each"):
+    with pytest.raises(ValueError, match=r"holds 3 pictures and no captions; expected a text or JSON"):
         open_captioned(folder)

@@ -65,14 +65,14 @@ def test_interrupted_it_goes_on_to_the_same_bits(tmp_path, whole):
     assert losses[0] == losses[1]
 
 
-def train_in_a_child(folder, save_every):
+def train_in_a_child(folder, save_every, precision):
     """The number of a process that trains, and where it writes a point for each step."""
     reader, writer = os.pipe()
     child = os.fork()
     if not child:
         try:
             train(
-                task(), recipe(12, average=0.9), folder, save_every=save_every,
+                task(), recipe(12, average=0.9, precision=precision), folder, save_every=save_every,
                 progress=lambda numbers: os.write(writer, b".") and None,
             )  # fmt: skip
         finally:
@@ -82,17 +82,22 @@ def train_in_a_child(folder, save_every):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs processes that can be forked")
-def test_killed_twenty_times_it_goes_on_to_the_same_bits(tmp_path, whole):
+@pytest.mark.parametrize(("precision", "kills"), [(None, KILLS), ("float16", 4), ("bfloat16", 4)])
+def test_killed_twenty_times_it_goes_on_to_the_same_bits(tmp_path, whole, tmp_path_factory, precision, kills):
     """`kill -9` before the first step has ended, or while a later one is computed, written or logged."""
+    how = recipe(12, average=0.9, precision=precision)
+    if precision:
+        folder = tmp_path_factory.mktemp("whole")
+        whole = train(task(), how, folder), folder
     rng = np.random.default_rng(0)
-    for kill in range(KILLS):
-        child, reader = train_in_a_child(tmp_path, save_every=1 + kill % 3)
+    for kill in range(kills):
+        child, reader = train_in_a_child(tmp_path, 1 + kill % 3, precision)
         for _ in range(int(rng.integers(0, 3))):
             os.read(reader, 1)  # nothing comes any more where it has come to its end
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
         os.close(reader)
-    again = train(task(), recipe(12, average=0.9), tmp_path)
+    again = train(task(), how, tmp_path)
     assert bits(again) == bits(whole[0])
     assert bits_of(tmp_path) == bits_of(whole[1])
     assert sorted(path.name for path in tmp_path.iterdir()) == [".training.lock", "log.jsonl", FILE]
@@ -138,11 +143,39 @@ def test_two_do_not_train_in_one_folder(tmp_path):
     train(task(), recipe(1), tmp_path, progress=inside)
 
 
-@pytest.mark.parametrize(("content", "said"), [(b"", "truncated"), (b"x" * 100, "truncated|damaged|header")])
-def test_what_is_damaged_is_told(tmp_path, content, said):
+@pytest.mark.parametrize("content", [b"", b"x" * 100, b"\x02" + bytes(7) + b"{}", b"\x04" + bytes(7) + b"{,}}"])
+def test_what_is_damaged_is_told(tmp_path, content):
     (tmp_path / FILE).write_bytes(content)
-    with pytest.raises(ValueError, match=said):
+    with pytest.raises(
+        CheckpointError, match=r"training\.safetensors .*remove it to begin anew, or train in an"
+    ) as caught:
         train(task(), recipe(1), tmp_path)
+    assert "fetch" not in str(caught.value)  # from where?
+
+
+def test_a_training_beyond_its_last_step_is_refused(tmp_path):
+    train(task(), recipe(2), tmp_path)
+    state, facts = State.load(tmp_path)
+    state.step = 3
+    state.save(tmp_path, facts)
+    with pytest.raises(CheckpointError, match=r"after step 3 of 2; expected at most the last: remove it"):
+        train(task(), recipe(2), tmp_path)
+
+
+def test_numbers_of_numpy_are_numbers(tmp_path):
+    one, two = np.int64(1), np.int64(2)
+    schedule = Schedule(two, np.float32(0.5), one)
+    for _ in range(2):  # and goes on
+        made = task(pictures=Squares(np.int64(10)))
+        train(made, recipe(schedule=schedule, batch_size=two, accumulate=one, recompute=one), tmp_path, save_every=one)
+    assert [line["step"] for line in read(tmp_path / "log.jsonl")] == [1, 2]
+
+
+def test_facts_that_json_does_not_have_are_refused(tmp_path):
+    pictures = Squares(10)
+    vars(pictures)["number"] = {1, 2}
+    with pytest.raises(TypeError, match=r"facts or its recipe hold a set; expected what JSON has"):
+        train(task(pictures=pictures), recipe(1), tmp_path)
 
 
 def test_a_log_that_was_cut_off_in_a_line_goes_on(tmp_path):
@@ -169,7 +202,7 @@ def test_weights_in_half_precision_are_refused(tmp_path):
     """Where ε is 0, and a weight that has no gradient becomes 0/0."""
     made = task()
     vars(made)["network"] = made.network.map(lambda path, array: array.astype(np.float16))
-    with pytest.raises(ValueError, match=r"the weight .* is of float16; expected float32 or float64 to train"):
+    with pytest.raises(ValueError, match=r"the weight .* is of float16; expected float32 or float64 to train: call"):
         train(made, recipe(2), tmp_path)
     assert not (tmp_path / FILE).exists()
 

@@ -50,3 +50,21 @@ def test_an_option_that_there_is_not(tmp_path):
     with pytest.raises(TypeError, match=r"there is no option 'steps'; expected like, recipe, .*the recipe says"):
         run_pretraining("world", tmp_path, steps=3)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("data", [None, 5, [("a.png", "red")], {"a.png": "red"}])
+def test_data_that_is_none(tmp_path, data):
+    with pytest.raises(
+        TypeError, match=r"data is an? \w+, without .*facts, name; expected a path, 'world', or pictures"
+    ):
+        run_pretraining(data, tmp_path)
+
+
+def test_a_recipe_that_is_none(tmp_path):
+    with pytest.raises(TypeError, match=r"recipe is an int; expected a Recipe, or None"):
+        run_pretraining("world", tmp_path, recipe=5)
+
+
+def test_no_pictures(tmp_path):
+    with pytest.raises(ValueError, match=r"there are no pictures; expected at least one with its caption"):
+        run_pretraining(Squares(0, side=64), tmp_path, **QUICK)

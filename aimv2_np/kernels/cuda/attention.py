@@ -63,22 +63,22 @@ def attend(q: Array, k: Array, v: Array, scale: float, view: View = EVERYONE) ->
     mask = view.allowed(namespace(q), q.shape[2], k.shape[2])
     if mask is not None and mask.strides[3] != 1:
         mask = namespace(q).ascontiguousarray(mask)
-    q, k, v = (_inner(x) for x in (q, k, v))
-    return _compute(Problem(_empty(q), q, k, v, scale, mask))
+    q, k, v = (tidy(x) for x in (q, k, v))
+    return _compute(Problem(empty_like(q), q, k, v, scale, mask))
 
 
 def _attend_packed(q: Array, k: Array, v: Array, scale: float, view: Packed) -> Float[Array, "1 H N d"]:
     """All sequences at once where a kernel takes them, else one by one: memory for the longest, not for their sum."""
     xp, size, computed = namespace(q), q.shape[3], computes(q, k, v) and q.size and k.size
     if computed and view.queries is None and size <= TILE_HEAD:
-        q, k, v = (_inner(x) for x in (q, k, v))
-        return _compute(Problem(_empty(q), q, k, v, scale, None, _starts(xp, view.lengths), max(view.lengths)))
+        q, k, v = (tidy(x) for x in (q, k, v))
+        return _compute(Problem(empty_like(q), q, k, v, scale, None, _starts(xp, view.lengths), max(view.lengths)))
     if computed and view == view.pooled() and size <= ONE_QUERY_HEAD:
-        q, k, v = (_inner(x) for x in (q.transpose(2, 1, 0, 3), k, v))  # (1, H, S, d) -> (S, H, 1, d)
-        out = _empty(q)
+        q, k, v = (tidy(x) for x in (q.transpose(2, 1, 0, 3), k, v))  # (1, H, S, d) -> (S, H, 1, d)
+        out = empty_like(q)
         _one_query(out, q, k, v, scale, _starts(xp, view.lengths))
         return out.transpose(2, 1, 0, 3)
-    out = _empty(q)
+    out = empty_like(q)
     for queries, keys in view.slices():
         out[:, :, queries] = attend(q[:, :, queries], k[:, :, keys], v[:, :, keys], scale)
     return out
@@ -165,7 +165,7 @@ def _tiled(kernel: str, template: list[object], p: Problem, rows: int, block: in
     _, heads, queries, size = p.q.shape
     tiles = -(-p.queries // rows)
     numbers = [*map(np.int32, (queries, p.k.shape[2], tiles, heads, size))]
-    strides = [*map(np.int64, (*_strides(p.q, p.k, p.v, p.out), *_mask_strides(p.mask)))]
+    strides = [*map(np.int64, (*strides_of(p.q, p.k, p.v, p.out), *mask_strides(p.mask)))]
     args = [p.out, p.q, p.k, p.v, p.mask, p.starts, *numbers, *strides, np.float32(p.scale)]
     launch(kernel, template, [tiles * p.sequences * heads], block, args, shared=shared)
 
@@ -174,7 +174,7 @@ def _one_query(out: Array, q: Array, k: Array, v: Array, scale: float, starts: A
     batch, heads, _, size = q.shape
     vector = 4 if all(map(_fours, (q, k, v))) else 1
     numbers = [*map(np.int32, (k.shape[2], heads, size))]
-    strides = [*map(np.int64, _strides(q, k, v, out))]
+    strides = [*map(np.int64, strides_of(q, k, v, out))]
     launch("attention_one_query", [element(q), vector], [batch * heads], 256,
            [out, q, k, v, starts, *numbers, *strides, np.float32(scale)])  # fmt: skip
 
@@ -210,7 +210,7 @@ def _softmax(scores: Float[Array, "B H N M"], scale: float, mask: Array | None, 
     rows = scores.size // keys
     launch("softmax", [element(probs)], [-(-rows // 4)], 128,
            [probs, scores, mask, *map(np.int32, (rows, heads, queries, keys)),
-            *map(np.int64, _mask_strides(mask)), np.float32(scale)])  # fmt: skip
+            *map(np.int64, mask_strides(mask)), np.float32(scale)])  # fmt: skip
     return probs
 
 
@@ -240,24 +240,24 @@ def _uploaded_starts(xp: ModuleType, lengths: tuple[int, ...], device: int, stre
     return xp.asarray(ends)
 
 
-def _empty(q: Array) -> Array:
+def empty_like(q: Array) -> Array:
     """For a result of the shape of `q`, (B, H, N, d), in the memory order (B, N, H, d)."""
     batch, heads, tokens, size = q.shape
     return namespace(q).empty((batch, tokens, heads, size), q.dtype).swapaxes(1, 2)
 
 
-def _inner(x: Array) -> Array:
+def tidy(x: Array) -> Array:
     """`x`, copied unless the numbers of one token and head are neighbours, and tokens do not overlap."""
-    tidy = x.strides[3] == x.itemsize and (x.shape[2] == 1 or x.strides[2] >= x.shape[3] * x.itemsize)
-    return x if tidy and min(x.strides) >= 0 else namespace(x).ascontiguousarray(x)
+    inner = x.strides[3] == x.itemsize and (x.shape[2] == 1 or x.strides[2] >= x.shape[3] * x.itemsize)
+    return x if inner and min(x.strides) >= 0 else namespace(x).ascontiguousarray(x)
 
 
-def _strides(*arrays: Array) -> list[int]:
+def strides_of(*arrays: Array) -> list[int]:
     """Of all arrays in elements: the batch's, the heads', the tokens'."""
     return [array.strides[axis] // array.itemsize for axis in (0, 1, 2) for array in arrays]
 
 
-def _mask_strides(mask: Array | None) -> list[int]:
+def mask_strides(mask: Array | None) -> list[int]:
     """Bytes from one image, and from one query, to the next; 0 where all share one."""
     if mask is None:
         return [0, 0]

@@ -19,14 +19,14 @@ def gated_pass(gate: Array, up: Array, hidden_act: str) -> Array:
     xp = namespace(gate)
     size = gate.shape[-1]
     y = xp.empty(gate.shape, gate.dtype)
-    gate, up = (_rows(x) for x in (gate, up))
+    gate, up = (rows_of(x) for x in (gate, up))
     vector = width(size, gate, up, y)
     launch("gated", [element(gate), vector, ACTIVATIONS[hidden_act]], [len(gate)], block_threads(size // vector),
            [y, gate, up, np.int32(size), *(np.int64(x.strides[0] // x.itemsize) for x in (gate, up))])  # fmt: skip
     return y
 
 
-def _rows(x: Array) -> Array:
+def rows_of(x: Array) -> Array:
     """(..., F) as rows (R, F) without gaps within; a copy only where it cannot be helped."""
     rows = x.reshape(-1, x.shape[-1])
     return rows if rows.strides[1] == rows.itemsize and rows.strides[0] >= 0 else namespace(x).ascontiguousarray(rows)
