@@ -2,8 +2,8 @@
 
     python -m tests.tools.ablate_pretraining WORK [--only NAME ...] [--seeds 3] [--write]
 
-WORK keeps a file of numbers for each variant and seed: killed, the same command goes on. Prints docs/ablations.md of all
-that is there; `--write`: writes it.
+WORK keeps a file of numbers for each variant and seed: killed, the same command goes on. Prints docs/ablations.md
+in the end; `--write`: writes it.
 """
 
 import argparse

@@ -58,8 +58,10 @@ def verdict(claim: Claim, runs: Runs) -> str:
     """Whether a claim reproduces, in a sentence."""
     first, second = (values(runs[name], MEASURE) for name in (claim.first, claim.second))
     found = told(first, second)
-    if not found:
+    if not found and claim.better:
         return "undecided here: the difference is smaller than the spread of the seeds"
+    if not found:
+        return "no difference here beyond the spread of the seeds"
     if not claim.better:
         return f"**not nearly equal here: {'the first' if found > 0 else 'the second'} is better in every seed**"
     return "reproduces: better in every seed" if found > 0 else "**the other way round here, in every seed**"
@@ -105,16 +107,17 @@ def page(runs: Runs) -> str:
     return f"""\
 # Ablations of the pre-training, in miniature
 
-What the paper's Table 9 compares, at a size that two cores train in half a minute: an encoder of {LAYERS} blocks of {WIDTH}, a
-decoder of {DEPTH}, pictures of the [package's world](tiny-model.md) at {PIXELS}×{PIXELS} pixels in patches of {PATCH}×{PATCH},
-{STEPS} steps of {BATCH} out of {PICTURES:,} pictures, {100 * TWO:.0f} % of which show two things. Everything else is the
-[recipe of pre-training](pretraining.md), with a higher rate. The paper's numbers are ImageNet-1k accuracies of a model
-a thousand times as large that saw a million times as many pictures: **what a difference says here, it says of this scale.**
+What the paper's Table 9 compares, small enough for dozens of runs in an hour: an encoder of {LAYERS} blocks of
+{WIDTH}, a decoder of {DEPTH}, pictures of the [package's world](tiny-model.md) at {PIXELS}×{PIXELS} pixels in patches
+of {PATCH}×{PATCH}, {STEPS} steps of {BATCH} out of {PICTURES:,} pictures, {100 * TWO:.0f} % of which show two things.
+All else is the [recipe of pre-training](pretraining.md), with a higher rate. The paper's numbers are ImageNet-1k
+accuracies of a model thousands of times as large that saw a million times as many pictures: **what differs here differs
+at this scale.**
 
 ## What reproduces
 
-By the attentive probe's accuracy of *colours*, in percent: mean (lowest–highest) of {seeds} seeds. One variant is called better
-where each of its seeds is above each of the other's.
+By the attentive probe's accuracy of *colours*, in percent: mean (lowest–highest) of {seeds} seeds. One variant is
+called better where each of its seeds is above each of the other's.
 
 | | the paper | here | |
 |---|---|---|---|
@@ -126,14 +129,14 @@ What the encoders learned at all in {STEPS} steps:
 
 ## All numbers
 
-Probes are trained on the frozen features of {EXAMINED} pictures of the same world that the pre-training never saw, and judged by
-{EXAMINED} others: *linear* on the mean token, *attentive* on all tokens, every patch seeing every other. *Colour* and *shape* are
-of single things; *place* is where a red thing lies, seen from another that is not. Losses are of unseen pictures: of captions
-in nats a token, every patch seeing every other; of pixels beyond prefixes. Accuracies in percent.
+Probes are trained on the frozen features of {EXAMINED} pictures of the same world that the pre-training never saw, and
+judged by {EXAMINED} others: *linear* on the mean token, *attentive* on all tokens, every patch seeing every other.
+*Colour* and *shape* are of single things; *place* is where a red thing lies, seen from another that is not. Losses
+are of unseen pictures: of captions in nats a token, every patch seeing every other; of pixels beyond prefixes.
 
 {table(runs)}
 
-Seconds are of a whole run, training and probes, on 2 cores that others used too. All of it again, to the same numbers on the
-same machine: `python -m tests.tools.ablate_pretraining WORK --write`
+Accuracies are in percent. Seconds are of a whole run, training and probes, on 2 cores that others used too. All of it
+again, to the same numbers on the same machine: `python -m tests.tools.ablate_pretraining WORK --write`
 ([variants](../tests/tools/ablations/variants.py), [a run](../tests/tools/ablations/one_run.py)).
 """
