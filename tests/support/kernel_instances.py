@@ -18,6 +18,7 @@ INSTANCES = {
     "attention_one_query": [*product(TYPES, (1, 4))],
     "attention_tensor_cores": [*product(HALVES, (64, 128), (64, 128))],
     "attention_tiles": [(t, dim, width) for t, width in EACH for dim in (32, 64, 128)],
+    "embedding_back": [("float",), ("double",)],
     "gated": [(t, width, name) for t, width in EACH for name in sorted(set(ACTIVATIONS.values()))],
     "gated_back": [(t, name) for t in TYPES for name in sorted(set(ACTIVATIONS.values()))],
     "patches": [(t,) for t in TYPES],
