@@ -83,13 +83,14 @@ def pytest(plan: Plan, workers: int = 0) -> list[str]:
 def benchmark(plan: Plan) -> list[Step | Row]:
     """Against Transformers and torch.compile; in full after `aimv2-np bench`, in all dtypes."""
     if plan.quick:
-        chosen = [(plan.options, SECONDS)] if plan.options else QUICK
-        return [*(compare(plan, options, seconds) for options, seconds in chosen), _training()]
+        if plan.options:
+            return [compare(plan, plan.options, SECONDS)]
+        return [*(compare(plan, options, seconds) for options, seconds in QUICK), _training()]
     bench = ["python", "-m", "aimv2_np", "bench", "large-224", "3B-224", "--backend", "cupy", "--batch", "1", "8", "64"]
     return [
         *(Step(f"bench {dtype}", [*bench, "--dtype", dtype]) for dtype in ("bfloat16", "float16", "float32")),
-        Step("compare", [*_compare(plan), *plan.options]),
         _training(),
+        Step("compare", [*_compare(plan), *plan.options]),
     ]
 
 

@@ -20,7 +20,7 @@ INSTANCES = {
     "attention_tiles": [(t, dim, width) for t, width in EACH for dim in (32, 64, 128)],
     "embedding_back": [("float",), ("double",)],
     "gated": [(t, width, name) for t, width in EACH for name in sorted(set(ACTIVATIONS.values()))],
-    "gated_back": [(t, name) for t in TYPES for name in sorted(set(ACTIVATIONS.values()))],
+    "gated_back": [(name,) for name in sorted(set(ACTIVATIONS.values()))],
     "patches": [(t,) for t in TYPES],
     "rms_norm": [(t, width, add) for t, width in EACH for add in ("true", "false")],
     "rms_norm_back": [(t,) for t in TYPES],
