@@ -22,8 +22,10 @@ LOGS = ROOT / "docs" / "benchmarks" / "logs"
 # Everything that has tests marked gpu, without collecting what has none.
 FOLDERS = (
     "tests/gpu", "tests/kernels/cuda", "tests/oracle/gpu", "tests/cuda_emulator", "tests/bench/test_gpu.py",
-    "tests/benchmarks/test_gpu.py", "tests/benchmarks/test_gpu_smoke.py", "tests/backends/test_devices.py",
-    "tests/backends/test_stacking.py", "tests/gradients/test_cupy.py",
+    "tests/benchmarks/test_gpu.py", "tests/benchmarks/test_gpu_smoke.py", "tests/benchmarks/test_gpu_training.py",
+    "tests/backends/test_devices.py",
+    "tests/backends/test_stacking.py", "tests/gradients/test_cupy.py", "tests/gradients/test_half.py",
+    "tests/training/test_precision.py",
 )  # fmt: skip
 QUICK = (  # options of compare_gpu, and seconds
     (["--cases", "large-224, batch 64", "large-224, batch 1"], 310),
@@ -57,6 +59,7 @@ def correctness(plan: Plan) -> list[Step | Row]:
     return [
         Step("graphs", ["python", "-m", "tests.benchmarks.gpu_smoke", "graphs"], 120),
         Step("kernels", kernels, 120),
+        Step("training", ["python", "-m", "tests.benchmarks.gpu_training", "agreement"], 60),
         Step("tests", tests, 300),
         *(
             Step(tool, [sanitizer, "--tool", tool, "--error-exitcode", "9", *kernels], 120)
@@ -80,13 +83,19 @@ def pytest(plan: Plan, workers: int = 0) -> list[str]:
 def benchmark(plan: Plan) -> list[Step | Row]:
     """Against Transformers and torch.compile; in full after `aimv2-np bench`, in all dtypes."""
     if plan.quick:
-        chosen = [(plan.options, SECONDS)] if plan.options else QUICK
-        return [compare(plan, options, seconds) for options, seconds in chosen]
+        if plan.options:
+            return [compare(plan, plan.options, SECONDS)]
+        return [*(compare(plan, options, seconds) for options, seconds in QUICK), _training()]
     bench = ["python", "-m", "aimv2_np", "bench", "large-224", "3B-224", "--backend", "cupy", "--batch", "1", "8", "64"]
     return [
         *(Step(f"bench {dtype}", [*bench, "--dtype", dtype]) for dtype in ("bfloat16", "float16", "float32")),
+        _training(),
         Step("compare", [*_compare(plan), *plan.options]),
     ]
+
+
+def _training() -> Step:
+    return Step("training", ["python", "-m", "tests.benchmarks.gpu_training", "speed"], 120)
 
 
 def compare(plan: Plan, options: Sequence[str], seconds: float) -> Step:

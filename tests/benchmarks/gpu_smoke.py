@@ -157,10 +157,34 @@ def _calls(cupy: Any, dtype: str) -> Iterator[tuple[str, Callable[[], Any]]]:
         yield f"attention, causal, heads of {size}", lambda q=q, k=k, v=v: attention(q, k, v, 0.1, CAUSAL)
         yield f"attention, packed, heads of {size}", lambda q=q, k=k, v=v: attention(q, k, v, 0.1, Packed((3, 67)))
         yield f"pooling, heads of {size}", lambda q=q, k=k, v=v: attention(q[:, :, :2], k, v, 0.1, pooled)
+    yield from _calls_of_gradients(cupy, normal)
     long = [normal(1, 1, n, 32) for n in (65, 1100, 1100)]
     yield "attention, long", lambda: attention(*long, 0.1)
     many = [normal(*MANY) for _ in range(3)]
     yield "attention, many blocks", lambda: attention(*many, 0.1)
+
+
+def _calls_of_gradients(cupy: Any, normal: Callable[..., Any]) -> Iterator[tuple[str, Callable[[], Any]]]:
+    """The ways back; of several results the first, which holds what the others are made of."""
+    from aimv2_np.gradients import attention as attention_back
+    from aimv2_np.gradients import embedding, swiglu
+    from aimv2_np.gradients import rms_norm as rms_norm_back
+
+    def above(*shape: int) -> Any:
+        return normal(*shape).astype(np.float32)
+
+    x, gain, g = normal(5, 33), normal(33), above(5, 33)
+    for i in range(2):
+        yield f"rms_norm, back, {i}", lambda i=i: rms_norm_back.backward(x, gain, g, 1e-5)[i]
+        yield f"gated, back, {i}", lambda i=i: swiglu.backward(x, x, g, "silu")[i]
+    numbers = cupy.asarray(np.array([3, 0, 3, 6, 3]))
+    yield "embedding, back", lambda: embedding.add_rows(g, numbers, 7)
+    for size in (40, 128):
+        q, k, v, by_output = (*(normal(1, 2, 70, size) for _ in range(3)), above(1, 2, 70, size))
+        given = (q, k, v, attention(q, k, v, 0.1, CAUSAL), by_output, 0.1, CAUSAL)
+        for i in range(3):
+            run = lambda given=given, i=i: attention_back.backward(*given)[i]  # noqa: E731
+            yield f"attention, back, heads of {size}, {i}", run
 
 
 def main() -> None:

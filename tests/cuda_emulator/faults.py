@@ -4,7 +4,18 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from tests.kernels.cuda import test_attention, test_encoder, test_gated, test_large, test_patches, test_rms_norm
+from tests.kernels.cuda import (
+    test_attention,
+    test_attention_back,
+    test_embedding_back,
+    test_encoder,
+    test_gated,
+    test_gated_back,
+    test_large,
+    test_patches,
+    test_rms_norm,
+    test_rms_norm_back,
+)
 
 
 class Fault(NamedTuple):
@@ -170,8 +181,40 @@ NUMBERS = [
           "ACTIVATION::of(to_float(u.at[j])) * to_float(g.at[j])", *HALVES, quick=True),
     Fault("activations.cuh", "x / (1.0f + expf(-x))", "x / (1.0f + expf(x))", *HALVES),
     Fault("activations.cuh", "0.044715f * (x * x * x)", "0.044715f * (x * x)", *activation("gelu_new")),
-    Fault("activations.cuh", "1.702f", "1.602f", *activation("quick_gelu")),
+    Fault("activations.cuh", "x * Sigmoid::of(1.702f * x)", "x * Sigmoid::of(1.602f * x)", *activation("quick_gelu")),
     Fault("patches.cu", "i / pw % ph, k", "i / pw % pw, k", test_patches.test_patches_that_are_not_square, quick=True),
 ]  # fmt: skip
 
-FAULTS = [*BARRIERS, *LANES, *TAILS, *ALIGNMENT, *INDICES, *NUMBERS]
+BACK, BY_QUERIES, BY_KEYS = "attention_back.cuh", "attention_back_queries.cu", "attention_back_keys.cu"
+HEADS_OF_100: Any = (test_attention_back.test_heads_of_any_size, {"size": 100})
+VIEWS: Any = (test_attention_back.test_views, {"tokens": 65})
+GATED_BACK: Any = (test_gated_back.test_every_activation, {"hidden_act": "gelu"})
+RMS_BACK: Any = (test_rms_norm_back.test_long_rows, {"dtype": "float16"})
+ROWS_BACK: Any = (
+    test_embedding_back.test_against_a_sum_over_rows, {"dtype": "float32", "count": 70, "size": 300, "rows": 3},
+)  # fmt: skip
+
+# Of the way back.
+BACKWARD = [
+    Fault(BACK, "&& column < size;", ";", *HEADS_OF_100),
+    Fault(BACK, "place < rows && number < size", "place < rows", *HEADS_OF_100),
+    Fault(BACK, "x[r].w * y[c].w", "x[r].w * y[c].z", *HEADS_OF_100),
+    Fault(BY_QUERIES, "along[r] = sum_of_lanes<SIDE>(along[r]);", "", *HEADS_OF_100),
+    Fault(BY_QUERIES, "if (key >= keys) scores", "if (key > keys) scores", *HEADS_OF_100),
+    Fault(BY_QUERIES, "sum[r] *= expf(highest[r] - now);", "", *HEADS_OF_100),
+    Fault(BY_QUERIES, "scores[r][c] = lowest();", "scores[r][c] = minus_infinity();", *VIEWS),
+    Fault(BY_QUERIES, "dots<DIM>(by_probs, above, tile);\n        __syncthreads();",
+          "dots<DIM>(by_probs, above, tile);", *HEADS_OF_100),
+    Fault(BY_KEYS, " * inverse[place + query]", "", *HEADS_OF_100),
+    Fault(BY_KEYS, " - mean[place + query]", "", *HEADS_OF_100),
+    Fault(BY_KEYS, "mask += item * mask_batch;", "mask += 0;", *VIEWS),
+    Fault("rms_norm_back.cu", "r * r * r", "r * r", *RMS_BACK),
+    Fault("rms_norm_back.cu", "row += gridDim.x", "row += 2 * gridDim.x",
+          test_rms_norm_back.test_more_rows_than_blocks),
+    Fault("gated_back.cu", "ACTIVATION::slope(a)", "ACTIVATION::of(a)", *GATED_BACK),
+    Fault("gated_back.cu", "g[row * stride + i]", "g[i]", *GATED_BACK),
+    Fault("activations.cuh", "+ x * density(x)", "- x * density(x)", *GATED_BACK),
+    Fault("embedding_back.cu", "sorted[first - 1] == number", "sorted[first - 1] > number", *ROWS_BACK),
+]  # fmt: skip
+
+FAULTS = [*BARRIERS, *LANES, *TAILS, *ALIGNMENT, *INDICES, *NUMBERS, *BACKWARD]

@@ -6,11 +6,13 @@ from typing import Any
 from aimv2_np.backends import devices
 from aimv2_np.backends.operation import Operation
 from aimv2_np.gradients.attention import backward as attention_backward
+from aimv2_np.gradients.embedding import add_rows
 from aimv2_np.gradients.half import product
 from aimv2_np.gradients.rms_norm import backward as rms_norm_backward
 from aimv2_np.gradients.swiglu import backward as gated_backward
 from aimv2_np.kernels.cuda.attention import attend
 from aimv2_np.kernels.cuda.attention_back import attend_back
+from aimv2_np.kernels.cuda.embedding_back import add_rows_in_order
 from aimv2_np.kernels.cuda.encoder import run_layers_on_device
 from aimv2_np.kernels.cuda.gated import gated_pass
 from aimv2_np.kernels.cuda.gated_back import gated_back
@@ -33,6 +35,7 @@ from aimv2_np.network.text import text_tower, text_vectors
 from aimv2_np.network.vision import vision_tower
 
 BODIES: dict[Operation[..., Any], Callable[..., Any]] = {
+    add_rows: add_rows_in_order,
     attention: attend,
     attention_backward: attend_back,
     gated: gated_pass,
