@@ -9,6 +9,7 @@ from aimv2_np.gradients import (  # noqa: F401  # they register
     cross_entropy,
     functions,
     linear,
+    native,
     positions,
     recompute,
     rms_norm,

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from aimv2_np.backends.arrays import backend_of, namespace, widen
+from aimv2_np.backends.operation import operation
 from aimv2_np.gradients.slices import in_slices
 from aimv2_np.gradients.variable import Variable, computed, value_of
 from aimv2_np.network.attention import attention, softmax
@@ -31,19 +32,33 @@ def attention_with_derivative(q: Any, k: Any, v: Any, scale: float, view: View =
     queries, keys, values = (value_of(x) for x in (q, k, v))
     output = attention(queries, keys, values, scale, view)
 
-    def back(g: Array) -> list[Array]:
-        arrays = [widen(it) for it in (queries, keys, values, output)]
-        found = [namespace(it).zeros(it.shape, it.dtype) for it in arrays[:3]]
-
-        def some(rows: slice) -> None:
-            q, k, v, o = (it[rows] for it in arrays)
-            for whole, part in zip(found, backward(q, k, v, o, g[rows], scale, view.of(rows)), strict=True):
-                whole[rows] = part
-
-        in_slices(g, some)
-        return found
+    def back(g: Array) -> tuple[Array, Array, Array]:
+        return attention_back(queries, keys, values, output, g, scale, view)
 
     return computed(output, (q, k, v), back)
+
+
+@operation
+def attention_back(
+    q: Float[Array, "B H N d"],
+    k: Float[Array, "B H M d"],
+    v: Float[Array, "B H M d"],
+    output: Float[Array, "B H N d"],
+    g: Float[Array, "B H N d"],
+    scale: float,
+    view: View,
+) -> tuple[Array, Array, Array]:
+    """∂L/∂q, ∂L/∂k and ∂L/∂v from ∂L/∂output, `g`: `backward` of some sequences at a time."""
+    arrays = [widen(it) for it in (q, k, v, output)]
+    found = [namespace(it).zeros(it.shape, it.dtype) for it in arrays[:3]]
+
+    def some(rows: slice) -> None:
+        q, k, v, o = (it[rows] for it in arrays)
+        for whole, part in zip(found, backward(q, k, v, o, g[rows], scale, view.of(rows)), strict=True):
+            whole[rows] = part
+
+    in_slices(g, some)
+    return found[0], found[1], found[2]
 
 
 def backward(

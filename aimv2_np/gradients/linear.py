@@ -9,9 +9,10 @@ stacked.
 from typing import Any
 
 from aimv2_np.backends.arrays import widen
+from aimv2_np.backends.operation import operation
 from aimv2_np.gradients.variable import Variable, computed, value_of
 from aimv2_np.network.linear import linear
-from aimv2_np.shapes import Array
+from aimv2_np.shapes import Array, Float
 
 
 @linear.register(Variable)
@@ -23,8 +24,14 @@ def linear_with_derivative(x: Any, weight: Any, bias: Any = None) -> Variable:
         flat, inputs = g.reshape(-1, g.shape[-1]), widen(rows).reshape(-1, rows.shape[-1])
         return [
             linear(flat, widen(matrix).T).reshape(rows.shape) if isinstance(x, Variable) else None,  # g W
-            linear(flat.T, inputs.T) if isinstance(weight, Variable) else None,  # gᵀ x
+            by_weight(flat, inputs) if isinstance(weight, Variable) else None,
             flat.sum(axis=0) if isinstance(bias, Variable) else None,
         ]
 
     return computed(linear(rows, matrix, value_of(bias)), (x, weight, bias), back)
+
+
+@operation
+def by_weight(g: Float[Array, "N O"], x: Float[Array, "N I"]) -> Float[Array, "O I"]:
+    """gᵀ x"""
+    return linear(g.T, x.T)

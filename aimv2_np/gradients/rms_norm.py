@@ -11,11 +11,12 @@ The second term is the part of u along x, which scaling x cannot change (but for
 from typing import Any
 
 from aimv2_np.backends.arrays import namespace, widen
+from aimv2_np.backends.operation import operation
 from aimv2_np.gradients.functions import unbroadcast
 from aimv2_np.gradients.slices import in_slices
 from aimv2_np.gradients.variable import Variable, computed, value_of
 from aimv2_np.network.rms_norm import rms_norm
-from aimv2_np.shapes import Array
+from aimv2_np.shapes import Array, Float
 
 
 @rms_norm.register(Variable)
@@ -23,17 +24,25 @@ def rms_norm_with_derivative(x: Any, weight: Any, eps: float) -> Variable:
     """`rms_norm` of variables. See docs/equations.md, (23)."""
     rows, gain = value_of(x), value_of(weight)
 
-    def back(g: Array) -> list[Array | None]:
-        xp, by_rows = namespace(rows), namespace(g).empty(g.shape, g.dtype)
-
-        def some(part: slice) -> Array:
-            wide, above = widen(rows[part]), g[part]
-            r = 1 / xp.sqrt(xp.mean(wide * wide, axis=-1, keepdims=True) + eps)
-            u = above * widen(gain)
-            along = xp.mean(u * wide, axis=-1, keepdims=True)
-            by_rows[part] = r * u - r**3 * along * wide
-            return unbroadcast(above * r * wide, gain.shape)
-
-        return [by_rows, sum(in_slices(g, some), xp.zeros(gain.shape, g.dtype))]
+    def back(g: Array) -> tuple[Array, Array]:
+        return rms_norm_back(rows, gain, g, eps)
 
     return computed(rms_norm(rows, gain, eps), (x, weight), back)
+
+
+@operation
+def rms_norm_back(
+    x: Float[Array, "*batch D"], weight: Array, g: Float[Array, "*batch D"], eps: float
+) -> tuple[Float[Array, "*batch D"], Array]:
+    """∂L/∂x and ∂L/∂weight from ∂L/∂y, `g`."""
+    xp, by_rows = namespace(x), namespace(g).empty(g.shape, g.dtype)
+
+    def some(part: slice) -> Array:
+        wide, above = widen(x[part]), g[part]
+        r = 1 / xp.sqrt(xp.mean(wide * wide, axis=-1, keepdims=True) + eps)
+        u = above * widen(weight)
+        along = xp.mean(u * wide, axis=-1, keepdims=True)
+        by_rows[part] = r * u - r**3 * along * wide
+        return unbroadcast(above * r * wide, weight.shape)
+
+    return by_rows, sum(in_slices(g, some), xp.zeros(weight.shape, g.dtype))

@@ -6,12 +6,13 @@ y = act(a) ⊙ b        ∂L/∂a = act'(a) ⊙ b ⊙ ∂L/∂y        ∂L/∂b
 from typing import Any
 
 from aimv2_np.backends.arrays import namespace, widen
+from aimv2_np.backends.operation import operation
 from aimv2_np.gradients.activations import DERIVATIVES
 from aimv2_np.gradients.slices import in_slices
 from aimv2_np.gradients.variable import Variable, computed, value_of
 from aimv2_np.network.activations import ACTIVATIONS
 from aimv2_np.network.swiglu import gated
-from aimv2_np.shapes import Array
+from aimv2_np.shapes import Array, Float
 
 
 @gated.register(Variable)
@@ -19,15 +20,23 @@ def gated_with_derivative(gate: Any, up: Any, hidden_act: str) -> Variable:
     """`gated` of variables. See docs/equations.md, (26)."""
     a, b = value_of(gate), value_of(up)
 
-    def back(g: Array) -> list[Array]:
-        act, found = ACTIVATIONS[hidden_act], [namespace(g).empty(g.shape, g.dtype) for _ in range(2)]
-
-        def some(rows: slice) -> None:
-            wide = widen(a[rows])
-            found[0][rows] = DERIVATIVES[act](wide) * widen(b[rows]) * g[rows]
-            found[1][rows] = act(wide) * g[rows]
-
-        in_slices(g, some)
-        return found
+    def back(g: Array) -> tuple[Array, Array]:
+        return gated_back(a, b, g, hidden_act)
 
     return computed(gated(a, b, hidden_act), (gate, up), back)
+
+
+@operation
+def gated_back(
+    gate: Float[Array, "*batch F"], up: Float[Array, "*batch F"], g: Float[Array, "*batch F"], hidden_act: str
+) -> tuple[Float[Array, "*batch F"], Float[Array, "*batch F"]]:
+    """∂L/∂gate and ∂L/∂up from ∂L/∂y, `g`."""
+    act, found = ACTIVATIONS[hidden_act], [namespace(g).empty(g.shape, g.dtype) for _ in range(2)]
+
+    def some(rows: slice) -> None:
+        wide = widen(gate[rows])
+        found[0][rows] = DERIVATIVES[act](wide) * widen(up[rows]) * g[rows]
+        found[1][rows] = act(wide) * g[rows]
+
+    in_slices(g, some)
+    return found[0], found[1]
