@@ -119,6 +119,12 @@ def provide(library: str, register: Callable[[type], object]) -> None:
     _providers[library] = register
 
 
+def introduce(room: str, array_type: type) -> None:
+    """Have what was provided for a room of this package register now, as the room's own operations are there."""
+    if room in _providers:
+        _providers[room](array_type)
+
+
 def take_over(array_type: type) -> None:
     """Inside `looking_inside`, run the bodies for `array_type`, composites' too, wherever an argument is of it.
 

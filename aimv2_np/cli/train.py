@@ -95,9 +95,10 @@ def train_command(
 ) -> None:
     """Train on pictures with captions; a run that was cut off goes on with the same command, to the same bits.
 
-    DATA is a folder of pictures with a text beside each (a.jpg, a.txt), a table (CSV, TSV or Parquet) with the columns
-    image and caption, a tar archive or a pattern of several, or "world": coloured shapes. FOLDER keeps the training
-    (training.safetensors, log.jsonl, curves.png) and, at its end, the model.
+    DATA is a folder of pictures with a text beside each (a.jpg, a.txt, or a.json with a field caption), a table (CSV,
+    TSV or Parquet, which may hold the pictures) with the columns image and caption, a tar archive, a pattern of several
+    tables or archives, or "world": coloured shapes. FOLDER keeps the training (training.safetensors, log.jsonl,
+    curves.png) and, at its end, the model.
 
     \b
     aimv2-np train pretrain world run/pretrain --steps 2000

@@ -24,6 +24,7 @@ from aimv2_np.comparison.naming import Naming
 from aimv2_np.comparison.order import in_execution_order
 from aimv2_np.comparison.pairing import Pairing
 from aimv2_np.comparison.tolerances import coarsest
+from aimv2_np.gradients.tape import PIXELS
 from aimv2_np.recording.recording import LOSS, Recording
 from aimv2_np.shapes import NDArray
 from aimv2_np.tree.trace import GRADIENT
@@ -179,7 +180,7 @@ def match_gradients(ours: Recording, theirs: Recording, names: Mapping[str, str]
 
 def _in_backward_order(paths: Iterable[str], forward: Iterable[str]) -> list[str]:
     """Paths from the loss to the input: those of `forward` in reverse, weights behind their modules' outputs."""
-    places = {path: i for i, path in enumerate(in_execution_order(forward))}
+    places = {path: i for i, path in enumerate(in_execution_order(forward))} | {PIXELS: -1}
 
     def place(path: str) -> tuple[int, bool]:
         owner = path

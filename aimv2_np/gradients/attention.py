@@ -14,13 +14,15 @@ arXiv:2205.14135, section 3.1). Where a query may not look, S has no derivative.
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
+
 from aimv2_np.backends.arrays import backend_of, namespace, widen
 from aimv2_np.backends.operation import operation
 from aimv2_np.gradients.slices import in_slices
 from aimv2_np.gradients.variable import Variable, computed, value_of
 from aimv2_np.network.attention import attention, softmax
 from aimv2_np.network.view import EVERYONE, Both, Causal, Packed, Prefix, View
-from aimv2_np.shapes import Array, Bool, Float
+from aimv2_np.shapes import Array, Bool, Float, NDArray
 
 TILES = {"numpy": 1 << 16, "cupy": 1 << 22}  # scores that are held at a time, in all heads and sequences
 ROWS = 32  # of queries at least, below which products of matrices are slow
@@ -32,21 +34,7 @@ def attention_with_derivative(q: Any, k: Any, v: Any, scale: float, view: View =
     queries, keys, values = (value_of(x) for x in (q, k, v))
     output = attention(queries, keys, values, scale, view)
 
-    def back(g: Array) -> list[Array]:
-        if backend_of(g) != "numpy":
-            return backward(queries, keys, values, output, g, scale, view)
-        arrays = [widen(it) for it in (queries, keys, values, output)]
-        found = [namespace(it).zeros(it.shape, it.dtype) for it in arrays[:3]]
-
-        def some(rows: slice) -> None:
-            q, k, v, o = (it[rows] for it in arrays)
-            for whole, part in zip(found, backward(q, k, v, o, g[rows], scale, view.of(rows)), strict=True):
-                whole[rows] = part
-
-        in_slices(g, some)
-        return found
-
-    return computed(output, (q, k, v), back)
+    return computed(output, (q, k, v), lambda g: backward(queries, keys, values, output, g, scale, view))
 
 
 @operation
@@ -79,6 +67,24 @@ def backward(
             by_scores = xp.where(mask, by_scores, xp.zeros((), by_scores.dtype))
         found[0][:, :, rows] = scale * (by_scores @ keys)
         found[1][:, :, columns] += scale * (by_scores.swapaxes(-1, -2) @ some)
+    return found
+
+
+@backward.register(np.ndarray)
+def backward_of_some(
+    q: NDArray, k: NDArray, v: NDArray, output: NDArray, g: NDArray, scale: float, view: View
+) -> list[NDArray]:
+    """Some sequences at a time, on all cores."""
+    arrays = [widen(it) for it in (q, k, v, output)]
+    found = [np.zeros(it.shape, it.dtype) for it in arrays[:3]]
+
+    def some(rows: slice) -> None:
+        q, k, v, o = (it[rows] for it in arrays)
+        parts = backward.textbook(q, k, v, o, g[rows], scale, view.of(rows))
+        for whole, part in zip(found, parts, strict=True):
+            whole[rows] = part
+
+    in_slices(g, some)
     return found
 
 

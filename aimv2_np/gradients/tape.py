@@ -1,4 +1,4 @@
-"""Gradients by path: ∂loss/∂activation of every module's output, and ∂loss/∂weight.
+"""Gradients by path: ∂loss/∂activation of every module's output, ∂loss/∂pixels, and ∂loss/∂weight.
 
 A recorder that lets the model run on variables: when a module of the model is called, another one with variables in the
 place of its weights computes in its stead (its twin), under the same path. `trace(gradients=True)` in `tree` begins and
@@ -24,6 +24,7 @@ from aimv2_np.tree.trace import GRADIENT, Loss
 
 # What is summed up where no loss is given: the first of these that was computed.
 SUMMED = ("logits_per_text", "text_embeds", "image_embeds", "pooler_output", "last_hidden_state")
+PIXELS, PIXELS_NDIM = "pixel_values", 4  # what a model's input is called, and how one knows it: (B, C, height, width)
 
 
 @dataclass
@@ -34,11 +35,13 @@ class GradientRecorder(Recorder):
         leaves: path of a weight → the variable in its place.
         twins: id of a module of the model → the one that computes with these.
         kept: path → what was computed there, in order of execution.
+        given: `pixel_values` → the pixels; of a pack each image's under a number, as inputs are recorded.
     """
 
     leaves: dict[str, Variable] = field(default_factory=dict)
     twins: dict[int, Module] = field(default_factory=dict)
     kept: dict[str, Variable] = field(default_factory=dict)
+    given: dict[str, Variable] = field(default_factory=dict)
 
     def around(self, path: str, function: Any, *args: Any, **kwargs: Any) -> Any:
         return super().around(path, self._twin_of(function), *map(self._given, args), **kwargs)
@@ -53,7 +56,10 @@ class GradientRecorder(Recorder):
     def _given(self, arg: Any) -> Any:
         """An argument of a module; pixels as a variable, as a GPU's array does not mix with variables."""
         if is_array(arg) and not isinstance(arg, Wrapped) and is_float(arg):
-            return Variable(arg)
+            variable = Variable(arg)
+            if variable.ndim == PIXELS_NDIM:
+                self.given[with_number(PIXELS)] = variable
+            return variable
         return self._twin_of(arg)
 
     def _twin_of(self, called: Any) -> Any:
@@ -90,7 +96,7 @@ def finish(recorder: GradientRecorder, loss: Loss | None) -> None:
     with looking_inside():
         output = a_number((loss or default_loss)(recorder.kept))
     names: dict[int, list[str]] = {}
-    for path, variable in [*recorder.kept.items(), *recorder.leaves.items()]:
+    for path, variable in [*recorder.kept.items(), *recorder.given.items(), *recorder.leaves.items()]:
         if recorder.wants(path) or recorder.wants(GRADIENT + path):
             names.setdefault(variable.number, []).append(path)
 
@@ -102,7 +108,7 @@ def finish(recorder: GradientRecorder, loss: Loss | None) -> None:
 
     with own_arithmetic(), beside(output.value):
         walk_back(output, (), met=met)
-        for variable in (*recorder.kept.values(), *recorder.leaves.values()):
+        for variable in (*recorder.kept.values(), *recorder.given.values(), *recorder.leaves.values()):
             met(variable, wide(variable.value) * 0)  # those that were not met take no part
 
 

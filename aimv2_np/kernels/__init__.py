@@ -19,7 +19,12 @@ def _register_cuda(array_type: type) -> None:
     register(array_type)
 
 
+def _register_derivatives(_: type) -> None:
+    from aimv2_np.kernels.native import backward  # noqa: F401  # registers
+
+
 provide("cupy", _register_cuda)
+provide("aimv2_np.gradients", _register_derivatives)
 for end in ("weight", "bias"):  # one product each serves these
     keep_together(*(f"{name}.{end}" for name in ("q_proj", "k_proj", "v_proj")))
     keep_together(*(f"{name}.{end}" for name in ("gate_proj", "up_proj")))

@@ -53,8 +53,8 @@ def record(
         whole: globs; with `statistics`, what matches is kept whole as well ("*_embeds", "inputs/*").
         slices: glob → part of the activations to keep, as NumPy writes it ("0, :16").
         overwrite: replace a file that is there.
-        gradients, loss: also ∂loss/∂ each activation and weight, under its path with `gradient:` in front, as in
-            `aimv2_np.trace`. The recording says what the loss was.
+        gradients, loss: also ∂loss/∂ each activation, the pixels and each weight, under its path with `gradient:` in
+            front, as in `aimv2_np.trace`. The recording says what the loss was.
         options: further arguments of the model that are no arrays, such as causal=False; the recording holds them.
 
     Raises:

@@ -68,8 +68,9 @@ def trace(
             attention, beside `q`, `k`, `v` (B, H, N, d), also `scores` (B, H, N, N; scaled, before the mask) and
             `probs` (B, H, N, N; after the softmax).
         store: called with each path and array as it is computed; nothing is then kept in memory here.
-        gradients: at the end of the block also ∂loss/∂activation as `gradient:<path>`, from the loss to the input, and
-            ∂loss/∂weight as `gradient:<path of the weight>`; zeros for what takes no part. `include` may ask for these
+        gradients: at the end of the block also ∂loss/∂activation as `gradient:<path>`, from the loss to the pixels,
+            whose own is `gradient:pixel_values`, and ∂loss/∂weight as `gradient:<path of the weight>`; zeros for what
+            takes no part. `include` may ask for these
             alone (`"gradient:*.ffn.*"`). What the model returns in the block then are variables of
             `aimv2_np.gradients`: `output.pooler_output.value` is the array.
         loss: with `gradients`, what is differentiated: given everything that was recorded, by path, it returns an array

@@ -75,7 +75,8 @@ def caption_relevance(
     """How much of each picture's match with each caption goes back to which patch: (B, L, rows, columns), from 0 up.
 
     Arguments and errors as for `caption_similarity`; ValueError also for pictures of more than 1024 patches, whose
-    attention in all layers and heads is held at once.
+    attention in all layers and heads is held at once, and for a model in bfloat16, whose weights have no derivative
+    here: `model.to(dtype="float32")` has.
     """
     tower = two_towers(model).vision_model
     pixels, _ = tower.check(pixel_values, None, interpolate_pos_encoding)

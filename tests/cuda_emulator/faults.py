@@ -188,7 +188,7 @@ NUMBERS = [
 BACK, BY_QUERIES, BY_KEYS = "attention_back.cuh", "attention_back_queries.cu", "attention_back_keys.cu"
 HEADS_OF_100: Any = (test_attention_back.test_heads_of_any_size, {"size": 100})
 VIEWS: Any = (test_attention_back.test_views, {"tokens": 65})
-GATED_BACK: Any = (test_gated_back.test_every_activation, {"hidden_act": "gelu"})
+GATED_BACK: Any = (test_gated_back.test_several_rows, {"hidden_act": "gelu"})
 RMS_BACK: Any = (test_rms_norm_back.test_long_rows, {"dtype": "float16"})
 ROWS_BACK: Any = (
     test_embedding_back.test_against_a_sum_over_rows, {"dtype": "float32", "count": 70, "size": 300, "rows": 3},

@@ -58,6 +58,6 @@ def test_no_more_scores_are_held_than_a_tile_has():
         return real(scores)
 
     with patch.object(module, "softmax", softmax):
-        module.backward(q, k, v, attention(q, k, v, 1.0), np.ones_like(q), 1.0, EVERYONE)
+        module.backward.textbook(q, k, v, attention(q, k, v, 1.0), np.ones_like(q), 1.0, EVERYONE)
     assert max(largest) == max(module.TILES["numpy"], module.ROWS * 2048)
     assert len(largest) == 64

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from aimv2_np import Aimv2VisionModel, trace, value_and_grad
+from aimv2_np import Aimv2VisionModel, gradient_of, trace, value_and_grad
 from aimv2_np.backends.context import having
 from aimv2_np.backends.operation import looking_inside
 from aimv2_np.network.contrastive import contrastive_loss
@@ -61,6 +61,29 @@ def test_gradients_by_activations_are_slopes(inner):
         expected = slope(model, BOTH, path, way, lambda output: contrastive_loss(output.logits_per_text))
         size = np.linalg.norm(gradient) * np.linalg.norm(way)
         np.testing.assert_allclose((gradient * way).sum(), expected, rtol=0, atol=1e-6 * size, err_msg=path)
+
+
+def test_the_gradient_by_the_pixels_is_the_end_of_the_chain():
+    model = vision_model().to(dtype="float64")
+    images = BOTH["pixel_values"]
+    found = traced(model, {"pixel_values": images}, ["gradient:pixel_values"])
+    assert list(found) == ["gradient:pixel_values"]
+    expected = gradient_of(lambda x: model.network(x).pooler_output.sum(), images)
+    np.testing.assert_allclose(found["gradient:pixel_values"], expected, rtol=1e-12, atol=1e-14)
+    order = [path for path in traced(model, {"pixel_values": images}) if path.startswith("gradient:")]
+    assert order.index("gradient:embeddings.patch_embed") + 1 == order.index("gradient:pixel_values")
+    assert order.index("gradient:pixel_values") < order.index("gradient:embeddings.patch_embed.weight")
+
+
+@pytest.mark.filterwarnings("ignore::aimv2_np.errors.UntrainedSizeWarning")
+def test_of_a_pack_each_image_has_a_gradient():
+    model = vision_model(is_native=True).to(dtype="float64")
+    images = [BOTH["pixel_values"][0], BOTH["pixel_values"][1, :, :8]]
+    found = traced(model, {"pixel_values": images})
+    for i, image in enumerate(images):
+        expected = traced(model, {"pixel_values": image[None]})["gradient:pixel_values"]
+        assert expected.any()
+        np.testing.assert_allclose(found[f"gradient:pixel_values.{i}"], expected, rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32", "float16"])

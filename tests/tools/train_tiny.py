@@ -12,8 +12,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from aimv2_np import Aimv2Config, Aimv2ImageProcessor, Aimv2Processor, Aimv2TextConfig, Aimv2VisionConfig
-from aimv2_np.training import AdamW, Pretrain, Recipe, Schedule, train
-from aimv2_np.training.world import World
+from aimv2_np.training import AdamW, Recipe, Schedule, train
+from tests.tools.tiny_pretrain import GreyWorld, TinyPretrain
 from tests.tools.tiny_task import TinyTask
 from tests.tools.tiny_tokenizer import END, POSITIONS, START, save_tokenizer, train_tokenizer
 
@@ -22,6 +22,7 @@ VISION = Aimv2VisionConfig(
     use_head=True,
 )  # fmt: skip
 PICTURES = 1_000_000
+OPTIMIZER = AdamW(betas=(0.9, 0.98), weight_decay=1e-4)
 
 
 def prepared(work: Path, seed: int) -> Aimv2Processor:
@@ -52,10 +53,10 @@ def main() -> None:
     parser.add_argument("work", type=Path)
     parser.add_argument("--out", type=Path, help="folder for the checkpoint  [default: WORK/model]")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--pretrain", type=int, default=1500, help="steps of pre-training; 0: none")
-    parser.add_argument("--steps", type=int, default=3000, help="steps of both towers together")
+    parser.add_argument("--pretrain", type=int, default=2000, help="steps of pre-training; 0: none")
+    parser.add_argument("--steps", type=int, default=5000, help="steps of both towers together")
     parser.add_argument("--batch", type=int, default=96)
-    parser.add_argument("--rate", type=float, default=1e-3)
+    parser.add_argument("--rate", type=float, default=2e-3)
     parser.add_argument("--locked", action="store_true", help="keep the pre-trained trunk as it is")
     parser.add_argument("--single", type=int, default=300, help="steps on single things at first")
     parser.add_argument("--every", type=int, default=50, help="steps between what is printed")
@@ -71,14 +72,13 @@ def main() -> None:
     trunk = None
     if args.pretrain:
         decoder = replace(text, hidden_size=128, intermediate_size=352, extra={})
-        pretraining = Pretrain(VISION, decoder, World(PICTURES, seed=args.seed), processor, seed=args.seed)
-        recipe = Recipe(Schedule(args.pretrain, args.rate, args.pretrain // 20), batch_size=args.batch)
+        pretraining = TinyPretrain(VISION, decoder, GreyWorld(PICTURES, seed=args.seed), processor, seed=args.seed)
+        recipe = Recipe(Schedule(args.pretrain, args.rate, args.pretrain // 20), OPTIMIZER, args.batch)
         trunk = pretraining.model(train(pretraining, recipe, args.work / "pretraining", progress=say))
         trunk.save_pretrained(args.work / "pretrained", overwrite=True)
     config = Aimv2Config(vision_config=VISION, text_config=text, projection_dim=64)
     task = TinyTask(config, processor, trunk, args.locked, args.seed, args.single * args.batch)
-    optimizer = AdamW(betas=(0.9, 0.98), weight_decay=1e-4)
-    recipe = Recipe(Schedule(args.steps, args.rate, min(100, args.steps)), optimizer, args.batch, average=0.998)
+    recipe = Recipe(Schedule(args.steps, args.rate, min(100, args.steps)), OPTIMIZER, args.batch, average=0.998)
     model = task.model(train(task, recipe, args.work / "both", progress=say))
     out = args.out or args.work / "model"
     model.save_pretrained(out, overwrite=True)

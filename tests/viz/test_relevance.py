@@ -3,6 +3,7 @@ import pytest
 
 from aimv2_np import trace
 from aimv2_np.viz import caption_relevance, caption_saliency, draw_caption_relevance, draw_caption_saliency, relevance
+from tests.support.models import both_model, pixels, tokens
 from tests.support.pictures import photo
 
 CAPTIONS = ["a cat", "a dog on a chair"]
@@ -97,3 +98,10 @@ def test_pictures_of_another_size(model, inputs, compute):
     assert found.shape[2:] == (4, 3)
     assert np.isfinite(found).all()
     assert np.abs(found).sum(axis=(2, 3)).min() > 0
+
+
+def test_relevance_of_a_model_in_bfloat16_is_refused():
+    """Its weights are kept in bits that have no derivative."""
+    model = both_model().to(dtype="bfloat16")
+    with pytest.raises(ValueError, match=r"is an array of bfloat16; expected floats: .*model.to\(dtype='float32'\)"):
+        caption_relevance(model, pixels(1), tokens(1))

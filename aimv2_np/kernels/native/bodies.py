@@ -40,7 +40,7 @@ from aimv2_np.network.swiglu import gated
 from aimv2_np.network.view import EVERYONE, Packed, View
 from aimv2_np.shapes import NDArray
 
-Body = Callable[..., NDArray | None]
+Body = Callable[..., Any]  # an array, or several; None for what the kernels do not take
 WORTH_A_THREAD: Final = 1 << 22  # multiplications for each; with fewer, starting one gains nothing
 
 
@@ -73,7 +73,8 @@ parallel.when_forked(_sharing.forget)
 read_by(lambda: kernels() is not None)
 
 
-def _run(function: Callable[..., int], multiplications: int, *arguments: Any) -> None:
+def call(function: Callable[..., int], multiplications: int, *arguments: Any) -> None:
+    """Call one of the kernels with the threads that so many multiplications are worth; MemoryError if it has none."""
     with _sharing.threads(multiplications) as threads:
         if function(*arguments, threads):
             raise MemoryError(
@@ -81,17 +82,17 @@ def _run(function: Callable[..., int], multiplications: int, *arguments: Any) ->
             )
 
 
-otherwise: dict[Operation[..., Any], Callable[..., NDArray]] = {}  # operation → NumPy's body, or the textbook's
+otherwise: dict[Operation[..., Any], Callable[..., Any]] = {}  # operation → NumPy's body, or the textbook's
 
 
-def _serves(operation: Operation[..., Any], hides: bool = False) -> Callable[[Body], Body]:
+def serves(operation: Operation[..., Any], hides: bool = False) -> Callable[[Body], Body]:
     """Decorator: a body that gets the kernels first, and returns None for what they do not take."""
     otherwise[operation] = operation.bodies.get(np.ndarray, operation.textbook)
     skip = operation.skipped.get(np.ndarray, ())
 
     def add(body: Body) -> Body:
         @operation.register(np.ndarray, skip=skip, hides=hides)
-        def serve(*args: Any, **kwargs: Any) -> NDArray:
+        def serve(*args: Any, **kwargs: Any) -> Any:
             found = kernels()
             result = None if found is None or args[0].dtype != np.float32 else body(found, *args, **kwargs)
             return otherwise[operation](*args, **kwargs) if result is None else result
@@ -101,7 +102,7 @@ def _serves(operation: Operation[..., Any], hides: bool = False) -> Callable[[Bo
     return add
 
 
-@_serves(linear)
+@serves(linear)
 def linear_packed(c: Kernels, x: NDArray, weight: NDArray, bias: NDArray | None = None) -> NDArray | None:
     """Weights are packed on the way, for all rows of all batch items: product.c."""
     matrix = matrix_of(weight, bias, x.shape[-1:])
@@ -110,11 +111,11 @@ def linear_packed(c: Kernels, x: NDArray, weight: NDArray, bias: NDArray | None 
     rows = rows_of(x)
     y = np.empty((len(rows), len(weight)), np.float32)
     fields = np.array([matrix], MATRIX)
-    _run(c.linear, y.size * x.shape[-1], *strided(rows), address_of(fields), *strided(y)[::2])
+    call(c.linear, y.size * x.shape[-1], *strided(rows), address_of(fields), *strided(y)[::2])
     return y.reshape(*x.shape[:-1], len(weight))
 
 
-@_serves(patch_embed)
+@serves(patch_embed)
 def patch_embed_pixels(c: Kernels, pixels: NDArray, weight: NDArray, bias: NDArray) -> NDArray | None:
     """From the pixels where they lie, whatever their strides: patches.c."""
     if pixels.ndim != 4 or len(weight.shape) != 4 or weight.shape[1] != pixels.shape[1]:
@@ -128,11 +129,11 @@ def patch_embed_pixels(c: Kernels, pixels: NDArray, weight: NDArray, bias: NDArr
     pixels, fields = pixels if is_whole(pixels) else packed(pixels), np.array([matrix], MATRIX)
     strides = tuple(stride // 4 for stride in pixels.strides)
     places = np.array([(address_of(pixels), batch, channels, rows, columns, ph, pw, strides)], PIXELS)
-    _run(c.patches, y.size * inputs, address_of(places), address_of(fields), address_of(y))
+    call(c.patches, y.size * inputs, address_of(places), address_of(fields), address_of(y))
     return y
 
 
-@_serves(rms_norm)
+@serves(rms_norm)
 def rms_norm_rows(c: Kernels, x: NDArray, weight: NDArray, eps: float) -> NDArray | None:
     """Row by row: rms_norm.c."""
     if not is_vector(weight, x.shape[-1:]) or not x.size:
@@ -140,22 +141,22 @@ def rms_norm_rows(c: Kernels, x: NDArray, weight: NDArray, eps: float) -> NDArra
     rows, norm = rows_of(x), np.array([(address_of(weight), eps)], NORM)
     y = np.empty(rows.shape, np.float32)
     address, count, stride = strided(rows)
-    _run(c.rms_norm, rows.size, address, count, rows.shape[1], stride, address_of(norm), *strided(y)[::2])
+    call(c.rms_norm, rows.size, address, count, rows.shape[1], stride, address_of(norm), *strided(y)[::2])
     return y.reshape(x.shape)
 
 
-@_serves(gated)
+@serves(gated)
 def gated_numbers(c: Kernels, gate: NDArray, up: NDArray, hidden_act: str) -> NDArray | None:
     """Number by number."""
     if hidden_act not in ACTIVATIONS or up.dtype != np.float32 or up.shape != gate.shape:
         return None
     gate, up = packed(gate), packed(up)
     y = np.empty_like(gate)
-    _run(c.gated, 8 * y.size, address_of(gate), address_of(up), y.size, ACTIVATIONS[hidden_act], address_of(y))
+    call(c.gated, 8 * y.size, address_of(gate), address_of(up), y.size, ACTIVATIONS[hidden_act], address_of(y))
     return y
 
 
-@_serves(attention)
+@serves(attention)
 def attention_tiles(
     c: Kernels, q: NDArray, k: NDArray, v: NDArray, scale: float, view: View = EVERYONE
 ) -> NDArray | None:
@@ -171,12 +172,12 @@ def attention_tiles(
     q, k, v = (x if is_dense(x) else packed(x) for x in (q, k, v))
     places = np.array([(address_of(x), *(stride // 4 for stride in x.strides[:3])) for x in (q, k, v, out)], HEADS)
     at = [address_of(places[i:]) for i in range(4)]
-    _run(c.attention, 2 * q.size * keys[2], *at[:3], heads, width, scale, address_of(sequences), len(sequences), at[3])
+    call(c.attention, 2 * q.size * keys[2], *at[:3], heads, width, scale, address_of(sequences), len(sequences), at[3])
     del mask  # which had to stay in place until now
     return out
 
 
-@_serves(run_layers, hides=True)
+@serves(run_layers, hides=True)
 def run_layers_at_once(c: Kernels, x: NDArray, layers: list[EncoderLayer], view: View = EVERYONE) -> NDArray | None:
     """All layers in one call, whose threads meet after every step: layers.c."""
     if isinstance(view, Packed) and view.queries is not None:  # others than the keys: no rows of x
@@ -192,7 +193,7 @@ def run_layers_at_once(c: Kernels, x: NDArray, layers: list[EncoderLayer], view:
     activation = ACTIVATIONS[first.ffn.hidden_act]
     work = y.size * (4 * width + 3 * len(first.ffn.gate_proj.weight)) * len(layers)
     heads = first.attention.heads
-    _run(c.layers, work, address_of(y), batch * tokens, width, address_of(table), len(table), heads, activation,
+    call(c.layers, work, address_of(y), batch * tokens, width, address_of(table), len(table), heads, activation,
          address_of(sequences), len(sequences))  # fmt: skip
     del mask
     return y

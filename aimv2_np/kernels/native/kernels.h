@@ -8,10 +8,11 @@
 
 enum activation { SILU, QUICK_GELU, GELU_TANH, RELU };
 
-enum kind { FLOAT32, BFLOAT16, INT8, ROUNDED };
+enum kind { FLOAT32, BFLOAT16, INT8, ROUNDED, ACROSS };
 
 /* W (outputs, inputs) as it lies in the file, its numbers of one kind; b (outputs) or NULL. A row of int8 numbers is
- * times scale[o]. ROUNDED weights are of bfloat16, and what they are multiplied with is rounded to it. */
+ * times scale[o]. ROUNDED weights are of bfloat16, and what they are multiplied with is rounded to it. ACROSS: W is of
+ * float32, and its columns, not its rows, are `stride` apart. */
 struct matrix {
     const void *data;
     const float *bias, *scale;
@@ -65,6 +66,17 @@ struct kernels {
     int (*layers)(float *x, long rows, long width, const struct layer *layers, long depth, long heads, long activation,
                   const struct sequence *sequences, long count, int threads);
     int (*patches)(const struct pixels *pixels, const struct matrix *w, float *y, int threads); /* y is dense */
+    /* y (columns of a, columns of b) = a^T b, of as many rows each */
+    int (*transposed)(const float *a, long a_stride, const float *b, long b_stride, long rows, long a_columns,
+                      long b_columns, float *y, int threads);
+    int (*gated_back)(const float *gate, const float *up, const float *g, long count, long activation, float *by_gate,
+                      float *by_up, int threads);
+    /* x, g, by_x: (rows, width), dense; by_weight: (width) */
+    int (*rms_norm_back)(const float *x, const float *g, long rows, long width, const struct norm *norm, float *by_x,
+                         float *by_weight, int threads);
+    /* of: q, k, v, what attention made of them, the gradient by that; by: the gradients by q, k, v */
+    int (*attention_back)(const struct heads of[5], long heads, long width, double scale,
+                          const struct sequence *sequences, long count, const struct heads by[3], int threads);
     double (*peak)(long tasks, int threads); /* of the processor's arithmetic: how many operations were done */
 };
 

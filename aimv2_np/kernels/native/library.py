@@ -24,6 +24,7 @@ _pointer, _long, _int = ctypes.c_void_p, ctypes.c_long, ctypes.c_int
 class Kernels(ctypes.Structure):
     """`struct kernels` of kernels.h: one function an operation, which returns 0, or -1 where there is no memory.
 
+    `gated_back`, `rms_norm_back` and `attention_back` are derivatives, and `transposed` is what that by weights needs.
     `peak` is none of the network's: it does so many tasks of multiplying and adding, and returns how many operations
     these were.
     """
@@ -34,6 +35,10 @@ class Kernels(ctypes.Structure):
     attention: Callable[..., int]
     layers: Callable[..., int]
     patches: Callable[..., int]
+    transposed: Callable[..., int]
+    gated_back: Callable[..., int]
+    rms_norm_back: Callable[..., int]
+    attention_back: Callable[..., int]
     peak: Callable[[int, int], float]
     _fields_ = (
         ("_name", ctypes.c_char_p),
@@ -45,6 +50,14 @@ class Kernels(ctypes.Structure):
         ("layers", ctypes.CFUNCTYPE(
             _int, _pointer, _long, _long, _pointer, _long, _long, _long, _pointer, _long, _int)),
         ("patches", ctypes.CFUNCTYPE(_int, _pointer, _pointer, _pointer, _int)),
+        ("transposed", ctypes.CFUNCTYPE(
+            _int, _pointer, _long, _pointer, _long, _long, _long, _long, _pointer, _int)),
+        ("gated_back", ctypes.CFUNCTYPE(
+            _int, _pointer, _pointer, _pointer, _long, _long, _pointer, _pointer, _int)),
+        ("rms_norm_back", ctypes.CFUNCTYPE(
+            _int, _pointer, _pointer, _long, _long, _pointer, _pointer, _pointer, _int)),
+        ("attention_back", ctypes.CFUNCTYPE(
+            _int, _pointer, _long, _long, ctypes.c_double, _pointer, _long, _pointer, _int)),
         ("peak", ctypes.CFUNCTYPE(ctypes.c_double, _long, _int)),
     )  # fmt: skip
 

@@ -2,6 +2,8 @@
  *
  *     y[r, o] = sum_k x[r, k] W[o, k] + b[o]
  *
+ * A matrix that lies ACROSS, as derivatives have them, is copied into the panel as it lies.
+ *
  * 2 R K O operations on 4 (R K + R O) bytes and K O weights of 4, 2 (bfloat16) or 1 (int8), which become float32 here. One task makes PANEL outputs: DEPTH inputs at a time it transposes
  * their weights as they lie in the file, LANES x LANES in registers, into a panel (DEPTH, PANEL) that stays in the
  * second-level cache, and takes all rows through it, ROWS at a time, whose sums stay in registers. Which loop keeps what
@@ -133,8 +135,16 @@ static void pack_pairs(const struct matrix *w, long first, long width, long star
     }
 }
 
+/* The same of a matrix that lies across: W[o, k] = data[k, o]. */
+static void pack_across(const struct matrix *w, long first, long width, long start, long depth, float *panel) {
+    const float *from = (const float *)w->data + start * w->stride + first;
+    for (long k = 0; k < depth; k++, from += w->stride, panel += PANEL)
+        for (long o = 0; o < PANEL; o += LANES) store(panel + o, load_some(from + o, width - o));
+}
+
 static void pack(const struct matrix *w, long first, long width, long start, long depth, float *panel) {
-    if (w->kind == BFLOAT16) pack_kind(BFLOAT16, w, first, width, start, depth, panel);
+    if (w->kind == ACROSS) pack_across(w, first, width, start, depth, panel);
+    else if (w->kind == BFLOAT16) pack_kind(BFLOAT16, w, first, width, start, depth, panel);
     else if (w->kind == INT8) pack_kind(INT8, w, first, width, start, depth, panel);
     else pack_kind(FLOAT32, w, first, width, start, depth, panel);
 }
@@ -143,8 +153,8 @@ static void pack(const struct matrix *w, long first, long width, long start, lon
 
 /* sums[r, o] = sum_k x[r, k] panel[k, o] for `rows` rows and `vectors` LANES of outputs: constants where this is
  * inlined, so that the sums stay in registers. */
-INLINE void multiply(int paired, int rows, int vectors, const float *x, long x_stride, const float *panel, long panel_stride,
-                     long depth, float *sums, long sums_stride) {
+INLINE void multiply(int paired, int rows, int vectors, const float *x, long x_stride, long x_step, const float *panel,
+                     long panel_stride, long depth, float *sums, long sums_stride) {
     long start = 0;
     do { /* once, too, for no inputs */
         floats sum[ROWS][VECTORS] = {{{0}}};
@@ -155,7 +165,7 @@ INLINE void multiply(int paired, int rows, int vectors, const float *x, long x_s
             for (int v = 0; v < vectors; v++) w[v] = load(panel + v * LANES);
 #pragma GCC unroll 8
             for (int r = 0; r < rows; r++) {
-                floats factor = paired ? same_pair(x + r * x_stride + k) : all(x[r * x_stride + k]);
+                floats factor = paired ? same_pair(x + r * x_stride + k) : all(x[r * x_stride + k * x_step]);
 #pragma GCC unroll 3
                 for (int v = 0; v < vectors; v++)
                     sum[r][v] = paired ? add_pairs(sum[r][v], factor, w[v]) : sum[r][v] + factor * w[v];
@@ -173,13 +183,13 @@ INLINE void multiply(int paired, int rows, int vectors, const float *x, long x_s
 
 #define MULTIPLY(R, V)                                                                            \
     case R * 4 + V:                                                                               \
-        multiply(paired, R, V, x, x_stride, panel, panel_stride, depth, sums, sums_stride);       \
+        multiply(paired, R, V, x, x_stride, x_step, panel, panel_stride, depth, sums, sums_stride); \
         break;
 #define MULTIPLY_ROWS(R) MULTIPLY(R, 1) MULTIPLY(R, 2) MULTIPLY(R, 3)
 
 /* The same for any number of rows up to ROWS, and of vectors up to VECTORS. */
-INLINE void multiply_any(int paired, long rows, long vectors, const float *x, long x_stride, const float *panel,
-                         long panel_stride, long depth, float *sums, long sums_stride) {
+INLINE void multiply_any(int paired, long rows, long vectors, const float *x, long x_stride, long x_step,
+                         const float *panel, long panel_stride, long depth, float *sums, long sums_stride) {
     switch (rows * 4 + vectors) {
         MULTIPLY_ROWS(1) MULTIPLY_ROWS(2) MULTIPLY_ROWS(3) MULTIPLY_ROWS(4)
 #if ROWS == 8
@@ -189,14 +199,19 @@ INLINE void multiply_any(int paired, long rows, long vectors, const float *x, lo
 }
 static void multiply_tile(long rows, long vectors, const float *x, long x_stride, const float *panel,
                           long panel_stride, long depth, float *sums, long sums_stride) {
-    multiply_any(0, rows, vectors, x, x_stride, panel, panel_stride, depth, sums, sums_stride);
+    multiply_any(0, rows, vectors, x, x_stride, 1, panel, panel_stride, depth, sums, sums_stride);
+}
+/* The same of a transposed x: the rows' numbers of one k follow one another, x_step apart from those of the next. */
+static void multiply_across(long rows, long vectors, const float *x, long x_step, const float *panel, long panel_stride,
+                            long depth, float *sums, long sums_stride) {
+    multiply_any(0, rows, vectors, x, 1, x_step, panel, panel_stride, depth, sums, sums_stride);
 }
 #if !defined(TILES)
 static void pairs_begin(void) {}
 static void pairs_end(void) {}
 static void multiply_pairs(long rows, long vectors, const float *x, long x_stride, const float *panel,
                            long panel_stride, long depth, float *sums, long sums_stride) {
-    multiply_any(1, rows, vectors, x, x_stride, panel, panel_stride, depth, sums, sums_stride);
+    multiply_any(1, rows, vectors, x, x_stride, 1, panel, panel_stride, depth, sums, sums_stride);
 }
 #endif
 

@@ -1,5 +1,6 @@
 /* The kernels of one instruction set: compiled once for each, with that set's options and SET as its name. */
 #include "layers.c"
+#include "backward.c"
 #include "peak.c"
 
 struct work {
@@ -98,4 +99,4 @@ static int run_gated(const float *gate, const float *up, long count, long activa
 #define QUOTED(x) #x
 #define TEXT(x) QUOTED(x)
 const struct kernels NAME(SET) = {TEXT(SET), run_linear, run_gated, run_rms_norm, run_attention, run_layers,
-                                   run_patches, run_peak};
+                                   run_patches, run_transposed, run_gated_back, run_rms_norm_back, run_attention_back, run_peak};

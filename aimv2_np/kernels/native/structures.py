@@ -38,7 +38,7 @@ ACTIVATIONS: Final = {
     ))
     for name in names
 }  # fmt: skip
-KINDS: Final = {"float32": 0, "bfloat16": 1, "int8": 2, "rounded": 3}
+KINDS: Final = {"float32": 0, "bfloat16": 1, "int8": 2, "rounded": 3, "across": 4}
 
 
 def layers_of(layers: Sequence[EncoderLayer], width: int) -> NDArray | None:
@@ -98,14 +98,19 @@ def matrix_of(
         numbers, scale, stored = weight.numbers, weight.scale, "rounded" if weight.rounds else weight.stored
     else:
         numbers, scale, stored = weight, None, "float32"
-    if weight.dtype != np.float32 or numbers.ndim != 2 or not is_dense(numbers) or numbers.shape[1:] != inputs:
+    if weight.dtype != np.float32 or numbers.ndim != 2 or numbers.shape[1:] != inputs:
+        return None
+    lying = numbers
+    if stored == "float32" and not is_dense(numbers):
+        lying, stored = numbers.T, "across"
+    if not is_dense(lying):
         return None
     if (outputs or numbers.shape[:1]) != numbers.shape[:1]:
         return None
     if not all(vector is None or is_vector(vector, numbers.shape[:1]) for vector in (bias, scale)):
         return None
     addresses = (0 if array is None else address_of(array) for array in (numbers, bias, scale))
-    return (*addresses, *numbers.shape, numbers.strides[0] // numbers.itemsize, KINDS[stored])
+    return (*addresses, *numbers.shape, lying.strides[0] // numbers.itemsize, KINDS[stored])
 
 
 def is_vector(array: NDArray, shape: tuple[int, ...]) -> bool:

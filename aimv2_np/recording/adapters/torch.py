@@ -47,10 +47,10 @@ def record_torch(
         include: a glob or several; only matching paths are recorded.
         call: called with the arguments instead of the module, for code with another way in:
             `lambda pixel_values: model.forward_features(pixel_values)`.
-        gradients: also ∂loss/∂ each of these outputs, in the same form, as `gradient:<path>`, and by each parameter
-            under its name (of a fused `qkv.weight` as its thirds); zeros for what takes no part. They are autograd's,
-            and nobody's `.grad` changes. Outputs that are changed in place afterwards have the gradient of what they
-            become.
+        gradients: also ∂loss/∂ each of these outputs, in the same form, as `gradient:<path>`, by each input of floats
+            (`gradient:pixel_values`), and by each parameter under its name (of a fused `qkv.weight` as its thirds);
+            zeros for what takes no part. They are autograd's, and nobody's `.grad` changes. Outputs that are changed in
+            place afterwards have the gradient of what they become.
         loss: what is differentiated: given what the module returned, it returns a tensor of one number. None: that of
             `aimv2_np.trace`, the contrastive loss or the sum of what comes out last; of a tensor its sum, of a tuple
             that of its first one.
@@ -83,11 +83,14 @@ def record_torch(
                         kept[part] = tensor, form
 
             stack.callback(submodule.register_forward_hook(keep).remove)
+        if gradients:
+            tensors = {name: _leaf(tensor) for name, tensor in tensors.items()}
         with torch.set_grad_enabled(gradients):
             output = (call or module)(**tensors)
         if gradients:
+            given = [(name, (tensor, _as_it_is)) for name, tensor in tensors.items() if tensor.is_floating_point()]
             number, writer.metadata[LOSS] = default_loss(torch, output) if loss is None else (loss(output), "given")
-            for part, gradient in _gradients(torch, number, [*kept.items(), *_parameters(torch, module)]):
+            for part, gradient in _gradients(torch, number, [*kept.items(), *given, *_parameters(torch, module)]):
                 writer.add(GRADIENT + part, gradient)
     return Recording.load(path)
 
@@ -134,6 +137,11 @@ def _tensor(torch: Any, value: Any, module: Any) -> Any:
     tensor = value if isinstance(value, torch.Tensor) else torch.from_numpy(np.array(value, order="C"))
     like = next(module.parameters(), torch.zeros(()))
     return tensor.to(like.device, like.dtype) if tensor.is_floating_point() else tensor.to(like.device)
+
+
+def _leaf(tensor: Any) -> Any:
+    """An input to differentiate by, apart from whose tensor it was; whole numbers as they are."""
+    return tensor.detach().clone().requires_grad_() if tensor.is_floating_point() else tensor
 
 
 def _parts(torch: Any, path: str, module: Any, output: Any) -> Iterator[tuple[str, Any, Form]]:

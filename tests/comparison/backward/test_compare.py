@@ -243,3 +243,18 @@ def test_names_behind_a_prefix(reference, model):
     result = compare(reference, arrays, model=model)
     assert result.equal, result.explanation
     assert not result.missing
+
+
+@pytest.mark.parametrize("given", ["model", "no model"])
+def test_the_gradient_by_the_pixels_is_the_last_of_all(given, tmp_path):
+    model, inputs = MODELS["head"](0)
+    reference = record(model, inputs, tmp_path / "a", gradients=True)
+    path = "gradient:pixel_values"
+    result = compare(reference, dict(reference.activations), model=model if given == "model" else None)
+    found = gradients_of(result)
+    outputs = [each.path for each in found if not each.path.endswith(("weight", "bias", "cls_token"))]
+    assert result.equal
+    assert outputs[-1] == path
+    arrays = {**reference.activations, path: 2 * reference.activations[path]}
+    result = compare(reference, arrays, model=model if given == "model" else None)
+    assert [each.path for each in gradients_of(result) if not each.equal] == [path]

@@ -249,6 +249,134 @@ static void check_attention(long batch, long heads, long queries, long keys, lon
     release();
 }
 
+/* ---- derivatives ---- */
+
+static void check_transposed(long rows, long a_columns, long b_columns, long gap) {
+    long a_stride = a_columns + gap, b_stride = b_columns + gap, count = a_columns * b_columns;
+    float *a = numbers(rows * a_stride - gap), *b = numbers(rows * b_stride - gap), *first = NULL;
+    for (int t = 0; t < COUNT(THREADS); t++) {
+        float *y = untouched(count);
+        must(!c->transposed(a, a_stride, b, b_stride, rows, a_columns, b_columns, y, THREADS[t]), "transposed", -1, -1, 0);
+        same("transposed, threads", y, &first, count);
+    }
+    for (long i = 0; i < count; i++) {
+        double sum = 0;
+        for (long r = 0; r < rows; r++) sum += (double)a[r * a_stride + i / b_columns] * b[r * b_stride + i % b_columns];
+        near("transposed", first[i], sum, i);
+    }
+    release();
+}
+
+/* The slope of the activation by differences, which RELU has none of at 0, where no number is. */
+static void check_gated_back(long count, long activation) {
+    float *gate = numbers(count), *up = numbers(count), *g = numbers(count), *first[2] = {NULL, NULL};
+    for (long i = 0; i < count; i++) gate[i] *= i % 3 ? 4 : 200;
+    for (int t = 0; t < COUNT(THREADS); t++) {
+        float *y[2] = {untouched(count), untouched(count)};
+        must(!c->gated_back(gate, up, g, count, activation, y[0], y[1], THREADS[t]), "gated_back", -1, -1, 0);
+        for (int i = 0; i < 2; i++) same("gated_back, threads", y[i], &first[i], count);
+    }
+    for (long i = 0; i < count; i++) {
+        double slope = (activated(activation, gate[i] + 1e-6) - activated(activation, gate[i] - 1e-6)) / 2e-6;
+        near("gated_back, by the gate", first[0][i], slope * up[i] * g[i], i);
+        near("gated_back, by what it multiplies", first[1][i], activated(activation, gate[i]) * g[i], i);
+    }
+    release();
+}
+
+static void check_rms_norm_back(long rows, long width) {
+    struct norm norm = {.weight = numbers(width), .eps = 1e-5};
+    float *x = numbers(rows * width), *g = numbers(rows * width), *first[2] = {NULL, NULL};
+    for (int t = 0; t < COUNT(THREADS); t++) {
+        float *y[2] = {untouched(rows * width), untouched(width)};
+        must(!c->rms_norm_back(x, g, rows, width, &norm, y[0], y[1], THREADS[t]), "rms_norm_back", -1, -1, 0);
+        same("rms_norm_back, threads", y[0], &first[0], rows * width);
+        same("rms_norm_back, threads, by the weight", y[1], &first[1], width);
+    }
+    double *by_weight = take(8 * width);
+    for (long i = 0; i < width; i++) by_weight[i] = 0;
+    for (long i = 0; i < rows * width; i++) {
+        const float *row = x + i / width * width, *above = g + i / width * width;
+        double squares = 0, along = 0;
+        for (long j = 0; j < width; j++) squares += (double)row[j] * row[j];
+        for (long j = 0; j < width; j++) along += (double)above[j] * norm.weight[j] * row[j];
+        double r = 1 / sqrt(squares / (double)width + norm.eps);
+        near("rms_norm_back", first[0][i],
+             r * norm.weight[i % width] * g[i] - r * r * r * along / (double)width * x[i], i);
+        by_weight[i % width] += r * x[i] * g[i];
+    }
+    for (long i = 0; i < width; i++) near("rms_norm_back, by the weight", first[1][i], by_weight[i], i);
+    release();
+}
+
+/* The gradients by q, k and v of one query, added up; arrays as in `attended`, above: by what came out. */
+static void attended_back(const double *q, const double *k, const double *v, const double *above, long stride, long width,
+                          double scale, const struct sequence *s, long query, double *by_q, double *by_k, double *by_v) {
+    double *e = malloc((size_t)s->keys * sizeof *e), largest = -1e30, total = 0, mean = 0;
+    int *seen = malloc((size_t)s->keys * sizeof *seen);
+    for (long j = 0; j < s->keys; j++) {
+        seen[j] = (j <= query || j < s->prefix) && (!s->mask || s->mask[query * s->mask_stride + j]);
+        e[j] = 0;
+        for (long i = 0; i < width; i++) e[j] += scale * q[i] * k[j * stride + i];
+        if (!seen[j]) e[j] = -1e30;
+        if (e[j] > largest) largest = e[j];
+    }
+    for (long j = 0; j < s->keys; j++) total += e[j] = exp(e[j] - largest);
+    for (long j = 0; j < s->keys; j++)
+        for (long i = 0; i < width; i++) {
+            by_v[j * stride + i] += e[j] / total * above[i];
+            mean += e[j] / total * above[i] * v[j * stride + i];
+        }
+    for (long j = 0; j < s->keys; j++) {
+        double by = -mean;
+        for (long i = 0; i < width; i++) by += above[i] * v[j * stride + i];
+        by *= seen[j] ? scale * e[j] / total : 0;
+        for (long i = 0; i < width; i++) {
+            by_q[i] += by * k[j * stride + i];
+            by_k[j * stride + i] += by * q[i];
+        }
+    }
+    free(seen);
+    free(e);
+}
+
+static void check_attention_back(long batch, long heads, long queries, long keys, long width, long prefix, int masked) {
+    long row = heads * width, counts[5] = {queries, keys, keys, queries, queries}, sizes[5];
+    float *first[3] = {NULL, NULL, NULL};
+    struct heads of[5], by[3];
+    double *wide[5], *expected[3];
+    for (int i = 0; i < 5; i++) {
+        sizes[i] = batch * counts[i] * row;
+        of[i] = (struct heads){numbers(sizes[i]), counts[i] * row, width, row};
+    }
+    uint8_t *mask = take(queries * keys);
+    for (long i = 0; i < queries * keys; i++) mask[i] = i >= keys && number() > 0; /* the first query sees nothing */
+    struct sequence *s = take(batch * (long)sizeof *s);
+    for (long b = 0; b < batch; b++)
+        s[b] = (struct sequence){.batch = b, .queries = queries, .keys = keys, .prefix = prefix,
+                                 .mask = masked ? mask : NULL, .mask_stride = keys};
+    if (sizes[0] && sizes[1]) c->attention(&of[0], &of[1], &of[2], heads, width, 0.5, s, batch, &of[3], 1);
+    for (int t = 0; t < COUNT(THREADS); t++) {
+        for (int i = 0; i < 3; i++) by[i] = (struct heads){untouched(sizes[i]), counts[i] * row, width, row};
+        must(!c->attention_back(of, heads, width, 0.5, s, batch, by, THREADS[t]), "attention_back", -1, -1, 0);
+        for (int i = 0; i < 3; i++) same("attention_back, threads", by[i].data, &first[i], sizes[i]);
+    }
+    for (int i = 0; i < 5; i++) wide[i] = widened(of[i].data, sizes[i]);
+    for (int i = 0; i < 3; i++) {
+        expected[i] = take(8 * sizes[i]);
+        for (long j = 0; j < sizes[i]; j++) expected[i][j] = 0;
+    }
+    for (long i = 0; i < sizes[0]; i += width) {
+        long b = i / (queries * row), n = i / row % queries, from = b * keys * row + i % row;
+        attended_back(wide[0] + i, wide[1] + from, wide[2] + from, wide[4] + i, row, width, 0.5, &s[b], n,
+                      expected[0] + i, expected[1] + from, expected[2] + from);
+    }
+    static const char *names[3] = {"attention_back, q", "attention_back, k", "attention_back, v"};
+    for (int i = 0; i < 3; i++)
+        for (long j = 0; j < sizes[i]; j++) near(names[i], first[i][j], expected[i][j], j);
+    release();
+}
+
 #define DEPTH_OF_ALL 2
 
 struct tower {
@@ -384,6 +512,11 @@ static void check_calls(void) {
     struct matrix wide = {.data = x, .outputs = 1, .inputs = 1L << 46};
     struct pixels pixel = {.data = x, .batch = 1, .channels = 1, .rows = 1, .columns = 1, .ph = wide.inputs, .pw = 1};
     must(c->patches(&pixel, &wide, x, 1) == -1, "no memory for patches", -1, 0, -1);
+    must(c->transposed(x, 0, x, 0, 1L << 46, 1, 1, x, 1) == -1, "no memory to transpose", -1, 0, -1);
+    must(c->rms_norm_back(x, x, 1L << 50, 1, NULL, x, x, 1) == -1, "no memory for a norm's sums", -1, 0, -1);
+    struct sequence endless = {.keys = 1L << 46};
+    must(c->attention_back((struct heads[5]){0}, 1, 1, 1, &endless, 1, (struct heads[3]){0}, 1) == -1,
+         "no memory for attention's", -1, 0, -1);
     release();
 }
 
@@ -414,6 +547,18 @@ static void check_all(void) {
     for (long i = 0; i < COUNT(attentions); i++) {
         const long *a = attentions[i];
         check_attention(a[0], a[1], a[2], a[3], a[4], a[5], (int)a[6]);
+    }
+    static const long turned[][4] = {{1, 1, 1, 0}, {17, 5, 7, 3}, {64, 48, 50, 0}, {70, 33, 145, 1}, {1100, 9, 20, 2}};
+    for (long i = 0; i < COUNT(turned); i++) check_transposed(turned[i][0], turned[i][1], turned[i][2], turned[i][3]);
+    for (long i = 0; i < COUNT(counts); i++)
+        for (long activation = SILU; activation <= RELU; activation++) check_gated_back(counts[i], activation);
+    for (long i = 0; i < COUNT(norms); i++) check_rms_norm_back(norms[i][0], norms[i][1]);
+    static const long backs[][7] = {{1, 1, 1, 1, 1, 1, 0},  {2, 3, 5, 17, 20, 17, 0}, {1, 2, 17, 17, 64, 0, 0},
+                                    {3, 1, 30, 30, 80, 7, 0}, {2, 2, 9, 21, 16, 21, 1}, {0, 2, 3, 3, 4, 3, 0},
+                                    {1, 1, 150, 70, 12, 70, 0}, {1, 1, 200, 200, 8, 90, 0}};
+    for (long i = 0; i < COUNT(backs); i++) {
+        const long *a = backs[i];
+        check_attention_back(a[0], a[1], a[2], a[3], a[4], a[5], (int)a[6]);
     }
     check_layers(0, 1, -1, INT8 + 1);
     check_layers(1, 1, -1, INT8 + 1);

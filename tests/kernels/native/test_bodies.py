@@ -451,7 +451,7 @@ def test_what_the_kernels_do_not_take_is_numpys():
 def test_no_memory():
     """What the kernels cannot allocate is a MemoryError."""
     with pytest.raises(MemoryError, match="no memory"):
-        bodies._run(lambda *_: -1, 0)
+        bodies.call(lambda *_: -1, 0)
 
 
 def odd(x):

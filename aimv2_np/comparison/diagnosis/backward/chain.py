@@ -10,7 +10,7 @@ from aimv2_np.comparison.diagnosis.context import Context
 from aimv2_np.comparison.diagnosis.ends import Embeds
 from aimv2_np.comparison.diagnosis.forced import Taken
 from aimv2_np.comparison.diagnosis.stages import EMBEDS, Stage, towers_of
-from aimv2_np.gradients.tape import SUMMED
+from aimv2_np.gradients.tape import PIXELS, SUMMED
 from aimv2_np.recording.recording import LOSS, Recording
 from aimv2_np.shapes import NDArray
 
@@ -36,7 +36,7 @@ def chain_of(
     towers = towers_of(context)
     for name, stages in towers.items():
         x: Any = context.input(name)
-        names: tuple[tuple[str, ...], ...] = ()
+        names: tuple[tuple[str, ...], ...] = ((PIXELS,),) if name == PIXELS else ()
         if name == EMBEDS:
             x = Embeds(ends["input_ids"], ends["pixel_values"]) if len(ends) == 2 else None
             names = ("text_embeds",), ("image_embeds",)
