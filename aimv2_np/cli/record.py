@@ -21,7 +21,7 @@ from aimv2_np.cli import options, output
 @click.option("--inner", is_flag=True, help="Also q, k, v, scores and probs inside attention.")
 @click.option(
     "--gradients", is_flag=True,
-    help="Also the gradient by each of these, the pixels and each weight: of the contrastive loss, or of the output's sum.",
+    help="Also the gradient by each of these, pixels and weights: of the contrastive loss, or of the output's sum.",
 )  # fmt: skip
 @click.option("--statistics", is_flag=True, help="Moments and a random projection instead of arrays: a small file.")
 @click.option("--slice", "slices", metavar="GLOB=PART...", multiple=True, help='Parts of arrays: "*.ffn=0, :16".')

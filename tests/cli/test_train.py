@@ -60,6 +60,7 @@ def test_the_same_command_again_computes_nothing(pretrained):
         (("--no-prefix",), "task.prefix is True, and now it is False"),
         (("--augment",), "task.augmentation is None, and now it is"),
         (("--recompute", "1"), "recipe.recompute is None, and now it is 1"),
+        (("--precision", "bfloat16"), "recipe.precision is None, and now it is 'bfloat16'"),
     ],
 )
 def test_another_command_is_told_what_is_different(pretrained, changes, said):

@@ -36,7 +36,7 @@ def test_several_rows(cupy, hidden_act):
 
 
 def test_the_slope_of_every_activation(cupy):
-    """All in one kernel of the test's own, as each that is compiled takes seconds; kinks, where they are, among them."""
+    """All in one kernel of the test's own, as each takes seconds to compile; kinks are among them."""
     names = sorted(set(NAMES.values()))
     lines = "\n".join(f"    out[{row} * count + i] = {name}::slope(x[i]);" for row, name in enumerate(names))
     code = f"""{source("gated_back")}
@@ -51,7 +51,5 @@ __global__ void slopes(float* out, const float* x, int count) {{
     module = cupy.RawModule(code=code, options=OPTIONS, name_expressions=("slopes<0>",))
     module.get_function("slopes<0>")((1,), (32,), (out, cupy.asarray(x), np.int32(len(x))))
     for name, function in ACTIVATIONS.items():
-        found = out[names.index(NAMES[name])].get()
-        np.testing.assert_allclose(
-            found, DERIVATIVES[function](x.astype(np.float64)), rtol=1e-5, atol=1e-5, err_msg=name
-        )
+        found, expected = out[names.index(NAMES[name])].get(), DERIVATIVES[function](x.astype(np.float64))
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5, err_msg=name)

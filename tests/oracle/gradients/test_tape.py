@@ -30,7 +30,7 @@ PARTS = {
 
 
 def retained(theirs: torch.nn.Module, inputs: dict[str, np.ndarray], loss: Any) -> dict[str, np.ndarray]:
-    """Path → .grad of every module's output, in the form that it has here, and of every parameter."""
+    """Path → .grad of every module's output, in the form that it has here, and of every input and parameter."""
     outputs: dict[str, torch.Tensor] = {}
 
     def keep(path: str, output: Any) -> None:
@@ -47,9 +47,12 @@ def retained(theirs: torch.nn.Module, inputs: dict[str, np.ndarray], loss: Any) 
 
     for path, module in theirs.named_modules():
         module.register_forward_hook(lambda _m, _args, output, path=path: keep(path, output))
-    loss(theirs(**their_inputs(inputs, torch.float64))).backward()
+    given = their_inputs(inputs, torch.float64)
+    leaves = {name: tensor.requires_grad_() for name, tensor in given.items() if tensor.is_floating_point()}
+    loss(theirs(**given)).backward()
     found = {path: _ours(path, tensor.grad) for path, tensor in outputs.items() if tensor.grad is not None}
-    return found | {path: p.grad.numpy() for path, p in theirs.named_parameters() if p.grad is not None}
+    by_leaves = (*leaves.items(), *theirs.named_parameters())
+    return found | {path: leaf.grad.numpy() for path, leaf in by_leaves if leaf.grad is not None}
 
 
 def _ours(path: str, gradient: torch.Tensor) -> np.ndarray:
