@@ -15,8 +15,8 @@ PACKAGE = ROOT / "aimv2_np"
 SCREEN, FRAMES = 60, 7
 TOP = {"__init__.py", "__main__.py", "errors.py", "shapes.py", "py.typed"}
 ROOMS = {
-    "backends", "bench", "cli", "comparison", "config", "data", "files", "gradients", "kernels", "models", "network",
-    "processing", "recording", "storage", "tasks", "training", "tree", "viz",
+    "backends", "bench", "cli", "comparison", "config", "data", "export", "files", "gradients", "kernels", "models",
+    "network", "processing", "recording", "storage", "tasks", "training", "tree", "viz",
 }  # fmt: skip
 
 

@@ -17,8 +17,8 @@ from aimv2_np.cli.convert import convert_command
 from aimv2_np.cli.demo import demo_command
 from aimv2_np.cli.embed import embed_command
 from aimv2_np.cli.explain import explain_command
-from aimv2_np.cli.info import info_command
 from aimv2_np.cli.export import export_command
+from aimv2_np.cli.info import info_command
 from aimv2_np.cli.knn import knn_command
 from aimv2_np.cli.models import models_command
 from aimv2_np.cli.output import discard, one_line, say

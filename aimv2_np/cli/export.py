@@ -11,14 +11,16 @@ def _size(_: click.Context, option: click.Parameter, value: str | None) -> int |
     if value is None:
         return None
     sides = value.lower().split("x")
-    if not all(side.isdecimal() and int(side) for side in sides) or len(sides) > 2:  # noqa: PLR2004
+    if not all(side.isdecimal() and int(side) for side in sides) or len(sides) > 2:
         raise click.BadParameter(f"{value!r}; expected pixels, 224, or height and width, 224x448")
     return int(sides[0]) if len(sides) == 1 else (int(sides[0]), int(sides[1]))
 
 
 @click.command("export")
 @click.argument("model", metavar="FOLDER|ID")
-@click.option("-o", "--output", "path", metavar="FILE", type=click.Path(), required=True, help="The .onnx file to write.")
+@click.option(
+    "-o", "--output", "path", metavar="FILE", type=click.Path(), required=True, help="The .onnx file to write."
+)
 @click.option(
     "--tower", type=click.Choice(["vision", "text", "both"]), help="Of a model with two.  [default: all it has]"
 )
@@ -32,14 +34,19 @@ def _size(_: click.Context, option: click.Parameter, value: str | None) -> int |
     help="Weights and pixels.",
 )  # fmt: skip
 @click.option("--outputs", metavar="GLOB", multiple=True, help="Modules whose outputs are outputs of the graph too.")
+@click.option(
+    "--preprocess", is_flag=True,
+    help="Images of whole numbers in, (batch, rows, columns, 3) uint8; the graph resizes, crops and normalises them.",
+)  # fmt: skip
 @options.revision
 @options.prefix
 @options.final_norm
 @click.option("--force", "--overwrite", "overwrite", is_flag=True, help="Replace FILE.")
 @options.debug
 def export_command(
-    model: str, path: str, overwrite: bool, revision: str | None, prefix: str | None, final_norm: bool, **how: Any
-) -> None:
+    model: str, path: str, overwrite: bool, revision: str | None, prefix: str | None, final_norm: bool,
+    preprocess: bool, **how: Any,
+) -> None:  # fmt: skip
     """Write a model as an ONNX graph, for ONNX Runtime, OpenVINO and others; without PyTorch.
 
     Every module's output is a value of the graph under the module's path, so that what another program computes is
@@ -51,7 +58,8 @@ def export_command(
     options.check_free(path, overwrite)
     with output.waiting(f"exporting {model}", loads=model):
         loaded = aimv2_np.load(model, revision=revision, prefix=prefix, final_norm=final_norm)
-        written = to_onnx(loaded, path, overwrite=overwrite, **how)
+        processor = aimv2_np.Aimv2ImageProcessor.from_pretrained(model, revision=revision) if preprocess else None
+        written = to_onnx(loaded, path, preprocess=processor, overwrite=overwrite, **how)
     beside = written.with_name(f"{written.name}.data")
     nbytes = written.stat().st_size + (beside.stat().st_size if beside.exists() else 0)
     click.echo(f"{output.printable(str(written))}: {output.bytes_of(nbytes)}")

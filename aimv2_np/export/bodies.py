@@ -32,7 +32,8 @@ def _rms_norm(x: Symbol, weight: Symbol, eps: float) -> Symbol:
     """Squares are a power here, as runtimes look for it when they make one operator of these six."""
     wide = widen(x)
     mean = namespace(x).mean(wide**2.0, axis=-1, keepdims=True)
-    return (wide / namespace(x).sqrt(mean + eps)).astype(x.dtype) * weight
+    normalised: Symbol = wide / namespace(x).sqrt(mean + eps)
+    return normalised.astype(x.dtype) * weight
 
 
 @patch_embed.register(Symbol)
@@ -45,7 +46,8 @@ def _patch_embed(pixels: Symbol, weight: Symbol, bias: Symbol) -> Symbol:
     size, _, ph, pw = weight.shape
     rows, columns = height // ph, width // pw
     maps = pixels.graph.add(
-        "Conv", [pixels, weight, bias], (batch, size, rows, columns), pixels.dtype, kernel_shape=[ph, pw], strides=[ph, pw]
+        "Conv", [pixels, weight, bias], (batch, size, rows, columns), pixels.dtype, kernel_shape=[ph, pw],
+        strides=[ph, pw],
     )  # fmt: skip
     flat = pixels.graph.add("Reshape", [maps, np.array([0, 0, -1])], (batch, size, rows * columns), maps.dtype)
     return flat.swapaxes(1, 2).astype(dtype)
@@ -69,7 +71,8 @@ def _attention(q: Symbol, k: Symbol, v: Symbol, scale: float, view: View = EVERY
 def _gated(gate: Symbol, up: Symbol, hidden_act: str) -> Symbol:
     """act(gate) * up."""
     activation = OPERATORS.get(hidden_act, ACTIVATIONS[hidden_act])
-    return (activation(widen(gate)) * widen(up)).astype(gate.dtype)
+    product: Symbol = activation(widen(gate)) * widen(up)
+    return product.astype(gate.dtype)
 
 
 def _one(kind: str, x: Symbol) -> Symbol:
@@ -94,10 +97,10 @@ def gelu(x: Symbol) -> Symbol:
 # Activations whose equation is written without an operator that there is for them.
 OPERATORS: dict[str, Callable[[Symbol], Symbol]] = {
     "gelu": gelu,
-    "gelu_10": lambda x: namespace(x).clip(gelu(x), -10, 10),  # type: ignore[no-any-return]
+    "gelu_10": lambda x: namespace(x).clip(gelu(x), -10, 10),
     "gelu_python": gelu,
     "laplace": lambda x: 0.5 * (1.0 + _one("Erf", (x - 0.707107) / (0.282095 * sqrt(2)))),
-    "mish": lambda x: x * namespace(x).tanh(_one("Softplus", x)),  # type: ignore[no-any-return]
+    "mish": lambda x: x * namespace(x).tanh(_one("Softplus", x)),
     "quick_gelu": lambda x: x * sigmoid(1.702 * x),
     "sigmoid": sigmoid,
     "silu": silu,

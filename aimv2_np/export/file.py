@@ -3,9 +3,9 @@
 A file holds at most 2 GB, as protocol buffers do.
 """
 
-
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from math import prod
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -13,8 +13,8 @@ import numpy as np
 
 from aimv2_np.export.graph import Graph, Node
 from aimv2_np.export.symbol import Symbol
-from aimv2_np.shapes import NDArray
 from aimv2_np.files.atomic import atomic_write
+from aimv2_np.shapes import NDArray
 
 OPSET, IR = 18, 8
 LARGEST = 2**31 - 2**24  # bytes of weights in the file itself; the graph needs some room too
@@ -23,7 +23,11 @@ ALIGNMENT = 4096  # where arrays begin in the second file, so that they can be m
 
 
 def write(
-    path: Path, graph: Graph, inputs: Sequence[Symbol], outputs: Mapping[str, Symbol], about: Mapping[str, str],
+    path: Path,
+    graph: Graph,
+    inputs: Sequence[Symbol],
+    outputs: Mapping[str, Symbol],
+    about: Mapping[str, str],
     overwrite: bool,
 ) -> None:
     """Write the graph to `path`, its weights too, or into `<path>.data` where they are too many.
@@ -67,7 +71,7 @@ def write(
 
 
 def _bytes(value: Symbol) -> int:
-    return int(np.prod([int(n) for n in value.shape if isinstance(n, int)], dtype=np.int64)) * value.dtype.itemsize
+    return prod(value.shape) * int(value.dtype.itemsize)
 
 
 def _kind(dtype: np.dtype[Any]) -> int:
@@ -92,7 +96,9 @@ def _node(node: Node) -> Any:
 
     attributes = {name: _kind(value) if name == "to" else value for name, value in node.attributes.items()}
     name = f"/{node.path}/{node.output.name}" if node.path else f"/{node.output.name}"
-    return onnx.helper.make_node(node.kind, [value.name for value in node.inputs], [node.output.name], name, **attributes)
+    return onnx.helper.make_node(
+        node.kind, [value.name for value in node.inputs], [node.output.name], name, **attributes
+    )
 
 
 def _raw(value: Symbol) -> NDArray:

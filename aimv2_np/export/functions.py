@@ -24,7 +24,6 @@ COMPARISONS = {
 }  # fmt: skip
 LOGIC = {"logical_and": "And", "logical_not": "Not", "logical_or": "Or"}
 REDUCTIONS = {"max": "ReduceMax", "mean": "ReduceMean", "sum": "ReduceSum"}
-ALL = np.iinfo(np.int64).max  # where a slice ends that takes all
 
 
 class Functions(ModuleType):
@@ -148,8 +147,8 @@ class Functions(ModuleType):
             return Symbol(self.graph, a.name and f"{a.name}.T", shape, a.dtype, lambda: a.value.transpose(axes))
         return self.graph.add("Transpose", [a], shape, a.dtype, perm=[int(axis) for axis in axes])
 
-    def broadcast_to(self, a: Any, shape: Shape) -> Symbol:
-        a = self.asarray(a)
+    def broadcast_to(self, array: Any, shape: Shape) -> Symbol:
+        a: Symbol = self.asarray(array)
         if a.shape == shape:
             return a
         sizes = self._sizes(shape) if any(isinstance(n, Size) for n in shape) else np.array(shape)
@@ -161,7 +160,7 @@ class Functions(ModuleType):
             return self.graph.constant(np.concatenate(known, axis))
         parts = self._promoted(arrays)
         shape = [*parts[0].shape]
-        shape[axis] = sum(part.shape[axis] for part in parts)  # type: ignore[misc]
+        shape[axis] = sum(part.shape[axis] for part in parts)
         return self.graph.add("Concat", parts, tuple(shape), parts[0].dtype, axis=axis)
 
     def item(self, a: Symbol, index: Any) -> Symbol:

@@ -42,11 +42,16 @@ class Graph:
     def input(self, name: str, shape: Sequence[int | str], dtype: Any) -> Symbol:
         """A value that is given to the graph when it runs; sizes that are known only then have names."""
         value = Symbol(self, name, (), np.dtype(dtype))
-        value.shape = tuple(n if isinstance(n, int) else self._size(value, i, n) for i, n in enumerate(shape))
+        value.shape = self.sizes(value, shape)
         return value
 
-    def _size(self, value: Symbol, axis: int, name: str) -> Size:
-        return Size(name, lambda: self.add("Shape", [value], (1,), np.int64, start=axis, end=axis + 1))
+    def sizes(self, value: Symbol, shape: Sequence[int | str]) -> Shape:
+        """The shape of a value, of which some sizes are known by name until the graph runs."""
+
+        def size(axis: int, name: str) -> Size:
+            return Size(name, lambda: self.add("Shape", [value], (1,), np.int64, start=axis, end=axis + 1))
+
+        return tuple(n if isinstance(n, int) else size(axis, n) for axis, n in enumerate(shape))
 
     def constant(self, array: Any) -> Symbol:
         """An array that is known when the graph is written; it becomes part of the graph when an operator takes it."""

@@ -16,6 +16,7 @@ from aimv2_np.config import Aimv2VisionConfig
 from aimv2_np.errors import a_type, mismatch
 from aimv2_np.export.file import write
 from aimv2_np.export.graph import Graph
+from aimv2_np.export.preprocess import check, pixel_values
 from aimv2_np.export.symbol import Symbol
 from aimv2_np.files.atomic import refuse_existing, require_folder
 from aimv2_np.models.aimv2 import Aimv2Model
@@ -23,6 +24,7 @@ from aimv2_np.models.text import Aimv2TextModel
 from aimv2_np.models.vision import Aimv2VisionModel
 from aimv2_np.network.aimv2 import Aimv2
 from aimv2_np.network.view import CAUSAL, Padded
+from aimv2_np.processing import Aimv2ImageProcessor
 from aimv2_np.shapes import Array, NDArray
 from aimv2_np.tree.module import Module
 from aimv2_np.tree.recorder import RECORDERS
@@ -42,6 +44,7 @@ def to_onnx(
     dynamic: bool = False,
     dtype: str = "float32",
     outputs: str | Iterable[str] = (),
+    preprocess: Aimv2ImageProcessor | None = None,
     overwrite: bool = False,
 ) -> Path:
     """Write a model as an ONNX graph (opset 18), with the package `onnx` alone.
@@ -59,6 +62,8 @@ def to_onnx(
         dynamic: images of any size, of a native model.
         dtype: "float32", "float16" or "bfloat16": weights and pixels; norms and softmax are computed in float32.
         outputs: globs of paths that become outputs of the graph too.
+        preprocess: resize, crop and normalise in the graph as this processor does, to rounding: `images` (batch, rows,
+            columns, 3) uint8, of one size in a batch, then take the place of `pixel_values`.
         overwrite: replace a file that is there.
 
     Returns:
@@ -82,19 +87,26 @@ def to_onnx(
     with_images, with_texts = _towers(model, tower)
     graph = Graph(_running)
     inputs: dict[str, Symbol] = {}
+    pixels = None
     if with_images:
-        config = model.config if isinstance(model, Aimv2VisionModel) else model.config.vision_config
+        config: Any = getattr(model.config, "vision_config", model.config)
         sides = _sides(config, size, dynamic)
-        inputs["pixel_values"] = graph.input("pixel_values", ("batch", config.num_channels, *sides), dtype_of(dtype))
-    elif size is not None or dynamic:
-        raise ValueError("size and dynamic are of images, and the text tower alone is exported; drop them")
+        if preprocess is None:
+            shape = ("batch", config.num_channels, *sides)
+            inputs["pixel_values"] = pixels = graph.input("pixel_values", shape, dtype_of(dtype))
+        else:
+            check(preprocess, sides)
+            inputs["images"] = graph.input("images", ("batch", "rows", "columns", 3), np.uint8)
+            pixels = graph.call(pixel_values(inputs["images"], preprocess, sides, dtype_of(dtype)), "pixel_values")
+    elif size is not None or dynamic or preprocess is not None:
+        raise ValueError("size, dynamic and preprocess are of images, and only texts are exported; drop them")
     if with_texts:
         for name in ("input_ids", "attention_mask"):
             inputs[name] = graph.input(name, ("texts", "tokens"), np.int64)
     network = model.network.map(lambda path, array: _weight(graph, path, array, dtype_of(dtype)))
     values: dict[str, Symbol] = {}
     with trace(network, inner=False, store=lambda path, value: values.__setitem__(path, graph.call(value, path))):
-        fields = _run(network, **inputs)
+        fields = _run(network, pixels, inputs.get("input_ids"), inputs.get("attention_mask"))
     named = {name: values[name] if name in values else graph.call(value, name) for name, value in fields.items()}
     further = _further(outputs, [path for path in values if path not in named])
     about = {"model": type(model).__name__, "config": json.dumps(model.config.to_dict()), "dtype": dtype}
@@ -145,7 +157,7 @@ def _weight(graph: Graph, path: str, array: Array, dtype: np.dtype[Any]) -> Symb
 
 
 def _run(
-    network: Module, pixel_values: Symbol | None = None, input_ids: Symbol | None = None, attention_mask: Any = None
+    network: Module, pixel_values: Symbol | None, input_ids: Symbol | None, attention_mask: Symbol | None
 ) -> Mapping[str, Symbol]:
     """What comes out, by the names of the model's output: of one tower of two also its unit vectors."""
     view = None if attention_mask is None else CAUSAL & Padded(attention_mask)

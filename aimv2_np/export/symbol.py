@@ -6,7 +6,7 @@ constants alone is computed at once.
 
 from collections.abc import Callable
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Union
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from aimv2_np.shapes import NDArray
 if TYPE_CHECKING:
     from aimv2_np.export.graph import Graph
 
-Shape = tuple[Union[int, "Size"], ...]
+Shape = tuple[Any, ...]  # of int and Size
 
 
 class Size:
@@ -112,7 +112,7 @@ class Symbol(Wrapped):
     def __len__(self) -> int:
         if isinstance(self.shape[0], Size):
             raise TypeError(f"the length of {self!r} is known only when the graph runs; use its shape")
-        return self.shape[0]
+        return int(self.shape[0])
 
     def __array__(self, *args: Any, **kwargs: Any) -> Any:
         raise TypeError(f"{self!r} has no numbers while its graph is written; use the functions of namespace(symbol)")

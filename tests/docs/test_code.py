@@ -53,8 +53,8 @@ ON_A_GPU = ("docs/gpu.md",)
 ELSEWHERE = ("ray.data", "cudnn_attention(", "torch_module", "timm/aimv2_large", "my_model(", "import draw_")
 
 
-# Pages of other runtimes; tests/oracle/recording/test_runtimes.py runs this one.
-RUNTIMES = ("docs/runtimes.md",)
+# Pages of other runtimes; tests/oracle/recording/test_runtimes.py and tests/oracle/export/test_docs.py run these.
+RUNTIMES = ("docs/runtimes.md", "docs/export.md")
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if blocks(name)])

@@ -23,6 +23,7 @@ TWO_TOWERS, ONE_TOWER = re.compile(r"apple/aimv2-\S+-lit"), re.compile(r"apple/a
 
 # What a test cannot run, by words of the command, and why.
 ELSEWHERE = {
+    "export": "needs onnx; tests/oracle/cli/test_export.py runs it",
     "bench": "measures for minutes; tests/cli/test_bench.py runs it on small models",
     "--against transformers": "needs PyTorch; tests/oracle/comparison/test_verify.py runs it",
     "--backend cupy": "needs a GPU; tests/gpu runs models there",

@@ -4,10 +4,10 @@ import pytest
 pytest.importorskip("onnx", reason="pip install onnx onnxruntime")
 pytest.importorskip("onnxruntime", reason="pip install onnx onnxruntime")
 
-from aimv2_np.export.bodies import OPERATORS  # noqa: E402
-from aimv2_np.network.activations import ACTIVATIONS  # noqa: E402
-from aimv2_np.network.swiglu import gated  # noqa: E402
-from tests.oracle.export.test_functions import run  # noqa: E402
+from aimv2_np.export.bodies import OPERATORS
+from aimv2_np.network.activations import ACTIVATIONS
+from aimv2_np.network.swiglu import gated
+from tests.oracle.export.test_functions import run
 
 
 @pytest.mark.parametrize("name", ACTIVATIONS)

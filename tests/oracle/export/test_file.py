@@ -24,7 +24,7 @@ def test_large_weights_come_into_a_second_file(tmp_path, monkeypatch):
 def test_neither_file_is_left_where_one_cannot_be_written(tmp_path, monkeypatch):
     monkeypatch.setattr(file, "LARGEST", 1000)
     (tmp_path / "m.onnx.data").write_text("somebody's")
-    with pytest.raises(FileExistsError, match="m.onnx.data exists already"):
+    with pytest.raises(FileExistsError, match=r"m\.onnx\.data exists already"):
         to_onnx(vision_model(), tmp_path / "m.onnx")
     assert [path.name for path in tmp_path.iterdir()] == ["m.onnx.data"]
 

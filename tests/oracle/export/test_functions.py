@@ -69,9 +69,7 @@ def test_rows(tmp_path):
     table = np.arange(12, dtype=np.float32).reshape(3, 4)
     found, _ = run(tmp_path / "m.onnx", lambda ids: ids.graph.constant(table)[ids], IDS)
     np.testing.assert_array_equal(found, table[IDS])
-    found, _ = run(
-        tmp_path / "m.onnx", lambda x, ends: x[namespace(x).arange(x.shape[0]), ends], X, np.array([2, 0])
-    )
+    found, _ = run(tmp_path / "m.onnx", lambda x, ends: x[namespace(x).arange(x.shape[0]), ends], X, np.array([2, 0]))
     np.testing.assert_array_equal(found, X[np.arange(2), [2, 0]])
 
 

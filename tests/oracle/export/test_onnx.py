@@ -1,4 +1,4 @@
-"""A model's graph computes what the model does at every value that has a name, in ONNX Runtime, for any configuration."""
+"""A model's graph computes what the model does, in ONNX Runtime, at every value that has a name."""
 
 from typing import Any
 
@@ -179,7 +179,7 @@ def test_wrong_calls(tmp_path):
     ):
         with pytest.raises(ValueError, match=said):
             to_onnx(vision_model(), path, **options)
-    with pytest.raises(ValueError, match="size and dynamic are of images"):
+    with pytest.raises(ValueError, match="size, dynamic and preprocess are of images"):
         to_onnx(text_model(), path, size=12)
     with pytest.raises(TypeError, match="model is a dict"):
         to_onnx({}, path)
