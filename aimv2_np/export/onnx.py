@@ -90,14 +90,8 @@ def to_onnx(
     pixels = None
     if with_images:
         config: Any = getattr(model.config, "vision_config", model.config)
-        sides = _sides(config, size, dynamic)
-        if preprocess is None:
-            shape = ("batch", config.num_channels, *sides)
-            inputs["pixel_values"] = pixels = graph.input("pixel_values", shape, dtype_of(dtype))
-        else:
-            check(preprocess, sides)
-            inputs["images"] = graph.input("images", ("batch", "rows", "columns", 3), np.uint8)
-            pixels = graph.call(pixel_values(inputs["images"], preprocess, sides, dtype_of(dtype)), "pixel_values")
+        image, pixels = _images(graph, config.num_channels, _sides(config, size, dynamic), preprocess, dtype_of(dtype))
+        inputs[image.name] = image
     elif size is not None or dynamic or preprocess is not None:
         raise ValueError("size, dynamic and preprocess are of images, and only texts are exported; drop them")
     if with_texts:
@@ -143,6 +137,22 @@ def _sides(config: Aimv2VisionConfig, size: int | tuple[int, int] | None, dynami
     ):
         raise ValueError("size " + mismatch(size, f"one number of pixels or (height, width), at least {patch}"))
     return sides[0], sides[1]
+
+
+def _images(
+    graph: Graph,
+    channels: int,
+    sides: tuple[int | str, int | str],
+    processor: Aimv2ImageProcessor | None,
+    dtype: np.dtype[Any],
+) -> tuple[Symbol, Symbol]:
+    """The graph's input, and the pixel values that the model takes: the same, unless a processor is between them."""
+    if processor is None:
+        pixels = graph.input("pixel_values", ("batch", channels, *sides), dtype)
+        return pixels, pixels
+    check(processor, sides)
+    images = graph.input("images", ("batch", "rows", "columns", 3), np.uint8)
+    return images, graph.call(pixel_values(images, processor, sides, dtype), "pixel_values")
 
 
 def _weight(graph: Graph, path: str, array: Array, dtype: np.dtype[Any]) -> Symbol:
