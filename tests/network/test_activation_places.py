@@ -47,7 +47,8 @@ def test_it_is_in_all_of_its_places(name):
     assert kind in structs, f"write `struct {kind}` for {name} into aimv2_np/kernels/cuda/activations.cuh"
     assert (name in structures.ACTIVATIONS) != (name in BY_NUMPY), (
         f"{name}: write it in C (`enum activation` in aimv2_np/kernels/native/kernels.h, `activate` in product.c, "
-        f"ACTIVATIONS in structures.py), or, if NumPy's equation is to serve, list it in BY_NUMPY here; not both"
+        f"`activate_back` in backward.c, ACTIVATIONS in structures.py), "
+        f"or, if NumPy's equation is to serve, list it in BY_NUMPY here; not both"
     )
 
 

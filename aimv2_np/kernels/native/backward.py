@@ -73,7 +73,7 @@ def rms_norm_back_rows(
 def attention_back_heads(
     c: Kernels, q: NDArray, k: NDArray, v: NDArray, output: NDArray, g: NDArray, scale: float, view: View
 ) -> tuple[NDArray, NDArray, NDArray] | None:
-    """Head by head, in tiles of scores; heads split again without a copy: backward.c."""
+    """Head by head, in tiles of scores; heads split again without a copy: attention_back.c."""
     batch, heads, queries, width = q.shape
     keys = (batch, heads, k.shape[-2], width)
     sequences, mask = sequences_of(view, batch, queries, keys[2])

@@ -1,6 +1,7 @@
 /* The kernels of one instruction set: compiled once for each, with that set's options and SET as its name. */
 #include "layers.c"
 #include "backward.c"
+#include "attention_back.c" /* whose softmax is that of attention.c */
 #include "peak.c"
 
 struct work {
