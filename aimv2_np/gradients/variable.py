@@ -213,9 +213,9 @@ class Variable(Wrapped):
 
     def astype(self, dtype: Any, copy: bool = True) -> Any:
         """Floats as a variable; whole numbers and others, which have no derivative, as an array."""
-        if np.dtype(dtype).kind == "f" or np.dtype(dtype).name == "bfloat16":  # of which NumPy does not know that
-            return self._made("asarray", self, dtype)
-        return self.value.astype(dtype)
+        dtype = np.dtype(dtype)
+        floats = dtype.kind == "f" or dtype.name == "bfloat16"  # of which NumPy does not know that
+        return self._made("asarray", self, dtype) if floats else self.value.astype(dtype)
 
     def flatten(self) -> "Variable":
         return self.reshape(-1)

@@ -13,21 +13,13 @@ from aimv2_np.gradients.attention import backward as attention_backward
 from aimv2_np.gradients.half import product
 from aimv2_np.gradients.rms_norm import backward as rms_norm_backward
 from aimv2_np.gradients.swiglu import backward as gated_backward
-from aimv2_np.kernels.native import bodies, library
+from aimv2_np.kernels.native import bodies
 from aimv2_np.kernels.native.structures import ACTIVATIONS
 from aimv2_np.network.attention import attention
 from aimv2_np.network.view import CAUSAL, EVERYONE, Mask, Packed, Prefix
+from tests.support.instruction_sets import kernels  # noqa: F401
 
 SIZE = st.integers(1, 70)
-
-
-@pytest.fixture(scope="module", autouse=True, params=list(library.available()) or ["none"])
-def kernels(request):
-    """Every test once with each instruction set that this processor has."""
-    if request.param == "none":
-        pytest.skip("no compiled kernels here; python -m aimv2_np.kernels.native.build makes them")
-    with library.using(request.param):
-        yield request.param
 
 
 @contextmanager

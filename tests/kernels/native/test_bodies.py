@@ -40,18 +40,10 @@ from tests.kernels.numpy.test_cpu import (  # the properties of every faster bod
     test_merging_heads_of_the_result_copies_nothing,  # noqa: F401
     test_rms_norm,  # noqa: F401
 )
+from tests.support.instruction_sets import kernels  # noqa: F401
 from tests.support.models import assert_close, both_model, pixels, text_model, tokens, vision_config, vision_model
 
 THREADS = st.integers(1, 5)
-
-
-@pytest.fixture(scope="module", autouse=True, params=list(library.available()) or ["none"])
-def kernels(request):
-    """Every test once with each instruction set that this processor has."""
-    if request.param == "none":
-        pytest.skip("no compiled kernels here; python -m aimv2_np.kernels.native.build makes them")
-    with library.using(request.param):
-        yield request.param
 
 
 @pytest.fixture(scope="module")
@@ -399,7 +391,7 @@ def _in_child(queue, name):
 
 @pytest.mark.parametrize("start", ["fork", "spawn"])
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded")
-def test_processes(start, kernels):
+def test_processes(start, kernels):  # noqa: F811
     """A child has no threads of its parent's, whose calls have ended with all of theirs."""
     context = get_context(start)
     with threads(2):
