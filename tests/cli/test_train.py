@@ -37,6 +37,26 @@ def test_pretraining_gives_a_vision_model(pretrained):
     assert [line["step"] for line in read(folder / "log.jsonl")] == [1, 2, 3]
 
 
+def test_in_half_precision(tmp_path):
+    result = run(
+        "train",
+        "pretrain",
+        "world",
+        str(tmp_path),
+        "--steps",
+        "1",
+        "--batch-size",
+        "2",
+        "--precision",
+        "float16",
+        "--json",
+    )
+    assert result.exit_code == 0, result.stderr
+    told = json.loads(result.stdout)
+    assert (told["scale"], told["skipped"]) == (2.0**15, 0)
+    assert load(tmp_path / "model").dtype == "float32"
+
+
 def test_the_same_command_again_computes_nothing(pretrained):
     folder, _ = pretrained
     before = (folder / "training.safetensors").read_bytes()
@@ -91,6 +111,8 @@ def test_locked_image_tuning_of_it(pretrained, tmp_path):
         (("pretrain", "world", "--trunk", "x"), "--trunk is for contrastive and lit"),
         (("contrastive", "world", "--no-prefix"), "are for pretrain, and not for contrastive"),
         (("finetune", "world"), "'finetune' is not one of"),
+        (("pretrain", "world", "--device", "0"), "--device is the number of a GPU; add --backend cupy"),
+        (("pretrain", "world", "--precision", "int8"), "'int8' is not one of"),
     ],
 )
 def test_wrong_usage(words, said, tmp_path):

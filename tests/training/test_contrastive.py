@@ -71,3 +71,20 @@ def test_a_trunk_of_another_shape_is_refused():
     with pytest.raises(ValueError, match="locked is True without a trunk"):
         task(locked=True)
     assert vision_config().hidden_size == 16
+
+
+@pytest.mark.parametrize("precision", [None, "bfloat16"])
+def test_on_a_gpu_and_in_half_precision_a_locked_trunk_stays_as_it_is(cupy, tmp_path, precision):
+    """And the losses are those of float32 to rounding: of logits that are about 14 cosines."""
+    made = task(trunk=vision_model(use_head=False), locked=True)
+    told = {name: [] for name in ("expected", "found")}
+    how = recipe(3, batch_size=3)
+    train(made, how, tmp_path / "a", progress=told["expected"].append)
+    how = recipe(3, batch_size=3, precision=precision)
+    network = train(made, how, tmp_path / "b", backend="cupy", progress=told["found"].append)
+    for path, array in made.network.state_dict().items():
+        if path.startswith(LOCKED):
+            np.testing.assert_array_equal(network.state_dict()[path], array)
+    losses = [[line["loss"] for line in lines] for lines in told.values()]
+    within = 14 * 2.0**-7 if precision else 1e-4
+    np.testing.assert_allclose(losses[1], losses[0], rtol=0, atol=within)

@@ -162,9 +162,10 @@ def test_a_precision_that_there_is_not(value):
 
 @pytest.mark.parametrize(("precision", "steps"), [(None, 10), ("float16", 4), ("bfloat16", 4)])
 def test_on_a_gpu_it_is_the_same_training(cupy, tmp_path, precision, steps):
-    """To rounding."""
-    expected, _ = losses_of(tmp_path / "a", steps, precision=precision)
-    found, weights = losses_of(tmp_path / "b", steps, precision=precision, backend="cupy")
+    """To rounding; in parts, and with layers that are computed twice."""
+    how = {"precision": precision, "accumulate": 2, "recompute": 1} if precision else {}
+    expected, _ = losses_of(tmp_path / "a", steps, **how)
+    found, weights = losses_of(tmp_path / "b", steps, backend="cupy", **how)
     np.testing.assert_allclose(found, expected, rtol=EPS.get(precision, 1e-4))
     assert all(isinstance(array, np.ndarray) for array in weights.values())
 
