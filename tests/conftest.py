@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from importlib.util import find_spec
 from types import ModuleType
+from unittest.mock import patch
 
 import pytest
 
@@ -28,6 +29,13 @@ with checked("aimv2_np.network"):
     import aimv2_np  # noqa: F401
 
 from tests.support.gpu import emulated_cupy, real_cupy, why_no_gpu  # noqa: E402
+
+
+@pytest.fixture(scope="session", autouse=True)
+def freed_memory_is_given_back() -> Iterator[None]:
+    """Tests that train leave the process as it is: what others measure is memory that comes and goes."""
+    with patch("aimv2_np.training.step.keep_freed_memory"):
+        yield
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

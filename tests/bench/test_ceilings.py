@@ -51,7 +51,7 @@ def test_what_the_environment_allows_blas_is_not_what_the_machine_can_do(monkeyp
         it._rate_of(it._whole)
         assert all(count == 2 for count in seen[0])
     if available():
-        monkeypatch.setattr(bodies, "_run", lambda *_: seen.append(bodies.parallel.threads()))
+        monkeypatch.setattr(bodies, "call", lambda *_: seen.append(bodies.parallel.threads()))
         with threadpool_limits(1, user_api="blas"):
             it._rate_of(it._ours)
         assert seen[-1] == min(2, usable_cores())

@@ -21,6 +21,7 @@ OPENING = {
     "convert",
     "embed",
     "explain",
+    "export",
     "info",
     "knn",
     "probe",
@@ -61,7 +62,7 @@ def test_every_command_that_opens_a_checkpoint_has_it():
     assert {name for name, it in app.commands.items() if any(p.name == "prefix" for p in it.params)} == OPENING
 
 
-@pytest.mark.parametrize("command", sorted(OPENING - {"verify", "bench", "explain", "compare", "convert"}))
+@pytest.mark.parametrize("command", sorted(OPENING - {"verify", "bench", "explain", "export", "compare", "convert"}))
 def test_the_answer_is_that_of_the_model_by_itself(folders, picture, tmp_path, command):
     def ask(name: str, *prefix: str):
         model, pictures = folders / name, picture.parents[1]
