@@ -31,7 +31,7 @@ def rms_norm_with_derivative(x: Any, weight: Any, eps: float) -> Variable:
 def backward(
     x: Float[Array, "*batch D"], gain: Float[Array, "*gain"], g: Float[Array, "*batch D"], eps: float
 ) -> tuple[Float[Array, "*batch D"], Float[Array, "*gain"]]:
-    """∂L/∂x and ∂L/∂gain, (D,), from ∂L/∂y, `g`."""
+    """∂L/∂x and ∂L/∂gain, (D,), from ∂L/∂y, `g`. See docs/equations.md, (23)."""
     xp, by_rows = namespace(x), namespace(g).empty(g.shape, g.dtype)
 
     def some(part: slice) -> Array:

@@ -27,7 +27,7 @@ def gated_with_derivative(gate: Any, up: Any, hidden_act: str) -> Variable:
 def backward(
     gate: Float[Array, "*batch F"], up: Float[Array, "*batch F"], g: Float[Array, "*batch F"], hidden_act: str
 ) -> list[Float[Array, "*batch F"]]:
-    """∂L/∂gate and ∂L/∂up from ∂L/∂y, `g`."""
+    """∂L/∂gate and ∂L/∂up from ∂L/∂y, `g`. See docs/equations.md, (26)."""
     act, found = ACTIVATIONS[hidden_act], [namespace(g).empty(g.shape, g.dtype) for _ in range(2)]
 
     def some(rows: slice) -> None:
