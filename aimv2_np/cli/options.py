@@ -56,7 +56,7 @@ _dtype = click.option(
 _device = click.option("--device", metavar="N", type=click.IntRange(0), help="With cupy: which GPU.  [default: 0]")
 
 
-def processor(command: Callable[..., R], *between: Callable[..., Any]) -> Callable[..., R]:
+def running_on(command: Callable[..., R], *between: Callable[..., Any]) -> Callable[..., R]:
     """Where it runs: the command gets `where`, keyword arguments with `backend` and `device`."""
 
     @wraps(command)
@@ -77,7 +77,7 @@ def placement(command: Callable[..., R]) -> Callable[..., R]:
     def located(*args: Any, where: dict[str, Any], dtype: str, **others: Any) -> R:
         return command(*args, where={"backend": where["backend"], "dtype": dtype, "device": where["device"]}, **others)
 
-    return processor(located, _dtype)
+    return running_on(located, _dtype)
 
 
 def loading(command: Callable[..., R]) -> Callable[..., R]:

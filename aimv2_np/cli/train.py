@@ -76,7 +76,7 @@ NO_LOSSES = ("step", "rate", "norm", "scale", "skipped", "seconds")
     help="Steps after which everything is written.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@options.processor
+@options.running_on
 @options.debug
 def train_command(
     objective: str,

@@ -49,7 +49,7 @@ def _patch_embed(pixels: Symbol, weight: Symbol, bias: Symbol) -> Symbol:
         "Conv", [pixels, weight, bias], (batch, size, rows, columns), pixels.dtype, kernel_shape=[ph, pw],
         strides=[ph, pw],
     )  # fmt: skip
-    flat = pixels.graph.add("Reshape", [maps, np.array([0, 0, -1])], (batch, size, rows * columns), maps.dtype)
+    flat: Symbol = pixels.graph.add("Reshape", [maps, np.array([0, 0, -1])], (batch, size, rows * columns), maps.dtype)
     return flat.swapaxes(1, 2).astype(dtype)
 
 
@@ -62,7 +62,7 @@ def _attention(q: Symbol, k: Symbol, v: Symbol, scale: float, view: View = EVERY
     allowed = view.allowed(xp, q.shape[2], k.shape[2])
     if allowed is not None:
         scores = xp.where(allowed, scores, np.finfo(np.float32).min)
-    probs = q.graph.add("Softmax", [scores], scores.shape, scores.dtype, axis=-1)
+    probs: Symbol = q.graph.add("Softmax", [scores], scores.shape, scores.dtype, axis=-1)
     observe("probs", probs)
     return probs.astype(q.dtype) @ v
 
@@ -76,7 +76,8 @@ def _gated(gate: Symbol, up: Symbol, hidden_act: str) -> Symbol:
 
 
 def _one(kind: str, x: Symbol) -> Symbol:
-    return x.graph.add(kind, [x], x.shape, x.dtype)
+    result: Symbol = x.graph.add(kind, [x], x.shape, x.dtype)
+    return result
 
 
 def sigmoid(x: Symbol) -> Symbol:

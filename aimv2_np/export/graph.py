@@ -29,11 +29,12 @@ class Graph:
     """Operators in order of execution.
 
     Args:
+        functions: of the graph, what stands for NumPy where arrays are its symbols.
         path: gives the dotted path of the module that is running.
     """
 
-    def __init__(self, path: Callable[[], str] = lambda: "") -> None:
-        self.path = path
+    def __init__(self, functions: Callable[["Graph"], Any], path: Callable[[], str] = lambda: "") -> None:
+        self.functions, self.path = functions(self), path
         self.nodes: list[Node] = []
         self._numbers: dict[str, int] = {}
         self._small: dict[tuple[Any, ...], Symbol] = {}

@@ -15,6 +15,7 @@ from aimv2_np.backends.arrays import dtype_of, to_numpy
 from aimv2_np.config import Aimv2VisionConfig
 from aimv2_np.errors import a_type, mismatch
 from aimv2_np.export.file import write
+from aimv2_np.export.functions import Functions
 from aimv2_np.export.graph import Graph
 from aimv2_np.export.preprocess import check, pixel_values
 from aimv2_np.export.symbol import Symbol
@@ -85,7 +86,7 @@ def to_onnx(
     require_folder(path)
     refuse_existing(path, overwrite)
     with_images, with_texts = _towers(model, tower)
-    graph = Graph(_running)
+    graph = Graph(Functions, _running)
     inputs: dict[str, Symbol] = {}
     pixels = None
     if with_images:

@@ -6,16 +6,13 @@ constants alone is computed at once.
 
 from collections.abc import Callable
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from aimv2_np.backends.narrow import Wrapped
 from aimv2_np.backends.operation import take_over
 from aimv2_np.shapes import NDArray
-
-if TYPE_CHECKING:
-    from aimv2_np.export.graph import Graph
 
 Shape = tuple[Any, ...]  # of int and Size
 
@@ -67,7 +64,7 @@ class Symbol(Wrapped):
     """A value of a graph, in the place of an array.
 
     Attributes:
-        graph: where what is done to it is written.
+        graph: the `Graph` that what is done to it is written into.
         name: in the graph; that of a constant may be empty until it is part of it.
         shape, dtype: of the array that it stands for.
         named: whether it is called by a path of the model.
@@ -78,7 +75,7 @@ class Symbol(Wrapped):
     __array_ufunc__ = None  # NumPy's arrays leave what is done with a symbol to it
 
     def __init__(
-        self, graph: "Graph", name: str, shape: Shape, dtype: Any, load: Callable[[], NDArray] | None = None
+        self, graph: Any, name: str, shape: Shape, dtype: Any, load: Callable[[], NDArray] | None = None
     ) -> None:
         self.graph, self.name, self.shape, self.dtype, self._load = graph, name, shape, np.dtype(dtype), load
         self.named = False
@@ -97,9 +94,7 @@ class Symbol(Wrapped):
     @property
     def library(self) -> Any:
         """The functions that take symbols of its graph, in the place of NumPy's."""
-        from aimv2_np.export.functions import Functions
-
-        return Functions(self.graph)
+        return self.graph.functions
 
     @property
     def ndim(self) -> int:

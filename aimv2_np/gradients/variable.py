@@ -212,10 +212,8 @@ class Variable(Wrapped):
         return self._made("transpose", self, tuple(axes))
 
     def astype(self, dtype: Any, copy: bool = True) -> Any:
-        """Floats as a variable; whole numbers and others, which have no derivative, as an array."""
-        dtype = np.dtype(dtype)
-        floats = dtype.kind == "f" or dtype.name == "bfloat16"  # of which NumPy does not know that
-        return self._made("asarray", self, dtype) if floats else self.value.astype(dtype)
+        """Floats as a variable; whole numbers and booleans, which have no derivative, as an array."""
+        return self.value.astype(dtype) if np.dtype(dtype).kind in "biu" else self._made("asarray", self, dtype)
 
     def flatten(self) -> "Variable":
         return self.reshape(-1)

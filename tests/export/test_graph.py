@@ -1,11 +1,12 @@
 import numpy as np
 
+from aimv2_np.export.functions import Functions
 from aimv2_np.export.graph import Graph
 
 
 def test_operators_are_in_order_and_lie_in_the_module_that_runs():
     running = ["layers.0"]
-    graph = Graph(lambda: running[-1])
+    graph = Graph(Functions, lambda: running[-1])
     x = graph.input("x", ("batch", 3), np.float32)
     y = x + 1
     running.append("layers.1")
@@ -16,7 +17,7 @@ def test_operators_are_in_order_and_lie_in_the_module_that_runs():
 
 
 def test_what_has_been_computed_is_not_computed_again():
-    graph = Graph()
+    graph = Graph(Functions)
     x = graph.input("x", (2, 3), np.float32)
     assert (x + 1) is (x + 1)
     assert (x + 1) is not (x + 2)
@@ -25,7 +26,7 @@ def test_what_has_been_computed_is_not_computed_again():
 
 
 def test_a_value_keeps_its_first_name_and_others_are_of_copies():
-    graph = Graph()
+    graph = Graph(Functions)
     x = graph.input("x", (2,), np.float32)
     first = graph.call(x + 1, "ffn")
     second, third = graph.call(first, "layer"), graph.call(first, "output")
@@ -35,7 +36,7 @@ def test_a_value_keeps_its_first_name_and_others_are_of_copies():
 
 
 def test_constants_that_are_taken_are_part_of_the_graph_once():
-    graph = Graph()
+    graph = Graph(Functions)
     x = graph.input("x", (100,), np.float32)
     large, unused = graph.constant(np.arange(100, dtype=np.float32)), graph.constant(np.ones(70, np.float32))
     assert unused.known

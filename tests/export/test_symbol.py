@@ -2,13 +2,14 @@ import numpy as np
 import pytest
 
 from aimv2_np.backends.arrays import is_array, namespace
+from aimv2_np.export.functions import Functions
 from aimv2_np.export.graph import Graph
 from aimv2_np.export.symbol import Size
 
 
 @pytest.fixture
 def x():
-    return Graph().input("x", ("batch", 6), np.float32)
+    return Graph(Functions).input("x", ("batch", 6), np.float32)
 
 
 def test_it_stands_for_an_array(x):

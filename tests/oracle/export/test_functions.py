@@ -8,6 +8,7 @@ onnxruntime = pytest.importorskip("onnxruntime", reason="pip install onnx onnxru
 
 from aimv2_np.backends.arrays import namespace  # noqa: E402
 from aimv2_np.export.file import write  # noqa: E402
+from aimv2_np.export.functions import Functions  # noqa: E402
 from aimv2_np.export.graph import Graph  # noqa: E402
 
 X = np.random.default_rng(0).standard_normal((2, 3, 4)).astype(np.float32)
@@ -16,7 +17,7 @@ IDS = np.array([[2, 0, 1], [1, 1, 0]])
 
 def run(path, function, *arrays, names=("a", "b", "c")):
     """What a function of symbols gives in ONNX Runtime, all sizes unknown before."""
-    graph = Graph()
+    graph = Graph(Functions)
     inputs = [
         graph.input(name, [f"n{n}" for n in array.shape], array.dtype)
         for name, array in zip(names, arrays, strict=False)
@@ -59,7 +60,7 @@ def test_as_numpy(tmp_path, name):
     assert found.dtype == expected.dtype == output.dtype
     assert found.shape == expected.shape
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
-    known = function(Graph().constant(X))
+    known = function(Graph(Functions).constant(X))
     assert known.shape == expected.shape
     if getattr(known, "known", False):
         np.testing.assert_allclose(known.value, expected, rtol=1e-5, atol=1e-5)
@@ -74,7 +75,7 @@ def test_rows(tmp_path):
 
 
 def test_what_has_no_operator_says_so():
-    x = Graph().input("x", ("n", 3), np.float32)
+    x = Graph(Functions).input("x", ("n", 3), np.float32)
     with pytest.raises(TypeError, match="median has no operator in a graph here"):
         namespace(x).median(x)
     with pytest.raises(TypeError, match="expected slices from the start, None, or rows"):
