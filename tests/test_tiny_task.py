@@ -11,7 +11,9 @@ from aimv2_np.data.grammar import forget, pair
 from aimv2_np.data.world import HELD_OUT, SEEN, holds, random_scene
 from aimv2_np.network.contrastive import contrastive_loss
 from tests.support.gradients import check
-from tests.tools.tiny_pictures import ABSENT, comparable, encode, neighbours, truth, twisted, without_colour
+from tests.tools.tiny_pictures import (
+    ABSENT, FEW, comparable, encode, misplaced, mistaken, neighbours, truth, without_colour,
+)  # fmt: skip
 from tests.tools.tiny_task import TinyTask, loss_of_truths
 
 
@@ -34,7 +36,8 @@ def test_a_twist_is_false_and_names_no_pair_that_is_held_out(seed):
     for scene in shown:
         if scene.relation:
             for partial in (scene, without_colour(scene)):
-                other = twisted(partial, rng)
+                other = mistaken(partial, rng)
+                assert not holds(misplaced(partial), scene) or partial.things[0] == partial.things[1]
                 assert not holds(other, scene) or partial.things[0] == partial.things[1]  # then both tellings are true
                 assert not any(pair(thing) in HELD_OUT for thing in other.things)
 
@@ -44,6 +47,13 @@ def test_neighbours_differ_in_one_respect(seed, two):
     first, second = neighbours(np.random.default_rng(seed), two)
     assert len(first.things) == len(second.things) == 1 + two
     assert not holds(first, second)
+
+
+@given(st.integers(0, 999))
+def test_a_few_colours_and_shapes(seed):
+    for scene in neighbours(np.random.default_rng(seed), 1.0, FEW):
+        assert len(scene.things) == 2
+        assert all(thing.color in FEW["color"] and thing.shape in FEW["shape"] for thing in scene.things)
 
 
 def test_single_things_are_compared_where_the_other_pair_has_been_seen():
@@ -81,17 +91,31 @@ def test_what_does_not_compete_changes_nothing_and_the_loss_has_its_slope():
 @pytest.fixture(scope="module")
 def task():
     place = tiny_model_path()
-    return TinyTask(Aimv2Config.from_pretrained(place), Aimv2Processor.from_pretrained(place), single_until=8)
+    processor = Aimv2Processor.from_pretrained(place)
+    return TinyTask(Aimv2Config.from_pretrained(place), processor, few_until=8, ordered_until=20)
 
 
 def test_a_batch(task):
-    """The first pictures show single things; every statement but the twists holds of some picture."""
+    """At first two things each, with two statements that hold and two that do not."""
     first, later = task.batch(range(8)), task.batch(range(8, 16))
     assert first.pixels.shape == (8, 3, 64, 64)
-    assert first.true.shape == (8, 16)
-    assert first.true.any(axis=0).all()
-    assert (later.true.any(axis=0)).sum() == 16
+    assert first.true.shape == (8, 32)
+    assert first.true.any(axis=0).reshape(8, 4)[:, :2].all()
+    assert later.true.shape[1] < 32
     assert not (later.true & later.rival).any()
     np.testing.assert_array_equal(task.batch(range(8)).ids, first.ids)
     losses = task.losses(task.network, later)
     assert np.isfinite(losses["loss"])
+
+
+def test_who_lies_above_or_left_is_named_first_and_later_no_more(task):
+    assert [task.turned(place) for place in (0, 19, 20, 30, 40, 400)] == [0, 0, 0, 0.25, 0.5, 0.5]
+    lower = {"below", "under", "beneath", "right"}
+    words = [
+        task.processor.tokenizer.decode(row[key == 1]) for row, key in zip(*task.batch(range(8))[1:3], strict=True)
+    ]
+    assert not lower & set(" ".join(words).split())
+    words = [
+        task.processor.tokenizer.decode(row[key == 1]) for row, key in zip(*task.batch(range(40, 48))[1:3], strict=True)
+    ]
+    assert lower & set(" ".join(words).split())

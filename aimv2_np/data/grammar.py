@@ -40,9 +40,12 @@ def pair(thing: Thing) -> tuple[str | None, str | None]:
     return thing.color, thing.shape
 
 
-def paraphrase(scene: Scene, rng: np.random.Generator) -> str:
-    """English for a complete or partial scene, as `caption` gives it in its plain wording."""
-    if len(scene.things) == 2 and rng.random() < 0.5:
+def paraphrase(scene: Scene, rng: np.random.Generator, turned: float = 0.5) -> str:
+    """English for a complete or partial scene, as `caption` gives it in its plain wording.
+
+    With the chance `turned` two things are told from the other one: "A above B" as "B below A".
+    """
+    if len(scene.things) == 2 and rng.random() < turned:
         scene = scene.turned
     nouns = [_noun(thing, _pick(rng, SIZE_WORDS[thing.size]) if thing.size else "", rng) for thing in scene.things]
     joint = f" {_pick(rng, JOINTS[scene.relation])} " if len(nouns) == 2 else ""

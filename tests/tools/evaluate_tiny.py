@@ -18,7 +18,8 @@ from aimv2_np import Aimv2Model, Aimv2Processor
 from aimv2_np.data import tiny_model_path
 from aimv2_np.data.drawing import draw
 from aimv2_np.data.grammar import fact, paraphrase
-from aimv2_np.data.world import ALL_PAIRS, HELD_OUT, OPPOSITE, SEEN, Pair, Scene, Thing, caption, random_scene
+from aimv2_np.data.world import ALL_PAIRS, HELD_OUT, SEEN, Pair, Scene, Thing, caption, random_scene
+from tests.tools.tiny_pictures import exchanged, misplaced
 
 SEED = 20_000
 STEPS, PLANNED = 4250, 3500  # of the run that made the embedded weights; of its first schedule
@@ -99,20 +100,12 @@ def retrieve(judge: Judge, pairs: Sequence[Pair], draws: int, reword: bool = Fal
     return float(to_caption), float(to_picture)
 
 
-def _exchanged(scene: Scene, *names: str) -> Scene:
-    a, b = scene.things
-    return replace(
-        scene,
-        things=(replace(a, **{n: getattr(b, n) for n in names}), replace(b, **{n: getattr(a, n) for n in names})),
-    )
-
-
 # Captions that are wrong in one respect, to be told from the right one (chance: 50 %).
 TWISTS = {
-    "colours exchanged": lambda s: _exchanged(s, "color"),
-    "shapes exchanged": lambda s: _exchanged(s, "shape"),
-    "sizes exchanged": lambda s: _exchanged(s, "size"),
-    "places exchanged": lambda s: replace(s, relation=OPPOSITE[s.relation]),
+    "colours exchanged": lambda s: exchanged(s, "color"),
+    "shapes exchanged": lambda s: exchanged(s, "shape"),
+    "sizes exchanged": lambda s: exchanged(s, "size"),
+    "places exchanged": misplaced,
 }
 
 

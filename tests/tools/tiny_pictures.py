@@ -1,6 +1,6 @@
 """Training material for the tiny model: pictures in pairs that differ in one respect, and what is true of which."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -10,10 +10,12 @@ from aimv2_np.data.world import COLORS, HELD_OUT, OPPOSITE, RELATIONS, SEEN, SHA
 from aimv2_np.shapes import NDArray
 
 VALUES = {"shape": SHAPES, "color": COLORS, "size": SIZES}
+FEW = VALUES | {"shape": ("circle", "star", "cross", "heart"), "color": ("red", "yellow", "green", "blue")}
+Values = Mapping[str, Sequence[str]]
 UNSAID, ABSENT, COLOURLESS = -1, -2, -3
 
 
-def neighbour(scene: Scene, rng: np.random.Generator) -> Scene:
+def neighbour(scene: Scene, rng: np.random.Generator, values: Values = VALUES) -> Scene:
     """A scene that differs in one respect: one attribute, colours or shapes exchanged, or the relation.
 
     Only with pairs of colour and shape that training may see.
@@ -23,39 +25,45 @@ def neighbour(scene: Scene, rng: np.random.Generator) -> Scene:
         relation = scene.relation
         kind = rng.integers(6 if len(things) == 2 else 3)
         if kind < 3:
-            name = list(VALUES)[kind]
+            name = list(values)[kind]
             i = int(rng.integers(len(things)))
-            things[i] = replace(things[i], **{name: VALUES[name][int(rng.integers(len(VALUES[name])))]})
+            things[i] = replace(things[i], **{name: values[name][int(rng.integers(len(values[name])))]})
         elif kind == 3:
             relation = RELATIONS[int(rng.integers(4))]
         else:
-            name = ("color", "shape")[kind - 4]
-            a, b = things
-            things = [replace(a, **{name: getattr(b, name)}), replace(b, **{name: getattr(a, name)})]
+            things = list(exchanged(scene, ("color", "shape")[kind - 4]).things)
         other = Scene(tuple(things), relation)
         if fact(other) != fact(scene) and len(set(things)) == len(things) and all(pair(t) in SEEN for t in things):
             return other
 
 
-def neighbours(rng: np.random.Generator, two: float) -> tuple[Scene, Scene]:
+def neighbours(rng: np.random.Generator, two: float, values: Values = VALUES) -> tuple[Scene, Scene]:
     """Two scenes that differ in one respect, of two things with the chance `two`. None has a held-out pair."""
-    scene = random_scene(rng, SEEN, count=1 + int(rng.random() < two))
-    return scene, neighbour(scene, rng)
+    pairs = [(color, shape) for color, shape in SEEN if color in values["color"] and shape in values["shape"]]
+    scene = random_scene(rng, pairs, count=1 + int(rng.random() < two))
+    return scene, neighbour(scene, rng, values)
 
 
-def twisted(scene: Scene, rng: np.random.Generator) -> Scene:
-    """What is false of two things, in their own words: the places, the colours, the shapes or the sizes exchanged.
-
-    Places where that would name a pair that is held out, or say what is true.
-    """
+def exchanged(scene: Scene, name: str) -> Scene:
+    """The scene whose two things have each other's colour, shape or size."""
     a, b = scene.things
-    name = ("place", "place", "color", "shape", "size")[int(rng.integers(5))]
-    if name != "place":
-        things = (replace(a, **{name: getattr(b, name)}), replace(b, **{name: getattr(a, name)}))
-        other = replace(scene, things=things)
-        if all(thing.color is None or pair(thing) in SEEN for thing in things) and fact(other) != fact(scene):
-            return other
+    return replace(scene, things=(replace(a, **{name: getattr(b, name)}), replace(b, **{name: getattr(a, name)})))
+
+
+def misplaced(scene: Scene) -> Scene:
+    """What is false of two things, in their own words: their places exchanged."""
     return replace(scene, relation=OPPOSITE[str(scene.relation)])
+
+
+def mistaken(scene: Scene, rng: np.random.Generator) -> Scene:
+    """What is false of two things, in their own words: their colours, shapes or sizes exchanged.
+
+    Their places where that would name a pair that is held out, or say what is true.
+    """
+    other = exchanged(scene, ("color", "shape", "size")[int(rng.integers(3))])
+    if all(thing.color is None or pair(thing) in SEEN for thing in other.things) and fact(other) != fact(scene):
+        return other
+    return misplaced(scene)
 
 
 def colourless(picture: NDArray) -> NDArray:

@@ -9,7 +9,7 @@ import numpy as np
 from aimv2_np import Aimv2Config, Aimv2Model, Aimv2Processor, Aimv2VisionModel
 from aimv2_np.backends.arrays import namespace
 from aimv2_np.data.drawing import draw
-from aimv2_np.data.grammar import forget, paraphrase
+from aimv2_np.data.grammar import fact, forget, paraphrase
 from aimv2_np.data.world import Scene
 from aimv2_np.network.aimv2 import Aimv2
 from aimv2_np.network.view import CAUSAL, Padded
@@ -17,7 +17,9 @@ from aimv2_np.shapes import NDArray
 from aimv2_np.training import Contrastive
 from aimv2_np.training.pairs import PairMaker
 from aimv2_np.training.world import World
-from tests.tools.tiny_pictures import colourless, comparable, encode, neighbours, truth, twisted, without_colour
+from tests.tools.tiny_pictures import (
+    FEW, VALUES, colourless, comparable, encode, misplaced, mistaken, neighbours, truth, without_colour,
+)  # fmt: skip
 
 NEVER = -1e4  # the logit of what does not compete
 
@@ -36,12 +38,17 @@ class Statements(NamedTuple):
 class TinyTask:
     """Pictures in pairs that differ in one respect; of each what holds in whole and in part, and what does not hold.
 
+    Who lies where is hard to begin with: nothing is to be gained by a vector of the picture that tells it before the
+    text's vector does, and the other way round. So at first there are few colours and shapes, always two things, and
+    the one that lies above or left is named first: to know who is named first is then enough for the text. Then come
+    all colours and shapes, and single things. "B below A" comes last, more and more often.
+
     Attributes:
         config, processor, trunk, locked, seed: as for `Contrastive`.
-        single_until: up to this place pictures show a single thing.
-        two: the share of pictures of two things, from there on.
+        few_until: up to this place there are few colours and shapes, and always two things.
+        ordered_until: up to this place who lies above or left is named first; twice as far on, every second time.
+        two: the share of pictures of two things, after the first few.
         grey: the share of pictures that are shown without colours.
-        twists: whether what is false of two things, in their own words, is among the statements.
     """
 
     config: Aimv2Config
@@ -49,10 +56,10 @@ class TinyTask:
     trunk: Aimv2VisionModel | None = None
     locked: bool = False
     seed: int = 0
-    single_until: int = 0
+    few_until: int = 0
+    ordered_until: int = 0
     two: float = 0.5
     grey: float = 0.2
-    twists: bool = True
 
     @cached_property
     def plain(self) -> Contrastive:
@@ -72,7 +79,7 @@ class TinyTask:
     @property
     def facts(self) -> dict[str, Any]:
         """What has to be the same where a training goes on."""
-        own = ("single_until", "two", "grey", "twists")
+        own = ("few_until", "ordered_until", "two", "grey")
         return {**self.plain.facts, "task": "tiny", **{name: getattr(self, name) for name in own}}
 
     def trained(self, path: str) -> bool:
@@ -85,21 +92,27 @@ class TinyTask:
         pictures, said = [], []
         for place in places[::2]:
             rng = np.random.default_rng([self.seed, 3, place])
-            for scene in neighbours(rng, self.two if place >= self.single_until else 0.0):
+            few = place < self.few_until
+            for scene in neighbours(rng, 1.0 if few else self.two, FEW if few else VALUES):
                 drawn = np.asarray(draw(scene, rng))
                 if rng.random() < self.grey:
                     scene, drawn = without_colour(scene), colourless(drawn)
                 shown.append(scene)
                 pictures.append(drawn)
                 said += [scene, forget(scene, rng, rng.uniform(0, 0.7))]
-                if self.twists and len(scene.things) == 2:
-                    said.append(twisted(scene, rng))
+                if len(scene.things) == 2:
+                    said += [misplaced(scene), mistaken(scene, rng)]
         words = np.random.default_rng([self.seed, 4, places.start])
-        ids, keys = self.pairs.captions([paraphrase(statement, words) for statement in said])
+        turned = self.turned(places.start)
+        ids, keys = self.pairs.captions([paraphrase(fact(statement), words, turned) for statement in said])
         seen, statements = encode(shown), encode(said)
         true = truth(seen, statements)
         rival = ~true & comparable(seen, statements)
         return Statements(self.pairs.image_processor(pictures)["pixel_values"], ids, keys, true, rival)
+
+    def turned(self, place: int) -> float:
+        """How often two things are told from the one that lies below or right: from never to every second time."""
+        return 0.5 * min(max(place / self.ordered_until - 1, 0), 1) if self.ordered_until else 0.5
 
     def losses(self, network: Aimv2, batch: Statements) -> dict[str, Any]:
         """The loss, and the temperature."""

@@ -54,11 +54,14 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="folder for the checkpoint  [default: WORK/model]")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--pretrain", type=int, default=2000, help="steps of pre-training; 0: none")
-    parser.add_argument("--steps", type=int, default=5000, help="steps of both towers together")
+    parser.add_argument("--steps", type=int, default=6000, help="steps of both towers together")
     parser.add_argument("--batch", type=int, default=96)
     parser.add_argument("--rate", type=float, default=2e-3)
     parser.add_argument("--locked", action="store_true", help="keep the pre-trained trunk as it is")
-    parser.add_argument("--single", type=int, default=300, help="steps on single things at first")
+    parser.add_argument("--few", type=int, default=400, help="steps on few colours and shapes at first")
+    parser.add_argument(
+        "--ordered", type=int, default=1000, help="steps in which who lies above or left is named first"
+    )
     parser.add_argument("--every", type=int, default=50, help="steps between what is printed")
     args = parser.parse_args()
     args.work.mkdir(parents=True, exist_ok=True)
@@ -77,7 +80,8 @@ def main() -> None:
         trunk = pretraining.model(train(pretraining, recipe, args.work / "pretraining", progress=say))
         trunk.save_pretrained(args.work / "pretrained", overwrite=True)
     config = Aimv2Config(vision_config=VISION, text_config=text, projection_dim=64)
-    task = TinyTask(config, processor, trunk, args.locked, args.seed, args.single * args.batch)
+    until = (args.few * args.batch, args.ordered * args.batch)
+    task = TinyTask(config, processor, trunk, args.locked, args.seed, *until)
     recipe = Recipe(Schedule(args.steps, args.rate, min(100, args.steps)), OPTIMIZER, args.batch, average=0.998)
     model = task.model(train(task, recipe, args.work / "both", progress=say))
     out = args.out or args.work / "model"
