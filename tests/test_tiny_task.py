@@ -12,7 +12,15 @@ from aimv2_np.data.world import HELD_OUT, SEEN, holds, random_scene
 from aimv2_np.network.contrastive import contrastive_loss
 from tests.support.gradients import check
 from tests.tools.tiny_pictures import (
-    ABSENT, FEW, comparable, encode, misplaced, mistaken, neighbours, truth, without_colour,
+    ABSENT,
+    FEW,
+    comparable,
+    encode,
+    misplaced,
+    mistaken,
+    neighbours,
+    truth,
+    without_colour,
 )  # fmt: skip
 from tests.tools.tiny_task import TinyTask, loss_of_truths
 

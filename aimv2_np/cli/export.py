@@ -33,6 +33,11 @@ def _size(_: click.Context, option: click.Parameter, value: str | None) -> int |
     "--dtype", type=click.Choice(["float32", "float16", "bfloat16"]), default="float32", show_default=True,
     help="Weights and pixels.",
 )  # fmt: skip
+@click.option("--int8", is_flag=True, help="Products with weights in int8, by ONNX Runtime's quantiser.")
+@click.option(
+    "--loss/--no-loss", "with_loss", default=True, show_default=True,
+    help="With --int8: run the model and the graph on sample inputs, and print how far they are apart.",
+)  # fmt: skip
 @click.option("--outputs", metavar="GLOB", multiple=True, help="Modules whose outputs are outputs of the graph too.")
 @click.option(
     "--preprocess", is_flag=True,
@@ -45,7 +50,7 @@ def _size(_: click.Context, option: click.Parameter, value: str | None) -> int |
 @options.debug
 def export_command(
     model: str, path: str, overwrite: bool, revision: str | None, prefix: str | None, final_norm: bool,
-    preprocess: bool, **how: Any,
+    preprocess: bool, with_loss: bool, **how: Any,
 ) -> None:  # fmt: skip
     """Write a model as an ONNX graph, for ONNX Runtime, OpenVINO and others; without PyTorch.
 
@@ -63,3 +68,9 @@ def export_command(
     beside = written.with_name(f"{written.name}.data")
     nbytes = written.stat().st_size + (beside.stat().st_size if beside.exists() else 0)
     click.echo(f"{output.printable(str(written))}: {output.bytes_of(nbytes)}")
+    if how["int8"] and with_loss:
+        from aimv2_np.comparison.loss import measure_graph_loss
+
+        with output.waiting("computing with both", loads=model):
+            loss = measure_graph_loss(loaded, written)
+        click.echo(output.printable(output.loss_of(loss)))

@@ -1,7 +1,10 @@
-"""What fewer bytes for each weight cost: a checkpoint beside the one that it was made of, on the same inputs."""
+"""What fewer bytes for each weight cost: a checkpoint, or a graph, beside what it was made of, on the same inputs."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from os import PathLike
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -11,6 +14,7 @@ from aimv2_np.config import Aimv2TextConfig, Aimv2VisionConfig
 from aimv2_np.data import sample_pictures
 from aimv2_np.models.auto import load
 from aimv2_np.processing import Aimv2ImageProcessor
+from aimv2_np.recording.adapters import record_onnx
 from aimv2_np.shapes import NDArray
 from aimv2_np.tree.trace import trace
 
@@ -53,7 +57,49 @@ def measure_loss(
     if shapes[0] != shapes[1]:
         raise ValueError(f"{converted} is another network than {original}; expected the same one in another dtype")
     inputs = sample_inputs(models[0].config)
-    before, after = (_outputs(model, inputs) for model in models)
+    return _loss(*(_outputs(model, inputs) for model in models))
+
+
+def measure_graph_loss(model: Any, path: str | PathLike[str]) -> Loss:
+    """Run a model and the ONNX graph that `to_onnx` made of it over the same samples, the graph in ONNX Runtime.
+
+    Args:
+        model: in float32.
+        path: the graph, of any towers and sizes of the model.
+
+    Raises:
+        ImportError: onnx or onnxruntime is not installed.
+    """
+    inputs = _graph_inputs(model.config, path)
+    names = [*_layers(model), *VECTORS, "pixel_values"]
+    with TemporaryDirectory() as folder:
+        recording = record_onnx(path, inputs, Path(folder, "graph.safetensors"), include=names)
+        after = {name: recording.activations[name] for name in recording.order}
+    if "images" in inputs:  # the graph makes pixels of them
+        inputs["pixel_values"] = after["pixel_values"]
+        del inputs["images"]
+    how = {"interpolate_pos_encoding": True} if "pixel_values" in inputs else {}
+    return _loss(_outputs(model, inputs, **how), after)
+
+
+def _graph_inputs(config: Any, path: str | PathLike[str]) -> dict[str, NDArray]:
+    """Samples of what a graph takes, in its sizes."""
+    from onnx import load_model
+
+    graph = load_model(path, load_external_data=False).graph
+    shapes = {value.name: [d.dim_value for d in value.type.tensor_type.shape.dim] for value in graph.input}
+    height, width = shapes.get("pixel_values", [0, 0])[-2:]  # 0 where it is open
+    inputs = sample_inputs(config, (height, width) if height and width else None)
+    if "input_ids" in inputs:
+        inputs["attention_mask"] = np.ones_like(inputs["input_ids"])
+    if "images" in shapes:
+        inputs["images"] = np.stack([np.asarray(sample.picture) for sample in sample_pictures()[-PICTURES:]])
+    return {name: inputs[name] for name in shapes}
+
+
+def _loss(before: Mapping[str, NDArray], after: Mapping[str, NDArray]) -> Loss:
+    """Of what two models gave, where both gave it."""
+    before = {name: array for name, array in before.items() if name in after}
     names = [name for name in VECTORS if name in before]
     wanted = [name for name in names if name.endswith("_embeds")] or names[:1]
     cosines = {name: smallest_cosine(before[name], after[name]) for name in wanted}
@@ -63,7 +109,7 @@ def measure_loss(
     return Loss(cosines, tuple(sorted(errors.items(), key=lambda item: -item[1])))
 
 
-def sample_inputs(config: Any) -> dict[str, NDArray]:
+def sample_inputs(config: Any, image_shape: tuple[int, int] | None = None) -> dict[str, NDArray]:
     """pixel_values and input_ids, whichever a model of this configuration takes; the same ones every time."""
     rng = np.random.default_rng(0)
     vision = config if isinstance(config, Aimv2VisionConfig) else getattr(config, "vision_config", None)
@@ -73,7 +119,7 @@ def sample_inputs(config: Any) -> dict[str, NDArray]:
         inputs["input_ids"] = rng.integers(0, text.vocab_size, (TEXTS, min(TOKENS, text.max_position_embeddings)))
         inputs["input_ids"][:, -1] = text.eos_token_id
     if vision is not None:
-        height, width = NATIVE if vision.is_native else vision.image_shape
+        height, width = image_shape or (NATIVE if vision.is_native else vision.image_shape)
         if vision.num_channels == 3:
             resized = Aimv2ImageProcessor(size={"height": height, "width": width}, do_center_crop=False)
             pictures = [sample.picture for sample in sample_pictures()[-PICTURES:]]
@@ -83,9 +129,12 @@ def sample_inputs(config: Any) -> dict[str, NDArray]:
     return inputs
 
 
-def _outputs(model: Any, inputs: dict[str, NDArray]) -> dict[str, NDArray]:
+def _layers(model: Any) -> list[str]:
+    return [path for path, _ in model.named_modules() if path.rpartition(".")[0].endswith("encoder.layers")]
+
+
+def _outputs(model: Any, inputs: Mapping[str, NDArray], **how: Any) -> dict[str, NDArray]:
     """What every encoder layer gives, by path, and what comes out at last, by name."""
-    layers = [path for path, _ in model.named_modules() if path.rpartition(".")[0].endswith("encoder.layers")]
-    with trace(model, layers, inner=False) as activations:
-        output = model(**inputs)
+    with trace(model, _layers(model), inner=False) as activations:
+        output = model(**inputs, **how)
     return activations | {name: output[name] for name in VECTORS if name in output}

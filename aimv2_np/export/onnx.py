@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from aimv2_np.errors import a_type, mismatch
 from aimv2_np.export.file import write
 from aimv2_np.export.functions import Functions
 from aimv2_np.export.graph import Graph
+from aimv2_np.export.int8 import READY, quantised, require
 from aimv2_np.export.preprocess import check, pixel_values
 from aimv2_np.export.symbol import Symbol
 from aimv2_np.files.atomic import refuse_existing, require_folder
@@ -44,11 +46,12 @@ def to_onnx(
     size: int | tuple[int, int] | None = None,
     dynamic: bool = False,
     dtype: str = "float32",
+    int8: bool = False,
     outputs: str | Iterable[str] = (),
     preprocess: Aimv2ImageProcessor | None = None,
     overwrite: bool = False,
 ) -> Path:
-    """Write a model as an ONNX graph (opset 18), with the package `onnx` alone.
+    """Write a model as an ONNX graph (opset 18), with the package `onnx` alone (and `onnxruntime` for int8).
 
     Inputs are `pixel_values` (batch, 3, height, width), and `input_ids` and `attention_mask` (texts, tokens) int64,
     where 1 is a token and 0 padding; outputs are called as the fields of the model's output. The output of every module
@@ -62,6 +65,7 @@ def to_onnx(
             are stretched to them when the graph is written.
         dynamic: images of any size, of a native model.
         dtype: "float32", "float16" or "bfloat16": weights and pixels; norms and softmax are computed in float32.
+        int8: compute products with weights in int8, as ONNX Runtime's quantiser has it; of a float32 graph.
         outputs: globs of paths that become outputs of the graph too.
         preprocess: resize, crop and normalise in the graph as this processor does, to rounding: `images` (batch, rows,
             columns, 3) uint8, of one size in a batch, then take the place of `pixel_values`.
@@ -71,7 +75,7 @@ def to_onnx(
         The path.
 
     Raises:
-        ImportError: the package onnx is not installed.
+        ImportError: the package onnx is not installed, or for int8 onnxruntime.
         TypeError: `model` is no model.
         ValueError: options that do not fit the model, or `outputs` that match nothing.
         FileExistsError: `path` is there and `overwrite` is not set.
@@ -82,6 +86,10 @@ def to_onnx(
         raise ImportError("exporting needs onnx, which is not installed: pip install 'aimv2-np[onnx]'")
     if dtype not in DTYPES:
         raise ValueError(f"dtype is {dtype!r}; expected one of {', '.join(DTYPES)}")
+    if int8:
+        require()
+        if dtype != "float32":
+            raise ValueError(f"dtype is {dtype!r} with int8; expected float32, which is what is quantised")
     path = Path(path)
     require_folder(path)
     refuse_existing(path, overwrite)
@@ -103,9 +111,13 @@ def to_onnx(
     with trace(network, inner=False, store=lambda path, value: values.__setitem__(path, graph.call(value, path))):
         fields = _run(network, pixels, inputs.get("input_ids"), inputs.get("attention_mask"))
     named = {name: values[name] if name in values else graph.call(value, name) for name, value in fields.items()}
-    further = _further(outputs, [path for path in values if path not in named])
+    further = {name: values[name] for name in _further(outputs, [name for name in values if name not in named])}
     about = {"model": type(model).__name__, "config": json.dumps(model.config.to_dict()), "dtype": dtype}
-    write(path, graph, list(inputs.values()), named | {path: values[path] for path in further}, about, overwrite)
+    whole = partial(write, graph=graph, inputs=list(inputs.values()), outputs=named | further)
+    if int8:
+        quantised(partial(whole, about=about | READY, overwrite=True), path, overwrite)
+    else:
+        whole(path, about=about, overwrite=overwrite)
     return path
 
 

@@ -18,7 +18,16 @@ from aimv2_np.training import Contrastive
 from aimv2_np.training.pairs import PairMaker
 from aimv2_np.training.world import World
 from tests.tools.tiny_pictures import (
-    FEW, VALUES, colourless, comparable, encode, misplaced, mistaken, neighbours, truth, without_colour,
+    FEW,
+    VALUES,
+    colourless,
+    comparable,
+    encode,
+    misplaced,
+    mistaken,
+    neighbours,
+    truth,
+    without_colour,
 )  # fmt: skip
 
 NEVER = -1e4  # the logit of what does not compete

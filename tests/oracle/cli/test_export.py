@@ -47,3 +47,15 @@ def test_options(tmp_path):
     vision_model(is_native=True).save_pretrained(tmp_path / "native")
     run(tmp_path / "native", "-o", path, "--dynamic", "--force", "--no-final-norm")
     assert shape(path) == ["batch", 3, "height", "width"]
+
+
+def test_int8(tmp_path):
+    path = tmp_path / "m.onnx"
+    written, loss = run(tiny_model_path(), "-o", path, "--int8", "--tower", "vision").stdout.splitlines()
+    assert written.startswith(f"{path}: 1.")
+    assert loss.startswith("cosine 0.999")
+    assert "(image_embeds); worst layers vision_model.encoder.layers." in loss
+    result = run(tiny_model_path(), "-o", path, "--force", "--int8", "--no-loss", "--tower", "text")
+    assert len(result.stdout.splitlines()) == 1
+    wrong = ["export", str(tiny_model_path()), "-o", str(path), "--force", "--int8", "--dtype", "float16"]
+    assert "dtype is 'float16' with int8; expected float32" in CliRunner().invoke(app, wrong).stderr
