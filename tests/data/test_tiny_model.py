@@ -1,6 +1,7 @@
 """The embedded checkpoint does its job: small, complete, and right about pictures it has never seen."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from aimv2_np import Aimv2Model, Aimv2Processor
 from aimv2_np.data import sample_pictures, tiny_model_path
 from aimv2_np.data.drawing import draw
 from aimv2_np.data.grammar import fact, pair, paraphrase
-from aimv2_np.data.world import ALL_PAIRS, HELD_OUT, SEEN, Scene, Thing, caption, random_scene
+from aimv2_np.data.world import ALL_PAIRS, HELD_OUT, OPPOSITE, SEEN, Scene, Thing, caption, random_scene
 
 COUNT = 300
 
@@ -63,7 +64,7 @@ def test_the_grammar_fits_and_any_text_has_tokens(processor):
     assert processor(text=["naïve ★ 42!"], padding=True)["input_ids"].shape[1] > 5
 
 
-@pytest.mark.parametrize(("pairs", "required"), [(HELD_OUT, 0.90), (SEEN, 0.97)], ids=["unseen pairs", "seen pairs"])
+@pytest.mark.parametrize(("pairs", "required"), [(HELD_OUT, 0.95), (SEEN, 0.99)], ids=["unseen pairs", "seen pairs"])
 def test_single_things_are_named_among_all_64_pairs(model, processor, pairs, required):
     rng = np.random.default_rng(1)
     scenes = [random_scene(rng, pairs) for _ in range(COUNT)]
@@ -80,7 +81,20 @@ def test_captions_of_two_things_are_found_among_a_hundred(model, processor):
         scenes = list({fact(s): s for s in (random_scene(rng, count=2) for _ in range(110))}.values())[:100]
         found = logits(model, processor, [draw(s, rng) for s in scenes], [caption(s) for s in scenes])
         hits += list(found.argmax(1) == np.arange(100))
-    assert np.mean(hits) >= lowest(0.80)
+    assert np.mean(hits) >= lowest(0.985)
+
+
+def test_who_lies_where_is_told(model, processor):
+    """A true caption against the same with above and below, or left and right, exchanged."""
+    rng = np.random.default_rng(3)
+    scenes = [random_scene(rng, SEEN, 2) for _ in range(COUNT)]
+    pictures = model.get_image_features(processor(images=[draw(scene, rng) for scene in scenes])["pixel_values"])
+    true, false = (
+        model.get_text_features(**processor(text=[caption(told(scene)) for scene in scenes], padding=True))
+        for told in (lambda scene: scene, lambda scene: replace(scene, relation=OPPOSITE[scene.relation]))
+    )
+    true, false = (array / np.linalg.norm(array, axis=-1, keepdims=True) for array in (true, false))
+    assert (((true - false) * pictures).sum(axis=-1) > 0).mean() >= lowest(0.90)
 
 
 def test_the_samples_of_the_demo_are_understood(model, processor):

@@ -22,6 +22,7 @@ VISION = Aimv2VisionConfig(
     use_head=True,
 )  # fmt: skip
 PICTURES = 1_000_000
+PRETRAIN, STEPS, FEW, ORDERED = 2000, 6000, 400, 1000  # steps
 OPTIMIZER = AdamW(betas=(0.9, 0.98), weight_decay=1e-4)
 
 
@@ -53,14 +54,14 @@ def main() -> None:
     parser.add_argument("work", type=Path)
     parser.add_argument("--out", type=Path, help="folder for the checkpoint  [default: WORK/model]")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--pretrain", type=int, default=2000, help="steps of pre-training; 0: none")
-    parser.add_argument("--steps", type=int, default=6000, help="steps of both towers together")
+    parser.add_argument("--pretrain", type=int, default=PRETRAIN, help="steps of pre-training; 0: none")
+    parser.add_argument("--steps", type=int, default=STEPS, help="steps of both towers together")
     parser.add_argument("--batch", type=int, default=96)
     parser.add_argument("--rate", type=float, default=2e-3)
     parser.add_argument("--locked", action="store_true", help="keep the pre-trained trunk as it is")
-    parser.add_argument("--few", type=int, default=400, help="steps on few colours and shapes at first")
+    parser.add_argument("--few", type=int, default=FEW, help="steps on few colours and shapes at first")
     parser.add_argument(
-        "--ordered", type=int, default=1000, help="steps in which who lies above or left is named first"
+        "--ordered", type=int, default=ORDERED, help="steps in which who lies above or left is named first"
     )
     parser.add_argument("--every", type=int, default=50, help="steps between what is printed")
     args = parser.parse_args()
