@@ -17,6 +17,7 @@ from aimv2_np.backends.arrays import widen
 from aimv2_np.config import Aimv2Config
 from aimv2_np.models import skeleton
 from aimv2_np.models.aimv2 import Aimv2Model
+from aimv2_np.models.pretrained import AnyModel
 from aimv2_np.models.vision import Aimv2VisionModel
 from aimv2_np.network.aimv2 import Aimv2
 from aimv2_np.network.contrastive import contrastive_loss
@@ -81,12 +82,9 @@ class Contrastive:
     @property
     def facts(self) -> dict[str, Any]:
         """What has to be the same where a training goes on."""
-        trunk = 0
-        for array in self.trunk.state_dict().values() if self.trunk else ():
-            trunk = crc32(np.ascontiguousarray(array).data, trunk)
         return {
-            "task": "contrastive", "config": self.config.to_dict(), "trunk": trunk, "locked": self.locked,
-            **self.pairs.facts,
+            "task": "contrastive", "config": self.config.to_dict(), "trunk": checksum(self.trunk),
+            "locked": self.locked, **self.pairs.facts,
         }  # fmt: skip
 
     def trained(self, path: str) -> bool:
@@ -110,3 +108,11 @@ class Contrastive:
     def model(self, network: Aimv2) -> Aimv2Model:
         """The model that was trained."""
         return Aimv2Model.around(self.config, network)
+
+
+def checksum(model: AnyModel | None) -> int:
+    """A number that tells the weights of a model from other ones; 0 for none."""
+    value = 0
+    for array in model.state_dict().values() if model else ():
+        value = crc32(np.ascontiguousarray(array).data, value)
+    return value

@@ -15,6 +15,7 @@ from aimv2_np.network.aimv2 import Aimv2
 from aimv2_np.network.view import CAUSAL, Padded
 from aimv2_np.shapes import NDArray
 from aimv2_np.training import Contrastive
+from aimv2_np.training.contrastive import checksum
 from aimv2_np.training.pairs import PairMaker
 from aimv2_np.training.world import World
 from tests.tools.tiny_pictures import (
@@ -58,6 +59,7 @@ class TinyTask:
         ordered_until: up to this place who lies above or left is named first; twice as far on, every second time.
         two: the share of pictures of two things, after the first few.
         grey: the share of pictures that are shown without colours.
+        begun: a model whose weights the training goes on from, in the place of the trunk's and new ones.
     """
 
     config: Aimv2Config
@@ -69,6 +71,7 @@ class TinyTask:
     ordered_until: int = 0
     two: float = 0.5
     grey: float = 0.2
+    begun: Aimv2Model | None = None
 
     @cached_property
     def plain(self) -> Contrastive:
@@ -83,13 +86,15 @@ class TinyTask:
     @property
     def network(self) -> Aimv2:
         """The network before the first step."""
-        return self.plain.network
+        return self.begun.network if self.begun else self.plain.network
 
     @property
     def facts(self) -> dict[str, Any]:
         """What has to be the same where a training goes on."""
-        own = ("few_until", "ordered_until", "two", "grey")
-        return {**self.plain.facts, "task": "tiny", **{name: getattr(self, name) for name in own}}
+        own = {name: getattr(self, name) for name in ("few_until", "ordered_until", "two", "grey")}
+        if self.begun:
+            own["begun"] = checksum(self.begun)
+        return {**self.plain.facts, "task": "tiny", **own}
 
     def trained(self, path: str) -> bool:
         """All weights, or all but the locked trunk's."""

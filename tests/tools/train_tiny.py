@@ -22,7 +22,7 @@ VISION = Aimv2VisionConfig(
     use_head=True,
 )  # fmt: skip
 PICTURES = 1_000_000
-PRETRAIN, STEPS, FEW, ORDERED = 2000, 6000, 400, 1000  # steps
+PRETRAIN, STEPS, FEW, ORDERED, GREY = 2000, 6000, 400, 1000, 1500  # steps
 OPTIMIZER = AdamW(betas=(0.9, 0.98), weight_decay=1e-4)
 
 
@@ -63,6 +63,7 @@ def main() -> None:
     parser.add_argument(
         "--ordered", type=int, default=ORDERED, help="steps in which who lies above or left is named first"
     )
+    parser.add_argument("--grey", type=int, default=GREY, help="steps in which half of the pictures are grey, at last")
     parser.add_argument("--every", type=int, default=50, help="steps between what is printed")
     args = parser.parse_args()
     args.work.mkdir(parents=True, exist_ok=True)
@@ -85,6 +86,10 @@ def main() -> None:
     task = TinyTask(config, processor, trunk, args.locked, args.seed, *until)
     recipe = Recipe(Schedule(args.steps, args.rate, min(100, args.steps)), OPTIMIZER, args.batch, average=0.998)
     model = task.model(train(task, recipe, args.work / "both", progress=say))
+    if args.grey:
+        task = TinyTask(config, processor, seed=args.seed + 1, two=0.4, grey=0.5, begun=model)
+        recipe = replace(recipe, schedule=Schedule(args.grey, args.rate / 2, min(100, args.grey)))
+        model = task.model(train(task, recipe, args.work / "grey", progress=say))
     out = args.out or args.work / "model"
     model.save_pretrained(out, overwrite=True)
     processor.save_pretrained(out, overwrite=True)
