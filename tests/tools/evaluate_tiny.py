@@ -20,7 +20,7 @@ from aimv2_np.data.drawing import draw
 from aimv2_np.data.grammar import fact, paraphrase
 from aimv2_np.data.world import ALL_PAIRS, HELD_OUT, SEEN, Pair, Scene, Thing, caption, random_scene
 from tests.tools.tiny_pictures import exchanged, misplaced
-from tests.tools.train_tiny import FEW, ORDERED, STEPS
+from tests.tools.train_tiny import FEW, GREY, ORDERED, STEPS
 
 SEED = 20_000
 ROOT = Path(__file__).parents[2]
@@ -166,6 +166,7 @@ def report(folder: Path, count: int) -> str:
         seed=SEED,
         steps=STEPS,
         few=FEW,
+        grey=GREY,
         ordered=ORDERED,
         ordered_twice=2 * ORDERED,
         count=count,
