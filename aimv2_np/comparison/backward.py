@@ -30,10 +30,11 @@ from aimv2_np.shapes import NDArray
 from aimv2_np.tree.trace import GRADIENT
 
 # So many times what changes by a unit in the last place changes is rounding: other sums round otherwise.
-ROUNDINGS = 8.0
+ROUNDINGS = 16.0
 # Without the model, gradients are judged by all that went wrong before, which grows from the loss on.
 INHERITED = 16.0
 FLOOR = 1e-3  # of the largest gradient: what is smaller is a difference of larger numbers, as that by a bias of k_proj
+DOUBTFUL = 0.01  # of the loss' gradient: from here on it is told
 KERNELS = ("kernel", "scale", "gamma", "embedding")  # what others call `weight`
 NOISE = 2**17  # random numbers, of which longer arrays take each several times
 ONE_SIDE = "gradients of one side alone were not compared"
@@ -75,6 +76,9 @@ class Judged:
                 apart = _measured(look.expected, after[look.path], dtype)
                 most, size = max(apart.relative, (apart.worst_row or 0.0) / ROW_FACTOR), _size(look.expected)
                 rounding[look.path] = most * size if np.isfinite(most) else _size(after[look.path])
+        if chain.contrastive and walked and walked[-1]:
+            for look in walked[-1].looks:
+                rounding[look.path] = max(rounding[look.path], _of_probabilities(look.expected, dtype))
         return cls(chain, walked, rounding, tolerance, dtype)
 
     @property
@@ -98,6 +102,14 @@ class Judged:
 
 def _size(array: NDArray) -> float:
     return float(np.sqrt(np.mean(np.square(array, dtype=np.float64)))) if array.size else 0.0
+
+
+def _of_probabilities(gradient: NDArray, dtype: str) -> float:
+    """How much of the contrastive loss' gradient by logits is rounding, absolute: it is (p - y) / n, with p rounded.
+
+    Where the model is sure, p is nearly y, and rounding may be all that is left.
+    """
+    return EPS[dtype] * _size(gradient + np.eye(len(gradient)) / len(gradient))
 
 
 def _measured(a: NDArray, b: NDArray, dtype: str) -> Measures:
@@ -154,7 +166,7 @@ def with_gradients(
         missing=(*result.missing, *missing),
         extra=(*result.extra, *extra),
         diagnosis=diagnosis,
-        notes=(*result.notes, *notes),
+        notes=(*result.notes, *notes, *_in_doubt(pairing)),
     )
     return result, f"{remark} {said}".strip()
 
@@ -238,6 +250,7 @@ def _plainly(plain: Mapping[str, Difference], pairing: Pairing) -> list[Differen
     """The differences with tolerances that grow from the loss to the input."""
     depth = 1 + max((difference.depth for difference in plain.values()), default=0)
     arrays, statistics = pairing.a.activations, pairing.a.statistics
+    doubt = _doubt(pairing)
     sizes = {path: _size(arrays[path]) if path in arrays else statistics[path].rms for path in plain}
     least = FLOOR * max(sizes.values(), default=0.0)
     found = []
@@ -245,8 +258,17 @@ def _plainly(plain: Mapping[str, Difference], pairing: Pairing) -> list[Differen
         most = INHERITED * pairing.tolerances(GRADIENT + path, difference.dtype, 2 * depth - difference.depth)
         if pairing.tolerances.rtol is None and 0 < sizes[path] < least:
             most *= least / sizes[path]
+        most += doubt
         found.append(replace(difference, tolerance=most))
     return found
+
+
+def _doubt(pairing: Pairing) -> float:
+    """The share of the gradient that all others are made of that may be rounding: of the contrastive loss by logits."""
+    first = pairing.a.array(TEXTS)
+    if first is None or pairing.a.metadata.get(LOSS) != "contrastive" or not first.any():
+        return 0.0
+    return ROUNDINGS * _of_probabilities(first, coarsest([*pairing.a.dtypes.values()])) / _size(first)
 
 
 def _held_constant(first: Difference, ours: Recording, theirs: Recording, names: Mapping[str, str]) -> Diagnosis | None:
@@ -263,6 +285,16 @@ def _notes(ours: Recording, theirs: Recording) -> list[str]:
     if "given" in losses or losses[0] == losses[1]:
         return []
     return [f"the loss is {losses[0]} in the one, and {losses[1]} in the other"]
+
+
+def _in_doubt(pairing: Pairing) -> list[str]:
+    doubt = _doubt(pairing)
+    if doubt < DOUBTFUL:
+        return []
+    return [
+        f"the model is so sure of these captions that rounding may be {min(doubt, 1):.0%} of the loss' gradient; "
+        "record pictures and captions that are harder to tell apart"
+    ]
 
 
 def _named(difference: Difference) -> Difference:

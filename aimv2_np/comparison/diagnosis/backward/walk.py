@@ -115,6 +115,12 @@ class Chain:
     inner: bool = False
     dtype: str = "float64"
 
+    @property
+    def contrastive(self) -> bool:
+        """Whether the loss is the contrastive one."""
+        end = self.links[-1].stage.module
+        return isinstance(end, Loss) and end.weights is None
+
     @cached_property
     def modules(self) -> list[dict[str, Module]]:
         """Of each link path → module."""
