@@ -68,3 +68,14 @@ def test_a_recipe_that_is_none(tmp_path):
 def test_no_pictures(tmp_path):
     with pytest.raises(ValueError, match=r"there are no pictures; expected at least one with its caption"):
         run_pretraining(Squares(0, side=64), tmp_path, **QUICK)
+
+
+@pytest.mark.parametrize("objective", ["pretrain", "contrastive", "lit"])
+def test_the_default_recipe_leaves_weights_that_have_no_gradient_nearly_as_they_are(objective):
+    recipe = default_recipe(objective)
+    weights = {"linear.weight": np.ones((2, 2))}
+    zeros, first, second = ({name: np.zeros((2, 2)) for name in weights} for _ in range(3))
+    for step in range(recipe.schedule.steps):
+        rate = recipe.schedule.rate(step)
+        recipe.optimizer.update(weights, zeros, first, second, step + 1, rate, recipe.schedule.peak)
+    assert 0.8 < weights["linear.weight"].min() < 1
