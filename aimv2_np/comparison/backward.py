@@ -156,7 +156,7 @@ def with_gradients(
         diagnosis, said = Search(judged.chain, judged.error, EPS[judged.dtype], progress).diagnose(judged.walked, {})
     elif first:
         diagnosis = _held_constant(first, ours, theirs, names)
-    notes = _notes(ours, theirs)
+    notes = _notes(ours, theirs, _doubt(pairing))
     missing = tuple(GRADIENT + path for path in ours.order if path not in names and path != IMAGES)
     used = {*names.values()}
     extra = tuple(GRADIENT + name for name in theirs.order if name not in used and not name.endswith(IMAGES))
@@ -166,7 +166,7 @@ def with_gradients(
         missing=(*result.missing, *missing),
         extra=(*result.extra, *extra),
         diagnosis=diagnosis,
-        notes=(*result.notes, *notes, *_in_doubt(pairing)),
+        notes=(*result.notes, *notes),
     )
     return result, f"{remark} {said}".strip()
 
@@ -280,21 +280,16 @@ def _held_constant(first: Difference, ours: Recording, theirs: Recording, names:
     return Diagnosis("stop_gradient_missing", sentence, 0.0, 1.0, change("stop_gradient_missing"))
 
 
-def _notes(ours: Recording, theirs: Recording) -> list[str]:
-    losses = [side.metadata.get(LOSS, "given") for side in (ours, theirs)]
-    if "given" in losses or losses[0] == losses[1]:
-        return []
-    return [f"the loss is {losses[0]} in the one, and {losses[1]} in the other"]
-
-
-def _in_doubt(pairing: Pairing) -> list[str]:
-    doubt = _doubt(pairing)
-    if doubt < DOUBTFUL:
-        return []
-    return [
-        f"the model is so sure of these captions that rounding may be {min(doubt, 1):.0%} of the loss' gradient; "
-        "record pictures and captions that are harder to tell apart"
-    ]
+def _notes(ours: Recording, theirs: Recording, doubt: float) -> list[str]:
+    found, losses = [], [side.metadata.get(LOSS, "given") for side in (ours, theirs)]
+    if "given" not in losses and losses[0] != losses[1]:
+        found.append(f"the loss is {losses[0]} in the one, and {losses[1]} in the other")
+    if doubt > DOUBTFUL:
+        found.append(
+            f"the model is so sure of these captions that rounding may be {min(doubt, 1):.0%} of the loss' gradient; "
+            "record pictures and captions that are harder to tell apart"
+        )
+    return found
 
 
 def _named(difference: Difference) -> Difference:
