@@ -47,8 +47,8 @@ def test_transformers_has_no_fault(model: Aimv2Model, inputs: Any, reference: Re
     assert result.equal, result.explanation
     gradients = [difference for difference in result.differences if difference.path.startswith("gradient:")]
     assert len(gradients) == len(reference.backward.order) - 1  # both ways of logits are one
-    # Differences of rounding stay at half of what counts as such: trained weights, peaked scores, 3 pictures.
-    assert max(difference.excess for difference in gradients) < 1 / 2
+    # Differences of rounding stay well below what counts as such (0.46 here): trained weights, peaked scores.
+    assert max(difference.excess for difference in gradients) < 3 / 4
     assert compare(reference, other).equal
 
 
