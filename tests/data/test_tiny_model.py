@@ -11,6 +11,7 @@ from aimv2_np.data import sample_pictures, tiny_model_path
 from aimv2_np.data.drawing import draw
 from aimv2_np.data.grammar import fact, pair, paraphrase
 from aimv2_np.data.world import ALL_PAIRS, HELD_OUT, OPPOSITE, SEEN, Scene, Thing, caption, random_scene
+from tests.tools.tiny_tokenizer import train_tokenizer
 
 COUNT = 300
 
@@ -54,6 +55,12 @@ def test_tokenizer_and_configuration_agree():
     assert text["vocab_size"] == len(vocab)
     assert text["eos_token_id"] == vocab["<|endoftext|>"]
     assert settings["model_max_length"] == text["max_position_embeddings"]
+
+
+def test_the_tokenizer_is_the_one_that_is_learned_from_captions():
+    """Every time, though the library draws lots where merges are as frequent as others."""
+    embedded = json.loads((tiny_model_path() / "tokenizer.json").read_text())
+    assert json.loads(train_tokenizer().to_str())["model"] == embedded["model"]
 
 
 def test_the_grammar_fits_and_any_text_has_tokens(processor):

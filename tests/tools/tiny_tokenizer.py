@@ -44,13 +44,16 @@ def train_tokenizer(seed: int = 0, captions: int = 20_000) -> Tokenizer:
         scene = random_scene(rng, SEEN, count=1 + i % 2)
         words.update(paraphrase(forget(scene, rng, 0.2), rng).split())
     # One caption of equal weight per word: rare words earn their merges too.
-    trainer = trainers.BpeTrainer(vocab_size=4096, end_of_word_suffix="</w>", show_progress=False)
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    ends = [byte + "</w>" for byte in alphabet]
+    # Merges that are as frequent come in the order of their tokens' numbers, and those of ends would be drawn at random.
+    trainer = trainers.BpeTrainer(
+        vocab_size=4096, end_of_word_suffix="</w>", show_progress=False, special_tokens=[*alphabet, *ends]
+    )
     learner = _clip(models.BPE(end_of_word_suffix="</w>"))
     learner.train_from_iterator([" ".join(sorted(words))] * 4, trainer)
     merges = [tuple(merge) for merge in json.loads(learner.to_str())["model"]["merges"]]
-
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    tokens = [*alphabet, *(byte + "</w>" for byte in alphabet), *("".join(merge) for merge in merges), START, END]
+    tokens = [*alphabet, *ends, *("".join(merge) for merge in merges), START, END]
     vocab = {token: i for i, token in enumerate(dict.fromkeys(tokens))}
     tokenizer = _clip(models.BPE(vocab, merges, end_of_word_suffix="</w>", unk_token=END))
     tokenizer.add_special_tokens([START, END])
