@@ -28,8 +28,8 @@ from aimv2_np.training.world import World
 MODEL = "model"  # folder of the model in that of the training
 STEPS = 1000
 WARMUP = 0.01  # of the steps, as in AIMv2's pre-training
-# Of locked-image tuning and contrastive training; AIMv2's own is unpublished, this is apple/ml-l3m's for CLIP. Times the
-# rate, as PyTorch has it: a fifth of a weight in each step would leave none.
+# Of locked-image tuning and contrastive training; AIMv2's own is unpublished, this is apple/ml-l3m's for CLIP. Times
+# the rate, as PyTorch has it: a fifth of a weight in each step would leave none.
 CONTRASTIVE_DECAY = 0.2
 
 

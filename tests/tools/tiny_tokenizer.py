@@ -46,7 +46,7 @@ def train_tokenizer(seed: int = 0, captions: int = 20_000) -> Tokenizer:
     # One caption of equal weight per word: rare words earn their merges too.
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     ends = [byte + "</w>" for byte in alphabet]
-    # Merges that are as frequent come in the order of their tokens' numbers, and those of ends would be drawn at random.
+    # Merges as frequent as each other come in the order of their tokens' numbers; ends would get theirs by chance.
     trainer = trainers.BpeTrainer(
         vocab_size=4096, end_of_word_suffix="</w>", show_progress=False, special_tokens=[*alphabet, *ends]
     )
