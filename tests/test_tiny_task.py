@@ -11,17 +11,7 @@ from aimv2_np.data.grammar import forget, pair
 from aimv2_np.data.world import HELD_OUT, SEEN, holds, random_scene
 from aimv2_np.network.contrastive import contrastive_loss
 from tests.support.gradients import check
-from tests.tools.tiny_pictures import (
-    ABSENT,
-    FEW,
-    comparable,
-    encode,
-    misplaced,
-    mistaken,
-    neighbours,
-    truth,
-    without_colour,
-)  # fmt: skip
+from tests.tools import tiny_pictures as tiny
 from tests.tools.tiny_task import TinyTask, loss_of_truths
 
 
@@ -35,7 +25,7 @@ def test_truth_is_what_holds(seed):
     shown, rng = scenes(seed)
     said = [*shown, *(forget(scene, rng) for scene in shown), *(scene.turned for scene in shown if scene.relation)]
     expected = [[holds(statement, scene) for statement in said] for scene in shown]
-    np.testing.assert_array_equal(truth(encode(shown), encode(said)), expected)
+    np.testing.assert_array_equal(tiny.truth(tiny.encode(shown), tiny.encode(said)), expected)
 
 
 @given(st.integers(0, 999))
@@ -43,38 +33,38 @@ def test_a_twist_is_false_and_names_no_pair_that_is_held_out(seed):
     shown, rng = scenes(seed)
     for scene in shown:
         if scene.relation:
-            for partial in (scene, without_colour(scene)):
-                other = mistaken(partial, rng)
-                assert not holds(misplaced(partial), scene) or partial.things[0] == partial.things[1]
+            for partial in (scene, tiny.without_colour(scene)):
+                other = tiny.mistaken(partial, rng)
+                assert not holds(tiny.misplaced(partial), scene) or partial.things[0] == partial.things[1]
                 assert not holds(other, scene) or partial.things[0] == partial.things[1]  # then both tellings are true
                 assert not any(pair(thing) in HELD_OUT for thing in other.things)
 
 
 @given(st.integers(0, 999), st.sampled_from([0.0, 1.0]))
 def test_neighbours_differ_in_one_respect(seed, two):
-    first, second = neighbours(np.random.default_rng(seed), two)
+    first, second = tiny.neighbours(np.random.default_rng(seed), two)
     assert len(first.things) == len(second.things) == 1 + two
     assert not holds(first, second)
 
 
 @given(st.integers(0, 999))
 def test_a_few_colours_and_shapes(seed):
-    for scene in neighbours(np.random.default_rng(seed), 1.0, FEW):
+    for scene in tiny.neighbours(np.random.default_rng(seed), 1.0, tiny.FEW):
         assert len(scene.things) == 2
-        assert all(thing.color in FEW["color"] and thing.shape in FEW["shape"] for thing in scene.things)
+        assert all(thing.color in tiny.FEW["color"] and thing.shape in tiny.FEW["shape"] for thing in scene.things)
 
 
 def test_single_things_are_compared_where_the_other_pair_has_been_seen():
     color, shape = HELD_OUT[0]
     others = [next(it for it in SEEN if it[0] == color), next(it for it in SEEN if it[1] == shape)]
-    single = encode(scenes(0)[0])[:1].repeat(2, axis=0)
+    single = tiny.encode(scenes(0)[0])[:1].repeat(2, axis=0)
     from aimv2_np.data.world import COLORS, SHAPES
 
     for row, (own_color, own_shape) in zip(single, others, strict=True):
         row[:2] = SHAPES.index(own_shape), COLORS.index(own_color)
-        row[3:] = ABSENT
-    assert not comparable(single, single)[0, 1]
-    assert comparable(single, single)[0, 0]
+        row[3:] = tiny.ABSENT
+    assert not tiny.comparable(single, single)[0, 1]
+    assert tiny.comparable(single, single)[0, 0]
 
 
 @settings(max_examples=20)

@@ -41,6 +41,7 @@ def test_weights_have_seven_bits_and_a_factor_for_each_output(model, tmp_path):
     floats = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in whole.initializer}
     products = {node.input[1] for node in whole.node if node.op_type == "MatMul"} & floats.keys()
     kept = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in narrow.initializer}
+    assert len(products) > 7 * 7  # seven of every layer's, and of head and projections
     for name in products:
         weight, scale = kept[f"{name}_quantized"], kept[f"{name}_scale"]
         assert weight.dtype == np.int8
