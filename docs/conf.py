@@ -16,7 +16,7 @@ sys.path[:0] = [str(Path(__file__).parent / "extensions"), str(Path(__file__).pa
 folded = importlib.import_module("folding").folded
 extensions = [
     "myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode", "sphinx_copybutton",
-    "drawings", "explained", "folding", "mathml", "readme", "shapes", "sources",
+    "drawings", "explained", "folding", "live", "mathml", "readme", "shapes", "sources",
 ]  # fmt: skip
 html_math_renderer = "mathml"  # MathJax would be fetched from a network
 html_theme = "furo"

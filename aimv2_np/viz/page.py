@@ -1,6 +1,7 @@
 """One picture's explanation as a page to point at. It needs no network and loads nothing.
 
-Its parts are in `web/`: the page, its style, and scripts that share their names and run in the order of `SCRIPTS`.
+Its parts are in `web/`: the page, its style, and scripts that share their names and run in the order of `SCRIPTS`. Those
+of `SHARED` are modules, which other pages import; here, in a page that loads nothing, they are scripts like the others.
 """
 
 import re
@@ -25,7 +26,8 @@ from aimv2_np.viz.words import words_of
 MOST_BYTES = 4_900_000  # of the page
 FIXED = 80_000  # bytes for the page's own text, and names
 WORDS_BYTES = 500_000  # for attention between words, at most, and at most a sixth of the room
-SCRIPTS = ("data", "address", "maps", "views", "computation", "picture", "sheet", "words", "main")
+SHARED = ("colors", "figures", "grid")
+SCRIPTS = (*SHARED, "data", "address", "maps", "views", "computation", "picture", "sheet", "words", "main")
 
 
 def explanation_page(
@@ -131,8 +133,8 @@ def _fill(title: str, made_by: str, grid: tuple[int, int], data: dict[str, Any])
         "model": escape(made_by),
         "grid": f"{rows} × {columns} patches" if rows * columns > 1 else "one patch",
         "data": as_json(data),
-        "style": room.joinpath("style.css").read_text("utf-8"),
-        "script": "\n".join(scripts),
+        "style": "".join(room.joinpath(f"{name}.css").read_text("utf-8") for name in ("parts", "style")),
+        "script": '"use strict";\n' + re.sub(r"^export ", "", "\n".join(scripts), flags=re.MULTILINE),
     }
     # One pass: what is put in is never searched for places again.
     return re.sub(r"\{\{(\w+)\}\}", lambda place: parts[place[1]], room.joinpath("page.html").read_text("utf-8"))

@@ -78,7 +78,7 @@ class Shapes:
 
     def letters(self, path: str, shape: tuple[int, ...]) -> str:
         letter = {size: name for name, size in sizes_of(path).items()}
-        if path == "logits_per_text":
+        if path.startswith("logits"):
             letter |= {TEXT["L"]: "L"}
         return f"({', '.join('1' if size == 1 else letter[size] for size in shape)})"
 

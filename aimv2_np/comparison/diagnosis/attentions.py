@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from aimv2_np.backends.arrays import namespace
 from aimv2_np.comparison.diagnosis import stacked
 from aimv2_np.comparison.diagnosis.context import Context
 from aimv2_np.comparison.diagnosis.fault import Plant, Table, exchanging, holding, varying
@@ -28,12 +29,13 @@ def softmax(scores: Array, axis: int = -1) -> Array:
 
 def _exponentials(scores: Array, axis: int = -1) -> Array:
     """e^(x - max)"""
-    return np.exp(scores - scores.max(axis=axis, keepdims=True))
+    result: Array = namespace(scores).exp(scores - scores.max(axis=axis, keepdims=True))
+    return result
 
 
 def blocked_by(value: float) -> Callable[[Array, Array], Array]:
     """Scores with `value` where a query may not look."""
-    return lambda scores, allowed: np.where(allowed, scores, scores.dtype.type(value))
+    return lambda scores, allowed: namespace(scores).where(allowed, scores, scores.dtype.type(value))
 
 
 def attend(
@@ -68,16 +70,16 @@ def attend(
         query: what becomes of the queries (B, N, D).
         keys, values: what becomes of keys and values (B, H, M, d).
     """
-    pooling = isinstance(m, AttentionPoolingHead)
+    xp, pooling = namespace(x), isinstance(m, AttentionPoolingHead)
     view = view if looking is None else looking
-    queries = np.broadcast_to(m.cls_token, (x.shape[0], 1, x.shape[2])) if pooling else m.q_proj(x)
+    queries = xp.broadcast_to(m.cls_token, (x.shape[0], 1, x.shape[2])) if pooling else m.q_proj(x)
     q, k, v = (split(part, heads or m.heads) for part in (query(queries), m.k_proj(x), m.v_proj(x)))
     for name, value in (("q", q), ("k", k), ("v", v)):
         observe(name, value)
     k, v = keys(k), values(v)
     scores = products(q @ k.swapaxes(-1, -2)) * x.dtype.type(scale(q.shape[-1], m))
     observe("scores", scores)
-    allowed = (view.pooled() if pooling else view).allowed(np, q.shape[2], k.shape[2])
+    allowed = (view.pooled() if pooling else view).allowed(xp, q.shape[2], k.shape[2])
     if allowed is not None:
         scores = (blocked or blocked_by(np.finfo(scores.dtype).min))(scores, allowed)
     probs = normalised(scores)
@@ -85,7 +87,7 @@ def attend(
         probs = kept(probs, allowed)
     observe("probs", probs)
     merged = merge(probs @ v)
-    return m.output_proj(merged[:, 0]) if pooling else m.out_proj(merged)
+    return m.output_proj(merged.reshape(x.shape[0], x.shape[2])) if pooling else m.out_proj(merged)
 
 
 def _heads(heads: int, *, own_scale: bool) -> Plant:

@@ -32,27 +32,6 @@ function compute(source, layer, head, i, j, temperature = 1) {
     long: Math.sqrt(dot(brings, brings)), along: dot(brings, output) / Math.max(length * length, 1e-30)};
 }
 
-function number(x) {
-  return (Math.abs(x) >= 1000 ? String(Math.round(x)) : String(Number(x.toPrecision(3)))).replace("-", "−");
-}
-function nth(n) { return n === 1 ? "" : n + ({1: "st", 2: "nd", 3: "rd"}[n % 100 > 10 && n % 100 < 14 ? 0 : n % 10] || "th") + " "; }
-const SVG = $("steps").content.querySelector("svg").namespaceURI;
-function shape(tag, attributes, ...children) {
-  const it = document.createElementNS(SVG, tag);
-  for (const name in attributes) it.setAttribute(name, attributes[name]);
-  it.append(...children);
-  return it;
-}
-// A bar for each number, from the middle up or down; `most` is how much half of the height is.
-function bars(list, most, words) {
-  const drawn = shape("svg", {viewBox: "0 0 " + list.length + " 2", preserveAspectRatio: "none", class: "numbers", role: "img", "aria-label": words});
-  drawn.append(shape("line", {x1: 0, x2: list.length, y1: 1, y2: 1}));
-  list.forEach((x, c) => {
-    const tall = Math.min(1, Math.abs(x) / Math.max(most, 1e-30)), title = shape("title", {}, "number " + c + ": " + number(x));
-    drawn.append(shape("rect", {x: c + 0.1, width: 0.8, y: x > 0 ? 1 - tall : 1, height: tall, class: x > 0 ? "more" : "less"}, title));
-  });
-  return drawn;
-}
 function ticks(it, j) {
   const low = Math.min(...it.scores), wide = Math.max(it.most - low, 1e-30), at = x => 2 + 996 * (x - low) / wide;
   const drawn = shape("svg", {viewBox: "0 0 1000 40", preserveAspectRatio: "none", class: "ticks", role: "img",

@@ -1,14 +1,7 @@
-"use strict";
 const data = JSON.parse(document.getElementById("data").textContent);
 const {rows, columns, maps, captions, start} = data, N = rows * columns;
 const $ = id => document.getElementById(id);
 const MEAN = -1, ROLLOUT = -2;
-const SCALES = {
-  viridis: ["440154", "481f70", "443983", "3b528b", "31688e", "287c8e", "21918c", "20a486", "35b779", "5ec962", "90d743", "c8e020", "fde725"],
-  cividis: ["00224e", "003170", "2a3f6d", "434e6c", "575d6d", "6a6c71", "7d7c78", "918b78", "a59c74", "bcae6c", "d2c060", "e9d34e", "fee838"],
-  signed: ["2d004b", "4d207d", "70589f", "9990bf", "bfbbda", "dddfed", "f7f7f6", "fde4c0", "fdc57f", "ee9b39", "d0730f", "aa5306", "7f3b08"],
-};
-for (const name in SCALES) SCALES[name] = SCALES[name].map(hex => [0, 2, 4].map(i => parseInt(hex.slice(i, i + 2), 16)));
 
 function numbers(text, Type) {
   const raw = atob(text), bytes = new Uint8Array(raw.length);
@@ -54,22 +47,9 @@ for (const it of captions) {
     name: n => "“" + it.words.tokens[n] + "”" + (n ? "" : " (the start)"), vectors: vectorsOf(it.words.computations, count)};
 }
 
-function percent(x) { return (100 * x).toFixed(x < 0.0995 ? 1 : 0) + "\u00a0%"; }
 function where(n) { return "row " + Math.floor(n / columns) + ", column " + n % columns; }
-function best(list, count, without = -1) {
-  return [...list.keys()].filter(n => n !== without).sort((a, b) => list[b] - list[a]).slice(0, count);
-}
 function layers(list, all = data.layers) {
   if (!list.length) return "no layer";
   if (list.length === 1) return "layer " + list[0];
   return "layers " + (list.length === all ? "0 to " + (all - 1) : list.join(", "));
-}
-// As WCAG 2 defines it, from 0 for black to 1 for white.
-function luminance(rgb) {
-  const [r, g, b] = rgb.map(x => x <= 10 ? x / 3294.6 : ((x / 255 + 0.055) / 1.055) ** 2.4);
-  return 0.2126 * r + 0.7152 * g + 0.0722 * b;
-}
-function colorOf(scale, t) {
-  const stops = SCALES[scale], x = Math.min(1, Math.max(0, t)) * (stops.length - 1), i = Math.min(stops.length - 2, Math.floor(x));
-  return stops[i].map((c, j) => Math.round(c + (stops[i + 1][j] - c) * (x - i)));
 }

@@ -19,10 +19,6 @@ function drawControls() {
   $("pin").textContent = state.held ? "Let this patch go" : "Hold this patch";
   $("picture").classList.toggle("pinned", state.held);
 }
-function place(mark, n) {
-  Object.assign(mark.style, {left: 100 * (n % columns) / columns + "%", top: 100 * Math.floor(n / columns) / rows + "%",
-    width: 100 / columns + "%", height: 100 / rows + "%"});
-}
 // While a patch is held, pointing at another asks about that cell of the attention map.
 function asks() { return state.held && state.view === "attention"; }
 function cellFacts(shown) {
@@ -35,9 +31,9 @@ function draw() {
   drawMap(shown);
   drawLegend(shown);
   drawControls();
-  place($("mark"), state.patch);
+  place($("mark"), state.patch, rows, columns);
   $("key-mark").hidden = !asks() || state.cursor === null;
-  if (state.cursor !== null) place($("key-mark"), state.cursor);
+  if (state.cursor !== null) place($("key-mark"), state.cursor, rows, columns);
   $("facts").textContent = "Patch " + where(state.patch) + (state.held ? ", held" : "") + ".\n" + shown.facts;
   $("cell").textContent = cellFacts(shown);
   patchPanel(asks() && state.key !== null, maps.layers[state.layer], state.head, state.patch, state.key, head => set({head}),
@@ -46,19 +42,6 @@ function draw() {
   drawWords();
   drawAllSoon();
 }
-function patchAt(event) {
-  const box = $("picture").getBoundingClientRect();
-  const at = (x, size, count) => Math.min(count - 1, Math.max(0, Math.floor(x / size * count)));
-  return at(event.clientY - box.top, box.height, rows) * columns + at(event.clientX - box.left, box.width, columns);
-}
-function moved(key, n) {
-  const r = Math.floor(n / columns), c = n % columns;
-  const to = {ArrowLeft: [r, c - 1], ArrowRight: [r, c + 1], ArrowUp: [r - 1, c], ArrowDown: [r + 1, c], Home: [r, 0],
-    End: [r, columns - 1], PageUp: [0, c], PageDown: [rows - 1, c]}[key];
-  if (!to) return null;
-  return Math.min(rows - 1, Math.max(0, to[0])) * columns + Math.min(columns - 1, Math.max(0, to[1]));
-}
-
 // What a pointer and keys do on a field of things that look at each other: choose one, hold it, ask about a cell.
 // `names` are those of the state: the one that looks, whether it is held, the cell pointed at, the cell asked about.
 function listen(field, names, at, moved, asks, looking) {
@@ -90,5 +73,6 @@ function listen(field, names, at, moved, asks, looking) {
     event.preventDefault();
   });
 }
-listen($("picture"), {one: "patch", held: "held", cursor: "cursor", key: "key"}, patchAt, moved, asks, () => state.patch);
+listen($("picture"), {one: "patch", held: "held", cursor: "cursor", key: "key"}, event => cellAt(event, $("picture").getBoundingClientRect(), rows, columns),
+  (key, n) => moved(key, n, rows, columns), asks, () => state.patch);
 $("pin").addEventListener("click", () => set({held: !state.held}));

@@ -9,9 +9,7 @@ function drawAll() {
   maps.layers.forEach((layer, i) => heads.forEach((head, j) => {
     const row = attentionRow(layer, head);
     if (!row) return;
-    const pixels = sheet.createImageData(columns, rows), {list, high} = row;
-    list.forEach((x, n) => pixels.data.set([...colorOf("viridis", Math.sqrt(x / high)), 255], 4 * n));
-    sheet.putImageData(pixels, j * wide, i * tall);
+    paintMap(sheet, row.list, columns, x => colorOf("viridis", Math.sqrt(x / row.high)), {x: j * wide, y: i * tall});
   }));
   const j = heads.indexOf(hasRow(maps.layers[state.layer], state.head) ? state.head : MEAN);
   Object.assign($("here").style, {left: 100 * j / heads.length + "%", top: 100 * state.layer / maps.layers.length + "%",
@@ -22,16 +20,6 @@ function drawAllSoon() {
   if (waiting) return;
   waiting = true;
   requestAnimationFrame(() => { waiting = false; drawAll(); });
-}
-// Plays through layers; `next` goes to the following one.
-function player(button, next) {
-  let playing = 0;
-  button.addEventListener("click", () => {
-    clearInterval(playing);
-    playing = playing ? 0 : setInterval(next, 700);
-    button.setAttribute("aria-pressed", String(!!playing));
-    button.textContent = playing ? "Stop" : "Play through the layers";
-  });
 }
 player($("play"), () => set({layer: (state.layer + 1) % maps.layers.length, view: "attention"}));
 $("all").addEventListener("toggle", drawAll);

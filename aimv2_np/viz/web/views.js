@@ -45,21 +45,9 @@ const VIEWS = {
 const heat = $("heat"), paint = heat.getContext("2d");
 heat.width = columns; heat.height = rows;
 function drawMap(shown) {
-  const pixels = paint.createImageData(columns, rows), cover = $("cover").value * 2.55;
-  for (let n = 0; n < N; n++) {
-    let color;
-    if (shown.rgb) color = shown.rgb.subarray(3 * n, 3 * n + 3);
-    else {
-      const t = shown.high > shown.low ? (shown.list[n] - shown.low) / (shown.high - shown.low) : 0.5;
-      color = colorOf(shown.scale, shown.root ? Math.sqrt(Math.max(0, t)) : t);
-    }
-    pixels.data.set([...color, cover], 4 * n);
-  }
-  paint.putImageData(pixels, 0, 0);
-}
-function drawBar(bar, scale, root) {
-  const stops = Array.from({length: 25}, (_, i) => "rgb(" + colorOf(scale, root ? Math.sqrt(i / 24) : i / 24) + ")");
-  bar.style.background = "linear-gradient(90deg," + stops.join(",") + ")";
+  const {rgb, low, high, scale, root} = shown, stretched = x => high > low ? (x - low) / (high - low) : 0.5;
+  const color = rgb ? (x, n) => rgb.subarray(3 * n, 3 * n + 3) : x => colorOf(scale, root ? Math.sqrt(Math.max(0, stretched(x))) : stretched(x));
+  paintMap(paint, shown.list ?? new Float32Array(N), columns, color, {opacity: $("cover").value * 2.55});
 }
 function drawLegend(shown) {
   document.querySelector(".legend").style.visibility = shown.rgb ? "hidden" : "visible";
