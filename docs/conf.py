@@ -21,6 +21,7 @@ extensions = [
 html_math_renderer = "mathml"  # MathJax would be fetched from a network
 html_theme = "furo"
 html_static_path = ["static"]
+html_favicon = "static/icon.svg"
 html_css_files = ["site.css"]
 html_js_files = ["search.js"]  # search in a newcomer's words
 html_title = f"aimv2_np {release}"

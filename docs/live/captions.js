@@ -43,7 +43,7 @@ export function captionList(part, texts, changed, choose) {
     // `sound` is null unless an equation is broken: then what it was before stands beside it.
     draw(rows, most, chosen, now, sound) {
       const shares = softmax(now), before = sound && softmax(sound);
-      [...list.children].forEach((row, i) => {
+      [...list.children].slice(0, rows.length).forEach((row, i) => { // a new one comes with the next run
         const [bar, was] = row.querySelectorAll("i"), {whole} = rows[i];
         bar.style.width = 100 * shares[i] + "%";
         was.hidden = !before;

@@ -45,21 +45,27 @@ async function begin() {
     const it = world.breaks.find(one => one.name === state.broken);
     part("instead").textContent = it ? "Equation (" + it.equation + ") is now " + it.instead + ". Boxes of the network below whose values it changes are marked." : "";
   }
+  async function compute() {
+    waiting = false;
+    const pixels = picture.pixels(), texts = tokenizer.batch(captions.texts().map(text => text.slice(0, LARGEST)), world.most);
+    const {broken} = state, start = performance.now();
+    const sound = await run("sound", world.side, pixels, texts), took = performance.now() - start;
+    Object.assign(found, {pixels, texts, sound, values: broken ? await run(broken, world.side, pixels, texts) : sound});
+    said.textContent = "Computed in your browser in " + took.toFixed(0) + " ms: " + sound.size + " values.";
+    draw();
+  }
   let waiting = false, running = false; // of all changes while a run lasts the last one counts
   async function again() {
     waiting = true;
     if (running) return;
     running = true;
-    while (waiting) {
-      waiting = false;
-      const pixels = picture.pixels(), texts = tokenizer.batch(captions.texts().map(text => text.slice(0, LARGEST)), world.most);
-      const broken = state.broken, start = performance.now();
-      const sound = await run("sound", world.side, pixels, texts), took = performance.now() - start;
-      Object.assign(found, {pixels, texts, sound, values: broken ? await run(broken, world.side, pixels, texts) : sound});
-      said.textContent = "Computed in your browser in " + took.toFixed(0) + " ms: " + found.values.size + " values.";
-      draw();
+    page.setAttribute("aria-busy", "true");
+    try {
+      while (waiting) await compute();
+    } finally {
+      running = false;
+      page.setAttribute("aria-busy", "false");
     }
-    running = false;
   }
 
   world.samples.forEach(({caption, pixels}, i) => {

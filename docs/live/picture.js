@@ -49,11 +49,9 @@ export function pad(part, {side, outlines, colors, radii}, changed) {
     if (tool() === "line") line(from, n); else stamp(n);
     changed();
   }
-  function empty() {
-    remember();
+  function clear() {
     pen.fillStyle = `rgb(${GREY}, ${GREY}, ${GREY})`;
     pen.fillRect(0, 0, side, side);
-    changed();
   }
   function showCursor() {
     const [x, y] = placeOf(cursor);
@@ -91,7 +89,12 @@ export function pad(part, {side, outlines, colors, radii}, changed) {
     part("undo").disabled = !past.length;
     changed();
   });
-  part("empty").addEventListener("click", empty);
+  part("empty").addEventListener("click", () => {
+    remember();
+    clear();
+    changed();
+  });
+  clear();
   showCursor();
   return {
     pixels: () => pen.getImageData(0, 0, side, side).data.filter((_, i) => i % 4 !== 3),

@@ -18,8 +18,8 @@ export function valueViewer(part, world, equations, state, set) {
   const boxes = [...drawing.querySelectorAll("a")];
   // The path that a box of the drawing, which shows layer 0, has in the chosen layer.
   const pathOf = box => {
-    const path = box.getAttribute("aria-label").replace(/: equation \d+$/, "").replace("layers.0", "layers." + state.layer);
-    return world.others[path] ?? path;
+    const path = box.getAttribute("aria-label").replace(/: equation \d+$/, ""), last = path.startsWith("text_model") ? world.text.layers : world.layers;
+    return world.others[path] ?? path.replace("layers.0", "layers." + Math.min(state.layer, last - 1));
   };
   const known = path => Object.hasOwn(world.values, path);
   boxes.forEach(box => {
@@ -90,9 +90,9 @@ export function valueViewer(part, world, equations, state, set) {
   }
   function drawBoxes(values, sound) {
     for (const box of boxes) {
-      const path = pathOf(box), parts = box.closest("g");
+      const path = pathOf(box), parts = box.closest("g"), value = values.get(path);
       parts.classList.toggle("chosen", path === state.box);
-      parts.classList.toggle("wrong", !!sound && known(path) && !(distance(values.get(path), sound.get(path)) < BROKEN));
+      parts.classList.toggle("wrong", !!sound && !!value && !(distance(value, sound.get(path)) < BROKEN)); // not a number is broken, too
     }
   }
   return (values, sound) => {
@@ -110,7 +110,7 @@ export function valueViewer(part, world, equations, state, set) {
 // docs/equations.md of this site, as a function: number → the equation, what is said before it, its code and its test.
 export async function equationsOf(address) {
   const answer = await fetch(address), page = new DOMParser().parseFromString(await answer.text(), "text/html");
-  for (const it of page.querySelectorAll("article a[href]")) it.href = new URL(it.getAttribute("href"), answer.url); // from where it stands
+  for (const it of page.querySelectorAll("article a[href]")) it.setAttribute("href", new URL(it.getAttribute("href"), answer.url)); // from where it stands
   return n => {
     const equation = page.getElementById("equation-" + n), whole = equation.closest(".math-wrapper") ?? equation;
     let code = whole.nextElementSibling;
