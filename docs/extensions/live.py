@@ -35,6 +35,7 @@ SHARED = ("colors.js", "figures.js", "grid.js", "parts.css")  # with the page of
 PLACE = Path("_static", "live")
 PARTS = Path(__file__).parents[1] / "live"
 MARK = "<!-- on the site the model runs here -->"
+PICTURE = re.compile(r"!\[[^\]]*\]\(live\.png\)\s+" + MARK)  # which a repository's web page shows in its place
 SMALL = 1024  # bytes of what stays in a graph: shapes and axes
 # Values whose name is not that of the box they belong to, and those that no box stands for: the equation.
 OTHERS = {
@@ -154,7 +155,7 @@ def show(app, docname, source):
     if MARK in source[0]:
         parts = (PARTS / "page.html").read_text(encoding="utf-8")
         drawn = figure("whole", "equations.html", "The network: each box shows what it computes")
-        source[0] = source[0].replace(MARK, parts.replace("{{drawing}}", drawn))
+        source[0] = PICTURE.sub(lambda _: parts.replace("{{drawing}}", drawn), source[0])
 
 
 def setup(app):

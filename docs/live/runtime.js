@@ -32,6 +32,7 @@ export async function open(names) {
     }
     return sessions.get(name);
   }
+  await session(names[0]);
   return async (name, side, pixels, {rows, long, ids, mask}) => {
     const whole = list => new ort.Tensor("int64", BigInt64Array.from(list, BigInt), [rows.length, long]);
     const images = new ort.Tensor("uint8", pixels, [1, side, side, 3]);
