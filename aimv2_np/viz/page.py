@@ -1,7 +1,7 @@
 """One picture's explanation as a page to point at. It needs no network and loads nothing.
 
 Its parts are in `web/`: the page, its style, and scripts that share their names and run in the order of `SCRIPTS`.
-Those of `SHARED` are modules, which other pages import; here, in a page that loads nothing, they are scripts like the others.
+Those of `SHARED` are modules, which other pages import; in this page, which loads nothing, they are scripts, too.
 """
 
 import re
