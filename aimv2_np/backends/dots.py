@@ -2,8 +2,8 @@
 
     y_qn = <w_q, x_n>,    s_n = <x_n, x_n>
 
-Both come out in float32. Numbers of one or two bytes become float32 without rounding, so the error is that of a sum of D
-products in float32, whatever the vectors are stored as.
+Both come out in float32. Numbers of one or two bytes become float32 without rounding, so the error is that of a sum of
+D products in float32, whatever the vectors are stored as.
 """
 
 import numpy as np

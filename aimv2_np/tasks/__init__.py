@@ -21,7 +21,8 @@ from aimv2_np.tasks.judged import Judged
 from aimv2_np.tasks.knn import KnnResult, knn
 from aimv2_np.tasks.labelled import Labelled, knn_folders, load_labelled
 from aimv2_np.tasks.probe import Probe, classify_by_probe, load_probe
-from aimv2_np.tasks.search import Hit, embed_query, search
+from aimv2_np.tasks.query import combine_queries, embed_queries, embed_query
+from aimv2_np.tasks.search import Hit, recall, search, search_many
 
 __all__ = [
     "Calibration",
@@ -39,11 +40,13 @@ __all__ = [
     "check_templates",
     "classify",
     "classify_by_probe",
+    "combine_queries",
     "convert",
     "describe",
     "draw_sheet",
     "embed",
     "embed_labels",
+    "embed_queries",
     "embed_query",
     "find_pictures",
     "knn",
@@ -53,6 +56,8 @@ __all__ = [
     "load_probe",
     "make_prompts",
     "open_features",
+    "recall",
     "save_sheet",
     "search",
+    "search_many",
 ]

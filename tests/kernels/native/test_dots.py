@@ -55,7 +55,7 @@ def test_every_number_of_float16():
 
 
 def test_what_is_left_to_numpy():
-    """Other dtypes, bytes in the other order, numbers that do not follow one another or are not aligned, many queries."""
+    """Other dtypes, bytes in the other order, numbers that are apart or not aligned, many queries."""
     one, many = np.ones((1, 6), np.float32), np.ones((MANY, 6), np.float32)
     vectors = np.ones((4, 6), np.float32)
     unaligned = np.frombuffer(b"\0" * 97, np.uint8)[1:].view(np.float32).reshape(4, 6)
