@@ -1,6 +1,6 @@
 """What a file of features is searched for: texts and pictures as vectors of its kind, and sums and differences of them.
 
-    q = u / ‖u‖,    u = Σ a_i / ‖a_i‖ - Σ b_j / ‖b_j‖
+q = u / ‖u‖,    u = Σ a_i / ‖a_i‖ - Σ b_j / ‖b_j‖
 """
 
 import os
@@ -131,9 +131,7 @@ def _check_text(features: FeatureFile, query: Query) -> None:
         )
 
 
-def _embedder(
-    features: FeatureFile, model: str | os.PathLike[str] | None, options: EmbedderOptions
-) -> ImageEmbedder:
+def _embedder(features: FeatureFile, model: str | os.PathLike[str] | None, options: EmbedderOptions) -> ImageEmbedder:
     """What embeds as the file's vectors were made; CheckpointError for other weights than theirs."""
     name = features.metadata.get("model", "") if model is None else os.fspath(model)
     place = None if name == tiny_model_path().name and not Path(name).is_dir() else name

@@ -4,7 +4,7 @@ In safetensors, and under the same names in .npz:
 
     features     (N, D) float32, float16 or int8; of "tokens" (N, T, D), or, where pictures have different numbers of
                  them, (ΣT, D)
-    scales       float32, only of int8: what each vector's whole numbers are times; features' shape without the last axis
+    scales       (N,) float32, or of "tokens" (N, T) or (ΣT,), only of int8: what each vector's whole numbers are times
     counts       (N,) int64, only in that last case: how many rows of `features` belong to each picture
     grid         (N, 2) int32, only of "tokens": rows and columns of patches
     names        uint8: the names of the pictures in UTF-8, one after the other
@@ -38,7 +38,9 @@ from aimv2_np.tasks.embedding.stored import FULL, STORES, Stored
 
 FORMAT: Final = "aimv2_np.features/1"
 FORMATS: Final = (".safetensors", ".npz", ".parquet")
-ARRAYS: Final = {"features": "f", "scales": "f", "counts": "i", "grid": "i", "names": "u", "name_ends": "i", "broken": "u"}
+ARRAYS: Final = {
+    "features": "f", "scales": "f", "counts": "i", "grid": "i", "names": "u", "name_ends": "i", "broken": "u",
+}  # fmt: skip
 
 ITERATED: Final = 4096  # names that are read at a time
 
@@ -156,6 +158,10 @@ class FeatureFile:
             return
         for start in range(0, len(self), rows):
             yield start, self.arrays["features"][start : start + rows]
+
+    def all_directions(self) -> NDArray[Any]:
+        """(N, D) as the file has them, without their scales: mapped; of Parquet, a copy in memory."""
+        return self.arrays["features"] if self.arrays else parquet.read_features(self.path)[0]
 
 
 def check_output(path: Path) -> None:

@@ -58,7 +58,7 @@ def write_parquet(
 
 
 def _type(pa: Any, array: NDArray[Any], ragged: bool) -> Any:
-    """Of a column: numbers in lists of fixed sizes, one for each axis but the first; `ragged`, in a list of any size."""
+    """Of a column: numbers in lists of fixed sizes, one for each axis but the first; `ragged`, in one of any size."""
     kind = pa.from_numpy_dtype(array.dtype)
     for size in reversed(array.shape[1:]):
         kind = pa.list_(kind, size)
