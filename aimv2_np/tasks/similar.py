@@ -151,7 +151,9 @@ def _shortened(vectors: Any, basis: NDArray[np.float64], pool: ThreadPoolExecuto
     short = np.empty((len(vectors), basis.shape[1] + 1), np.float32)
 
     def shorten(some: slice) -> None:
-        rows = unit(vectors[some], some.start)
+        block = vectors[some]
+        _check_finite(block, some.start)
+        rows = unit(block)
         short[some, :-1] = projected = rows @ basis
         rest = np.maximum(1 - (projected * projected).sum(axis=1), 0) + SLACK
         short[some, -1] = np.where(rows.any(axis=1), np.sqrt(rest), 0)
@@ -233,11 +235,15 @@ def cosines_of_pairs(vectors: Any, a: Rows, b: Rows) -> NDArray[np.float64]:
     return np.minimum(result, 1)
 
 
-def unit(vectors: NDArray[Any], start: int = 0) -> NDArray[np.float64]:
-    """Rows at length one, in float64; zeros stay zeros. CheckpointError for what is not finite, at row `start` + i."""
+def unit(vectors: NDArray[Any]) -> NDArray[np.float64]:
+    """Rows at length one, in float64; zeros stay zeros, and what is not finite becomes zeros."""
     wide = vectors.astype(np.float64)
     lengths = np.sqrt((wide * wide).sum(axis=1, keepdims=True))
-    if not np.isfinite(lengths).all():
-        row = start + int(np.flatnonzero(~np.isfinite(lengths))[0])
+    good = (lengths > 0) & np.isfinite(lengths)
+    return np.where(good, wide / np.where(good, lengths, 1), 0)
+
+
+def _check_finite(vectors: NDArray[Any], start: int) -> None:
+    if not np.isfinite(vectors).all():
+        row = start + int(np.flatnonzero(~np.isfinite(vectors).all(axis=1))[0])
         raise CheckpointError(f"the vector in row {row} is not finite; write the file again")
-    return wide / np.where(lengths == 0, 1, lengths)

@@ -41,7 +41,7 @@ def test_they_are_those_that_a_search_finds(case):
 
 
 def test_a_chain_does_not_become_a_long_path():
-    """Joined from its end, each time at its smallest row: without shortening, the path would be as long as the chain."""
+    """Joined from its end, at its smallest row each time: without shortening, a path as long as the chain."""
     count = 40 * SHORTEN
     known, steps = Components(count), 0
     for row in range(count - 1, 0, -1):
