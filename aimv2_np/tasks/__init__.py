@@ -13,9 +13,10 @@ from aimv2_np.tasks.classify import (
     load_classifier,
     make_prompts,
 )
-from aimv2_np.tasks.contact_sheet import draw_sheet, save_sheet
+from aimv2_np.tasks.contact_sheet import draw_groups, draw_sheet, save_sheet
 from aimv2_np.tasks.convert import Conversion, convert
 from aimv2_np.tasks.describe import Description, describe
+from aimv2_np.tasks.duplicates import near_duplicates
 from aimv2_np.tasks.embedding import Embedding, FeatureFile, ImageEmbedder, embed, find_pictures, open_features
 from aimv2_np.tasks.judged import Judged
 from aimv2_np.tasks.knn import KnnResult, knn
@@ -43,6 +44,7 @@ __all__ = [
     "combine_queries",
     "convert",
     "describe",
+    "draw_groups",
     "draw_sheet",
     "embed",
     "embed_labels",
@@ -55,6 +57,7 @@ __all__ = [
     "load_labelled",
     "load_probe",
     "make_prompts",
+    "near_duplicates",
     "open_features",
     "recall",
     "save_sheet",

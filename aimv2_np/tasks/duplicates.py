@@ -15,7 +15,7 @@ from aimv2_np.backends.parallel import pieces
 from aimv2_np.errors import CheckpointError
 from aimv2_np.tasks.embedding.feature_file import FeatureFile
 from aimv2_np.tasks.search import Hit
-from aimv2_np.tasks.similar import connected, cosines_of_pairs
+from aimv2_np.tasks.similar import check_finite, connected, cosines_of_pairs
 
 LEAST: Final = 0.95
 READ: Final = 2**22  # bytes of vectors that are looked at together
@@ -48,10 +48,10 @@ def near_duplicates(
     """
     features.check_one_per_picture()
     vectors = features.all_directions()
-    parents = same_rows(vectors)
-    distinct = np.flatnonzero(parents == np.arange(len(parents)))
-    some = vectors if len(distinct) == len(vectors) else _Chosen(vectors, distinct)
     try:
+        parents = same_rows(vectors)
+        distinct = np.flatnonzero(parents == np.arange(len(parents)))
+        some = vectors if len(distinct) == len(vectors) else _Chosen(vectors, distinct)
         roots = connected(some, least, threads=threads, progress=progress)
     except CheckpointError as error:
         raise CheckpointError(f"{features.path}: {error}") from error
@@ -61,11 +61,15 @@ def near_duplicates(
 
 
 def same_rows(vectors: NDArray[Any]) -> Rows:
-    """(N,) of each row the first that has the same bytes: its own number, where there is none before it."""
+    """(N,) of each row the first that has the same bytes: its own number, where there is none before it.
+
+    Raises CheckpointError for a row that is not finite.
+    """
     firsts: dict[bytes, int] = {}
     result = np.empty(len(vectors), np.intp)
     for some in pieces(len(vectors), max(1, READ // max(1, vectors[:1].nbytes))):
         block = np.ascontiguousarray(vectors[some])
+        check_finite(block, some.start)
         for row, each in enumerate(block, some.start):
             result[row] = firsts.setdefault(blake2b(each, digest_size=16).digest(), row)
     return result

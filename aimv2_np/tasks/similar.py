@@ -152,7 +152,7 @@ def _shortened(vectors: Any, basis: NDArray[np.float64], pool: ThreadPoolExecuto
 
     def shorten(some: slice) -> None:
         block = vectors[some]
-        _check_finite(block, some.start)
+        check_finite(block, some.start)
         rows = unit(block)
         short[some, :-1] = projected = rows @ basis
         rest = np.maximum(1 - (projected * projected).sum(axis=1), 0) + SLACK
@@ -243,7 +243,8 @@ def unit(vectors: NDArray[Any]) -> NDArray[np.float64]:
     return np.where(good, wide / np.where(good, lengths, 1), 0)
 
 
-def _check_finite(vectors: NDArray[Any], start: int) -> None:
+def check_finite(vectors: NDArray[Any], start: int) -> None:
+    """CheckpointError for vectors that are not finite, by the number of the row: `start` of the first."""
     if not np.isfinite(vectors).all():
         row = start + int(np.flatnonzero(~np.isfinite(vectors).all(axis=1))[0])
         raise CheckpointError(f"the vector in row {row} is not finite; write the file again")

@@ -17,7 +17,9 @@ from numpy.typing import NDArray
 from aimv2_np.backends.parallel import pieces
 
 LARGEST: Final = 127  # of the whole numbers; -128 has no counterpart
-TINY: Final = np.finfo(np.float32).tiny  # a scale that no vector is too small for: that of zeros, too
+# Scales: that of zeros, too; and one that 127 does not make infinite.
+TINY: Final = np.finfo(np.float32).tiny
+HUGE: Final = np.nextafter(np.finfo(np.float32).max / np.float32(LARGEST), np.float32(0))
 BLOCK: Final = 2**20  # numbers that are converted at a time
 FULL: Final = "float32"
 
@@ -78,13 +80,12 @@ class Loss:
 
 def _to_int8(block: NDArray[np.float32]) -> tuple[NDArray[Any], NDArray[np.float32] | None]:
     largest = np.abs(block).max(axis=-1)
-    scales = np.maximum(largest / np.float32(LARGEST), TINY).astype(np.float32)
+    scales = (largest / np.float32(LARGEST)).clip(TINY, HUGE)
     return np.rint(block / scales[..., None]).clip(-LARGEST, LARGEST).astype(np.int8), scales
 
 
 def _to_float16(block: NDArray[np.float32]) -> tuple[NDArray[Any], NDArray[np.float32] | None]:
-    with np.errstate(over="ignore"):  # told by `encode`
-        return block.astype(np.float16), None
+    return block.astype(np.float16), None
 
 
 # What vectors are stored as → float32 (…, D) as such numbers, and their scales.
@@ -124,7 +125,8 @@ def encode(
     largest = 0.0
     for some in pieces(len(flat), max(1, BLOCK // flat.shape[1])):
         block = np.asarray(flat[some], np.float32)
-        numbers[some], scale = STORES[store](block)
+        with np.errstate(over="ignore", invalid="ignore"):  # which is told
+            numbers[some], scale = STORES[store](block)
         found = Stored(numbers[some], scale)[:]
         _check(block, found, store, some.start)
         if scale is not None:
@@ -154,7 +156,7 @@ def _mapped(path: Path, store: str, shape: tuple[int, ...]) -> NDArray[Any]:
 
 
 def _check(block: NDArray[np.float32], found: NDArray[np.float32], store: str, start: int) -> None:
-    bad = np.flatnonzero(~np.isfinite(found).all(axis=1))
+    bad = np.flatnonzero(~(np.isfinite(found) & np.isfinite(block)).all(axis=1))
     if bad.size:
         row, largest = start + int(bad[0]), float(np.abs(block[bad[0]]).max())
         raise ValueError(
