@@ -7,10 +7,9 @@ D products in float32, whatever the vectors are stored as.
 """
 
 import numpy as np
-from numpy.typing import NDArray
 
 from aimv2_np.backends.operation import operation
-from aimv2_np.shapes import Array, Float
+from aimv2_np.shapes import Array, Float, NDArray
 
 STORED = ("float32", "float16", "int8")
 

@@ -86,7 +86,8 @@ class _Chosen:
         return len(self._rows)
 
     def __getitem__(self, rows: Any) -> NDArray[Any]:
-        return self._vectors[self._rows[rows]]
+        some: NDArray[Any] = self._vectors[self._rows[rows]]
+        return some
 
 
 def _groups(features: FeatureFile, vectors: NDArray[Any], firsts: Rows) -> list[list[Hit]]:

@@ -177,8 +177,10 @@ def _best(task: _Task, found: tuple[int, NDArray[Any]]) -> list[Found]:
     margin = 4 * (size + 8) * np.finfo(np.float32).eps  # the bound of a float32 cosine's error, twice
     result: list[Found] = []
     for query, of_query, floor, high in zip(task.queries, scores, task.floor, scores.max(axis=1), strict=True):
-        chosen = _chosen(of_query, task.top, floor - margin, margin) if high >= floor - margin else []
-        result.append(_exact(task, block, chosen, query, start) if len(chosen) else [])
+        best: Found = []
+        if high >= floor - margin:
+            best = _exact(task, block, _chosen(of_query, task.top, floor - margin, margin), query, start)
+        result.append(best)
     return result
 
 

@@ -182,12 +182,9 @@ def _links(space: _Space, tile: Tile) -> tuple[Rows, Rows]:
     a, b = _candidates(space, tile)
     apart = space.known.are_apart(a, b)
     a, b = a[apart], b[apart]
-    linked = np.zeros(len(a), np.bool_)
+    linked, unsure = np.zeros(len(a), np.bool_), np.ones(len(a), np.bool_)
     if _are_many(a, tile):
         linked, unsure = _by_float32(space, tile, a, b)
-        unsure = np.flatnonzero(unsure)
-    else:
-        unsure = np.arange(len(a))
     linked[unsure] = cosines_of_pairs(space.vectors, a[unsure], b[unsure]) >= space.least
     return a[linked], b[linked]
 
@@ -210,7 +207,7 @@ def _margin(size: int) -> float:
 def _are_many(a: Rows, tile: Tile) -> bool:
     """Whether so many pairs are left that all cosines of the tile in float32 are faster than theirs in float64."""
     rows, columns = tile
-    return len(a) * CHECKING > (rows.stop - rows.start) * (columns.stop - columns.start)
+    return len(a) * CHECKING > int(rows.stop - rows.start) * int(columns.stop - columns.start)
 
 
 def _by_float32(space: _Space, tile: Tile, a: Rows, b: Rows) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
