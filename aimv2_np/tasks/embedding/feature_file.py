@@ -34,7 +34,7 @@ from aimv2_np.storage import SafetensorsFile
 from aimv2_np.storage.formats.header import write_header
 from aimv2_np.storage.formats.safetensors_writer import lazy, write_array
 from aimv2_np.tasks.embedding import npz, parquet
-from aimv2_np.tasks.embedding.stored import FULL, STORES, Stored
+from aimv2_np.tasks.embedding.stored import FULL, STORES, Stored, as_floats
 
 FORMAT: Final = "aimv2_np.features/1"
 FORMATS: Final = (".safetensors", ".npz", ".parquet")
@@ -122,7 +122,7 @@ class FeatureFile:
             numbers, scales = self.arrays["features"], self.arrays.get("scales")
         else:
             numbers, scales = parquet.read_features(self.path)
-        return numbers if scales is None and numbers.itemsize >= 4 else Stored(numbers, scales)
+        return as_floats(numbers, scales)
 
     @property
     def stored(self) -> str:
@@ -146,7 +146,7 @@ class FeatureFile:
         """(number of the first row, features (b, D)) of all rows, up to `rows` at a time, in float32."""
         if not self.arrays:
             for start, numbers, scales in parquet.read_blocks(self.path, rows):
-                yield start, numbers if scales is None and numbers.itemsize >= 4 else Stored(numbers, scales)[:]
+                yield start, as_floats(numbers, scales)[:]
             return
         for start in range(0, len(self), rows):
             yield start, self.features[start : start + rows]

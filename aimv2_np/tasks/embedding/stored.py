@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aimv2_np.backends.parallel import pieces
+from aimv2_np.files.atomic import naming_path
 
 LARGEST: Final = 127  # of the whole numbers; -128 has no counterpart
 # Scales: that of zeros, too; and one that 127 does not make infinite.
@@ -70,6 +71,11 @@ class Stored:
         return self[:].astype(np.float32 if dtype is None else dtype, copy=False)
 
 
+def as_floats(numbers: NDArray[Any], scales: NDArray[np.float32] | None) -> NDArray[np.float32] | Stored:
+    """The numbers of a file as they are, where they are floats of four bytes or more; else what makes such of them."""
+    return numbers if scales is None and numbers.itemsize >= 4 else Stored(numbers, scales)
+
+
 @dataclass(frozen=True)
 class Loss:
     """How far stored vectors turn from what they were: 1 - cosine, the mean over all vectors and the largest."""
@@ -117,27 +123,26 @@ def encode(
     """
     if store == FULL:
         return dict(arrays), {}
-    features = arrays["features"]
+    features, path = arrays["features"], folder / f"{store}.bin"
     flat = features.reshape(-1, features.shape[-1])
-    numbers = _mapped(folder / f"{store}.bin", store, flat.shape)
-    scales = np.empty(len(flat), np.float32)
-    losses = [0.0]
-    largest = 0.0
-    for some in pieces(len(flat), max(1, BLOCK // flat.shape[1])):
-        block = np.asarray(flat[some], np.float32)
-        with np.errstate(over="ignore", invalid="ignore"):  # which is told
-            numbers[some], scale = STORES[store](block)
-        found = Stored(numbers[some], scale)[:]
-        _check(block, found, store, some.start)
-        if scale is not None:
-            scales[some] = scale
-        turned = _turned(block, found)
-        losses.append(float(turned.sum()))
-        largest = max(largest, float(turned.max(initial=0)))
-    loss = {"loss_mean": f"{sum(losses) / max(1, len(flat)):.3g}", "loss_largest": f"{largest:.3g}"}
-    result = {**arrays, "features": numbers.reshape(features.shape)}
+    scales = np.ones(len(flat), np.float32)
+    total = largest = 0.0
+    with naming_path(path), path.open("wb") as file:
+        for some in pieces(len(flat), max(1, BLOCK // flat.shape[1])):
+            block = np.asarray(flat[some], np.float32)
+            with np.errstate(over="ignore", invalid="ignore"):  # which is told
+                numbers, scale = STORES[store](block)
+            found = Stored(numbers, scale)[:]
+            _check(block, found, store, some.start)
+            file.write(numbers.data)
+            if scale is not None:
+                scales[some] = scale
+            turned = _turned(block, found)
+            total, largest = total + float(turned.sum()), max(largest, float(turned.max()))
+    result = {**arrays, "features": _mapped(path, store, features.shape)}
     if store == "int8":
         result["scales"] = scales.reshape(features.shape[:-1])
+    loss = {"loss_mean": f"{total / max(1, len(flat)):.3g}", "loss_largest": f"{largest:.3g}"}
     return result, {"stored": store, **loss}
 
 
@@ -150,9 +155,9 @@ def loss_of(metadata: Mapping[str, str]) -> Loss | None:
 
 
 def _mapped(path: Path, store: str, shape: tuple[int, ...]) -> NDArray[Any]:
-    if not np.prod(shape):
+    if not path.stat().st_size:
         return np.empty(shape, store)
-    return np.memmap(path, store, "w+", shape=shape).view(np.ndarray)
+    return np.memmap(path, store, "r", shape=shape).view(np.ndarray)
 
 
 def _check(block: NDArray[np.float32], found: NDArray[np.float32], store: str, start: int) -> None:

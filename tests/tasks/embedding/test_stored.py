@@ -9,6 +9,9 @@ from hypothesis import strategies as st
 
 from aimv2_np.tasks import ImageEmbedder, embed, knn, open_features
 from aimv2_np.tasks.embedding.stored import FULL, STORES, Stored, check_store, encode, loss_of
+from aimv2_np.tasks.probe import Probe
+from aimv2_np.training.probes.linear import train_linear_probe
+from tests.support.feature_files import write_features
 from tests.tasks.embedding.test_run import SOUND, Stop, files, stop_after
 
 NARROW = [store for store in STORES if store != FULL]
@@ -136,6 +139,16 @@ def test_neighbours_are_found_in_them(two_towers, photos, tmp_path):
     features = open_features(tmp_path / "f.npz").features
     labels = [str(row % 2) for row in range(len(features))]
     assert knn(features, labels, features, labels, k=1).accuracy == 1
+
+
+@pytest.mark.parametrize("store", NARROW)
+def test_probes_are_trained_on_them(tmp_path, store):
+    rng = np.random.default_rng(0)
+    labels = [str(row % 3) for row in range(60)]
+    features = rng.standard_normal((60, 8)) + 9 * np.eye(8)[[int(label) for label in labels]]
+    file = write_features(tmp_path / "f.npz", features, store=store)
+    fit = train_linear_probe(file.features, labels, strength=1e-3)
+    assert Probe(fit.classes, fit.network, {}).judge(file.features, labels).accuracy == 1
 
 
 def test_a_file_says_what_it_stores(two_towers, photos, tmp_path):
