@@ -57,12 +57,14 @@ class _Space:
     Attributes:
         vectors: (N, D), of any dtype and length.
         short: (N, k + 1) float32, whose dot products are not below the cosines; zeros for zeros.
+        scales: (N,) what each vector is times to have length one; 0 of zeros.
         least: the bound.
         known: what is connected already, where pairs of that are of no interest; None where all are.
     """
 
     vectors: Any
     short: NDArray[np.float32]
+    scales: NDArray[np.float64]
     least: float
     known: Components | None = None
 
@@ -116,7 +118,7 @@ def _space(vectors: Any, least: float, threads: int | None) -> Iterator[tuple[_S
             tiles = _tiles(pieces(len(vectors), TILE))
             return ahead(pool, lambda tile: (tile, function(space, tile)), tiles, 4 * threads)
 
-        yield _Space(vectors, _shortened(vectors, _basis(vectors, least), pool, threads), least), each
+        yield _Space(vectors, *_shortened(vectors, _basis(vectors, least), pool, threads), least), each
 
 
 def _tiles(blocks: list[slice]) -> Iterator[tuple[slice, slice]]:
@@ -127,10 +129,10 @@ def _tiles(blocks: list[slice]) -> Iterator[tuple[slice, slice]]:
 def _basis(vectors: Any, least: float) -> NDArray[np.float64]:
     """(D, k), orthonormal: the leading eigenvectors of the second moments of a sample, as many as are fastest."""
     every = max(1, len(vectors) // (2 * SAMPLE))
-    sample = unit(vectors[:: 2 * every][:SAMPLE])
+    sample = _unit(vectors[:: 2 * every][:SAMPLE])
     _, directions = np.linalg.eigh(sample.T @ sample)
     # Of other vectors these leave more outside than of those that they are made of.
-    turned = unit(vectors[every :: 2 * every][:SAMPLE]) @ directions[:, ::-1]
+    turned = _unit(vectors[every :: 2 * every][:SAMPLE]) @ directions[:, ::-1]
     products, above = np.zeros((len(turned),) * 2), np.triu(np.ones((len(turned),) * 2, np.bool_), 1)
     best, size = np.inf, 0
     width = turned.shape[1]
@@ -147,28 +149,29 @@ def _basis(vectors: Any, least: float) -> NDArray[np.float64]:
     return np.ascontiguousarray(directions[:, ::-1][:, :size])
 
 
-def _shortened(vectors: Any, basis: NDArray[np.float64], pool: ThreadPoolExecutor, threads: int) -> NDArray[np.float32]:
-    short = np.empty((len(vectors), basis.shape[1] + 1), np.float32)
+def _shortened(
+    vectors: Any, basis: NDArray[np.float64], pool: ThreadPoolExecutor, threads: int
+) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+    """`short` and `scales` of a `_Space`."""
+    short, scales = np.empty((len(vectors), basis.shape[1] + 1), np.float32), np.empty(len(vectors))
 
     def shorten(some: slice) -> None:
         block = vectors[some]
         check_finite(block, some.start)
-        rows = unit(block)
-        short[some, :-1] = projected = rows @ basis
+        scales[some] = _scales(block)
+        projected = (block * scales[some, None]) @ basis
+        short[some, :-1] = projected
         rest = np.maximum(1 - (projected * projected).sum(axis=1), 0) + SLACK
-        short[some, -1] = np.where(rows.any(axis=1), np.sqrt(rest), 0)
+        short[some, -1] = np.where(scales[some] > 0, np.sqrt(rest), 0)
 
     for _ in ahead(pool, shorten, pieces(len(vectors), max(1, NUMBERS // basis.shape[0])), 2 * threads):
         pass
-    return short
+    return short, scales
 
 
 def _pairs(space: _Space, tile: Tile) -> Pairs:
     """The pairs of one tile, in the order of a, then b."""
-    a, b = _candidates(space, tile)
-    if _are_many(a, tile):
-        sure, unsure = _by_float32(space, tile, a, b)
-        a, b = a[sure | unsure], b[sure | unsure]
+    a, b, _ = _candidates(space, tile)
     found = cosines_of_pairs(space.vectors, a, b)
     kept = found >= space.least
     return Pairs(a[kept], b[kept], found[kept])
@@ -179,44 +182,42 @@ def _links(space: _Space, tile: Tile) -> tuple[Rows, Rows]:
     assert space.known is not None
     if space.known.are_one(*tile):
         return NO_ROWS, NO_ROWS
-    a, b = _candidates(space, tile)
+    a, b, linked = _candidates(space, tile)
     apart = space.known.are_apart(a, b)
-    a, b = a[apart], b[apart]
-    linked, unsure = np.zeros(len(a), np.bool_), np.ones(len(a), np.bool_)
-    if _are_many(a, tile):
-        linked, unsure = _by_float32(space, tile, a, b)
-    linked[unsure] = cosines_of_pairs(space.vectors, a[unsure], b[unsure]) >= space.least
+    a, b, linked = a[apart], b[apart], linked[apart]
+    linked[~linked] = cosines_of_pairs(space.vectors, a[~linked], b[~linked]) >= space.least
     return a[linked], b[linked]
 
 
-def _candidates(space: _Space, tile: Tile) -> tuple[Rows, Rows]:
-    """The pairs a < b of one tile that the bound does not exclude."""
+def _candidates(space: _Space, tile: Tile) -> tuple[Rows, Rows, NDArray[np.bool_]]:
+    """The pairs a < b of one tile whose cosine may reach the bound, and of which of them it does for sure.
+
+    Where so many are left that computing each by itself would take longer, all cosines of the tile are computed at
+    once: in float32, and if that is too coarse for many, in float64.
+    """
     rows, columns = tile
-    bounds = space.short[rows] @ space.short[columns].T
-    at = np.flatnonzero(bounds >= space.least - _margin(space.short.shape[1]))
+    may = space.short[rows] @ space.short[columns].T >= space.least - _margin(space.short.shape[1], np.float32)
+    sure: NDArray[np.bool_] | None = None
+    for dtype in (np.float32, np.float64):
+        if np.count_nonzero(may if sure is None else may & ~sure) * CHECKING <= may.size:
+            break
+        left, right = ((space.vectors[some] * space.scales[some, None]).astype(dtype) for some in tile)
+        cosines, margin = left @ right.T, _margin(left.shape[1], dtype)
+        sure = cosines >= space.least + margin
+        may &= cosines >= space.least - margin
+    at = np.flatnonzero(may)  # many times as fast as `nonzero` of two axes
     a, b = np.divmod(at, columns.stop - columns.start)
+    known = np.zeros(len(at), np.bool_) if sure is None else sure.reshape(-1)[at]
     a, b = a + rows.start, b + columns.start
-    return (a[a < b], b[a < b]) if rows == columns else (a, b)
+    if rows == columns:
+        later = a < b
+        a, b, known = a[later], b[later], known[later]
+    return a, b, known
 
 
-def _margin(size: int) -> float:
-    """The bound of a float32 dot product's error of vectors of length one that were rounded to it, twice."""
-    return 4 * (size + 8) * float(np.finfo(np.float32).eps)
-
-
-def _are_many(a: Rows, tile: Tile) -> bool:
-    """Whether so many pairs are left that all cosines of the tile in float32 are faster than theirs in float64."""
-    rows, columns = tile
-    return len(a) * CHECKING > int(rows.stop - rows.start) * int(columns.stop - columns.start)
-
-
-def _by_float32(space: _Space, tile: Tile, a: Rows, b: Rows) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Of pairs in a tile, which reach the bound for sure, and of which float32 cannot tell."""
-    left, right = (unit(space.vectors[some]).astype(np.float32) for some in tile)
-    scores = (left @ right.T)[a - tile[0].start, b - tile[1].start]
-    margin = _margin(left.shape[1])
-    sure = scores >= space.least + margin
-    return sure, ~sure & (scores >= space.least - margin)
+def _margin(size: int, dtype: type[np.floating[Any]]) -> float:
+    """The bound of a dot product's error of vectors of length one that were rounded to `dtype`, twice."""
+    return 4 * (size + 8) * float(np.finfo(dtype).eps)
 
 
 def cosines_of_pairs(vectors: Any, a: Rows, b: Rows) -> NDArray[np.float64]:
@@ -232,12 +233,17 @@ def cosines_of_pairs(vectors: Any, a: Rows, b: Rows) -> NDArray[np.float64]:
     return np.minimum(result, 1)
 
 
-def unit(vectors: NDArray[Any]) -> NDArray[np.float64]:
-    """Rows at length one, in float64; zeros stay zeros, and what is not finite becomes zeros."""
+def _scales(vectors: NDArray[Any]) -> NDArray[np.float64]:
+    """(n,) what each row is times to have length one; 0 for zeros, and for what is not finite."""
     wide = vectors.astype(np.float64)
-    lengths = np.sqrt((wide * wide).sum(axis=1, keepdims=True))
+    lengths = np.sqrt((wide * wide).sum(axis=1))
     good = (lengths > 0) & np.isfinite(lengths)
-    return np.where(good, wide / np.where(good, lengths, 1), 0)
+    return np.where(good, 1 / np.where(good, lengths, 1), 0)
+
+
+def _unit(vectors: NDArray[Any]) -> NDArray[np.float64]:
+    scales = _scales(vectors)[:, None]
+    return np.where(scales > 0, vectors, 0) * scales
 
 
 def check_finite(vectors: NDArray[Any], start: int) -> None:

@@ -79,10 +79,10 @@ def test_the_bound_is_one(seed, size, least, k, stored):
     vectors = np.rint(127 * vectors / np.abs(vectors).max()) if stored == "int8" else vectors
     vectors = vectors.astype(stored)
     with ThreadPoolExecutor(1) as pool:
-        short = similar._shortened(vectors, basis, pool, 1)
+        short, _ = similar._shortened(vectors, basis, pool, 1)
     a, b = np.triu_indices(len(vectors), 1)
     bounds = (short @ short.T)[a, b]
-    assert (bounds + similar._margin(short.shape[1]) >= cosines_of_pairs(vectors, a, b)).all()
+    assert (bounds + similar._margin(short.shape[1], np.float32) >= cosines_of_pairs(vectors, a, b)).all()
 
 
 def test_random_vectors_leave_few_pairs_to_compute(monkeypatch):
