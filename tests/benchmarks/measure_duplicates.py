@@ -2,8 +2,8 @@
 
     python -m tests.benchmarks.measure_duplicates [--rows N …] [--sizes D …] [--least COSINE] [--like random clustered]
 
-"random": every direction alike. "clustered": what vectors of photographs are like, all within a cone about their mean,
-in a thousand clusters, and longer in some directions than in others (a power law).
+"random": every direction alike. "clustered": all within a cone about their mean, in a thousand clusters, and longer in
+some directions than in others (a power law), as vectors of photographs by other models are said to be.
 """
 
 import argparse
