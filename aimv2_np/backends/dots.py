@@ -9,13 +9,13 @@ D products in float32, whatever the vectors are stored as.
 import numpy as np
 
 from aimv2_np.backends.operation import operation
-from aimv2_np.shapes import Array, Float, NDArray
+from aimv2_np.shapes import NDArray
 
 STORED = ("float32", "float16", "int8")
 
 
 @operation
-def dots(queries: Float[Array, "Q D"], vectors: NDArray) -> tuple[NDArray, NDArray]:
+def dots(queries: NDArray, vectors: NDArray) -> tuple[NDArray, NDArray]:
     """(Q, N) products of `queries` (Q, D) with `vectors` (N, D), one of `STORED`; (N,) squares of the vectors."""
     wide = vectors.astype(np.float32, copy=False)
     return queries @ wide.T, np.linalg.vecdot(wide, wide)
