@@ -85,6 +85,20 @@ def test_the_bound_is_one(seed, size, least, k, stored):
     assert (bounds + similar._margin(short.shape[1], np.float32) >= cosines_of_pairs(vectors, a, b)).all()
 
 
+@pytest.mark.parametrize("checking", [0, 10**9])
+@pytest.mark.parametrize("away", [1e-16, 1e-9, 1e-5])
+def test_next_to_the_bound_the_cosine_in_float64_decides(checking, away):
+    """Nearer than what float32, or products in float64, can tell, in whichever way the pairs are computed."""
+    rng = np.random.default_rng(0)
+    for size in (3, 40, 200):
+        vectors = rng.standard_normal((2, size)) + 1
+        (cosine,) = cosines_of_pairs(vectors, np.array([0]), np.array([1]))
+        for least, joined in ((cosine, True), (cosine - away, True), (np.nextafter(cosine, 2) + away, False)):
+            with small(4, 4, checking):
+                assert connected(vectors, least).tolist() == ([0, 0] if joined else [0, 1])
+                assert sum(it.a.size for it in similar_pairs(vectors, least)) == joined
+
+
 def test_random_vectors_leave_few_pairs_to_compute(monkeypatch):
     """Of 3000 with 768 numbers: less than one of a thousand, of which there are 4.5 million."""
     rng = np.random.default_rng(0)
