@@ -1,6 +1,7 @@
 """Vectors in fewer bytes: what they lose, what readers get, and what cannot be stored."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -73,6 +74,13 @@ def test_what_cannot_be_stored_is_told(tmp_path, store, number):
     x[3, 1] = number
     with pytest.raises(ValueError, match=rf"vector 3 has a number of .*, which {store} cannot hold; choose another"):
         encode({"features": x}, store, tmp_path)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+def test_a_full_disk_is_an_error_that_names_the_file(tmp_path):
+    (tmp_path / "int8.bin").symlink_to("/dev/full")
+    with pytest.raises(OSError, match=r"No space left on device: .*int8\.bin"):
+        encode({"features": np.ones((5, 3), np.float32)}, "int8", tmp_path)
 
 
 def test_rows_are_whole():
