@@ -15,6 +15,7 @@ from aimv2_np.cli.classify import classify_command
 from aimv2_np.cli.compare import compare_command
 from aimv2_np.cli.convert import convert_command
 from aimv2_np.cli.demo import demo_command
+from aimv2_np.cli.duplicates import duplicates_command
 from aimv2_np.cli.embed import embed_command
 from aimv2_np.cli.explain import explain_command
 from aimv2_np.cli.export import export_command
@@ -100,9 +101,9 @@ def app() -> None:
 
 
 COMMANDS = (
-    demo_command, classify_command, embed_command, search_command, knn_command, probe_command, explain_command,
-    info_command, models_command, train_command, convert_command, export_command, record_command, compare_command,
-    verify_command, bench_command,
+    demo_command, classify_command, embed_command, search_command, duplicates_command, knn_command, probe_command,
+    explain_command, info_command, models_command, train_command, convert_command, export_command, record_command,
+    compare_command, verify_command, bench_command,
 )  # fmt: skip
 for command in COMMANDS:
     app.add_command(command)

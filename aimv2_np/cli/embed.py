@@ -22,6 +22,10 @@ SHOWN = 10  # broken pictures that are named as they are met
     help="Which features.  [default: the first of projected, pooled and mean that the model has]",
 )  # fmt: skip
 @click.option("--normalize", is_flag=True, help="Scale every vector to length one.")
+@click.option(
+    "--store", type=click.Choice(["float32", "float16", "int8"]), default="float32", show_default=True,
+    help="What a vector is in the file: int8 has a scale for each.",
+)  # fmt: skip
 @click.option("--strict", is_flag=True, help="Stop at the first picture that cannot be read.")
 @click.option("--force", "overwrite", is_flag=True, help="Overwrite a file that is there.")
 @click.option("--restart", is_flag=True, help="Begin anew, whatever an interrupted run has left.")
@@ -74,6 +78,7 @@ def embed_command(
             "broken": [{"name": name, "reason": reason} for name, reason in done.broken],
             "duplicates": done.duplicates, "continued": done.continued,
             "passed_over": dict(done.passed_over), "seconds": round(seconds, 3),
+            **({"loss": {"mean": done.loss.mean, "largest": done.loss.largest}} if done.loss else {}),
         })  # fmt: skip
     else:
         _print(done, seconds)
@@ -89,4 +94,6 @@ def _print(done: "Embedding", seconds: float) -> None:
     facts += [f"{len(done.broken):,} broken"] if done.broken else []
     facts += [f"{output.plural(done.duplicates, 'duplicate')} left out"] if done.duplicates else []
     facts += [output.printable(passed_over(done.passed_over))] if done.passed_over else []
+    if done.loss:
+        facts += [f"cosines with the float32 vectors {1 - done.loss.largest:.6f} or more"]
     click.echo(f"{output.printable(str(done.output))}: {'; '.join(facts)}")

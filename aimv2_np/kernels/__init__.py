@@ -8,9 +8,9 @@ from aimv2_np.backends.operation import provide
 from aimv2_np.backends.stacking import keep_together
 from aimv2_np.kernels.numpy import cpu
 
-from aimv2_np.kernels.native import bodies  # isort: skip  (takes what it can from kernels/numpy)
+from aimv2_np.kernels.native import bodies, dots  # isort: skip  (take what they can from kernels/numpy)
 
-__all__ = ["bodies", "cpu"]
+__all__ = ["bodies", "cpu", "dots"]
 
 
 def _register_cuda(array_type: type) -> None:

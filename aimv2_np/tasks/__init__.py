@@ -13,15 +13,17 @@ from aimv2_np.tasks.classify import (
     load_classifier,
     make_prompts,
 )
-from aimv2_np.tasks.contact_sheet import draw_sheet, save_sheet
+from aimv2_np.tasks.contact_sheet import draw_groups, draw_sheet, save_sheet
 from aimv2_np.tasks.convert import Conversion, convert
 from aimv2_np.tasks.describe import Description, describe
+from aimv2_np.tasks.duplicates import near_duplicates
 from aimv2_np.tasks.embedding import Embedding, FeatureFile, ImageEmbedder, embed, find_pictures, open_features
 from aimv2_np.tasks.judged import Judged
 from aimv2_np.tasks.knn import KnnResult, knn
 from aimv2_np.tasks.labelled import Labelled, knn_folders, load_labelled
 from aimv2_np.tasks.probe import Probe, classify_by_probe, load_probe
-from aimv2_np.tasks.search import Hit, embed_query, search
+from aimv2_np.tasks.query import combine_queries, embed_queries, embed_query
+from aimv2_np.tasks.search import Hit, recall, search, search_many
 
 __all__ = [
     "Calibration",
@@ -39,11 +41,14 @@ __all__ = [
     "check_templates",
     "classify",
     "classify_by_probe",
+    "combine_queries",
     "convert",
     "describe",
+    "draw_groups",
     "draw_sheet",
     "embed",
     "embed_labels",
+    "embed_queries",
     "embed_query",
     "find_pictures",
     "knn",
@@ -52,7 +57,10 @@ __all__ = [
     "load_labelled",
     "load_probe",
     "make_prompts",
+    "near_duplicates",
     "open_features",
+    "recall",
     "save_sheet",
     "search",
+    "search_many",
 ]

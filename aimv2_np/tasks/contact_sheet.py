@@ -1,4 +1,4 @@
-"""A contact sheet: what a search has found, as one picture of small ones with their scores and names."""
+"""A contact sheet: what was found, as one picture of small ones with their scores and names."""
 
 import math
 import os
@@ -15,7 +15,7 @@ from aimv2_np.tasks.search import Hit
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-SIDE, GAP, LINE, TITLE, COLUMNS = 176, 12, 17, 34, 5  # pixels; pictures side by side
+SIDE, GAP, LINE, TITLE, HEADING, COLUMNS = 176, 12, 17, 34, 22, 5  # pixels; pictures side by side
 PAPER, INK, GREY, BLANK = (255, 255, 255), (20, 20, 20), (110, 110, 110), (232, 232, 232)
 MAX_PICTURES: Final = 1000
 
@@ -30,32 +30,66 @@ def draw_sheet(hits: Sequence[Hit], title: str, root: str | os.PathLike[str] = "
         title: what was searched for.
         root: the folder that relative names are relative to; of pictures in archives, that of the archive's name.
     """
-    from PIL import Image, ImageDraw, ImageFont
-
     if not 0 < len(hits) <= MAX_PICTURES:
         raise ValueError(f"hits is {len(hits)} pictures; expected 1 to {MAX_PICTURES} for a sheet")
-    columns = min(COLUMNS, len(hits))
-    rows = math.ceil(len(hits) / columns)
+    return _draw([("", hits)], title, root)
+
+
+def draw_groups(groups: Sequence[tuple[str, Sequence[Hit]]], title: str, root: str | os.PathLike[str] = ".") -> "Image":
+    """The pictures of several groups, each group in rows of its own under its name; see `draw_sheet`.
+
+    Args:
+        groups: (name, hits), as from `near_duplicates` or `search_many`; of more than 1000 pictures the first 1000.
+    """
+    drawn: list[tuple[str, Sequence[Hit]]] = []
+    left = MAX_PICTURES
+    for name, hits in groups:
+        if some := hits[:left]:
+            drawn.append((name, some))
+            left -= len(some)
+    if not drawn:
+        raise ValueError("groups have no pictures; expected one at least for a sheet")
+    total = sum(len(hits) for _, hits in groups)
+    return _draw(drawn, title if total <= MAX_PICTURES else f"{title} (first {MAX_PICTURES} of {total})", root)
+
+
+def _draw(groups: Sequence[tuple[str, Sequence[Hit]]], title: str, root: str | os.PathLike[str]) -> "Image":
+    from PIL import Image, ImageDraw, ImageFont
+
+    columns = min(COLUMNS, max(len(hits) for _, hits in groups))
     tall = SIDE + 2 * LINE + GAP
-    sheet = Image.new("RGB", (max(columns, 3) * (SIDE + GAP) + GAP, TITLE + rows * tall + GAP), PAPER)
+    heights = [math.ceil(len(hits) / columns) * tall + (HEADING if name else 0) for name, hits in groups]
+    sheet = Image.new("RGB", (max(columns, 3) * (SIDE + GAP) + GAP, TITLE + sum(heights) + GAP), PAPER)
     draw = ImageDraw.Draw(sheet)
     large, small = ImageFont.load_default(16), ImageFont.load_default(12)
     draw.text((GAP, GAP), _fitted(draw, title, large, sheet.width - 2 * GAP), INK, large)
-    for i, hit in enumerate(hits):
-        left, top = GAP + i % columns * (SIDE + GAP), TITLE + GAP + i // columns * tall
-        try:
-            picture = _thumbnail(hit.name, Path(root))
-            sheet.paste(picture, (left + (SIDE - picture.width) // 2, top + (SIDE - picture.height) // 2))
-        except (OSError, ValueError, TypeError) as error:
-            if is_of_the_system(error):
-                raise
-            draw.rectangle((left, top, left + SIDE - 1, top + SIDE - 1), BLANK)
-            problem = "not there" if isinstance(error, FileNotFoundError) else "cannot be read"
-            draw.text((left + SIDE / 2, top + SIDE / 2), problem, GREY, small, anchor="mm")
-        draw.text((left, top + SIDE + 2), f"{i + 1}   {hit.score:.3f}", INK, small)
-        name = _fitted(draw, hit.name, small, SIDE, keep_end=True)
-        draw.text((left, top + SIDE + 2 + LINE), name, GREY, small)
+    top = TITLE + GAP
+    for (name, hits), height in zip(groups, heights, strict=True):
+        if name:
+            draw.text((GAP, top), _fitted(draw, name, small, sheet.width - 2 * GAP), INK, small)
+        first = top + (HEADING if name else 0)
+        for i, hit in enumerate(hits):
+            corner = GAP + i % columns * (SIDE + GAP), first + i // columns * tall
+            _place(sheet, draw, small, corner, f"{i + 1}   {hit.score:.3f}", hit, Path(root))
+        top += height
     return sheet
+
+
+def _place(sheet: "Image", draw: Any, small: Any, corner: tuple[int, int], line: str, hit: Hit, root: Path) -> None:
+    """One picture, and under it `line` and its name."""
+    left, top = corner
+    try:
+        picture = _thumbnail(hit.name, root)
+        sheet.paste(picture, (left + (SIDE - picture.width) // 2, top + (SIDE - picture.height) // 2))
+    except (OSError, ValueError, TypeError) as error:
+        if is_of_the_system(error):
+            raise
+        draw.rectangle((left, top, left + SIDE - 1, top + SIDE - 1), BLANK)
+        problem = "not there" if isinstance(error, FileNotFoundError) else "cannot be read"
+        draw.text((left + SIDE / 2, top + SIDE / 2), problem, GREY, small, anchor="mm")
+    draw.text((left, top + SIDE + 2), line, INK, small)
+    name = _fitted(draw, hit.name, small, SIDE, keep_end=True)
+    draw.text((left, top + SIDE + 2 + LINE), name, GREY, small)
 
 
 def save_sheet(sheet: "Image", path: str | os.PathLike[str], overwrite: bool = False) -> None:

@@ -2,41 +2,37 @@
 
     score_n = <q, x_n> / (‖q‖ ‖x_n‖)
 
-The products are taken in float32, block by block over the mapped file. What float32's rounding could have put in the
-wrong place is computed again in float64, so the order is that of the exact cosines; equal ones go by their row.
+The products are taken in float32, block by block over the mapped file, for all queries in one pass. What float32's
+rounding could have put in the wrong place is computed again in float64, so the order is that of the exact cosines of
+what is stored, be it float32, float16 or int8; equal ones go by their row.
 """
 
-import os
+import re
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from fnmatch import translate
 from functools import partial
 from heapq import nlargest
-from pathlib import Path
-from typing import Any, Final, Unpack
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from aimv2_np.backends.arithmetic import own_arithmetic
-from aimv2_np.backends.arrays import to_numpy
+from aimv2_np.backends.dots import STORED, dots
 from aimv2_np.backends.parallel import one_blas_thread, usable_cores
-from aimv2_np.data import tiny_model_path
 from aimv2_np.errors import CheckpointError
-from aimv2_np.models.aimv2 import Aimv2Model
-from aimv2_np.models.options import fetching
-from aimv2_np.processing import Aimv2Processor
-from aimv2_np.processing.loading import naming_image
 from aimv2_np.processing.settings import as_count
-from aimv2_np.tasks.classify import embed_prompts
-from aimv2_np.tasks.embedding.embedder import EmbedderOptions, ImageEmbedder
 from aimv2_np.tasks.embedding.feature_file import FeatureFile
-from aimv2_np.tasks.embedding.kinds import KINDS
 from aimv2_np.tasks.embedding.pipeline import ahead
-from aimv2_np.tasks.embedding.sources import is_picture
-from aimv2_np.tasks.knn import unit_rows
+from aimv2_np.tasks.query import check_query
 
-BLOCK_BYTES: Final = 2**22  # of features that a thread works on at a time: read twice, so caches should hold them
+BLOCK_BYTES: Final = 2**22  # of features that a thread works on at a time, so that a cache holds them
+SCORES: Final = 2**22  # that a thread computes at a time
+NO_SCORE: Final = -2.0  # below all cosines
+
+Found = list[tuple[float, int]]  # (score, -row), the best first
 
 
 @dataclass(frozen=True)
@@ -48,152 +44,180 @@ class Hit:
     score: float
 
 
-@own_arithmetic()
-def search(features: FeatureFile, query: Any, top: int = 10, *, threads: int | None = None) -> list[Hit]:
+@dataclass(frozen=True, eq=False)
+class _Task:
+    """What is searched for, and in which rows.
+
+    Attributes:
+        queries: (Q, D) float64, of length one.
+        rows: (N,), which rows count; None for all.
+        floor: (Q,), a score that the best of a block have to reach, which grows while blocks are searched.
+    """
+
+    features: FeatureFile
+    queries: NDArray[np.float64]
+    top: int
+    least: float
+    rows: NDArray[np.bool_] | None
+    floor: NDArray[np.float64] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "floor", np.full(len(self.queries), max(self.least, NO_SCORE)))
+
+
+def search(
+    features: FeatureFile,
+    query: Any,
+    top: int = 10,
+    *,
+    least: float = -1.0,
+    names: Sequence[str] = (),
+    threads: int | None = None,
+) -> list[Hit]:
     """The `top` pictures whose vectors have the largest cosines with `query`, largest first, equal ones by row.
 
     Args:
         features: as from `open_features`; of any kind but "tokens".
-        query: (D,), a vector of the same kind, as from `embed_query`; its length does not matter.
+        query: (D,), a vector of the same kind, as from `embed_query` or `combine_queries`; its length does not matter.
         top: how many; all of them where there are fewer.
+        least: leave out pictures whose cosine is smaller.
+        names: search only pictures whose name matches one of these patterns, as in a shell: `holiday/*`, where a star
+            stands for slashes, too; none: all pictures.
         threads: how many cores to use; None for all.
 
     Raises:
-        ValueError: features of patches; a query that has another size, is zero or not finite; `top` below 1.
+        ValueError: features of patches; a query that has another size, is zero or not finite; `top` below 1; patterns
+            that no name matches.
         CheckpointError: vectors in the file that are not finite.
+    """
+    return search_many(features, [query], top, least=least, names=names, threads=threads)[0]
+
+
+@own_arithmetic()
+def search_many(
+    features: FeatureFile,
+    queries: Sequence[Any],
+    top: int = 10,
+    *,
+    least: float = -1.0,
+    names: Sequence[str] = (),
+    threads: int | None = None,
+) -> list[list[Hit]]:
+    """What `search` finds for each of several queries, in one pass over the file; see there.
+
+    Args:
+        queries: vectors (D,), or an array (Q, D).
     """
     features.check_one_per_picture()
     top = as_count(top, "top")
-    vector = _unit_query(query)
-    found: list[tuple[float, int]] = []
-    rows = max(1, BLOCK_BYTES // (4 * len(vector)))
+    if not len(queries):
+        return []
+    units = [check_query(query) for query in queries]
+    if len({len(unit) for unit in units}) > 1:
+        raise ValueError(f"queries have {sorted({len(unit) for unit in units})} numbers; expected one size")
+    task = _Task(features, np.stack(units), top, float(least), _matching(features, names))
+    width = len(units[0]) * np.dtype(features.stored).itemsize
+    rows = max(1, min(BLOCK_BYTES // width, SCORES // len(units)))
     threads = threads or usable_cores()
+    found: list[Found] = [[] for _ in units]
     with one_blas_thread(), ThreadPoolExecutor(threads, "search") as pool:
-        for best in ahead(pool, partial(_best, features, vector, top), features.blocks(rows), 2 * threads):
-            found = nlargest(top, found + best)
-    return [Hit(-row, features.names[-row], score) for score, row in found]
+        for best in ahead(pool, partial(_best, task), features.directions(rows), 2 * threads):
+            for i, some in enumerate(best):
+                if some:
+                    found[i] = nlargest(top, found[i] + some)
+                    if len(found[i]) == top:
+                        task.floor[i] = found[i][-1][0]
+    return [[Hit(-row, features.names[-row], score) for score, row in each] for each in found]
 
 
-def embed_query(
-    features: FeatureFile,
-    query: str | os.PathLike[str] | bytes,
-    *,
-    text: bool | None = None,
-    model: str | os.PathLike[str] | None = None,
-    **options: Unpack[EmbedderOptions],
-) -> NDArray[np.float32]:
-    """The vector (D,) of a text or a picture, made as those in the file were.
+def recall(found: Sequence[Sequence[Hit]], expected: Sequence[Sequence[Hit]]) -> float:
+    """Which share of the pictures in `expected` is in `found`, query by query: recall@k of k hits for each.
 
-    Args:
-        features: the file that will be searched.
-        query: a text, or the path or the bytes of a picture.
-        text: whether `query` is a text; None: unless it is bytes, or a file is there under that name.
-        model: where the model is now; None: where it was when the file was written.
-        options: backend, dtype, device, revision, … as for `ImageEmbedder`.
-
-    Raises:
-        ValueError: a text for features that texts have no part in, or one that is blank or too long; a damaged picture.
-        FileNotFoundError: what looks like a path of a picture, and is none; no model.
-        CheckpointError: another model than the one that the file is of.
+    Of vectors in fewer bytes (`found`) against those in float32 (`expected`), both from `search_many`.
     """
-    if text is None:
-        text = _is_text(query)
-    if text and (not isinstance(query, str) or not query.strip()):
-        raise ValueError(f"the text is {query!r:.80}; expected words")
-    if text and features.kind != "projected":
+    if len(found) != len(expected) or not any(map(len, expected)):
         raise ValueError(
-            f"{features.path} holds {features.kind!r} features, {KINDS[features.kind].what}; texts are compared with "
-            "'projected' ones, of a two-tower model such as 'apple/aimv2-large-patch14-224-lit': embed with that, or "
-            "search with a picture"
-            if features.kind in KINDS
-            else f"{features.path} does not say which features it holds; search with a vector"
+            f"found is of {len(found)} queries and expected of {len(expected)}; expected as many, and hits to be found"
         )
-    name = features.metadata.get("model", "") if model is None else os.fspath(model)
-    place = None if name == tiny_model_path().name and not Path(name).is_dir() else name
-    if model is None:
-        if "revision" in features.metadata:
-            options.setdefault("revision", features.metadata["revision"])
-        if "prefix" in features.metadata:
-            options.setdefault("prefix", features.metadata["prefix"])
-        if features.metadata.get("final_norm") == "false":
-            options.setdefault("final_norm", False)
-    if (bound := features.metadata.get("max_patches", "")).isdecimal():
-        options.setdefault("max_patches", int(bound))
-    options.setdefault("exif_transpose", features.metadata.get("exif_transpose") == "true")
-    embedder = ImageEmbedder(place, features.kind, **options)
-    if features.metadata.get("weights_hash") != embedder.weights_hash(features.metadata.get("dtype", "float32")):
-        raise CheckpointError(
-            f"{features.path} was made with other weights than those of {name}, and vectors of two models cannot be "
-            "compared; pass the model that it was made with, or embed the pictures again"
+    both = [({hit.row for hit in a} & {hit.row for hit in b}, b) for a, b in zip(found, expected, strict=True)]
+    return sum(len(common) for common, _ in both) / sum(len(of) for _, of in both)
+
+
+def _matching(features: FeatureFile, patterns: Sequence[str]) -> NDArray[np.bool_] | None:
+    """(N,), whether a name matches one of the patterns; None without patterns."""
+    if isinstance(patterns, str):
+        raise TypeError(f"names is {patterns!r:.80}; expected a list of patterns")
+    if not patterns:
+        return None
+    match = re.compile("|".join(map(translate, patterns))).match
+    rows = np.fromiter((match(name) is not None for name in features.names), np.bool_, len(features))
+    if not rows.any():
+        first = f"; the first is {features.names[0]!r:.200}" if len(features) else ""
+        raise ValueError(f"no name in {features.path} matches {' or '.join(patterns)!r:.200}{first}")
+    return rows
+
+
+def _best(task: _Task, found: tuple[int, NDArray[Any]]) -> list[Found]:
+    """The best of one block for each query; `found` is the number of its first row, and the block."""
+    start, block = found
+    size = task.queries.shape[1]
+    if block.ndim != 2 or block.shape[1] != size:
+        raise ValueError(
+            f"query has {size} numbers, and {task.features.path} vectors of {block.shape[-1]}; they are of different "
+            "kinds"
         )
-    if not text:
-        with nullcontext() if isinstance(query, bytes) else naming_image(os.fspath(query)):
-            return embedder.compute([embedder.prepare(query)])[0]
-    network = embedder.opened.model
-    assert isinstance(network, Aimv2Model)
-    folder, where = embedder.source
-    processor = Aimv2Processor.from_pretrained(folder, **fetching(where))
-    vector = to_numpy(embed_prompts([str(query)], network, processor))[0]
-    result: NDArray[np.float32] = vector.astype(np.float32, copy=False)
+    wanted = None if task.rows is None else task.rows[start : start + len(block)]
+    if wanted is not None and not wanted.any():
+        return [[] for _ in task.queries]
+    if block.dtype.name not in STORED or not block.flags.aligned:  # as a foreign file may have them
+        block = np.ascontiguousarray(block, np.float32)
+    scores = _rough(block, task.queries)
+    if wanted is not None:
+        scores[:, ~wanted] = 2 * NO_SCORE
+    margin = 4 * (size + 8) * np.finfo(np.float32).eps  # the bound of a float32 cosine's error, twice
+    result: list[Found] = []
+    for query, of_query, floor, high in zip(task.queries, scores, task.floor, scores.max(axis=1), strict=True):
+        best: Found = []
+        if high >= floor - margin:
+            best = _exact(task, block, _chosen(of_query, task.top, floor - margin, margin), query, start)
+        result.append(best)
     return result
 
 
-def _is_text(query: object) -> bool:
-    if not isinstance(query, str):
-        return False
-    if is_picture(query) and not Path(query).exists():
-        raise FileNotFoundError(
-            f"there is no picture {query!r:.300}; check the path (or say that it is a text: --text, text=True)"
-        )
-    with suppress(OSError, ValueError):  # a long text is no possible name of a file
-        return not Path(query).is_file()
-    return True
-
-
-def _unit_query(query: Any) -> NDArray[np.float64]:
-    vector = np.asarray(query, np.float64)
-    if vector.ndim != 1 or not vector.size or not np.isfinite(vector).all() or not vector.any():
-        raise ValueError(
-            f"query has the shape {vector.shape}; expected one vector (D,) of finite numbers, not all zero"
-        )
-    unit: NDArray[np.float64] = unit_rows(vector[None])[0]
-    return unit
-
-
-def _best(
-    features: FeatureFile, query: NDArray[np.float64], top: int, found: tuple[int, NDArray[np.float32]]
-) -> list[tuple[float, int]]:
-    """(score, -row) of the best of one block; `found` is the number of its first row, and the block."""
-    start, block = found
-    if block.ndim != 2 or block.shape[1] != len(query):
-        raise ValueError(
-            f"query has {len(query)} numbers, and {features.path} vectors of {block.shape[-1]}; "
-            "they are of different kinds"
-        )
-    block = np.ascontiguousarray(block, np.float32)  # what lies unaligned in a foreign file is copied here
+def _rough(block: NDArray[Any], queries: NDArray[np.float64]) -> NDArray[np.float32]:
+    """(Q, b) cosines in float32; infinity where float32 cannot tell: of zeros, and of what its squares cannot hold."""
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-        scores = block @ query.astype(np.float32)
-        lengths = np.sqrt(np.linalg.vecdot(block, block))
+        scores, squares = dots(queries.astype(np.float32), block)
+        lengths = np.sqrt(squares)
         scores /= lengths
-    # Zeros, and what float32 squares cannot hold.
-    rough = np.flatnonzero(~np.isfinite(scores) | ~np.isfinite(lengths) | (lengths < 1e-15))
-    if rough.size:
-        scores[rough] = np.inf  # to be computed below
-    if len(scores) > top:
-        margin = 4 * (block.shape[1] + 8) * np.finfo(np.float32).eps  # the bound of a float32 cosine's error, twice
-        least = np.partition(np.where(np.isinf(scores), -1, scores), -top)[-top]
-        chosen = np.flatnonzero(scores >= least - margin)
-    else:
-        chosen = np.arange(len(scores))
-    exact = _cosines(block, chosen, query)
+    bad = ~np.isfinite(lengths) | (lengths < 1e-15)
+    bad |= ~np.isfinite(scores).all(axis=0)
+    if bad.any():
+        scores[:, bad] = np.inf  # to be computed in float64
+    return scores
+
+
+def _chosen(scores: NDArray[np.float32], top: int, floor: float, margin: float) -> NDArray[np.intp]:
+    """The rows that may be among the best, by scores that are off by less than half the margin."""
+    chosen = np.flatnonzero(scores >= floor)
+    if len(chosen) > top:
+        some = scores[chosen]
+        least = np.partition(np.where(np.isinf(some), NO_SCORE, some), -top)[-top]
+        chosen = chosen[some >= least - margin]
+    return chosen
+
+
+def _exact(task: _Task, block: NDArray[Any], rows: NDArray[np.intp], query: NDArray[np.float64], start: int) -> Found:
+    """(score, -row) of the best of some rows, the best first."""
+    exact = cosines(block, rows, query)
     if not np.isfinite(exact).all():
-        row = start + int(chosen[~np.isfinite(exact)][0])
-        raise CheckpointError(f"{features.path}: the vector in row {row} is not finite; write the file again")
-    order = np.argsort(-exact, kind="stable")[:top]
-    return [(float(exact[i]), -(start + int(chosen[i]))) for i in order]
+        row = start + int(rows[~np.isfinite(exact)][0])
+        raise CheckpointError(f"{task.features.path}: the vector in row {row} is not finite; write the file again")
+    order = np.argsort(-exact, kind="stable")[: task.top]
+    return [(float(exact[i]), -(start + int(rows[i]))) for i in order if exact[i] >= task.least]
 
 
-def _cosines(block: NDArray[np.float32], rows: NDArray[np.intp], query: NDArray[np.float64]) -> NDArray[np.float64]:
+def cosines(block: NDArray[Any], rows: NDArray[np.intp], query: NDArray[np.float64]) -> NDArray[np.float64]:
     """In float64, each row by itself: equal vectors have equal cosines, wherever they are. Zeros have the cosine 0."""
     result = np.empty(len(rows))
     step = max(1, 2**20 // block.shape[1])

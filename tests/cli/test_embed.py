@@ -182,3 +182,12 @@ def test_a_list_on_a_closed_standard_input(tmp_path):
     done = subprocess.run(command, shell=True, capture_output=True, env={**os.environ, "PYTHONPATH": str(ROOT)})
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].startswith(b"error: standard input is closed")
+
+
+def test_vectors_in_fewer_bytes_say_what_they_lose(two_towers, photos, tmp_path):
+    result = run(photos, "-o", tmp_path / "f.npz", "--model", two_towers, "--store", "int8", "--json")
+    loss = json.loads(result.stdout)["loss"]
+    assert 0 < loss["mean"] <= loss["largest"] < 1e-3
+    shown = run(photos, "-o", tmp_path / "f.npz", "--model", two_towers, "--store", "int8")
+    assert f"cosines with the float32 vectors {1 - loss['largest']:.6f} or more" in " ".join(shown.stdout.split())
+    assert run(photos, "-o", tmp_path / "g.npz", "--store", "int4").exit_code == 2

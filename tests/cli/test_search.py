@@ -6,7 +6,7 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from aimv2_np.cli.app import app
-from aimv2_np.tasks import embed, embed_query, open_features, search
+from aimv2_np.tasks import combine_queries, embed, embed_queries, embed_query, open_features, search, search_many
 from tests.support.shapes import draw_shapes
 
 
@@ -30,6 +30,49 @@ def test_json_is_what_the_library_says(shapes):
     file = open_features(folder / "f.safetensors")
     hits = search(file, embed_query(file, "a red star"), 5)
     assert json.loads(result.stdout) == [{"row": it.row, "name": it.name, "score": it.score} for it in hits]
+
+
+def test_several_queries_have_an_answer_each(shapes, tmp_path):
+    folder, paths = shapes
+    file, queries = open_features(folder / "f.safetensors"), ("a red star", str(paths[4]))
+    result = run(folder / "f.safetensors", *queries, "--top", 3, "--json")
+    hits = search_many(file, embed_queries(file, queries), 3)
+    assert json.loads(result.stdout) == [
+        {"query": query, "hits": [{"row": it.row, "name": it.name, "score": it.score} for it in each]}
+        for query, each in zip(queries, hits, strict=True)
+    ]
+    shown = run(folder / "f.safetensors", *queries, "--top", 3, "--sheet", tmp_path / "s.png")
+    assert (shown.exit_code, shown.stderr) == (0, "")
+    lines = shown.stdout.splitlines()
+    assert lines[0] == "a red star"
+    assert [line.split()[0] for line in lines if line.split()[0].isdigit()] == ["1", "2", "3"] * 2
+    with Image.open(tmp_path / "s.png") as image:
+        assert image.height > 2 * 176
+
+
+def test_near_one_and_far_from_another(shapes):
+    folder, _ = shapes
+    file = open_features(folder / "f.safetensors")
+    result = run(folder / "f.safetensors", "a star", "--plus", "a ring", "--minus", "a red star", "--json")
+    star, ring, red = embed_queries(file, ["a star", "a ring", "a red star"])
+    hits = search(file, combine_queries([star, ring], [red]))
+    assert json.loads(result.stdout) == [{"row": it.row, "name": it.name, "score": it.score} for it in hits]
+    assert_error(run(folder / "f.safetensors", "a star", "--minus", "a star"), "cancel one another out")
+
+
+def test_only_some_names_and_only_good_ones(shapes, tmp_path):
+    folder, _ = shapes
+    some = json.loads(run(folder / "f.safetensors", "a star", "--name", "*red*", "--json").stdout)
+    assert len(some) > 3
+    assert all("red" in hit["name"] for hit in some)
+    every = json.loads(run(folder / "f.safetensors", "a red star", "--top", 99, "--json").stdout)
+    least = ["--top", 99, "--least", every[4]["score"]]
+    assert json.loads(run(folder / "f.safetensors", "a red star", *least, "--json").stdout) == every[:5]
+    assert len(every) > 5
+    assert_error(run(folder / "f.safetensors", "a star", "--name", "holiday/*"), "no name in")
+    none = run(folder / "f.safetensors", "a star", "--least", 1, "--sheet", tmp_path / "none.png")
+    assert (none.exit_code, none.stdout) == (0, "no picture has such a score\n")
+    assert not (tmp_path / "none.png").exists()
 
 
 def test_the_table_and_the_sheet(shapes, tmp_path):

@@ -2,6 +2,7 @@
 
 import re
 from contextlib import nullcontext
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -42,6 +43,8 @@ def for_embedding():
     for i, sample in enumerate(sample_pictures()):
         sample.picture.save(f"{i}.png")
     embed(["."], "features.safetensors")
+    if find_spec("pyarrow"):
+        embed(["."], "features.parquet")
     return {}
 
 
@@ -53,8 +56,23 @@ ON_A_GPU = ("docs/gpu.md",)
 ELSEWHERE = ("ray.data", "cudnn_attention(", "torch_module", "timm/aimv2_large", "my_model(", "import draw_")
 
 
+# Packages that only the blocks that import them need; such a block runs where they are installed.
+PACKAGES = ("duckdb", "faiss", "lancedb", "pandas", "polars", "pyarrow")
 # Pages of other runtimes; tests/oracle/recording/test_runtimes.py and tests/oracle/export/test_docs.py run these.
 RUNTIMES = ("docs/runtimes.md", "docs/export.md")
+
+
+def missing_packages(block):
+    """Those of `PACKAGES` that a block needs and that are not installed."""
+    imported = set(re.findall(r"\w+", " ".join(re.findall(r"^import (.+)$", block, re.MULTILINE))))
+    needed = imported | ({"pyarrow"} if ".parquet" in block else set())
+    return [name for name in PACKAGES if name in needed and not find_spec(name)]
+
+
+def test_packages_are_asked_for_on_a_page():
+    everything = "\n".join(block for name in NAMES for block in blocks(name))
+    assert not [name for name in PACKAGES if not re.search(rf"^import .*\b{name}\b", everything, re.MULTILINE)]
+    assert missing_packages("import json, nothing_of_this_kind\n") == []
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if blocks(name)])
@@ -65,6 +83,8 @@ def test_python_runs(name, tmp_path, monkeypatch):
     with emulated_cupy() if name in ON_A_GPU else nullcontext():
         for block in blocks(name):
             code = compile(block, name, "exec")
+            if missing_packages(block):
+                continue
             if name not in RUNTIMES and not any(words in block for words in ELSEWHERE):
                 exec(code, names)
 

@@ -26,6 +26,7 @@ ELSEWHERE = {
     "export": "needs onnx; tests/oracle/cli/test_export.py runs it",
     "bench": "measures for minutes; tests/cli/test_bench.py runs it on small models",
     "--against transformers": "needs PyTorch; tests/oracle/comparison/test_verify.py runs it",
+    "-o features.parquet": "needs pyarrow; tests/parquet writes such files",
     "--backend cupy": "needs a GPU; tests/gpu runs models there",
     "-o tests/golden.safetensors": "writes into the repository; tests/test_action.py runs the workflow that it is for",
     "verify --model apple": "compares with the numbers of the released weights; tests/comparison/test_published.py",

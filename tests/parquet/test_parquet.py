@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from aimv2_np import CheckpointError
-from aimv2_np.tasks import embed, embed_query, open_features, search
+from aimv2_np.tasks import embed, embed_query, near_duplicates, open_features, search
 from tests.support.pictures import photo
 from tests.support.two_towers import save_two_towers
 
@@ -71,6 +71,29 @@ def test_patch_features_are_lists_of_vectors(photos, tmp_path, monkeypatch, nati
     np.testing.assert_array_equal(file.features, other.features)
     for row in (0, 4, -1):
         np.testing.assert_array_equal(file.tokens(row), other.tokens(row))
+
+
+@pytest.mark.filterwarnings("ignore::aimv2_np.errors.UntrainedSizeWarning")
+@pytest.mark.parametrize("store", ["float16", "int8"])
+@pytest.mark.parametrize(("native", "kind"), [(False, "projected"), (False, "tokens"), (True, "tokens")])
+def test_vectors_in_fewer_bytes(photos, tmp_path, monkeypatch, store, native, kind):
+    """In lists of a fixed size of such numbers; of int8 with their scale beside them."""
+    model = save_two_towers(tmp_path / "model", is_native=native)
+    one, other = both(photos, tmp_path, monkeypatch, model, features=kind, store=store)
+    assert (one.metadata, one.stored) == (other.metadata, store)
+    np.testing.assert_array_equal(one.features, np.asarray(other.features))
+    np.testing.assert_array_equal(one.tokens(5), other.tokens(5))
+    table = pq.read_table(one.path)
+    assert ("scale" in table.column_names) == (store == "int8")
+    if kind == "projected":
+        assert table.schema.field("features").type == pa.list_(pa.from_numpy_dtype(store), 8)
+        np.testing.assert_array_equal(
+            np.concatenate([block for _, block in one.blocks(5)]),
+            np.concatenate([block for _, block in other.blocks(5)]),
+        )
+        query = embed_query(one, photos / "03.png")
+        assert search(one, query, 6) == search(other, query, 6)
+        assert near_duplicates(one, 0.9) == near_duplicates(other, 0.9)
 
 
 def test_the_same_bytes_whether_interrupted_or_not(two_towers, photos, tmp_path):

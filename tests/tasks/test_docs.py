@@ -9,6 +9,7 @@ from aimv2_np.cli.app import app
 from aimv2_np.tasks import embed
 from aimv2_np.tasks.embedding.feature_file import ARRAYS
 from aimv2_np.tasks.embedding.kinds import KINDS
+from aimv2_np.tasks.embedding.stored import STORES
 from tests.support.paths import ROOT
 from tests.support.shapes import draw_shapes
 
@@ -27,22 +28,27 @@ def test_the_example_runs(tmp_path, monkeypatch, capsys):
 
 
 def test_the_sketches_are_python():
-    compile(PYTHON[1], "docs/embedding.md", "exec")
+    for block in PYTHON:
+        compile(block, "docs/embedding.md", "exec")
 
 
-@pytest.mark.parametrize("command", ["embed", "search"])
+COMMANDS = ["embed", "search", "duplicates"]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
 def test_options_exist(command):
     known = {option for p in app.get_command(click.Context(app), command).params for option in p.opts}
     for line in re.findall(rf"^aimv2-np {command}(.*)$", PAGE, re.MULTILINE):
         assert set(re.findall(r"(?<!\S)--?[a-z-]+", line)) <= known
 
 
-def test_every_option_of_the_page_is_one_of_the_two_commands():
-    commands = [app.get_command(click.Context(app), name) for name in ("embed", "search")]
+def test_every_option_of_the_page_is_one_of_these_commands():
+    commands = [app.get_command(click.Context(app), name) for name in COMMANDS]
     known = {option for command in commands for p in command.params for option in p.opts}
     assert set(re.findall(r"`(--[a-z-]+)", PAGE)) <= known
 
 
 def test_the_tables_are_complete():
     assert set(KINDS) <= set(re.findall(r"^\| `(\w+)` \|", PAGE, re.MULTILINE))
+    assert set(STORES) <= set(re.findall(r"^\| `(\w+)` \|", PAGE, re.MULTILINE))
     assert set(ARRAYS) <= set(re.findall(r"^\| `(\w+)` \|", PAGE, re.MULTILINE))

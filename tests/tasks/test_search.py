@@ -1,5 +1,6 @@
 import shutil
 import sys
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,18 @@ from PIL import Image
 
 from aimv2_np import Aimv2Model, Aimv2Processor, CheckpointError
 from aimv2_np.data import tiny_model_path
-from aimv2_np.tasks import draw_sheet, embed, embed_query, open_features, save_sheet, search
+from aimv2_np.tasks import (
+    draw_groups,
+    draw_sheet,
+    embed,
+    embed_query,
+    open_features,
+    recall,
+    save_sheet,
+    search,
+    search_many,
+)
+from aimv2_np.tasks.embedding.stored import STORES
 from tests.support.feature_files import write_features
 from tests.support.shapes import draw_shapes
 from tests.support.two_towers import save_two_towers
@@ -43,6 +55,72 @@ def test_it_is_exact_and_equal_ones_are_in_the_order_of_the_file(tmp_path_factor
     assert [hit.row for hit in hits] == order
     np.testing.assert_allclose([hit.score for hit in hits], cosines, atol=1e-15 * size)
     assert [hit.name for hit in hits] == [f"{row}.png" for row in order]
+
+
+STORED = {"seed": st.integers(0, 2**32 - 1), "rows": st.integers(1, 200), "size": st.integers(1, 40),
+          "count": st.integers(1, 40), "top": st.integers(1, 30), "store": st.sampled_from(sorted(STORES)),
+          "least": st.sampled_from([-1.0, 0.0, 0.3, 0.9, 1.0]),
+          "patterns": st.sampled_from([(), ("*7*",), ("1?.*", "*5.png")])}  # fmt: skip
+
+
+@given(**STORED)
+def test_many_queries_over_what_is_stored(tmp_path_factory, seed, rows, size, count, top, store, least, patterns):
+    """The order is that of the exact cosines of the stored vectors, among the rows of such names, down to a score."""
+    random = np.random.default_rng(seed)
+    features = random.standard_normal((rows, size))[random.integers(0, rows, rows)].astype(np.float32)
+    features[random.integers(0, rows)] = 0
+    queries = random.standard_normal((count, size))
+    file = write_features(tmp_path_factory.mktemp("search") / "f.safetensors", features, store=store)
+    numbers = file.arrays["features"]
+    chosen = [row for row in range(rows) if not patterns or any(fnmatchcase(f"{row}.png", it) for it in patterns)]
+    if not chosen:
+        with pytest.raises(ValueError, match=r"no name in .* matches"):
+            search_many(file, queries, names=patterns)
+        return
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys.modules[search.__module__], "BLOCK_BYTES", numbers.itemsize * size * 16)
+        found = search_many(file, queries, top, least=least, names=patterns, threads=2)
+    for query, hits in zip(queries, found, strict=True):
+        order, cosines = exact(numbers[chosen], query, len(chosen))
+        expected = [chosen[row] for row, cosine in zip(order, cosines, strict=True) if cosine >= least][:top]
+        assert [hit.row for hit in hits] == expected
+        np.testing.assert_allclose([hit.score for hit in hits], cosines[: len(hits)], atol=1e-15 * size)
+    assert search(file, queries[0], top, least=least, names=patterns) == found[0]
+
+
+def test_what_is_stored_in_fewer_bytes_finds_nearly_the_same(tmp_path):
+    random = np.random.default_rng(0)
+    features = random.standard_normal((4000, 64)).astype(np.float32)
+    queries = features[:50] + random.standard_normal((50, 64))
+    found = {
+        store: search_many(write_features(tmp_path / f"{store}.npz", features, store=store), queries)
+        for store in STORES
+    }
+    assert recall(found["float32"], found["float32"]) == 1
+    assert recall(found["float16"], found["float32"]) > 0.99
+    assert 0.9 < recall(found["int8"], found["float32"]) < 1
+    with pytest.raises(ValueError, match="expected as many, and hits"):
+        recall(found["int8"][:3], found["float32"])
+
+
+def test_names_and_queries_that_make_no_sense(tmp_path):
+    file = write_features(tmp_path / "f.npz", np.eye(3))
+    with pytest.raises(ValueError, match=r"no name in .*f.npz matches 'holiday/\*'; the first is '0.png'"):
+        search(file, np.ones(3), names=["holiday/*"])
+    with pytest.raises(TypeError, match="expected a list of patterns"):
+        search(file, np.ones(3), names="holiday/*")
+    with pytest.raises(ValueError, match=r"queries have \[3, 4\] numbers"):
+        search_many(file, [np.ones(3), np.ones(4)])
+    assert search_many(file, []) == []
+
+
+def test_what_is_not_searched_need_not_be_finite(tmp_path):
+    features = np.ones((20, 4), np.float32)
+    features[13] = np.nan
+    file = write_features(tmp_path / "f.npz", features)
+    assert len(search(file, np.ones(4), 20, names=["?.png"])) == 10
+    with pytest.raises(CheckpointError, match="row 13 is not finite"):
+        search(file, np.ones(4), 20, names=["1*"])
 
 
 def test_near_ties_that_float32_cannot_tell_apart(tmp_path):
@@ -184,6 +262,26 @@ def test_the_sheet_shows_the_pictures_and_says_which_are_missing(shapes, tmp_pat
         save_sheet(sheet, tmp_path / "sheet.png")
     with pytest.raises(ValueError, match="hits is 0 pictures"):
         draw_sheet([], "nothing")
+
+
+def test_a_sheet_of_groups(shapes, monkeypatch):
+    """Each begins in a row of its own, under its name."""
+    file, _ = shapes
+    groups = [(text, search(file, embed_query(file, text), count)) for text, count in (("a ring", 7), ("a star", 2))]
+    sheet = draw_groups([*groups, ("nothing", [])], "both")
+    one = draw_sheet(groups[0][1], "both")
+    assert sheet.height - one.height == 2 * 22 + (176 + 2 * 17 + 12)  # two names, a row
+    shown, first = np.asarray(sheet).astype(int), groups[1][1][0]
+    with Image.open(first.name) as picture:
+        wanted = np.asarray(picture.convert("RGB")).astype(int)
+    top, left = one.height + 2 * 22 + (176 - 64) // 2, 12 + (176 - 64) // 2
+    np.testing.assert_array_equal(shown[top : top + 64, left : left + 64], wanted)
+    monkeypatch.setattr("aimv2_np.tasks.contact_sheet.MAX_PICTURES", 8)
+    assert draw_groups(groups, "both").height == sheet.height
+    monkeypatch.setattr("aimv2_np.tasks.contact_sheet.MAX_PICTURES", 7)
+    assert draw_groups(groups, "both").height == one.height + 22
+    with pytest.raises(ValueError, match="groups have no pictures"):
+        draw_groups([("nothing", [])], "none")
 
 
 def test_the_sheet_finds_pictures_in_archives(shapes, tmp_path, monkeypatch):

@@ -8,11 +8,11 @@
 
 enum activation { SILU, QUICK_GELU, GELU_TANH, RELU };
 
-enum kind { FLOAT32, BFLOAT16, INT8, ROUNDED, ACROSS };
+enum kind { FLOAT32, BFLOAT16, INT8, ROUNDED, ACROSS, FLOAT16 };
 
 /* W (outputs, inputs) as it lies in the file, its numbers of one kind; b (outputs) or NULL. A row of int8 numbers is
  * times scale[o]. ROUNDED weights are of bfloat16, and what they are multiplied with is rounded to it. ACROSS: W is of
- * float32, and its columns, not its rows, are `stride` apart. */
+ * float32, and its columns, not its rows, are `stride` apart. FLOAT16 are vectors in files, and no weights. */
 struct matrix {
     const void *data;
     const float *bias, *scale;
@@ -77,6 +77,9 @@ struct kernels {
     /* of: q, k, v, what attention made of them, the gradient by that; by: the gradients by q, k, v */
     int (*attention_back)(const struct heads of[5], long heads, long width, double scale,
                           const struct sequence *sequences, long count, const struct heads by[3], int threads);
+    /* y (count, rows) = queries (count, width) x^T, and squares (rows): of vectors x of FLOAT32, FLOAT16 or INT8 */
+    int (*dots)(const void *x, long kind, long rows, long width, long stride, const float *queries, long count, float *y,
+                float *squares, int threads);
     double (*peak)(long tasks, int threads); /* of the processor's arithmetic: how many operations were done */
 };
 

@@ -25,8 +25,8 @@ class Kernels(ctypes.Structure):
     """`struct kernels` of kernels.h: one function an operation, which returns 0, or -1 where there is no memory.
 
     `gated_back`, `rms_norm_back` and `attention_back` are derivatives, and `transposed` is what that by weights needs.
-    `peak` is none of the network's: it does so many tasks of multiplying and adding, and returns how many operations
-    these were.
+    `dots` and `peak` are none of the network's: the first compares vectors in files; the second does so many tasks of
+    multiplying and adding, and returns how many operations these were.
     """
 
     linear: Callable[..., int]
@@ -39,6 +39,7 @@ class Kernels(ctypes.Structure):
     gated_back: Callable[..., int]
     rms_norm_back: Callable[..., int]
     attention_back: Callable[..., int]
+    dots: Callable[..., int]
     peak: Callable[[int, int], float]
     _fields_ = (
         ("_name", ctypes.c_char_p),
@@ -58,6 +59,8 @@ class Kernels(ctypes.Structure):
             _int, _pointer, _pointer, _long, _long, _pointer, _pointer, _pointer, _int)),
         ("attention_back", ctypes.CFUNCTYPE(
             _int, _pointer, _long, _long, ctypes.c_double, _pointer, _long, _pointer, _int)),
+        ("dots", ctypes.CFUNCTYPE(
+            _int, _pointer, _long, _long, _long, _long, _pointer, _long, _pointer, _pointer, _int)),
         ("peak", ctypes.CFUNCTYPE(ctypes.c_double, _long, _int)),
     )  # fmt: skip
 

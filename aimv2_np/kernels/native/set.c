@@ -2,6 +2,7 @@
 #include "layers.c"
 #include "backward.c"
 #include "attention_back.c" /* whose softmax is that of attention.c */
+#include "dots.c"
 #include "peak.c"
 
 struct work {
@@ -100,4 +101,5 @@ static int run_gated(const float *gate, const float *up, long count, long activa
 #define QUOTED(x) #x
 #define TEXT(x) QUOTED(x)
 const struct kernels NAME(SET) = {TEXT(SET), run_linear, run_gated, run_rms_norm, run_attention, run_layers,
-                                   run_patches, run_transposed, run_gated_back, run_rms_norm_back, run_attention_back, run_peak};
+                                   run_patches, run_transposed, run_gated_back, run_rms_norm_back, run_attention_back,
+                                   run_dots, run_peak};

@@ -79,6 +79,21 @@ INLINE floats widen_bytes(const int8_t *from) {
     return __builtin_convertvector(x, floats);
 }
 
+/* LANES numbers of float16 as floats. Those below 2^-14 are whole numbers times 2^-24, and never denormal floats. */
+INLINE floats widen_float16(const uint16_t *from) {
+#if defined(__AVX512F__)
+    return (floats)_mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)from));
+#else
+    uint16_t x __attribute__((vector_size(2 * LANES)));
+    memcpy(&x, from, sizeof x);
+    words bits = __builtin_convertvector(x, words), size = bits & 0x7fff;
+    floats tiny = __builtin_convertvector((ints)size, floats) * 0x1p-24f;
+    floats wide = where((ints)size < 0x400, tiny, (floats)((size << 13) + (112u << 23)));
+    words infinite = (words)((ints)size >= 0x7c00) & 0x7f800000;
+    return (floats)((words)wide | infinite | (bits & 0x8000) << 16);
+#endif
+}
+
 /* A pair of such numbers in a lane, the first in its lower half: */
 INLINE floats same_pair(const float *pair) {
     uint32_t bits;

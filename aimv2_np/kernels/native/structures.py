@@ -38,7 +38,7 @@ ACTIVATIONS: Final = {
     ))
     for name in names
 }  # fmt: skip
-KINDS: Final = {"float32": 0, "bfloat16": 1, "int8": 2, "rounded": 3, "across": 4}
+KINDS: Final = {"float32": 0, "bfloat16": 1, "int8": 2, "rounded": 3, "across": 4, "float16": 5}
 
 
 def layers_of(layers: Sequence[EncoderLayer], width: int) -> NDArray | None:

@@ -12,6 +12,7 @@ from aimv2_np.backends.parallel import pieces
 from aimv2_np.errors import CheckpointError, is_of_the_system
 
 KEY: Final = b"aimv2_np"
+COLUMNS: Final = {"features": "features", "scale": "scales", "grid": "grid"}  # → the array that is in it
 GROUP_BYTES: Final = 2**26  # of features in a row group
 RAGGED: Final = 16  # pictures in a row group where each has its own number of vectors, up to thousands
 
@@ -37,26 +38,37 @@ def write_parquet(
 ) -> None:
     """Write a table, a row group at a time; see `write_features`."""
     pa = pyarrow()
-    features, grid, counts = arrays["features"], arrays.get("grid"), arrays.get("counts")
+    features, counts = arrays["features"], arrays.get("counts")
     facts = {KEY: json.dumps({**metadata, "broken_pictures": json.dumps(broken)}).encode()}
-    vector = pa.list_(pa.float32(), features.shape[-1])
-    kind = vector if features.ndim == 2 else pa.list_(vector, features.shape[1])
-    fields = [pa.field("name", pa.string()), pa.field("features", kind if counts is None else pa.list_(vector))]
-    fields += [] if grid is None else [pa.field("grid", pa.list_(pa.int32(), 2))]
+    given = {column: arrays[name] for column, name in COLUMNS.items() if name in arrays}
+    fields = [pa.field("name", pa.string())]
+    fields += [
+        pa.field(column, _type(pa, array, counts is not None and column != "grid")) for column, array in given.items()
+    ]
     schema = pa.schema(fields, metadata=facts)
     rows = RAGGED if counts is not None else max(1, GROUP_BYTES * len(features) // features.nbytes)
     ends = None if counts is None else np.concatenate([[0], np.cumsum(counts)])
     with pa.parquet.ParquetWriter(file, schema, compression="none", use_dictionary=False) as writer:
         for some in pieces(len(names), rows):
-            if ends is None:
-                lists = _lists(pa, features[some])
-            else:
-                offsets = ends[some.start : some.stop + 1]
-                block = _lists(pa, features[offsets[0] : offsets[-1]])
-                lists = pa.ListArray.from_arrays(pa.array((offsets - offsets[0]).astype(np.int32)), block)
-            columns = [pa.array([_text(name) for name in names[some]], pa.string()), lists]
-            columns += [] if grid is None else [_lists(pa, grid[some])]
+            columns = [pa.array([_text(name) for name in names[some]], pa.string())]
+            for column, array in given.items():
+                bounds = None if ends is None or column == "grid" else ends[some.start : some.stop + 1]
+                columns.append(_lists(pa, array[some]) if bounds is None else _ragged(pa, array, bounds))
             writer.write_table(pa.Table.from_arrays(columns, schema=schema))
+
+
+def _type(pa: Any, array: NDArray[Any], ragged: bool) -> Any:
+    """Of a column: numbers in lists of fixed sizes, one for each axis but the first; `ragged`, in one of any size."""
+    kind = pa.from_numpy_dtype(array.dtype)
+    for size in reversed(array.shape[1:]):
+        kind = pa.list_(kind, size)
+    return pa.list_(kind) if ragged else kind
+
+
+def _ragged(pa: Any, array: NDArray[Any], bounds: NDArray[np.int64]) -> Any:
+    """Lists of the rows of `array` between one of the bounds and the next."""
+    rows = _lists(pa, array[bounds[0] : bounds[-1]])
+    return pa.ListArray.from_arrays(pa.array((bounds - bounds[0]).astype(np.int32)), rows)
 
 
 def _text(name: str) -> str:
@@ -89,30 +101,37 @@ def read_facts(path: Path) -> tuple[list[str], dict[str, str], tuple[tuple[str, 
     return names, {str(key): str(value) for key, value in facts.items()}, broken
 
 
-def read_blocks(path: Path, rows: int) -> Iterator[tuple[int, NDArray[np.float32]]]:
-    """(number of the first row, features (b, D)) of all rows; of a table with one vector per picture."""
+def read_blocks(path: Path, rows: int) -> Iterator[tuple[int, NDArray[Any], NDArray[np.float32] | None]]:
+    """(number of the first row, features (b, D), their scales) of all rows; of a table with one vector per picture."""
     file = pyarrow().parquet.ParquetFile(path, memory_map=True)
+    columns = [name for name in ("features", "scale") if name in file.schema_arrow.names]
     start = 0
-    for batch in file.iter_batches(rows, columns=["features"]):
-        yield start, _array(batch.column(0))
+    for batch in file.iter_batches(rows, columns=columns):
+        yield start, _array(batch.column("features")), _array(batch.column("scale")) if len(columns) > 1 else None
         start += batch.num_rows
 
 
-def read_features(path: Path) -> NDArray[np.float32]:
-    """All features in memory: (N, D), (N, T, D), or (ΣT, D) where pictures have different numbers of vectors."""
-    return np.concatenate([_array(chunk) for chunk in _column(path).chunks])
+def read_features(path: Path) -> tuple[NDArray[Any], NDArray[np.float32] | None]:
+    """All features in memory: (N, D), (N, T, D), or (ΣT, D) where pictures have different numbers; and their scales."""
+    file = pyarrow().parquet.ParquetFile(path)
+    scales = _joined(_column(path, "scale")) if "scale" in file.schema_arrow.names else None
+    return _joined(_column(path, "features")), scales
 
 
 def read_counts(path: Path) -> NDArray[np.int64] | None:
     """How many vectors each picture has, if each has a number of its own; else None."""
-    column = _column(path)
+    column = _column(path, "features")
     if not pyarrow().types.is_list(column.type):
         return None
     return np.concatenate([np.diff(chunk.offsets.to_numpy()) for chunk in column.chunks]).astype(np.int64)
 
 
-def _column(path: Path) -> Any:
-    return pyarrow().parquet.read_table(path, columns=["features"], memory_map=True).column(0)
+def _column(path: Path, name: str) -> Any:
+    return pyarrow().parquet.read_table(path, columns=[name], memory_map=True).column(0)
+
+
+def _joined(column: Any) -> NDArray[Any]:
+    return np.concatenate([_array(chunk) for chunk in column.chunks])
 
 
 def _array(lists: Any) -> NDArray[Any]:

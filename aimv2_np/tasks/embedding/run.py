@@ -24,6 +24,7 @@ from aimv2_np.tasks.embedding.feature_file import FORMAT, check_output, open_fea
 from aimv2_np.tasks.embedding.parts import Parts, digest_states, parts_folder, remove_parts
 from aimv2_np.tasks.embedding.pipeline import Batch, prepared_batches
 from aimv2_np.tasks.embedding.sources import Pictures, find_pictures
+from aimv2_np.tasks.embedding.stored import FULL, Loss, check_store, encode, loss_of
 
 SAVE_EVERY: Final = 4096  # pictures
 
@@ -41,6 +42,7 @@ class Embedding:
         duplicates: how many were named more than once and are left out.
         continued: how many pictures an earlier, interrupted run had done already.
         passed_over: see `Pictures`.
+        loss: what the vectors have lost by being stored in fewer bytes; None of float32.
     """
 
     output: Path
@@ -51,6 +53,7 @@ class Embedding:
     duplicates: int
     continued: int
     passed_over: Mapping[str, int] = field(default_factory=dict)
+    loss: Loss | None = None
 
 
 def embed(
@@ -60,6 +63,7 @@ def embed(
     model: str | os.PathLike[str] | None = None,
     features: str | None = None,
     normalize: bool = False,
+    store: str = FULL,
     strict: bool = False,
     overwrite: bool = False,
     restart: bool = False,
@@ -80,6 +84,8 @@ def embed(
         output: a file that ends in .safetensors, .npz or .parquet; see `feature_file` for what is in it.
         model, features, normalize: see `ImageEmbedder`.
         options: batch_size, max_patches, backend, dtype, device, revision, …; see `ImageEmbedder`.
+        store: what a vector is in the file: "float32", "float16", or "int8" with a scale; see `stored`. An interrupted
+            run keeps float32, and may be continued with another.
         strict: stop at the first picture that cannot be read; otherwise such pictures have no row, and are listed.
         overwrite: replace a file that is there.
         restart: begin anew, whatever an interrupted run has left.
@@ -98,6 +104,7 @@ def embed(
     """
     output = Path(output)
     check_output(output)
+    check_store(store)
     for name, value in (("save_every", save_every), ("threads", 1 if threads is None else threads)):
         as_count(value, name)
     require_folder(output)
@@ -107,7 +114,7 @@ def embed(
     embedder = ImageEmbedder(model, features, normalize, **options)
     pictures = find_pictures(paths)
     run, states = _identity(embedder, pictures), pictures.states()
-    complete = {**run, "contents": digest_states(states)}
+    complete = {**run, **({} if store == FULL else {"stored": store}), "contents": digest_states(states)}
     if earlier == json.dumps(complete) and not overwrite and not restart:
         remove_parts(parts_folder(output))  # the process was killed between its last two steps
         return _result(output, embedder, pictures, len(pictures.names), open_features(output).broken)
@@ -132,8 +139,7 @@ def embed(
             )
         sound = [name for number, name in enumerate(pictures.names) if number not in parts.broken]
         metadata = _metadata(embedder, complete, len(pictures.names), len(broken))
-        with parts.assembled(output) as file:
-            write_features(file, output.suffix.lower(), parts.arrays(), sound, broken, metadata)
+        _assemble(parts, output, store, sound, broken, metadata)
         refuse_existing(output, overwrite)
         parts.finish(output)
     except BaseException as error:
@@ -178,6 +184,20 @@ def _compute(
             parts.save()
         raise
     parts.save()
+
+
+def _assemble(
+    parts: Parts,
+    output: Path,
+    store: str,
+    names: list[str],
+    broken: tuple[tuple[str, str], ...],
+    metadata: Mapping[str, str],
+) -> None:
+    """Put the output together beside the parts; what was mapped for it is let go of before the parts are removed."""
+    arrays, stored = encode(parts.arrays(), store, parts.folder)
+    with parts.assembled(output) as file:
+        write_features(file, output.suffix.lower(), arrays, names, broken, {**metadata, **stored})
 
 
 def _features(embedder: ImageEmbedder, batch: Batch, grids: list[tuple[int, int]]) -> dict[str, NDArray[Any]]:
@@ -245,5 +265,6 @@ def _result(
 ) -> Embedding:
     count = len(pictures.names) - len(broken)
     return Embedding(
-        output, embedder.opened.kind, embedder.size, count, broken, pictures.duplicates, continued, pictures.passed_over
-    )
+        output, embedder.opened.kind, embedder.size, count, broken, pictures.duplicates, continued,
+        pictures.passed_over, loss_of(open_features(output).metadata),
+    )  # fmt: skip

@@ -52,7 +52,7 @@ static float *untouched(long count) {
     return x;
 }
 
-static const long BYTES[] = {[FLOAT32] = 4, [BFLOAT16] = 2, [INT8] = 1, [ROUNDED] = 2};
+static const long BYTES[] = {[FLOAT32] = 4, [BFLOAT16] = 2, [INT8] = 1, [ROUNDED] = 2, [FLOAT16] = 2};
 
 static float rounded(float x) { /* to bfloat16 */
     uint32_t bits;
@@ -245,6 +245,42 @@ static void check_attention(long batch, long heads, long queries, long keys, lon
         long from = b * keys * row + head * width;
         if (i % width == 0) attended(wide[0] + i, wide[1] + from, wide[2] + from, row, width, 2, &s[b], n, y);
         near("attention", first[i], y[i % width], i);
+    }
+    release();
+}
+
+/* Numbers of float16 are those of the list: of every kind that there is. */
+static void check_dots(long rows, long width, long queries, long gap, long kind) {
+    static const uint16_t halves[] = {0x0000, 0x8000, 0x0001, 0x83ff, 0x0400, 0x3c00, 0xb555, 0x4200};
+    static const double values[] = {0, -0.0, 0x1p-24, -0x1.ff8p-15, 0x1p-14, 1, -0x1.554p-2, 3};
+    long stride = width + gap, count = rows ? rows * stride - gap : 0;
+    char *x = take(BYTES[kind] * count);
+    double *wide = take(8 * count), size = 1 + sqrt((double)width);
+    for (long i = 0; i < count; i++) {
+        long which = (long)(8 * (number() + 1) / 2) % 8;
+        float single = number();
+        int8_t byte = (int8_t)(127 * number());
+        wide[i] = kind == FLOAT16 ? values[which] : kind == INT8 ? byte : (double)single;
+        memcpy(x + BYTES[kind] * i, kind == FLOAT16 ? (void *)&halves[which] : kind == INT8 ? (void *)&byte : (void *)&single,
+               (size_t)BYTES[kind]);
+    }
+    float *w = numbers(queries * width), *first[2] = {NULL, NULL};
+    for (int t = 0; t < COUNT(THREADS); t++) {
+        float *y[2] = {untouched(queries * rows), untouched(rows)};
+        must(!c->dots(x, kind, rows, width, stride, w, queries, y[0], y[1], THREADS[t]), "dots", -1, -1, 0);
+        same("dots, threads", y[0], &first[0], queries * rows);
+        same("dots, threads, squares", y[1], &first[1], rows);
+    }
+    double unit = size * (kind == INT8 ? 127 : 3);
+    for (long r = 0; r < rows; r++) {
+        double square = 0;
+        for (long k = 0; k < width; k++) square += wide[r * stride + k] * wide[r * stride + k];
+        near("dots, squares", first[1][r], square, r);
+        for (long q = 0; q < queries; q++) {
+            double sum = 0;
+            for (long k = 0; k < width; k++) sum += w[q * width + k] * wide[r * stride + k];
+            near("dots", (float)(first[0][q * rows + r] / unit), sum / unit, q * rows + r);
+        }
     }
     release();
 }
@@ -548,6 +584,12 @@ static void check_all(void) {
         const long *a = attentions[i];
         check_attention(a[0], a[1], a[2], a[3], a[4], a[5], (int)a[6]);
     }
+    static const long stored[] = {FLOAT32, FLOAT16, INT8};
+    static const long vectors[][4] = {{0, 5, 2, 0}, {1, 1, 1, 0}, {3, 0, 1, 0}, {5, 17, 5, 3}, {70, 47, 1, 0},
+                                      {131, 64, 9, 1}, {4, 300, 4, 0}};
+    for (long i = 0; i < COUNT(vectors); i++)
+        for (long j = 0; j < COUNT(stored); j++)
+            check_dots(vectors[i][0], vectors[i][1], vectors[i][2], vectors[i][3], stored[j]);
     static const long turned[][4] = {{1, 1, 1, 0}, {17, 5, 7, 3}, {64, 48, 50, 0}, {70, 33, 145, 1}, {1100, 9, 20, 2}};
     for (long i = 0; i < COUNT(turned); i++) check_transposed(turned[i][0], turned[i][1], turned[i][2], turned[i][3]);
     for (long i = 0; i < COUNT(counts); i++)

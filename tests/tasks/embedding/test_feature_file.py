@@ -43,6 +43,10 @@ def test_a_file_of_ones_own_making_is_read(tmp_path):
         ({"features": np.ones((2, 4), np.int32)}, "features are missing, or of a wrong dtype"),
         ({"features": np.ones((3, 4), np.float32)}, "3 rows of features and names for 2"),
         ({"features": np.ones(2, np.float32)}, "-1 rows of features"),
+        ({"features": np.ones((2, 4), np.int8)}, "scales are missing"),
+        ({"features": np.ones((2, 4), np.int8), "scales": np.ones((2, 4), np.float32)}, "scales are not one above"),
+        ({"features": np.ones((2, 4), np.int8), "scales": np.array([1, 0], np.float32)}, "scales are not one above"),
+        ({"features": np.ones((2, 4), np.int8), "scales": np.array([np.inf, 1])}, "scales are not one above"),
         ({"name_ends": np.array([5, 12])}, "names for 2"),
         ({"name_ends": np.array([11, 5])}, "names for 2"),
         ({"counts": np.array([1, 2])}, "counts do not add up to its 2 vectors"),
@@ -101,6 +105,7 @@ def test_a_million_names():
     names = Names(text, np.arange(1, 10**6 + 1) * 18)
     assert len(names) == 10**6
     assert (names[0], names[987_654]) == ("photos/0000000.jpg", "photos/0987654.jpg")
+    assert sum(name == f"photos/{row:07d}.jpg" for row, name in enumerate(names)) == 10**6
 
 
 NAMES, BROKEN = ["a.png", "ü.png", "d.png"], (("b.png", "cut short"),)
