@@ -53,8 +53,32 @@ def test_json(two_towers, photos, tmp_path):
     assert broken["name"] == str(photos / "05.png")
     assert value.pop("seconds") > 0
     facts = {"output": str(tmp_path / "f.npz"), "features": "mean", "size": 16, "count": 13}
-    assert value == {**facts, "duplicates": 0, "continued": 0, "passed_over": {}}
+    nothing = {"duplicates": 0, "continued": 0, "kept": 0, "changed": 0, "absent": 0, "dropped": 0, "passed_over": {}}
+    assert value == {**facts, **nothing}
     assert open_features(tmp_path / "f.npz").metadata["normalized"] == "true"
+
+
+def test_a_collection_that_lives(two_towers, tmp_path):
+    folder, output = tmp_path / "photos", tmp_path / "f.npz"
+    folder.mkdir()
+    for number in range(4):
+        photo(20, 30, seed=number).save(folder / f"{number}.png")
+    arguments = (folder, "-o", output, "--model", two_towers)
+    assert run(*arguments, "--checksum").exit_code == 0
+    photo(20, 30, seed=4).save(folder / "4.png")
+    told = run(*arguments).stdout
+    assert "features of 5 pictures, 8 numbers each; 1 picture in " in told
+    assert told.endswith("/s; 4 kept\n")
+    photo(20, 30, seed=9).save(folder / "1.png")
+    (folder / "2.png").unlink()
+    assert_error(run(*arguments, "--checksum"), "1 of its 5 pictures have changed since they were embedded, the first")
+    told = run(*arguments, "--sync").stdout
+    assert told.endswith("/s; 3 kept; 1 of them changed; 1 not given any more and dropped\n")
+    (folder / "3.png").unlink()
+    told = run(*arguments).stdout
+    assert "complete already; 1 not given any more and kept (--sync drops them)" in told
+    value = json.loads(run(*arguments, "--sync", "--json").stdout)
+    assert [value[name] for name in ("kept", "changed", "absent", "dropped")] == [3, 0, 0, 1]
 
 
 def test_many_broken_pictures_are_not_all_named(two_towers, tmp_path):

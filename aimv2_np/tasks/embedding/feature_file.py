@@ -8,6 +8,7 @@ In safetensors, and under the same names in .npz:
     names        uint8: the names of the pictures in UTF-8, one after the other
     name_ends    (N,) int64: where each of them ends
     broken       uint8: JSON, a list of [name, reason] of the pictures that have no features
+    states, checksums, broken_at  what `ledger` records of the pictures, so that others can be added
 
 The metadata are strings: `__metadata__` in safetensors, JSON in `metadata` in .npz. Rows are in the order in which the
 pictures were given. Parquet has a row per picture: name, features, and of "tokens" grid; its metadata are JSON under
@@ -36,6 +37,7 @@ from aimv2_np.tasks.embedding import npz, parquet
 FORMAT: Final = "aimv2_np.features/1"
 FORMATS: Final = (".safetensors", ".npz", ".parquet")
 ARRAYS: Final = {"features": "f", "counts": "i", "grid": "i", "names": "u", "name_ends": "i", "broken": "u"}
+RECORD: Final = {"states": "u", "checksums": "u", "broken_at": "i"}  # see `ledger`
 
 
 class Names(Sequence[str]):
@@ -109,8 +111,12 @@ class FeatureFile:
     @cached_property
     def _bounds(self) -> NDArray[np.int64] | None:
         """(N + 1,) where the vectors of each picture begin, and those of the last end; None where all have as many."""
-        counts = self.arrays.get("counts") if self.arrays else parquet.read_counts(self.path)
-        return None if counts is None else np.concatenate([[0], np.cumsum(counts)])
+        return None if self.counts is None else np.concatenate([[0], np.cumsum(self.counts)])
+
+    @cached_property
+    def counts(self) -> NDArray[np.int64] | None:
+        """(N,) how many vectors each picture has; None where all have as many."""
+        return self.arrays.get("counts") if self.arrays else parquet.read_counts(self.path)
 
     def blocks(self, rows: int) -> Iterator[tuple[int, NDArray[np.float32]]]:
         """(number of the first row, features (b, D)) of all rows, up to `rows` at a time."""
@@ -142,7 +148,7 @@ def write_features(
     Args:
         file: open for writing.
         suffix: one of `FORMATS`, which says in which of them.
-        arrays: "features", and "counts" and "grid" where there are.
+        arrays: "features", and "counts" and "grid" where there are; what `ledger` records besides.
         names: of the pictures, one for each row.
         broken: (name, reason) of those that have none.
         metadata: see `FeatureFile`; "format" is `FORMAT`.
@@ -195,7 +201,7 @@ def _arrays(path: Path) -> tuple[dict[str, str], dict[str, NDArray[Any]]]:
                 raise
             raise CheckpointError(f"{path} is no file of features, or damaged ({error}); write it again") from error
     file = SafetensorsFile(path)
-    return dict(file.metadata), {name: file.plain(name) for name in file.entries if name in ARRAYS}
+    return dict(file.metadata), {name: file.plain(name) for name in file.entries if name in ARRAYS | RECORD}
 
 
 def _check_format(path: Path, metadata: Mapping[str, str]) -> None:
@@ -208,7 +214,7 @@ def _check_format(path: Path, metadata: Mapping[str, str]) -> None:
 
 def _check_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
     wrong = [name for name in ("features", "names", "name_ends", "broken") if name not in arrays]
-    wrong += [name for name, array in arrays.items() if array.dtype.kind != ARRAYS[name]]
+    wrong += [name for name, array in arrays.items() if array.dtype.kind != (ARRAYS | RECORD).get(name)]
     if wrong:
         raise CheckpointError(f"{path}: {', '.join(wrong)} are missing, or of a wrong dtype; write it again")
     features, ends = arrays["features"], arrays["name_ends"]

@@ -54,13 +54,13 @@ def write_parquet(
                 offsets = ends[some.start : some.stop + 1]
                 block = _lists(pa, features[offsets[0] : offsets[-1]])
                 lists = pa.ListArray.from_arrays(pa.array((offsets - offsets[0]).astype(np.int32)), block)
-            columns = [pa.array([_text(name) for name in names[some]], pa.string()), lists]
+            columns = [pa.array([as_text(name) for name in names[some]], pa.string()), lists]
             columns += [] if grid is None else [_lists(pa, grid[some])]
             writer.write_table(pa.Table.from_arrays(columns, schema=schema))
 
 
-def _text(name: str) -> str:
-    """Parquet's strings are UTF-8: bytes of a file name that are not become \\udcff, visibly."""
+def as_text(name: str) -> str:
+    """A name as it is stored. Parquet's strings are UTF-8: bytes of a name that are not become \\udcff, visibly."""
     return name.encode("utf-8", "backslashreplace").decode()
 
 
@@ -109,6 +109,14 @@ def read_counts(path: Path) -> NDArray[np.int64] | None:
     if not pyarrow().types.is_list(column.type):
         return None
     return np.concatenate([np.diff(chunk.offsets.to_numpy()) for chunk in column.chunks]).astype(np.int64)
+
+
+def read_grid(path: Path) -> NDArray[np.int32] | None:
+    """(N, 2) rows and columns of patches; None where the table has none."""
+    if "grid" not in pyarrow().parquet.read_schema(path).names:
+        return None
+    column = pyarrow().parquet.read_table(path, columns=["grid"], memory_map=True).column(0)
+    return np.concatenate([_array(chunk) for chunk in column.chunks])
 
 
 def _column(path: Path) -> Any:

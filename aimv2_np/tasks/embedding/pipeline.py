@@ -17,7 +17,7 @@ from aimv2_np.processing.loading import IMAGE_ERRORS
 from aimv2_np.tasks.embedding.complaints import about
 from aimv2_np.tasks.embedding.embedder import ImageEmbedder
 from aimv2_np.tasks.embedding.sources import Pictures, Place
-from aimv2_np.tasks.embedding.tar import CompressedArchives, Member, read_member
+from aimv2_np.tasks.embedding.tar import CompressedArchives, Member
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -39,9 +39,15 @@ class Batch:
 
 
 def prepared_batches(
-    pictures: Pictures, start: int, batch: int, embedder: ImageEmbedder, threads: int | None = None
+    pictures: Pictures,
+    start: int,
+    batch: int,
+    embedder: ImageEmbedder,
+    threads: int | None = None,
+    *,
+    stop: int | None = None,
 ) -> Generator[Batch, None, None]:
-    """The pictures from number `start` on, `batch` at a time, prepared by `threads` threads (None: one a core).
+    """The pictures from number `start` up to `stop`, `batch` at a time, prepared by so many threads (None: one a core).
 
     Pillow releases the interpreter while it decodes and resizes, so threads do it while the model computes. Two
     batches are prepared beyond the one that is worked on; the memory of more is not taken.
@@ -53,7 +59,7 @@ def prepared_batches(
     pool = ThreadPoolExecutor(threads, "decode")
     try:
         with closing(CompressedArchives()) as archives:
-            fetched = (_fetch(name, place, archives) for name, place in islice(pictures.places.items(), start, None))
+            fetched = (_fetch(name, pictures.places[name], archives) for name in pictures.names[start:stop])
             prepared = partial(_prepare, embedder)
             results = enumerate(ahead(pool, prepared, fetched, max(2 * batch, batch + threads)), start)
             while some := dict(islice(results, batch)):
@@ -104,6 +110,6 @@ def _prepare(embedder: ImageEmbedder, fetched: Fetched) -> NDArray[np.float32] |
 
 def _read(member: Member) -> bytes:
     try:
-        return read_member(member)
+        return member.read()
     except FileNotFoundError as error:  # the archive is gone, which is not one picture's fault
-        raise RuntimeError(f"{member.archive} is gone; expected it where it was when the run began") from error
+        raise RuntimeError(f"{member.file} is gone; expected it where it was when the run began") from error

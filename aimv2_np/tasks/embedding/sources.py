@@ -63,7 +63,7 @@ class Pictures:
         return [state(place.archive if isinstance(place, Member) else name) for name, place in self.places.items()]
 
 
-def find_pictures(paths: Iterable[str | os.PathLike[str]]) -> Pictures:
+def find_pictures(paths: Iterable[str | os.PathLike[str]], column: str | None = None) -> Pictures:
     """All pictures that `paths` name, in order; within a folder or a glob by name.
 
     Each path is one of: a picture; a folder, searched with all below it (hidden files, and files that are not named

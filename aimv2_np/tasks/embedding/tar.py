@@ -25,6 +25,20 @@ class Member:
     size: int
     compressed: bool
 
+    @property
+    def file(self) -> str:
+        """The archive, whose size and time of modification stand for what is in it."""
+        return self.archive
+
+    @property
+    def where(self) -> str:
+        """Where in it, as a text."""
+        return f"{self.offset} {self.size}"
+
+    def read(self) -> bytes:
+        """Its bytes, of an archive that is not compressed."""
+        return read_member(self)
+
 
 @dataclass
 class Contents:
