@@ -184,6 +184,7 @@ def open_features(path: str | os.PathLike[str]) -> FeatureFile:
     if path.suffix.lower() == ".parquet":
         rows, metadata, broken = parquet.read_facts(path)
         _check_format(path, metadata)
+        metadata = {name: text for name, text in metadata.items() if name not in RECORD}
         return FeatureFile(path, metadata, rows, {}, broken)
     metadata, arrays = _arrays(path)
     _check_format(path, metadata)

@@ -116,7 +116,8 @@ def read_ledger(file: FeatureFile) -> Ledger | None:
     Raises CheckpointError for a record that does not fit the file.
     """
     try:
-        found = {name: file.arrays[name] for name in DTYPES if name in file.arrays} or _of_text(file.metadata)
+        text = {} if file.arrays else parquet.read_facts(file.path)[1]
+        found = {name: file.arrays[name] for name in DTYPES if name in file.arrays} or _of_text(text)
         if not found:
             return None
         count, at = len(file) + len(file.broken), found["broken_at"].astype(np.int64)
