@@ -16,12 +16,16 @@ from aimv2_np.backends.parallel import usable_cores
 from aimv2_np.processing.loading import IMAGE_ERRORS
 from aimv2_np.tasks.embedding.complaints import about
 from aimv2_np.tasks.embedding.embedder import ImageEmbedder
+from aimv2_np.tasks.embedding.remote import Remote
 from aimv2_np.tasks.embedding.sources import Pictures, Place
+from aimv2_np.tasks.embedding.tables import Row
 from aimv2_np.tasks.embedding.tar import CompressedArchives, Member
+from aimv2_np.tasks.embedding.zip import ZipMember
 
 T = TypeVar("T")
 R = TypeVar("R")
-Fetched = tuple[str, str | bytes | Member | ValueError]  # a name; its path, bytes or place, or what is wrong
+Held = Member | ZipMember | Row | Remote
+Fetched = tuple[str, str | bytes | Held | ValueError]  # a name; its path, bytes or place, or what is wrong
 
 
 @dataclass(frozen=True)
@@ -89,7 +93,7 @@ def _fetch(name: str, place: Place, archives: CompressedArchives) -> Fetched:
     if isinstance(place, str):
         return name, ValueError(place)
     try:
-        return name, archives.read(place) if place and place.compressed else place or name
+        return name, archives.read(place) if isinstance(place, Member) and place.compressed else place or name
     except ValueError as error:
         return name, error
 
@@ -100,7 +104,7 @@ def _prepare(embedder: ImageEmbedder, fetched: Fetched) -> NDArray[np.float32] |
         if isinstance(picture, ValueError):
             raise picture
         with about(name):
-            return embedder.prepare(_read(picture) if isinstance(picture, Member) else picture)
+            return embedder.prepare(picture if isinstance(picture, str | bytes) else _read(picture))
     except IMAGE_ERRORS as error:
         return " ".join(str(error).split())
     except MemoryError as error:
@@ -108,8 +112,11 @@ def _prepare(embedder: ImageEmbedder, fetched: Fetched) -> NDArray[np.float32] |
         raise
 
 
-def _read(member: Member) -> bytes:
+def _read(place: Held) -> bytes:
     try:
-        return member.read()
-    except FileNotFoundError as error:  # the archive is gone, which is not one picture's fault
-        raise RuntimeError(f"{member.file} is gone; expected it where it was when the run began") from error
+        return place.read()
+    except FileNotFoundError as error:
+        if isinstance(place, Remote):
+            raise
+        # The archive is gone, which is not one picture's fault.
+        raise RuntimeError(f"{place.file} is gone; expected it where it was when the run began") from error

@@ -140,7 +140,8 @@ def plan(found: Pictures, ledger: Ledger | None, output: Path, *, sync: bool, ch
     new = {"states": digests(stats, "states"), "checksums": digests(sums, "checksums")}
     states = [total or state for total, state in zip(sums, stats, strict=True)]
     if ledger is None:
-        return Plan(found, tuple(states), new, *[np.full(len(stats), -1)] * 2, added=len(stats))
+        none = np.full(len(stats), -1, np.int64)
+        return Plan(found, tuple(states), new, none, none, added=len(stats))
     same = _is_same(new, ledger, checksum)
     key = parquet.as_text if output.suffix.lower() == ".parquet" else str
     numbers = {key(name): number for number, name in enumerate(found.names)}
@@ -169,11 +170,13 @@ def plan(found: Pictures, ledger: Ledger | None, output: Path, *, sync: bool, ch
     for now, then in order:
         name = found.names[now] if now >= 0 else ledger.names[then]
         places[name] = found.places[name] if now >= 0 else ABSENT
+    taken = np.array([then for _, then in order], np.int64)
     return Plan(
         Pictures(places, found.duplicates, found.passed_over),
         tuple(states[now] if now >= 0 else ledger.states[then].tobytes().hex() for now, then in order),
         _record(new, ledger, order),
-        *[np.array([then for _, then in order], np.int64)] * 2,
+        taken,
+        taken,
         ledger,
         sum(now >= 0 and then >= 0 for now, then in order),
         len(numbers),
@@ -185,7 +188,7 @@ def plan(found: Pictures, ledger: Ledger | None, output: Path, *, sync: bool, ch
 
 def _is_same(new: dict[str, NDArray[np.uint8]], ledger: Ledger, checksum: bool) -> Any:
     """(number now, number then) → whether a picture is the same: by its contents where they are known, or its state."""
-    by_contents = ledger.checksums.any(axis=1) & checksum
+    by_contents = np.asarray(ledger.checksums.any(axis=1)) & checksum
 
     def same(now: int, then: int) -> bool:
         what = "checksums" if by_contents[then] else "states"

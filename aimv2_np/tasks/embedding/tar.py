@@ -57,8 +57,8 @@ class Contents:
     problem: str = ""
 
 
-def contents(archive: str) -> Contents:
-    """All that an archive holds, as far as it can be read. OSError where it cannot be opened."""
+def contents(archive: str, opened: Any = None) -> Contents:
+    """All that an archive holds, as far as it can be read, which may be `opened`. OSError where it cannot be opened."""
     compressed = not archive.lower().endswith(".tar")
     found: dict[str, Member | str] = {}
     duplicates, problem = 0, ""
@@ -72,7 +72,7 @@ def contents(archive: str) -> Contents:
             return super().frombuf(buf, encoding, errors)
 
     try:
-        with tarfile.open(archive, "r|*" if compressed else "r:", tarinfo=Header) as tar:
+        with tarfile.open(archive, "r|*" if compressed else "r:", fileobj=opened, tarinfo=Header) as tar:
             for info in tar:
                 if not info.isdir():
                     name = posixpath.normpath(info.name)
