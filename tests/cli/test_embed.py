@@ -2,6 +2,7 @@ import json
 import os
 import subprocess
 import sys
+import zipfile
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from PIL import Image
 
 from aimv2_np.cli.app import app
 from aimv2_np.tasks import ImageEmbedder, open_features
+from aimv2_np.tasks.embedding.remote import _system
 from tests.support.paths import ROOT
 from tests.support.pictures import photo
 from tests.support.two_towers import save_vision_tower
@@ -79,6 +81,25 @@ def test_a_collection_that_lives(two_towers, tmp_path):
     assert "complete already; 1 not given any more and kept (--sync drops them)" in told
     value = json.loads(run(*arguments, "--sync", "--json").stdout)
     assert [value[name] for name in ("kept", "changed", "absent", "dropped")] == [3, 0, 0, 1]
+
+
+def test_zips_tables_and_addresses(two_towers, photos, tmp_path, monkeypatch):
+    with zipfile.ZipFile(tmp_path / "p.zip", "w") as archive:
+        archive.write(photos / "00.png", "in/00.png")
+        archive.write(photos / "01.png", "../01.png")
+    (tmp_path / "list.csv").write_text(f"picture,second\nnothing.png,{photos / '02.png'}\n")
+    places = (tmp_path / "p.zip", tmp_path / "list.csv")
+    result = run(*places, "--column", "second", "-o", tmp_path / "f.npz", "--model", two_towers)
+    assert result.exit_code == 0
+    assert list(open_features(tmp_path / "f.npz").names) == [f"{tmp_path}/p.zip/in/00.png", str(photos / "02.png")]
+    assert result.stderr.startswith(f"left out: {tmp_path}/p.zip/../01.png: its name leads out of the archive")
+    assert_error(
+        run(*places, "--column", "third", "-o", tmp_path / "g.npz", "--model", two_towers), "expected one named third"
+    )
+    monkeypatch.setitem(sys.modules, "fsspec", None)
+    _system.cache_clear()
+    result = run("https://example.org/a.jpg", "-o", tmp_path / "g.npz", "--model", two_towers)
+    assert_error(result, "pip install 'aimv2-np[remote]'; or fetch them first")
 
 
 def test_many_broken_pictures_are_not_all_named(two_towers, tmp_path):

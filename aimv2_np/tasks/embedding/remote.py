@@ -66,7 +66,12 @@ class Remote:
         return data
 
 
-@cache
+def picture_at(address: str) -> Remote:
+    """The picture at an address, which is not asked for yet. ImportError where nothing is installed that could."""
+    system(address)
+    return Remote(address)
+
+
 def system(address: str) -> Any:
     """fsspec's file system for an address; ImportError that says how to get it."""
     return _system(urlsplit(address).scheme)

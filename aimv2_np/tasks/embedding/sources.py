@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from aimv2_np.errors import is_of_the_system
 from aimv2_np.processing.formats import SUFFIXES
-from aimv2_np.tasks.embedding.remote import Remote, is_remote, listed, remote_contents
+from aimv2_np.tasks.embedding.remote import Remote, is_remote, listed, picture_at, remote_contents
 from aimv2_np.tasks.embedding.tables import PICTURE, TABLES, Row, rows_of
 from aimv2_np.tasks.embedding.tar import TAR, Contents, Member, contents
 from aimv2_np.tasks.embedding.zip import ZIP, ZipMember, zip_contents
@@ -214,7 +214,7 @@ def _in_table(table: str, column: str | None) -> Iterator[tuple[str, Place]]:
         elif not isinstance(where, str) or not where.strip() or "\0" in where:
             yield name, "the table names no picture there"
         elif is_remote(where):
-            yield where, Remote(where)
+            yield where, picture_at(where)
         else:
             yield os.path.normpath(Path(table).parent / where), None
 
@@ -234,7 +234,7 @@ def _remote(address: str, passed: Counter[str]) -> Iterator[tuple[str, Place]]:
             else:
                 _count(name, passed)
     else:
-        yield address, Remote(address)
+        yield address, picture_at(address)
 
 
 def _glob(pattern: str, passed: Counter[str], column: str | None) -> Iterator[tuple[str, Place]]:
@@ -292,5 +292,7 @@ def _lines(file: BinaryIO, where: str) -> Iterator[tuple[str, Place]]:
         if b"\0" in line or len(line) == MAX_LINE:
             raise ValueError(f"{where}, line {number}, is no path; expected a text file with one path per line")
         text = os.fsdecode(line).rstrip("\r\n")
-        if text.strip() and not text.lstrip().startswith("#"):
-            yield (text.strip(), Remote(text.strip())) if is_remote(text.strip()) else (os.path.normpath(text), None)
+        if is_remote(address := text.strip()):
+            yield address, picture_at(address)
+        elif address and not address.startswith("#"):
+            yield os.path.normpath(text), None

@@ -1,6 +1,7 @@
 """A collection that lives: a complete file takes up more pictures, and is to the bit that of a run over all of them."""
 
 import contextlib
+import errno
 import os
 import random
 import shutil
@@ -245,6 +246,30 @@ def test_a_file_without_checksums_takes_them_up(two_towers, here):
     assert open_features("f.npz").arrays["checksums"].any(axis=1).all()
     embed([add(here / "photos", [5])], "f.npz", model=two_towers)  # those that are known stay
     assert open_features("f.npz").arrays["checksums"].any(axis=1).tolist() == [True] * 5 + [False]
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EROFS])
+def test_a_disk_that_takes_no_more_leaves_the_file(two_towers, here, monkeypatch, code):
+    output, sync, calls = here / "f.npz", os.fsync, []
+    options = {"model": two_towers, "batch_size": 4, "save_every": 4}
+    embed([add(here / "photos", range(12))], output, **options)
+    before = output.read_bytes()
+
+    def full(number):
+        calls.append(number)
+        if len(calls) > 9:
+            raise OSError(code, os.strerror(code))
+        sync(number)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(OSError, match=os.strerror(code)) as caught:
+            embed([add(here / "photos", range(12, 30))], output, **options)
+    assert "pictures are kept in" in caught.value.__notes__[-1]
+    assert output.read_bytes() == before
+    assert len(open_features(output)) == 11
+    embed([here / "photos"], output, **options)
+    assert output.read_bytes() == whole(two_towers, output, batch_size=4, save_every=4)
 
 
 def test_another_process_has_written_meanwhile(two_towers, here, monkeypatch):

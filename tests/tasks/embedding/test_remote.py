@@ -99,10 +99,10 @@ def test_without_fsspec_the_extra_is_named(monkeypatch):
     from aimv2_np.tasks.embedding import remote
 
     monkeypatch.setitem(sys.modules, "fsspec", None)
-    for cached in (remote.system, remote._system):
-        cached.cache_clear()
-    with pytest.raises(ImportError, match=r"pip install 'aimv2-np\[remote\]'"):
-        Remote("https://example.org/a.jpg").read()
+    remote._system.cache_clear()
+    for paths in (["https://example.org/a.jpg"], ["s3://bucket/a/"]):
+        with pytest.raises(ImportError, match=r"pip install 'aimv2-np\[remote\]'"):
+            find_pictures(paths)
 
 
 def test_a_list_of_addresses(two_towers, here, server, http):

@@ -20,7 +20,8 @@ def here(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(("suffix", "between"), [(".csv", ","), (".csv", ";"), (".tsv", "\t")])
-def test_paths_are_those_from_where_the_table_lies(here, suffix, between):
+def test_paths_are_those_from_where_the_table_lies(here, monkeypatch, suffix, between):
+    monkeypatch.setattr("aimv2_np.tasks.embedding.remote.system", lambda address: None)
     rows = [("label", "File "), ("a", "0.png"), ("b", "../data/2.png"), ("c", ""), ("d", "https://example.org/a.jpg")]
     Path(f"data/list{suffix}").write_text("\n".join(between.join(row) for row in rows))
     places = find_pictures([f"data/list{suffix}"]).places
