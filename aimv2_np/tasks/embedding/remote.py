@@ -55,15 +55,32 @@ class Remote:
         """
         if self.size > MAX_BYTES:
             raise ValueError(f"the file has {self.size:,} bytes; expected at most {MAX_BYTES:,}")
-        part = {} if self.start < 0 else {"start": self.start, "end": self.start + self.size}
         with reaching(self.address):
-            data = bytes(system(self.address).cat_file(self.address, **part))
-        if part and len(data) != self.size:
+            if self.start < 0:
+                data = _whole(self.address)
+            else:
+                part = {"start": self.start, "end": self.start + self.size}
+                data = bytes(system(self.address).cat_file(self.address, **part))
+        if len(data) > MAX_BYTES:
+            raise ValueError(f"the file has more than {MAX_BYTES:,} bytes; expected a picture")
+        if self.start >= 0 and len(data) != self.size:
             raise ValueError(
                 f"the server gives {len(data):,} bytes where {self.size:,} were asked for: it does not give parts of a "
                 "file, or the archive has changed; fetch the archive first"
             )
         return data
+
+
+def _whole(address: str) -> bytes:
+    """All bytes, or of a server that does not end some more than `MAX_BYTES`."""
+    if address.startswith("s3:"):
+        return bytes(system(address).cat_file(address, end=MAX_BYTES + 1))
+    data = bytearray()
+    # As a stream, without asking for the size before.
+    with system(address).open(address, "rb", block_size=0, size=1) as file:
+        while len(data) <= MAX_BYTES and (piece := file.read(BLOCK)):
+            data += piece
+    return bytes(data)
 
 
 def picture_at(address: str) -> Remote:

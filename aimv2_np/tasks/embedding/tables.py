@@ -49,7 +49,12 @@ class Row:
 
     def read(self) -> bytes:
         """The picture's file. ValueError where there is none."""
-        data = _pictures(self.path, self.group, self.column)[self.place]
+        try:
+            data = _pictures(self.path, self.group, self.column)[self.place]
+        except OSError as error:  # by which pyarrow tells of damage, too
+            if error.errno is not None:
+                raise
+            raise ValueError(f"{self.column} of row {self.number} cannot be read: {error}") from error
         if not isinstance(data, bytes):
             raise ValueError(f"{self.column} of row {self.number} has no bytes; expected those of a picture's file")
         return data
@@ -138,7 +143,9 @@ def _parquet(path: Path, wanted: Wanted) -> Iterator[tuple[Any, ...]]:
                 number += count
     except UnicodeDecodeError as error:
         raise not_utf8(path, error) from None
-    except library.ArrowInvalid as error:
+    except (library.ArrowInvalid, OSError) as error:  # by which pyarrow tells of damage, too
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
         raise ValueError(f"{path} is no Parquet file: {error}") from None
 
 

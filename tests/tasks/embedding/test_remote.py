@@ -2,6 +2,7 @@
 
 import io
 import re
+import sys
 import tarfile
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from aimv2_np.tasks import embed, open_features
+from aimv2_np.tasks.embedding import remote
 from aimv2_np.tasks.embedding.remote import Remote, is_remote
 from aimv2_np.tasks.embedding.sources import find_pictures
 from tests.support.pictures import photo
@@ -94,10 +96,6 @@ def test_what_is_an_address():
 
 
 def test_without_fsspec_the_extra_is_named(monkeypatch):
-    import sys
-
-    from aimv2_np.tasks.embedding import remote
-
     monkeypatch.setitem(sys.modules, "fsspec", None)
     remote._system.cache_clear()
     for paths in (["https://example.org/a.jpg"], ["s3://bucket/a/"]):
@@ -154,6 +152,14 @@ def test_a_network_that_fails_stops_the_run_which_goes_on(two_towers, here, serv
     server.closed.clear()
     result = embed(names, "f.npz", model=two_towers, batch_size=2)
     assert (result.continued, result.count) == (4, 6)
+
+
+def test_a_server_that_does_not_end(server, http, monkeypatch):
+    monkeypatch.setattr(remote, "MAX_BYTES", 1000)
+    monkeypatch.setattr(remote, "BLOCK", 100)
+    server.files["/0.png"] = bytes(10**6)
+    with pytest.raises(ValueError, match="has more than 1,000 bytes"):
+        Remote(f"{server.address}/0.png").read()
 
 
 def test_nobody_at_the_address(here, server, http):

@@ -48,6 +48,21 @@ def test_globs_take_tables_only_where_they_ask_for_them(here):
     assert find_pictures(["data/*.csv"]).names == ("data/2.png",)
 
 
+def test_damaged_parquet(two_towers, here):
+    arrow = pytest.importorskip("pyarrow")
+    import pyarrow.parquet
+
+    pyarrow.parquet.write_table(arrow.table({"image": [bytes(range(256)) * 40] * 4}), "photos.parquet")
+    whole = Path("photos.parquet").read_bytes()
+    for at in range(4, len(whole), 7):
+        Path("damaged.parquet").write_bytes(whole[:at] + bytes([whole[at] ^ 255]) + whole[at + 1 :])
+        try:
+            for place in find_pictures(["damaged.parquet"]).places.values():
+                place.read()
+        except ValueError:
+            continue
+
+
 @pytest.mark.parametrize("struct", [True, False], ids=["hugging face's", "bytes"])
 def test_parquet_that_holds_the_pictures(two_towers, here, struct):
     arrow = pytest.importorskip("pyarrow")
