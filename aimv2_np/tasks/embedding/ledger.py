@@ -12,6 +12,7 @@ import json
 from base64 import b64decode, b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Final
@@ -49,14 +50,18 @@ class Ledger:
     def __len__(self) -> int:
         return len(self.names)
 
+    @cached_property
+    def grid(self) -> NDArray[np.int32] | None:
+        """(N, 2) rows and columns of patches of each row of "tokens"; None of other features."""
+        return self.file.arrays.get("grid") if self.file.arrays else parquet.read_grid(self.file.path)
+
     def arrays(self, numbers: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
         """The arrays of these pictures that are not broken, joined along the first axis, as `Parts.add` takes them."""
         rows = self.rows[numbers]
         rows = rows[rows >= 0]
         if not len(rows):
             return {}
-        grid = self.file.arrays.get("grid") if self.file.arrays else parquet.read_grid(self.file.path)
-        of_patches = {} if grid is None else {"grid": grid[rows]}
+        of_patches = {} if self.grid is None else {"grid": self.grid[rows]}
         if (counts := self.file.counts) is None:
             return {"features": self.file.features[rows], **of_patches}
         vectors = np.concatenate([self.file.tokens(int(row)) for row in rows])

@@ -5,7 +5,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final, Unpack
@@ -163,6 +163,8 @@ def embed(
             write_features(file, suffix, parts.arrays() | more, sound, broken, metadata | facts)
         if mark_of(output) != mark:
             refuse_existing(output, overwrite)
+        todo = replace(todo, ledger=None)
+        del earlier, ledger  # Windows does not replace a file that is mapped
         parts.finish(output)
     except BaseException as error:
         if not isinstance(error, ValueError):
