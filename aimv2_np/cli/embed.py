@@ -88,11 +88,12 @@ def _print(done: "Embedding", seconds: float) -> None:
     from aimv2_np.tasks.embedding.sources import passed_over
 
     new = max(0, done.count + len(done.broken) - done.continued - done.kept - done.absent)
-    rate = f"{output.plural(new, 'picture')} in {seconds:.1f} s, {new / seconds:.1f}/s" if new else "complete already"
+    nothing = "nothing to compute" if done.dropped else "complete already"
+    rate = f"{output.plural(new, 'picture')} in {seconds:.1f} s, {new / seconds:.1f}/s" if new else nothing
     facts = [f"{done.kind} features of {output.plural(done.count, 'picture')}, {done.size} numbers each", rate]
     facts += [f"{done.continued:,} done before"] if done.continued and new else []
     facts += [f"{done.kept:,} kept"] if done.kept and (new or done.dropped) else []
-    facts += [f"{done.changed:,} of them changed"] if done.changed else []
+    facts += [f"{done.changed:,} changed and embedded again"] if done.changed else []
     facts += [f"{done.absent:,} not given any more and kept (--sync drops them)"] if done.absent else []
     facts += [f"{done.dropped:,} not given any more and dropped"] if done.dropped else []
     facts += [f"{len(done.broken):,} broken"] if done.broken else []

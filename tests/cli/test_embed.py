@@ -75,12 +75,15 @@ def test_a_collection_that_lives(two_towers, tmp_path):
     (folder / "2.png").unlink()
     assert_error(run(*arguments, "--checksum"), "1 of its 5 pictures have changed since they were embedded, the first")
     told = run(*arguments, "--sync").stdout
-    assert told.endswith("/s; 3 kept; 1 of them changed; 1 not given any more and dropped\n")
+    assert told.endswith("/s; 3 kept; 1 changed and embedded again; 1 not given any more and dropped\n")
     (folder / "3.png").unlink()
     told = run(*arguments).stdout
     assert "complete already; 1 not given any more and kept (--sync drops them)" in told
     value = json.loads(run(*arguments, "--sync", "--json").stdout)
     assert [value[name] for name in ("kept", "changed", "absent", "dropped")] == [3, 0, 0, 1]
+    (folder / "4.png").unlink()
+    told = run(*arguments, "--sync").stdout
+    assert "; nothing to compute; 2 kept; 1 not given any more and dropped" in told
 
 
 def test_zips_tables_and_addresses(two_towers, photos, tmp_path, monkeypatch):
