@@ -29,6 +29,9 @@ SHOWN = 10  # broken pictures that are named as they are met
 @click.option("--strict", is_flag=True, help="Stop at the first picture that cannot be read.")
 @click.option("--force", "overwrite", is_flag=True, help="Overwrite a file that is there.")
 @click.option("--restart", is_flag=True, help="Begin anew, whatever an interrupted run has left.")
+@click.option("--sync", is_flag=True, help="Embed pictures again that have changed, and drop those that are not given.")
+@click.option("--checksum", is_flag=True, help="Tell a changed picture by its contents, not by its size and time.")
+@click.option("--column", metavar="NAME", help="Of tables, the one with the pictures.  [default: path, file, image, …]")
 @click.option("--batch-size", type=click.IntRange(1), default=16, show_default=True, help="Pictures at a time.")
 @options.max_patches
 @options.orient
@@ -45,10 +48,11 @@ def embed_command(
 ) -> None:
     """Compute features of all pictures that PATHs name, into one FILE.
 
-    A PATH is a picture, a folder, a glob, a text file of paths (.txt, - for standard input) or a tar archive. Pictures
-    that cannot be read are named and left out.
+    A PATH is a picture, a folder, a glob, a text file of paths (.txt, - for standard input), a tar or zip archive, a
+    table (.csv, .tsv, .parquet), or an address (https://, s3://). Pictures that cannot be read are named and left out.
 
-    When the command is interrupted, even by kill -9, the same command again continues.
+    When the command is interrupted, even by kill -9, the same command again continues. When FILE is complete, pictures
+    that it does not have are added.
 
     \b
     aimv2-np embed photos/ -o features.safetensors \\
@@ -76,9 +80,10 @@ def embed_command(
         output.print_json({
             "output": str(done.output), "features": done.kind, "size": done.size, "count": done.count,
             "broken": [{"name": name, "reason": reason} for name, reason in done.broken],
-            "duplicates": done.duplicates, "continued": done.continued,
+            "duplicates": done.duplicates, "continued": done.continued, "kept": done.kept,
+            "changed": done.changed, "absent": done.absent, "dropped": done.dropped,
             "passed_over": dict(done.passed_over), "seconds": round(seconds, 3),
-            **({"loss": {"mean": done.loss.mean, "largest": done.loss.largest}} if done.loss else {}),
+            **({"loss": done.loss} if done.loss else {}),
         })  # fmt: skip
     else:
         _print(done, seconds)
@@ -87,13 +92,18 @@ def embed_command(
 def _print(done: "Embedding", seconds: float) -> None:
     from aimv2_np.tasks.embedding.sources import passed_over
 
-    new = done.count + len(done.broken) - done.continued
-    rate = f"{output.plural(new, 'picture')} in {seconds:.1f} s, {new / seconds:.1f}/s" if new else "complete already"
+    new = max(0, done.count + len(done.broken) - done.continued - done.kept - done.absent)
+    nothing = "nothing to compute" if done.dropped else "complete already"
+    rate = f"{output.plural(new, 'picture')} in {seconds:.1f} s, {new / seconds:.1f}/s" if new else nothing
     facts = [f"{done.kind} features of {output.plural(done.count, 'picture')}, {done.size} numbers each", rate]
     facts += [f"{done.continued:,} done before"] if done.continued and new else []
+    facts += [f"{done.kept:,} kept"] if done.kept and (new or done.dropped) else []
+    facts += [f"{done.changed:,} changed and embedded again"] if done.changed else []
+    facts += [f"{done.absent:,} not given any more and kept (--sync drops them)"] if done.absent else []
+    facts += [f"{done.dropped:,} not given any more and dropped"] if done.dropped else []
     facts += [f"{len(done.broken):,} broken"] if done.broken else []
     facts += [f"{output.plural(done.duplicates, 'duplicate')} left out"] if done.duplicates else []
     facts += [output.printable(passed_over(done.passed_over))] if done.passed_over else []
     if done.loss:
-        facts += [f"cosines with the float32 vectors {1 - done.loss.largest:.6f} or more"]
+        facts += [f"cosines with the float32 vectors {1 - done.loss:.6f} or more"]
     click.echo(f"{output.printable(str(done.output))}: {'; '.join(facts)}")

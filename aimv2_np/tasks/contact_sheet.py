@@ -10,6 +10,7 @@ from aimv2_np.errors import is_of_the_system
 from aimv2_np.files.atomic import atomic_write
 from aimv2_np.processing.loading import load_pixels
 from aimv2_np.tasks.embedding.tar import find_member, read_any
+from aimv2_np.tasks.embedding.zip import find_in_zip
 from aimv2_np.tasks.search import Hit
 
 if TYPE_CHECKING:
@@ -105,6 +106,8 @@ def _thumbnail(name: str, root: Path) -> "Image":
     picture: Any = path
     if not path.exists() and (member := find_member(str(path))) is not None:
         picture = read_any(member)
+    elif not path.exists() and (packed := find_in_zip(str(path))) is not None:
+        picture = packed.read()
     image = Image.fromarray(load_pixels(picture, exif_transpose=True))
     image.thumbnail((SIDE, SIDE))
     return image

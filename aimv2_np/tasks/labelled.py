@@ -112,7 +112,7 @@ def load_labelled(place: str | os.PathLike[str], output: Path, **options: Any) -
     path = Path(place)
     if path.is_dir():
         try:
-            embed([path], output, **options)
+            embed([path], output, append=False, **options)
         except FileExistsError as error:
             raise FileExistsError(
                 f"{output} holds other features: of another model or kind, of other pictures, or of pictures that have "

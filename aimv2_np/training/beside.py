@@ -15,6 +15,7 @@ from pathlib import Path, PurePosixPath
 
 from aimv2_np.errors import plain
 from aimv2_np.tasks.embedding.sources import Pictures
+from aimv2_np.tasks.embedding.tables import not_utf8
 from aimv2_np.tasks.embedding.tar import CompressedArchives, Member, contents, read_member
 
 TEXT, JSON = ".txt", ".json"
@@ -134,11 +135,3 @@ def of_json(data: bytes, where: str) -> str | None:
         raise ValueError(f"{where} is no JSON ({error}); expected a field 'caption' in it, or a text, .txt") from None
     caption = told.get("caption") if isinstance(told, dict) else None
     return caption.strip() if isinstance(caption, str) else None
-
-
-def not_utf8(where: object, error: UnicodeDecodeError) -> ValueError:
-    """What is said of a file that was written in another encoding."""
-    return ValueError(
-        f"{where} is not in UTF-8 (byte {error.start}: {error.reason}); save it as UTF-8, from Latin-1 with "
-        f"iconv -f latin1 -t utf-8"
-    )

@@ -23,10 +23,11 @@ from PIL import Image
 
 from aimv2_np.processing.loading import load_pixels
 from aimv2_np.tasks.embedding.sources import find_pictures
+from aimv2_np.tasks.embedding.tables import TABLES, Row
 from aimv2_np.tasks.embedding.tar import Member, read_any
 from aimv2_np.training.batches import Captioned
 from aimv2_np.training.beside import pictures_with_captions
-from aimv2_np.training.tables import TABLES, Row, of_table
+from aimv2_np.training.tables import of_table
 from aimv2_np.training.world import World
 
 WORLD = "world"

@@ -122,3 +122,22 @@ def test_other_tables_and_damage(two_towers, photos, tmp_path):
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(CheckpointError, match="no Parquet file of features, or damaged"):
         open_features(path)
+
+
+@pytest.mark.filterwarnings("ignore::aimv2_np.errors.UntrainedSizeWarning")
+@pytest.mark.parametrize(("features", "native"), [("projected", False), ("tokens", False), ("tokens", True)])
+def test_pictures_are_added_as_to_other_files(tmp_path, monkeypatch, features, native):
+    monkeypatch.chdir(tmp_path)
+    model = save_two_towers(tmp_path / "model", is_native=native)
+    names = ["0.png", "1.png", "2\udcff.png", "3.png"]  # of which one is no UTF-8
+    for number, name in enumerate(names):
+        photo(16 + 8 * (number % 2), 24, seed=number).save(name)
+        if number == 1:
+            (tmp_path / name).write_bytes(b"nothing")
+        result = embed(["*.png"], "f.parquet", model=model, features=features, checksum=True, sync=True)
+        assert (result.kept, result.absent, result.dropped) == (number, 0, 0)
+    embed(["*.png"], "clean.parquet", model=model, features=features, checksum=True)
+    assert (tmp_path / "f.parquet").read_bytes() == (tmp_path / "clean.parquet").read_bytes()
+    photo(20, 30, seed=9).save("0.png")
+    with pytest.raises(ValueError, match=r"1 of its 4 pictures have changed"):
+        embed(["*.png"], "f.parquet", model=model, features=features, checksum=True)

@@ -1,5 +1,8 @@
 """A contact sheet: each hit's picture in its place; what is not there or cannot be read has a grey place."""
 
+import tarfile
+import zipfile
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -32,6 +35,16 @@ def test_pictures_stand_in_the_order_of_the_hits(folder):
 def test_what_cannot_be_shown_is_grey(folder):
     sheet = draw_sheet([Hit(0, "gone.png", 0.9), Hit(0, "broken.png", 0.5), Hit(0, "red.png", 0.1)], "title", folder)
     assert [middle(sheet, i) for i in range(3)] == [BLANK, BLANK, RED]
+
+
+def test_pictures_in_archives(folder):
+    with zipfile.ZipFile(folder / "a.zip", "w") as archive:
+        archive.write(folder / "red.png", "in/red.png")
+    with tarfile.open(folder / "a.tar", "w") as tar:
+        tar.add(folder / "blue.png", "in/blue.png")
+    names = ["a.zip/in/red.png", "a.tar/in/blue.png", "a.zip/in/blue.png", "a.parquet/row 1"]
+    sheet = draw_sheet([Hit(0, name, 0.9) for name in names], "title", folder)
+    assert [middle(sheet, i) for i in range(4)] == [RED, BLUE, BLANK, BLANK]
 
 
 def test_a_large_picture_is_made_small_and_keeps_its_shape(folder):

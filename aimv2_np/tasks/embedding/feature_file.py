@@ -10,6 +10,7 @@ In safetensors, and under the same names in .npz:
     names        uint8: the names of the pictures in UTF-8, one after the other
     name_ends    (N,) int64: where each of them ends
     broken       uint8: JSON, a list of [name, reason] of the pictures that have no features
+    states, checksums, broken_at  what `ledger` records of the pictures, so that others can be added
 
 The metadata are strings: `__metadata__` in safetensors, JSON in `metadata` in .npz. Rows are in the order in which the
 pictures were given. Parquet has a row per picture: name, features, of int8 scale, and of "tokens" grid; its metadata
@@ -41,7 +42,7 @@ FORMATS: Final = (".safetensors", ".npz", ".parquet")
 ARRAYS: Final = {
     "features": "f", "scales": "f", "counts": "i", "grid": "i", "names": "u", "name_ends": "i", "broken": "u",
 }  # fmt: skip
-
+RECORD: Final = {"states": "u", "checksums": "u", "broken_at": "i"}  # see `ledger`
 ITERATED: Final = 4096  # names that are read at a time
 
 
@@ -139,8 +140,12 @@ class FeatureFile:
     @cached_property
     def _bounds(self) -> NDArray[np.int64] | None:
         """(N + 1,) where the vectors of each picture begin, and those of the last end; None where all have as many."""
-        counts = self.arrays.get("counts") if self.arrays else parquet.read_counts(self.path)
-        return None if counts is None else np.concatenate([[0], np.cumsum(counts)])
+        return None if self.counts is None else np.concatenate([[0], np.cumsum(self.counts)])
+
+    @cached_property
+    def counts(self) -> NDArray[np.int64] | None:
+        """(N,) how many vectors each picture has; None where all have as many."""
+        return self.arrays.get("counts") if self.arrays else parquet.read_counts(self.path)
 
     def blocks(self, rows: int) -> Iterator[tuple[int, NDArray[np.float32]]]:
         """(number of the first row, features (b, D)) of all rows, up to `rows` at a time, in float32."""
@@ -185,7 +190,7 @@ def write_features(
     Args:
         file: open for writing.
         suffix: one of `FORMATS`, which says in which of them.
-        arrays: "features", and "scales", "counts" and "grid" where there are.
+        arrays: "features", and "scales", "counts" and "grid" where there are; what `ledger` records besides.
         names: of the pictures, one for each row.
         broken: (name, reason) of those that have none.
         metadata: see `FeatureFile`; "format" is `FORMAT`.
@@ -221,6 +226,7 @@ def open_features(path: str | os.PathLike[str]) -> FeatureFile:
     if path.suffix.lower() == ".parquet":
         rows, metadata, broken = parquet.read_facts(path)
         _check_format(path, metadata)
+        metadata = {name: text for name, text in metadata.items() if name not in RECORD}
         return FeatureFile(path, metadata, rows, {}, broken)
     metadata, arrays = _arrays(path)
     _check_format(path, metadata)
@@ -238,7 +244,7 @@ def _arrays(path: Path) -> tuple[dict[str, str], dict[str, NDArray[Any]]]:
                 raise
             raise CheckpointError(f"{path} is no file of features, or damaged ({error}); write it again") from error
     file = SafetensorsFile(path)
-    return dict(file.metadata), {name: file.plain(name) for name in file.entries if name in ARRAYS}
+    return dict(file.metadata), {name: file.plain(name) for name in file.entries if name in ARRAYS | RECORD}
 
 
 def _check_format(path: Path, metadata: Mapping[str, str]) -> None:
@@ -252,7 +258,7 @@ def _check_format(path: Path, metadata: Mapping[str, str]) -> None:
 def _check_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
     wrong = [name for name in ("features", "names", "name_ends", "broken") if name not in arrays]
     whole = "features" in arrays and arrays["features"].dtype == np.int8  # numbers, which need scales
-    kinds = {**ARRAYS, "features": "i"} if whole else ARRAYS
+    kinds = ARRAYS | RECORD | ({"features": "i"} if whole else {})
     wrong += [name for name, array in arrays.items() if array.dtype.kind != kinds[name]]
     wrong += ["scales"] if whole and "scales" not in arrays else []
     if wrong:

@@ -50,7 +50,7 @@ def write_parquet(
     ends = None if counts is None else np.concatenate([[0], np.cumsum(counts)])
     with pa.parquet.ParquetWriter(file, schema, compression="none", use_dictionary=False) as writer:
         for some in pieces(len(names), rows):
-            columns = [pa.array([_text(name) for name in names[some]], pa.string())]
+            columns = [pa.array([as_text(name) for name in names[some]], pa.string())]
             for column, array in given.items():
                 bounds = None if ends is None or column == "grid" else ends[some.start : some.stop + 1]
                 columns.append(_lists(pa, array[some]) if bounds is None else _ragged(pa, array, bounds))
@@ -71,8 +71,8 @@ def _ragged(pa: Any, array: NDArray[Any], bounds: NDArray[np.int64]) -> Any:
     return pa.ListArray.from_arrays(pa.array((bounds - bounds[0]).astype(np.int32)), rows)
 
 
-def _text(name: str) -> str:
-    """Parquet's strings are UTF-8: bytes of a file name that are not become \\udcff, visibly."""
+def as_text(name: str) -> str:
+    """A name as it is stored. Parquet's strings are UTF-8: bytes of a name that are not become \\udcff, visibly."""
     return name.encode("utf-8", "backslashreplace").decode()
 
 
@@ -124,6 +124,12 @@ def read_counts(path: Path) -> NDArray[np.int64] | None:
     if not pyarrow().types.is_list(column.type):
         return None
     return np.concatenate([np.diff(chunk.offsets.to_numpy()) for chunk in column.chunks]).astype(np.int64)
+
+
+def read_grid(path: Path) -> NDArray[np.int32] | None:
+    """(N, 2) rows and columns of patches; None where the table has none."""
+    there = "grid" in pyarrow().parquet.read_schema(path).names
+    return _joined(_column(path, "grid")) if there else None
 
 
 def _column(path: Path, name: str) -> Any:

@@ -229,6 +229,18 @@ class Parts:
         return CheckpointError(f"{self._manifest} cannot be continued from: {problem}; {RESTART}")
 
 
+def remove_finished(output: Path, run: Mapping[str, Any]) -> None:
+    """Remove what `run` has left, killed between its last two steps; nothing that another one may go on with."""
+    folder = parts_folder(output)
+    if not folder.is_dir():
+        return
+    lock = FileLock(folder / "lock")
+    with contextlib.suppress(Timeout, OSError, ValueError), lock.acquire(blocking=False):
+        lines = (folder / MANIFEST).read_bytes().splitlines() if (folder / MANIFEST).exists() else []
+        if len(lines) < 2 or json.loads(lines[0])["run"] == json.loads(json.dumps(run)):
+            remove_parts(folder)
+
+
 def remove_parts(folder: Path) -> None:
     """Remove a folder of parts; if the process is killed meanwhile, what is left is no run to continue."""
     (folder / MANIFEST).unlink(missing_ok=True)

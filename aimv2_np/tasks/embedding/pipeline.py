@@ -16,12 +16,16 @@ from aimv2_np.backends.parallel import usable_cores
 from aimv2_np.processing.loading import IMAGE_ERRORS
 from aimv2_np.tasks.embedding.complaints import about
 from aimv2_np.tasks.embedding.embedder import ImageEmbedder
+from aimv2_np.tasks.embedding.remote import Remote
 from aimv2_np.tasks.embedding.sources import Pictures, Place
-from aimv2_np.tasks.embedding.tar import CompressedArchives, Member, read_member
+from aimv2_np.tasks.embedding.tables import Row
+from aimv2_np.tasks.embedding.tar import CompressedArchives, Member
+from aimv2_np.tasks.embedding.zip import ZipMember
 
 T = TypeVar("T")
 R = TypeVar("R")
-Fetched = tuple[str, str | bytes | Member | ValueError]  # a name; its path, bytes or place, or what is wrong
+Held = Member | ZipMember | Row | Remote
+Fetched = tuple[str, str | bytes | Held | ValueError]  # a name; its path, bytes or place, or what is wrong
 
 
 @dataclass(frozen=True)
@@ -39,9 +43,15 @@ class Batch:
 
 
 def prepared_batches(
-    pictures: Pictures, start: int, batch: int, embedder: ImageEmbedder, threads: int | None = None
+    pictures: Pictures,
+    start: int,
+    batch: int,
+    embedder: ImageEmbedder,
+    threads: int | None = None,
+    *,
+    stop: int | None = None,
 ) -> Generator[Batch, None, None]:
-    """The pictures from number `start` on, `batch` at a time, prepared by `threads` threads (None: one a core).
+    """The pictures from number `start` up to `stop`, `batch` at a time, prepared by so many threads (None: one a core).
 
     Pillow releases the interpreter while it decodes and resizes, so threads do it while the model computes. Two
     batches are prepared beyond the one that is worked on; the memory of more is not taken.
@@ -53,7 +63,7 @@ def prepared_batches(
     pool = ThreadPoolExecutor(threads, "decode")
     try:
         with closing(CompressedArchives()) as archives:
-            fetched = (_fetch(name, place, archives) for name, place in islice(pictures.places.items(), start, None))
+            fetched = (_fetch(name, pictures.places[name], archives) for name in pictures.names[start:stop])
             prepared = partial(_prepare, embedder)
             results = enumerate(ahead(pool, prepared, fetched, max(2 * batch, batch + threads)), start)
             while some := dict(islice(results, batch)):
@@ -83,7 +93,7 @@ def _fetch(name: str, place: Place, archives: CompressedArchives) -> Fetched:
     if isinstance(place, str):
         return name, ValueError(place)
     try:
-        return name, archives.read(place) if place and place.compressed else place or name
+        return name, archives.read(place) if isinstance(place, Member) and place.compressed else place or name
     except ValueError as error:
         return name, error
 
@@ -94,7 +104,7 @@ def _prepare(embedder: ImageEmbedder, fetched: Fetched) -> NDArray[np.float32] |
         if isinstance(picture, ValueError):
             raise picture
         with about(name):
-            return embedder.prepare(_read(picture) if isinstance(picture, Member) else picture)
+            return embedder.prepare(picture if isinstance(picture, str | bytes) else _read(picture))
     except IMAGE_ERRORS as error:
         return " ".join(str(error).split())
     except MemoryError as error:
@@ -102,8 +112,11 @@ def _prepare(embedder: ImageEmbedder, fetched: Fetched) -> NDArray[np.float32] |
         raise
 
 
-def _read(member: Member) -> bytes:
+def _read(place: Held) -> bytes:
     try:
-        return read_member(member)
-    except FileNotFoundError as error:  # the archive is gone, which is not one picture's fault
-        raise RuntimeError(f"{member.archive} is gone; expected it where it was when the run began") from error
+        return place.read()
+    except FileNotFoundError as error:
+        if isinstance(place, Remote):
+            raise
+        # The archive is gone, which is not one picture's fault.
+        raise RuntimeError(f"{place.file} is gone; expected it where it was when the run began") from error

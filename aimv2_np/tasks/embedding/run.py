@@ -5,7 +5,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final, Unpack
@@ -13,7 +13,6 @@ from typing import Any, Final, Unpack
 import numpy as np
 from numpy.typing import NDArray
 
-from aimv2_np.errors import is_of_the_system
 from aimv2_np.files.atomic import refuse_existing, require_folder
 from aimv2_np.models.packing import warn_untrained
 from aimv2_np.processing.settings import as_count
@@ -21,10 +20,12 @@ from aimv2_np.storage.digest import hash_weights
 from aimv2_np.tasks.embedding.complaints import once_a_kind
 from aimv2_np.tasks.embedding.embedder import EmbedderOptions, ImageEmbedder
 from aimv2_np.tasks.embedding.feature_file import FORMAT, check_output, open_features, write_features
-from aimv2_np.tasks.embedding.parts import Parts, digest_states, parts_folder, remove_parts
-from aimv2_np.tasks.embedding.pipeline import Batch, prepared_batches
+from aimv2_np.tasks.embedding.ledger import complete_file, mark_of, read_ledger, record, run_of
+from aimv2_np.tasks.embedding.parts import Parts, digest_states, remove_finished, remove_parts
+from aimv2_np.tasks.embedding.pipeline import Batch
+from aimv2_np.tasks.embedding.plan import Plan, batches, plan
 from aimv2_np.tasks.embedding.sources import Pictures, find_pictures
-from aimv2_np.tasks.embedding.stored import FULL, Loss, check_store, encode, loss_of
+from aimv2_np.tasks.embedding.stored import FULL, check_store, encode
 
 SAVE_EVERY: Final = 4096  # pictures
 
@@ -42,7 +43,10 @@ class Embedding:
         duplicates: how many were named more than once and are left out.
         continued: how many pictures an earlier, interrupted run had done already.
         passed_over: see `Pictures`.
-        loss: what the vectors have lost by being stored in fewer bytes; None of float32.
+        kept, changed, absent, dropped: of the pictures that were in the complete file how many are as they were; were
+            computed again; are kept although they were not given; are left out. See `Plan`.
+        loss: 1 - the cosine of a vector in the file with what was computed, the largest of those that were computed
+            now; None of float32, which loses nothing.
     """
 
     output: Path
@@ -53,7 +57,11 @@ class Embedding:
     duplicates: int
     continued: int
     passed_over: Mapping[str, int] = field(default_factory=dict)
-    loss: Loss | None = None
+    kept: int = 0
+    changed: int = 0
+    absent: int = 0
+    dropped: int = 0
+    loss: float | None = None
 
 
 def embed(
@@ -67,6 +75,10 @@ def embed(
     strict: bool = False,
     overwrite: bool = False,
     restart: bool = False,
+    append: bool = True,
+    sync: bool = False,
+    checksum: bool = False,
+    column: str | None = None,
     threads: int | None = None,
     save_every: int = SAVE_EVERY,
     progress: Callable[[int, int], None] | None = None,
@@ -77,7 +89,8 @@ def embed(
 
     What is computed is saved beside the output now and then. When the process ends before its time, however it ends,
     the same call again continues from there: no picture is lost and none is done twice, and the file becomes the same.
-    Called once more when the file is complete, it changes nothing.
+    Called once more when the file is complete, it changes nothing; with more pictures, it adds them behind those that
+    are there. The complete file stays as it is until the new one takes its place.
 
     Args:
         paths: see `find_pictures`. A picture that is named twice is taken once.
@@ -89,15 +102,21 @@ def embed(
         strict: stop at the first picture that cannot be read; otherwise such pictures have no row, and are listed.
         overwrite: replace a file that is there.
         restart: begin anew, whatever an interrupted run has left.
+        append: add to a complete file; otherwise only that of these very pictures is taken for complete.
+        sync: compute pictures again that have changed, in their places, and leave out those that are not given.
+        checksum: tell a changed picture by its contents, where the file has recorded them, and record them; otherwise
+            by its size and its time of modification.
+        column: of tables, the one with the pictures; see `find_pictures`.
         threads: how many threads decode; None for one per core.
         save_every: save after so many pictures at the latest; also after 20 seconds, or 64 MiB of features.
         progress: called with how many pictures are done, and of how many.
         on_broken: called with the name of a picture that cannot be read, and the reason.
 
     Raises:
-        FileExistsError: `output` is there, is not of this very run, and `overwrite` is False.
-        ValueError: options that make no sense, or are not those of the interrupted run; no picture, or none that can be
-            read; with `strict` the first that cannot; features that the model does not have.
+        FileExistsError: `output` is there, is not of this model with these settings, and `overwrite` is False.
+        ValueError: options that make no sense, or are not those of the interrupted run; pictures in `output` that have
+            changed, without `sync`; no picture, or none that can be read; with `strict` the first that cannot; features
+            that the model does not have.
         BlockingIOError: another process is writing `output`.
         OSError, MemoryError: what is wrong with the machine: too many open files, no memory, a full disk. What is done
             is kept; a note of the exception says how much.
@@ -108,20 +127,31 @@ def embed(
     for name, value in (("save_every", save_every), ("threads", 1 if threads is None else threads)):
         as_count(value, name)
     require_folder(output)
-    earlier = _earlier(output)
+    mark, earlier = mark_of(output), complete_file(output)
     if earlier is None:
         refuse_existing(output, overwrite)
     embedder = ImageEmbedder(model, features, normalize, **options)
-    pictures = find_pictures(paths)
-    run, states = _identity(embedder, pictures), pictures.states()
-    complete = {**run, **({} if store == FULL else {"stored": store}), "contents": digest_states(states)}
-    if earlier == json.dumps(complete) and not overwrite and not restart:
-        remove_parts(parts_folder(output))  # the process was killed between its last two steps
-        return _result(output, embedder, pictures, len(pictures.names), open_features(output).broken)
-    refuse_existing(output, overwrite)
-    parts = Parts(output, run, len(pictures.names), states, restart=restart)
+    found = find_pictures(paths, column)
+    before = {} if earlier is None or overwrite else run_of(earlier)
+    fits = _settings(embedder).items() <= before.items()
+    if fits and before.get("stored", FULL) != store:
+        there = before.get("stored", FULL)
+        raise ValueError(f"store is {store!r}, and {output} holds {there}; pass --store {there}, or write another file")
+    ledger = read_ledger(earlier) if earlier and append and fits else None
+    todo = plan(found, ledger, output, sync=sync, checksum=checksum)
+    pictures = todo.pictures
+    run = _identity(embedder, pictures)
+    complete = {**run, **({} if store == FULL else {"stored": store}), "contents": digest_states(todo.states)}
+    if todo.is_done or complete == before:
+        remove_finished(output, run)
+        return _result(output, embedder, todo, len(pictures.names), open_features(output).broken)
+    refuse_existing(output, overwrite or ledger is not None)
+    todo = todo.in_batches(embedder.batch_size, embedder)
+    parts = Parts(output, run, len(pictures.names), todo.states, restart=restart)
     try:
-        continued = parts.done
+        if mark_of(output) != mark:
+            raise BlockingIOError(f"{output} was written by another process in this moment; the same command goes on")
+        continued = int((todo.taken[: parts.done] < 0).sum())
 
         def tell(name: str, reason: str) -> None:
             if strict:
@@ -129,7 +159,7 @@ def embed(
             if on_broken:
                 on_broken(name, reason)
 
-        _compute(parts, pictures, embedder, threads, save_every, progress or (lambda done, total: None), tell)
+        _compute(parts, todo, embedder, threads, save_every, progress or (lambda done, total: None), tell)
         broken = tuple((pictures.names[number], reason) for number, reason in parts.broken.items())
         if len(broken) == len(pictures.names):
             parts.remove()
@@ -139,8 +169,16 @@ def embed(
             )
         sound = [name for number, name in enumerate(pictures.names) if number not in parts.broken]
         metadata = _metadata(embedder, complete, len(pictures.names), len(broken))
-        _assemble(parts, output, store, sound, broken, metadata)
-        refuse_existing(output, overwrite)
+        suffix = output.suffix.lower()
+        more, facts = record(suffix, todo.record["states"], todo.record["checksums"], list(parts.broken))
+        arrays, loss = encode(parts.arrays(), store, parts.folder)
+        metadata |= facts | ({} if store == FULL else {"stored": store})
+        with parts.assembled(output) as file:
+            write_features(file, suffix, arrays | more, sound, broken, metadata)
+        if mark_of(output) != mark:
+            refuse_existing(output, overwrite)
+        todo = replace(todo, ledger=None)
+        del arrays, earlier, ledger  # Windows does not replace, or remove, a file that is mapped
         parts.finish(output)
     except BaseException as error:
         if not isinstance(error, ValueError):
@@ -150,12 +188,12 @@ def embed(
         parts.close()
         if parts.done == 0:
             remove_parts(parts.folder)  # nothing to continue from
-    return _result(output, embedder, pictures, continued, broken)
+    return _result(output, embedder, todo, continued, broken, loss)
 
 
 def _compute(
     parts: Parts,
-    pictures: Pictures,
+    todo: Plan,
     embedder: ImageEmbedder,
     threads: int | None,
     save_every: int,
@@ -163,41 +201,30 @@ def _compute(
     on_broken: Callable[[str, str], None],
 ) -> None:
     untrained = False  # whether a batch has been told of pictures that the model was not trained for: the first is
+    pictures = todo.pictures
     progress(parts.done, parts.total)
-    batches = prepared_batches(pictures, parts.done, embedder.batch_size, embedder, threads)
     try:
-        with once_a_kind(), contextlib.closing(batches):
-            for batch in batches:
-                for number, reason in batch.broken.items():
-                    on_broken(pictures.names[number], reason)
-                grids = [embedder.grid(pixels) for pixels in batch.pixels.values()]
-                parts.add(batch.stop, _features(embedder, batch, grids) if grids else {}, batch.broken)
+        with once_a_kind(), contextlib.closing(batches(todo, parts.done, embedder, threads)) as some:
+            for first, stop, batch in some:
+                if batch is None:
+                    parts.add(stop, *todo.copied(first, stop))
+                else:
+                    for number, reason in batch.broken.items():
+                        on_broken(pictures.names[number], reason)
+                    grids = [embedder.grid(pixels) for pixels in batch.pixels.values()]
+                    parts.add(stop, _features(embedder, batch, grids) if grids else {}, batch.broken)
+                    if grids and not untrained:
+                        names = [pictures.names[number] for number in batch.pixels]
+                        counts = [rows * columns for rows, columns in grids]
+                        untrained = warn_untrained(counts, embedder.opened.vision.config, names)
                 if parts.is_due(save_every):
                     parts.save()
-                if grids and not untrained:
-                    names = [pictures.names[number] for number in batch.pixels]
-                    counts = [rows * columns for rows, columns in grids]
-                    untrained = warn_untrained(counts, embedder.opened.vision.config, names)
-                progress(batch.stop, parts.total)
+                progress(stop, parts.total)
     except BaseException:  # Ctrl-C too: what is computed is not lost
         with contextlib.suppress(OSError, MemoryError):
             parts.save()
         raise
     parts.save()
-
-
-def _assemble(
-    parts: Parts,
-    output: Path,
-    store: str,
-    names: list[str],
-    broken: tuple[tuple[str, str], ...],
-    metadata: Mapping[str, str],
-) -> None:
-    """Put the output together beside the parts; what was mapped for it is let go of before the parts are removed."""
-    arrays, stored = encode(parts.arrays(), store, parts.folder)
-    with parts.assembled(output) as file:
-        write_features(file, output.suffix.lower(), arrays, names, broken, {**metadata, **stored})
 
 
 def _features(embedder: ImageEmbedder, batch: Batch, grids: list[tuple[int, int]]) -> dict[str, NDArray[Any]]:
@@ -213,6 +240,11 @@ def _features(embedder: ImageEmbedder, batch: Batch, grids: list[tuple[int, int]
 
 def _identity(embedder: ImageEmbedder, pictures: Pictures) -> dict[str, Any]:
     """What two runs have in common when one may continue the other."""
+    return _settings(embedder) | {"number of pictures": len(pictures.names), "pictures": pictures.digest()}
+
+
+def _settings(embedder: ImageEmbedder) -> dict[str, Any]:
+    """What two runs have in common when one may add to the file of the other."""
     opened = embedder.opened
     processor = json.dumps(opened.processor.to_dict(), sort_keys=True, default=str)
     return {
@@ -222,8 +254,6 @@ def _identity(embedder: ImageEmbedder, pictures: Pictures) -> dict[str, Any]:
         "backend": embedder.backend,
         "weights": hash_weights(opened.model.state_dict()),
         "image processor": sha256(processor.encode()).hexdigest(),
-        "number of pictures": len(pictures.names),
-        "pictures": pictures.digest(),
         "batch size": embedder.batch_size,  # by which rows are rounded differently
         **({} if embedder.max_patches is None else {"max patches": embedder.max_patches}),
         **({"turned upright": True} if embedder.exif_transpose else {}),
@@ -250,21 +280,15 @@ def _metadata(embedder: ImageEmbedder, run: dict[str, Any], total: int, broken: 
     }
 
 
-def _earlier(output: Path) -> str | None:
-    """The identity of the run that has written `output`; None where there is none, or no such file."""
-    try:
-        return open_features(output).metadata.get("run")
-    except (OSError, ValueError, ImportError) as error:
-        if is_of_the_system(error):
-            raise
-        return None
-
-
 def _result(
-    output: Path, embedder: ImageEmbedder, pictures: Pictures, continued: int, broken: tuple[tuple[str, str], ...]
+    output: Path,
+    embedder: ImageEmbedder,
+    todo: Plan,
+    continued: int,
+    broken: tuple[tuple[str, str], ...],
+    loss: float | None = None,
 ) -> Embedding:
+    pictures = todo.pictures
+    facts = pictures.duplicates, continued, pictures.passed_over, todo.kept, todo.changed, todo.absent, todo.dropped
     count = len(pictures.names) - len(broken)
-    return Embedding(
-        output, embedder.opened.kind, embedder.size, count, broken, pictures.duplicates, continued,
-        pictures.passed_over, loss_of(open_features(output).metadata),
-    )  # fmt: skip
+    return Embedding(output, embedder.opened.kind, embedder.size, count, broken, *facts, loss)

@@ -76,14 +76,6 @@ def as_floats(numbers: NDArray[Any], scales: NDArray[np.float32] | None) -> NDAr
     return numbers if scales is None and numbers.itemsize >= 4 else Stored(numbers, scales)
 
 
-@dataclass(frozen=True)
-class Loss:
-    """How far stored vectors turn from what they were: 1 - cosine, the mean over all vectors and the largest."""
-
-    mean: float
-    largest: float
-
-
 def _to_int8(block: NDArray[np.float32]) -> tuple[NDArray[Any], NDArray[np.float32] | None]:
     largest = np.abs(block).max(axis=-1)
     scales = (largest / np.float32(LARGEST)).clip(TINY, HUGE)
@@ -110,8 +102,10 @@ def check_store(store: str) -> None:
 
 def encode(
     arrays: Mapping[str, NDArray[Any]], store: str, folder: Path
-) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
-    """The arrays of a file with "features" as `store` has them, and what the file's metadata say of it.
+) -> tuple[dict[str, NDArray[Any]], float | None]:
+    """The arrays of a file with "features" as `store` has them, and the largest 1 - cosine of what that changes.
+
+    Vectors that come from such a file are stored as they were, to the bit, and lose nothing. See `Stored`.
 
     Args:
         arrays: "features" (…, D) float32, and others, which are left as they are.
@@ -122,11 +116,11 @@ def encode(
         ValueError: vectors that are not finite, or too large for float16.
     """
     if store == FULL:
-        return dict(arrays), {}
+        return dict(arrays), None
     features, path = arrays["features"], folder / f"{store}.bin"
     flat = features.reshape(-1, features.shape[-1])
     scales = np.ones(len(flat), np.float32)
-    total = largest = 0.0
+    largest = 0.0
     with naming_path(path), path.open("wb") as file:
         for some in pieces(len(flat), max(1, BLOCK // flat.shape[1])):
             block = np.asarray(flat[some], np.float32)
@@ -137,21 +131,11 @@ def encode(
             file.write(numbers.data)
             if scale is not None:
                 scales[some] = scale
-            turned = _turned(block, found)
-            total, largest = total + float(turned.sum()), max(largest, float(turned.max()))
+            largest = max(largest, float(_turned(block, found).max()))
     result = {**arrays, "features": _mapped(path, store, features.shape)}
     if store == "int8":
         result["scales"] = scales.reshape(features.shape[:-1])
-    loss = {"loss_mean": f"{total / max(1, len(flat)):.3g}", "loss_largest": f"{largest:.3g}"}
-    return result, {"stored": store, **loss}
-
-
-def loss_of(metadata: Mapping[str, str]) -> Loss | None:
-    """What a file says that its vectors have lost; None where they are float32."""
-    try:
-        return Loss(float(metadata["loss_mean"]), float(metadata["loss_largest"]))
-    except (KeyError, ValueError):
-        return None
+    return result, largest
 
 
 def _mapped(path: Path, store: str, shape: tuple[int, ...]) -> NDArray[Any]:

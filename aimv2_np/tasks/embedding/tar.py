@@ -25,6 +25,20 @@ class Member:
     size: int
     compressed: bool
 
+    @property
+    def file(self) -> str:
+        """The archive, whose size and time of modification stand for what is in it."""
+        return self.archive
+
+    @property
+    def where(self) -> str:
+        """Where in it, as a text."""
+        return f"{self.offset} {self.size}"
+
+    def read(self) -> bytes:
+        """Its bytes, of an archive that is not compressed."""
+        return read_member(self)
+
 
 @dataclass
 class Contents:
@@ -43,8 +57,8 @@ class Contents:
     problem: str = ""
 
 
-def contents(archive: str) -> Contents:
-    """All that an archive holds, as far as it can be read. OSError where it cannot be opened."""
+def contents(archive: str, opened: Any = None) -> Contents:
+    """All that an archive holds, as far as it can be read, which may be `opened`. OSError where it cannot be opened."""
     compressed = not archive.lower().endswith(".tar")
     found: dict[str, Member | str] = {}
     duplicates, problem = 0, ""
@@ -58,7 +72,7 @@ def contents(archive: str) -> Contents:
             return super().frombuf(buf, encoding, errors)
 
     try:
-        with tarfile.open(archive, "r|*" if compressed else "r:", tarinfo=Header) as tar:
+        with tarfile.open(archive, "r|*" if compressed else "r:", fileobj=opened, tarinfo=Header) as tar:
             for info in tar:
                 if not info.isdir():
                     name = posixpath.normpath(info.name)

@@ -452,7 +452,7 @@ def test_changed_contents_are_another_run(two_towers, tmp_path):
     assert embed([tmp_path], output, **arguments, restart=True).continued == 0
     assert embed([tmp_path], output, **arguments).continued == 8
     os.utime(tmp_path / "6.png", ns=(0, 6))
-    with pytest.raises(FileExistsError):
+    with pytest.raises(ValueError, match=r"1 of its 8 pictures have changed .*6.png; nothing is written. --sync"):
         embed([tmp_path], output, **arguments)
 
 

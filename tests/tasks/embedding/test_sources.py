@@ -218,3 +218,14 @@ def test_other_contents_are_another_state(here):
     assert [a == b for a, b in zip(before, found.states(), strict=True)] == [False, False, False]
     Path("ab/x.png").unlink()
     assert found.states()[0] == "missing"
+
+
+def test_shards_of_webdataset(here):
+    """Several archives of pictures by their keys, with texts beside them, which are counted."""
+    for shard in range(2):
+        files = [(f"{shard}{i}.{kind}", b"x") for i in range(2) for kind in ("jpg", "json", "txt")]
+        make_tar(f"0000{shard}.tar", files)
+    found = find_pictures(["00000.tar", "00001.tar"])
+    assert found.names == ("00000.tar/00.jpg", "00000.tar/01.jpg", "00001.tar/10.jpg", "00001.tar/11.jpg")
+    assert found.passed_over == {".json": 4, ".txt": 4}
+    assert find_pictures(["*.tar"]).names == found.names
