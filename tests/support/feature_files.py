@@ -19,6 +19,6 @@ def write_features(
     names = [f"{row}.png" for row in range(len(array))]
     facts = {"format": feature_file.FORMAT, "features": kind, "normalized": "false", **metadata}
     with TemporaryDirectory() as folder, path.open("wb") as file:
-        arrays, stored = encode({"features": array}, store, Path(folder))
-        feature_file.write_features(file, path.suffix, arrays, names, [], {**facts, **stored})
+        arrays, _ = encode({"features": array}, store, Path(folder))
+        feature_file.write_features(file, path.suffix, arrays, names, [], {**facts, "stored": store})
     return open_features(path)
