@@ -4,8 +4,8 @@
 with `tar`, `zip`, `tables` and `remote`; `pipeline` decodes them. `parts` saves what is done so that a run can be
 continued, and `feature_file` writes and reads the one file that is made of it (`npz` and `parquet` two of its formats).
 `ledger` is what that file records of its pictures, by which `plan` knows what has to be done when more come;
-`checksums` tells pictures by their contents; `stored` is what vectors are in the file. `run.embed` puts these together. What is done with features, searching and
-classifying, belongs to `tasks`.
+`checksums` tells pictures by their contents. `stored` is what vectors are in the file. `run.embed` puts these together.
+What is done with features, searching and classifying, belongs to `tasks`.
 """
 
 from aimv2_np.tasks.embedding.embedder import ImageEmbedder
