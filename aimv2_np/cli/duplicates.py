@@ -56,10 +56,7 @@ def _print(groups: "list[list[Hit]]", total: int, least: float) -> None:
     screen.print(f"{output.plural(len(groups), 'group')}, cosines of {least} or more: {facts}", style="bold")
     if not groups:
         return
-    table = output.table()
-    table.add_column(justify="right", no_wrap=True, style="cyan")
-    table.add_column(justify="right", no_wrap=True)
-    table.add_column(overflow="fold", ratio=1)
+    table = output.hits()
     for number, hits in enumerate(groups, 1):
         for place, hit in enumerate(hits):
             table.add_row("" if place else str(number), f"{hit.score:.3f}", output.printable(hit.name))

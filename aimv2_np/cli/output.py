@@ -53,6 +53,15 @@ def facts() -> "Table":
     return result
 
 
+def hits() -> "Table":
+    """An empty table of pictures: of each a number, its score and its name."""
+    result = table()
+    result.add_column(justify="right", no_wrap=True, style="cyan")
+    result.add_column(justify="right", no_wrap=True)
+    result.add_column(overflow="fold", ratio=1)
+    return result
+
+
 def figures(first: str, *titles: str) -> "Table":
     """An empty table of numbers: titles of the column that names the rows, and of the numbers' columns."""
     result = table(header=True)

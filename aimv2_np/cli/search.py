@@ -117,10 +117,7 @@ def _print(heading: str, hits: "list[Hit]") -> None:
     if not hits:
         screen.print("no picture has such a score", style="dim")
         return
-    table = output.table()
-    table.add_column(justify="right", no_wrap=True, style="cyan")
-    table.add_column(justify="right", no_wrap=True)
-    table.add_column(overflow="fold", ratio=1)
+    table = output.hits()
     for place, hit in enumerate(hits, 1):
         table.add_row(str(place), f"{hit.score:.3f}", output.printable(hit.name))
     screen.print(table)

@@ -23,20 +23,9 @@ from aimv2_np.tasks.embedding.plan import alone
 from tests.support.commands import command
 from tests.support.pictures import photo
 from tests.support.two_towers import save_two_towers
+from tests.tasks.embedding.test_run import Stop, stop_after
 
 IN_C = pytest.mark.skipif(kernels() is None, reason="no kernels in C, in which each row is a sum by itself")
-
-
-class Stop(Exception):  # noqa: N818 (no error: a crash)
-    """Raised in the middle of a run, as a crash would be."""
-
-
-def stop_after(number):
-    def progress(done, total):
-        if done >= number:
-            raise Stop
-
-    return progress
 
 
 def add(folder, numbers, **options):
