@@ -80,6 +80,7 @@ export function looking(part, world, state, set) {
     const [list, color, facts] = VIEWS[state.view].show(values);
     thumb.getContext("2d").putImageData(imageOf(pixels, side), 0, 0);
     paintMap(pen, list, grid, color);
+    part("legend").hidden = state.view !== "attention" && state.view !== "pooling";
     place(part("mark"), state.patch, grid, grid);
     part("facts").textContent = "Patch " + where(state.patch) + (state.held ? ", held" : "") + ". " + facts;
     for (const input of part("views").querySelectorAll("input")) input.checked = input.value === state.view;

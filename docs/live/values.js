@@ -28,7 +28,9 @@ export function valueViewer(part, world, equations, state, set) {
       event.preventDefault();
       const path = pathOf(box), asked = Number(box.getAttribute("href").split("-").pop());
       set({value: known(path) ? path : null, box: path, equation: asked});
-      if (event.detail === 0) part("panel").focus(); // chosen by a key: what it shows is read next
+      const panel = part("panel");
+      if (event.detail === 0) panel.focus(); // chosen by a key: what it shows is read next
+      else if (panel.getBoundingClientRect().top > 0.8 * innerHeight) panel.scrollIntoView();
     });
     box.addEventListener("keydown", event => { if (event.key === " ") { event.preventDefault(); box.dispatchEvent(new MouseEvent("click", {cancelable: true})); } });
   });

@@ -267,6 +267,22 @@ def test_nothing_came_from_elsewhere_and_it_is_small(visit, address):
     assert sum(visit.loaded.values()) <= MOST_BYTES
 
 
+def test_what_is_asked_for_comes_into_sight(visit):
+    visit.page.evaluate("scrollTo(0, 0)")
+    visit.part("drawing").locator("a").first.click()
+    seen = "document.querySelector('#live [data-part=panel]').getBoundingClientRect().top"
+    visit.page.wait_for_function(f"{seen} >= 0 && {seen} < 0.8 * innerHeight")  # the site scrolls smoothly
+
+
+def test_texts_that_are_no_captions(visit):
+    first = visit.part("captions").locator("li").first
+    for text in ("", "  ", "🙂🙂", "<b>red</b>", "\x00", "ＲＥＤ", "a" * 1000):
+        first.locator("input").fill(text)
+        visit.settle()
+        assert "%" in first.inner_text()
+        assert "NaN" not in first.inner_text()
+
+
 def test_many_captions_and_one_that_is_too_long(visit):
     visit.part("add").click()
     last = visit.part("captions").locator("li").last

@@ -1,7 +1,8 @@
 // Numbers as words, and as bars.
 export function percent(x) { return (100 * x).toFixed(x < 0.0995 ? 1 : 0) + "\u00a0%"; }
 export function number(x) {
-  return (Math.abs(x) >= 1000 ? String(Math.round(x)) : String(Number(x.toPrecision(3)))).replace("-", "−");
+  const size = Math.abs(x);
+  return (size >= 1e6 ? x.toExponential(2) : size >= 1000 ? String(Math.round(x)) : String(Number(x.toPrecision(3)))).replace("-", "−");
 }
 export function nth(n) { return n === 1 ? "" : n + ({1: "st", 2: "nd", 3: "rd"}[n % 100 > 10 && n % 100 < 14 ? 0 : n % 10] || "th") + " "; }
 // Where the `count` largest are, the largest first.
