@@ -22,3 +22,9 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "07.png").write_text("no picture")
     (folder / "21.png").write_bytes((folder / "21.png").read_bytes()[:200])
     return folder
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path

@@ -4,53 +4,19 @@ import contextlib
 import errno
 import os
 import random
-import shutil
 import signal
-from functools import partial
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from aimv2_np.errors import CheckpointError
-from aimv2_np.kernels.native.library import kernels, using
 from aimv2_np.tasks import embed, open_features
 from aimv2_np.tasks.embedding import parts, run
-from aimv2_np.tasks.embedding.feature_file import write_features
 from aimv2_np.tasks.embedding.ledger import read_ledger
-from aimv2_np.tasks.embedding.plan import alone
 from tests.support.commands import command
+from tests.support.growing import add, whole
 from tests.support.pictures import photo
-from tests.support.two_towers import save_two_towers
 from tests.tasks.embedding.test_run import Stop, stop_after
-
-IN_C = pytest.mark.skipif(kernels() is None, reason="no kernels in C, in which each row is a sum by itself")
-
-
-def add(folder, numbers, **options):
-    """Pictures of different sizes in a folder; every 30th is none."""
-    folder.mkdir(exist_ok=True)
-    for number in numbers:
-        photo(17 + number % 7, 25 + number % 5, seed=number, **options).save(folder / f"{number:03d}.png")
-        if number % 30 == 7:
-            (folder / f"{number:03d}.png").write_bytes(b"no picture")
-    return folder
-
-
-@pytest.fixture
-def here(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-def whole(model, output, **options):
-    """A file of one run over the pictures that are in `output`, in its order."""
-    names = read_ledger(open_features(output)).names
-    clean = Path(f"clean{output.suffix}")
-    clean.unlink(missing_ok=True)
-    embed(names, clean, model=model, **options)
-    return clean.read_bytes()
 
 
 @pytest.mark.parametrize("options", [
@@ -75,52 +41,6 @@ def test_five_runs_give_the_bytes_of_one(two_towers, here, options):
     assert output.read_bytes() == (here / f"clean{output.suffix}").read_bytes()
     assert embed([folder], output, **options, progress=lambda *_: pytest.fail("computed anew")).continued == 60
     assert not Path(f"{output}.parts").exists()
-
-
-def test_numpy_gives_the_same_bytes_by_the_same_batches(two_towers, here):
-    """BLAS sums in an order that depends on the shape of the batch: rows are kept by whole batches."""
-    with using(None):
-        output, computed = here / "f.npz", []
-        embed([add(here / "photos", range(20))], output, model=two_towers, batch_size=8)
-        embed([here / "photos"], "single.npz", model=two_towers, batch_size=1)
-        assert not np.array_equal(open_features("single.npz").features, open_features(output).features)
-        for begin, end in pairwise((20, 37, 45)):
-            add(here / "photos", range(begin, end))
-            steps = []
-            progress = partial(lambda to, *at: to.append(at[0]), steps)
-            embed([here / "photos"], output, model=two_towers, batch_size=8, progress=progress)
-            computed.append(steps)
-        assert computed[0] == [0, 16, 24, 32, 37]  # four of the twenty were in the last batch, which was not whole
-        assert output.read_bytes() == whole(two_towers, output, batch_size=8)
-
-
-@pytest.mark.filterwarnings("ignore::aimv2_np.UntrainedSizeWarning")
-@pytest.mark.parametrize("kernels_in_c", [pytest.param(True, marks=IN_C), False])
-@pytest.mark.parametrize("features", ["tokens", "projected"])
-def test_native_models_too_whose_pictures_are_packed(here, kernels_in_c, features):
-    model = save_two_towers(here / "native", is_native=True)
-    with contextlib.nullcontext() if kernels_in_c else using(None):
-        for begin, end in pairwise((0, 5, 11, 20)):
-            embed([add(here / "photos", range(begin, end))], "f.npz", model=model, features=features, batch_size=4)
-        assert Path("f.npz").read_bytes() == whole(model, Path("f.npz"), features=features, batch_size=4)
-
-
-@IN_C
-@pytest.mark.parametrize("kind", ["projected", "cls", "tokens"])
-@pytest.mark.parametrize("native", [False, True])
-def test_in_c_a_vector_does_not_depend_on_its_neighbours(here, kind, native):
-    """What `alone` promises: bits are the same in a batch of 1, 3, 8 and 32."""
-    from aimv2_np.tasks import ImageEmbedder
-
-    embedder = ImageEmbedder(save_two_towers(here / "model", is_native=native), kind)
-    assert alone(embedder)
-    chance = np.random.default_rng(0)
-    sizes = chance.integers(1, 6, (40, 2)) * 8 if native else [(16, 24)] * 40
-    pictures = [chance.standard_normal((3, *map(int, size))).astype(np.float32) for size in sizes]
-    wanted = [embedder.compute([picture])[0] for picture in pictures]
-    for batch in (3, 8, 32):
-        found = [vector for i in range(0, 40, batch) for vector in embedder.compute(pictures[i : i + batch])]
-        assert all(map(np.array_equal, wanted, found))
 
 
 def test_kill_9_while_pictures_are_added(two_towers, tmp_path):
@@ -204,43 +124,6 @@ def test_pictures_that_are_gone_stay_until_sync(two_towers, here):
     assert "there is no such file" in dict(result.broken)[str(folder / "004.png")]
 
 
-def test_without_kernels_rows_of_pictures_that_are_not_given_stay(two_towers, here):
-    """They cannot be computed again with those that are: they keep the numbers that they have."""
-    with using(None):
-        embed([add(here / "photos", range(6))], "f.npz", model=two_towers, batch_size=4)
-        old = open_features("f.npz").features.copy()
-        shutil.rmtree("photos")
-        assert embed([add(here / "new", range(10, 14))], "f.npz", model=two_towers, batch_size=4).count == 10
-        np.testing.assert_array_equal(open_features("f.npz").features[:6], old)
-
-
-def test_checksums_tell_a_touched_picture_from_a_changed_one(two_towers, here):
-    folder, output = add(here / "photos", range(6)), here / "f.npz"
-    options = {"model": two_towers, "checksum": True}
-    embed([folder], output, **options)
-    os.utime(folder / "001.png", ns=(0, 5))
-    with pytest.raises(ValueError, match="--checksum compares their contents"):
-        embed([folder], output, model=two_towers)
-    assert embed([folder], output, **options).kept == 6
-    status = (folder / "002.png").stat()
-    data = bytearray((folder / "002.png").read_bytes())
-    data[-5] ^= 1  # of as many bytes, and as old
-    (folder / "002.png").write_bytes(data)
-    os.utime(folder / "002.png", ns=(status.st_atime_ns, status.st_mtime_ns))
-    with pytest.raises(ValueError, match=r"1 of its 6 pictures have changed since they were embedded, the first .*002"):
-        embed([folder], output, **options)
-    assert embed([folder], output, **options, sync=True).changed == 1
-
-
-def test_a_file_without_checksums_takes_them_up(two_towers, here):
-    embed([add(here / "photos", range(4))], "f.npz", model=two_towers)
-    assert "checksums" not in open_features("f.npz").arrays
-    embed([add(here / "photos", [4])], "f.npz", model=two_towers, checksum=True)
-    assert open_features("f.npz").arrays["checksums"].any(axis=1).all()
-    embed([add(here / "photos", [5])], "f.npz", model=two_towers)  # those that are known stay
-    assert open_features("f.npz").arrays["checksums"].any(axis=1).tolist() == [True] * 5 + [False]
-
-
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EROFS])
 def test_a_disk_that_takes_no_more_leaves_the_file(two_towers, here, monkeypatch, code):
     output, sync, calls = here / "f.npz", os.fsync, []
@@ -304,25 +187,3 @@ def test_restart_throws_away_what_an_interrupted_run_has_left_and_not_the_file(t
         embed([folder], output, **options)
     result = embed([folder], output, **options, restart=True)
     assert (result.kept, result.continued, result.count) == (4, 0, 9)
-
-
-def test_a_record_that_is_damaged(two_towers, here):
-    embed([add(here / "photos", range(4))], "f.npz", model=two_towers)
-    held = open_features("f.npz")
-    arrays = {name: held.arrays[name] for name in ("features", "broken_at")}
-    for states in (held.arrays["states"][:3], held.arrays["states"][:, :4]):
-        with Path("g.npz").open("wb") as file:
-            write_features(file, ".npz", arrays | {"states": states}, list(held.names), [], held.metadata)
-        with pytest.raises(CheckpointError, match=r"what it records of its pictures is damaged \(states fit no file"):
-            embed([here / "photos"], "g.npz", model=two_towers)
-
-
-def test_a_file_that_records_nothing_is_complete_or_refused(two_towers, here):
-    """As earlier versions have written them."""
-    embed([add(here / "photos", range(4))], "f.npz", model=two_towers)
-    held = open_features("f.npz")
-    with Path("g.npz").open("wb") as file:
-        write_features(file, ".npz", {"features": held.features}, list(held.names), [], held.metadata)
-    assert embed([here / "photos"], "g.npz", model=two_towers).continued == 4
-    with pytest.raises(FileExistsError):
-        embed([add(here / "photos", [5])], "g.npz", model=two_towers)

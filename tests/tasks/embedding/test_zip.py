@@ -19,12 +19,6 @@ def png(seed=0):
     return buffer.getvalue()
 
 
-@pytest.fixture
-def here(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
 def make(name, files, method=zipfile.ZIP_DEFLATED):
     with zipfile.ZipFile(name, "w", method) as archive:
         for path, data in files:
