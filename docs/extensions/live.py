@@ -37,11 +37,9 @@ PARTS = Path(__file__).parents[1] / "live"
 MARK = "<!-- on the site the model runs here -->"
 PICTURE = re.compile(r"!\[[^\]]*\]\(live\.png\)\s+" + MARK)  # which a repository's web page shows in its place
 SMALL = 1024  # bytes of what stays in a graph: shapes and axes
-# Values whose name is not that of the box they belong to, and those that no box stands for: the equation.
-OTHERS = {
-    "vision_model.head.cls_token": "vision_model.head.q",
-    "logit_scale": "logits_per_text",
-}
+# Boxes of weights, and the value that is shown in their place.
+OTHERS = {"vision_model.head.cls_token": "vision_model.head.q", "logit_scale": "logits_per_text"}
+# The equations of values that no box stands for, by the ends of their names.
 EQUATIONS = {
     "q": 10, "k": 10, "v": 10, "scores": 9, "encoder": 7, "last_hidden_state": 13, "pooler_output": 14,
     "logits_per_image": 19, "logits_per_text": 19, "text_embeds": 18, "image_embeds": 18,
@@ -63,11 +61,12 @@ def write_graphs(folder):
         for tensor in graph.graph.initializer:
             data = tensor.raw_data
             if len(data) > SMALL:
-                place = places.setdefault(data, len(weights))
-                weights += data if place == len(weights) else b""
+                if data not in places:
+                    places[data] = len(weights)
+                    weights += data
                 tensor.ClearField("raw_data")
                 tensor.data_location = onnx.TensorProto.EXTERNAL
-                for key, said in (("location", "weights.bin"), ("offset", place), ("length", len(data))):
+                for key, said in (("location", "weights.bin"), ("offset", places[data]), ("length", len(data))):
                     tensor.external_data.add(key=key, value=str(said))
         path.unlink()
         (folder / f"{name}.onnx.gz").write_bytes(gzip.compress(graph.SerializeToString(deterministic=True), mtime=0))
