@@ -16,7 +16,7 @@ from aimv2_np.tasks.embedding.ledger import read_ledger
 from tests.support.commands import command
 from tests.support.growing import add, whole
 from tests.support.pictures import photo
-from tests.tasks.embedding.test_run import Stop, stop_after
+from tests.tasks.embedding.test_run import Stop, size, stop_after
 
 
 @pytest.mark.parametrize("options", [
@@ -71,14 +71,6 @@ def test_kill_9_while_pictures_are_added(two_towers, tmp_path):
     embed(read_ledger(open_features(output)).names, clean, model=two_towers, batch_size=1)
     assert output.read_bytes() == clean.read_bytes()
     assert open_features(output).names[:19] == [str(tmp_path / f"photos/{i:03d}.png") for i in range(20) if i != 7]
-
-
-def size(folder):
-    total = 0
-    with contextlib.suppress(FileNotFoundError), os.scandir(folder) as entries:
-        for entry in entries:
-            total += entry.stat().st_size
-    return total
 
 
 def test_changed_pictures_need_sync(two_towers, here):
