@@ -1,8 +1,7 @@
 // The captions, and how well each fits the picture: the softmax of the logits.
 import {percent} from "./figures.js";
 
-// Returns {texts(), draw(rows, sound, now), setFirst(text)}; `changed` is called when a text is another,
-// `choose(i)` when one is chosen.
+// Returns {texts(), setFirst(text), draw(…)}; `changed` is called when a text is another, `choose(i)` when one is chosen.
 export function captionList(part, texts, changed, choose) {
   const list = part("captions");
   const inputs = () => [...list.querySelectorAll("input")];
@@ -40,7 +39,8 @@ export function captionList(part, texts, changed, choose) {
   return {
     texts: () => inputs().map(it => it.value),
     setFirst(text) { inputs()[0].value = text; },
-    // `sound` is null unless an equation is broken: then what it was before stands beside it.
+    // `rows` are the captions' tokens, of which the model reads `most`; `now` and `sound` the logits, which the network as it
+    // is has given for `sound`: null, unless an equation is broken.
     draw(rows, most, chosen, now, sound) {
       const shares = softmax(now), before = sound && softmax(sound);
       [...list.children].slice(0, rows.length).forEach((row, i) => { // a new one comes with the next run

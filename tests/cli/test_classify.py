@@ -9,6 +9,7 @@ from PIL import Image
 from aimv2_np.cli.app import app
 from aimv2_np.tasks import classify, load_classifier
 from tests.support.pictures import photo
+from tests.support.refusals import assert_error
 from tests.support.two_towers import save_two_towers, save_vision_tower
 
 
@@ -154,14 +155,6 @@ def test_the_embedded_model_is_the_default_and_says_what_it_knows(tmp_path, embe
     assert result.exit_code == 0
     assert result.stderr.startswith("note: the embedded model knows coloured shapes only")
     assert set(json.loads(result.stdout)[0]["probabilities"]) == {"a red thing", "a green thing", "a blue thing"}
-
-
-def assert_error(result: Result, message: str) -> None:
-    assert result.exit_code == 1
-    assert result.stdout == ""
-    assert len(result.stderr.splitlines()) == 1
-    assert result.stderr.startswith("error: ")
-    assert message in result.stderr
 
 
 @pytest.mark.skipif(os.name != "posix", reason="file names of POSIX")

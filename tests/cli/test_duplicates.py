@@ -7,6 +7,7 @@ from PIL import Image
 
 from aimv2_np.cli.app import app
 from aimv2_np.tasks import embed, near_duplicates, open_features
+from tests.support.refusals import assert_error
 from tests.support.shapes import draw_shapes
 
 
@@ -74,11 +75,3 @@ def test_errors_are_one_line(features, tmp_path):
     assert_error(run(tmp_path / "tokens.npz"), "vectors of patches")
     for least in (0, 1.5):
         assert run(features, "--least", least).exit_code == 2
-
-
-def assert_error(result: Result, message: str) -> None:
-    assert result.exit_code == 1
-    assert result.stdout == ""
-    assert len(result.stderr.splitlines()) == 1
-    assert result.stderr.startswith("error: ")
-    assert message in result.stderr

@@ -14,6 +14,7 @@ from aimv2_np.tasks import ImageEmbedder, open_features
 from aimv2_np.tasks.embedding.remote import _system
 from tests.support.paths import ROOT
 from tests.support.pictures import photo
+from tests.support.refusals import assert_error
 from tests.support.two_towers import save_vision_tower
 
 
@@ -161,14 +162,6 @@ def test_wrong_usage_exits_with_2(arguments):
     result = run(*arguments)
     assert result.exit_code == 2
     assert "Usage: " in result.stderr
-
-
-def assert_error(result: Result, message: str) -> None:
-    assert result.exit_code == 1
-    assert result.stdout == ""
-    assert len(result.stderr.splitlines()) == 1
-    assert result.stderr.startswith("error: ")
-    assert message in result.stderr
 
 
 def test_what_is_passed_over_is_said(two_towers, photos, tmp_path):

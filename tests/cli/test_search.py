@@ -7,6 +7,7 @@ from PIL import Image
 
 from aimv2_np.cli.app import app
 from aimv2_np.tasks import combine_queries, embed, embed_queries, embed_query, open_features, search, search_many
+from tests.support.refusals import assert_error
 from tests.support.shapes import draw_shapes
 
 
@@ -114,11 +115,3 @@ def test_errors_are_one_line(shapes, tmp_path):
     assert_error(run(folder / "f.safetensors", "a star", "--model", "nowhere"), "there is no folder 'nowhere'")
     assert_error(run(folder / "f.safetensors", "a star", "--sheet", tmp_path), "is a folder")
     assert run(folder / "f.safetensors", "a star", "--top", 0).exit_code == 2
-
-
-def assert_error(result: Result, message: str) -> None:
-    assert result.exit_code == 1
-    assert result.stdout == ""
-    assert len(result.stderr.splitlines()) == 1
-    assert result.stderr.startswith("error: ")
-    assert message in result.stderr

@@ -28,6 +28,7 @@ from aimv2_np.tasks.embedding.sources import Pictures, find_pictures
 from aimv2_np.tasks.embedding.stored import FULL, check_store, encode
 
 SAVE_EVERY: Final = 4096  # pictures
+Broken = tuple[tuple[str, str], ...]  # name and reason of each
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ class Embedding:
     kind: str
     size: int
     count: int
-    broken: tuple[tuple[str, str], ...]
+    broken: Broken
     duplicates: int
     continued: int
     passed_over: Mapping[str, int] = field(default_factory=dict)
@@ -115,8 +116,8 @@ def embed(
     Raises:
         FileExistsError: `output` is there, is not of this model with these settings, and `overwrite` is False.
         ValueError: options that make no sense, or are not those of the interrupted run; pictures in `output` that have
-            changed, without `sync`; no picture, or none that can be read; with `strict` the first that cannot; features
-            that the model does not have.
+            changed, without `sync`; another `store` than that of `output`; no picture, or none that can be read; with
+            `strict` the first that cannot; features that the model does not have.
         BlockingIOError: another process is writing `output`.
         OSError, MemoryError: what is wrong with the machine: too many open files, no memory, a full disk. What is done
             is kept; a note of the exception says how much.
@@ -134,8 +135,7 @@ def embed(
     found = find_pictures(paths, column)
     before = {} if earlier is None or overwrite else run_of(earlier)
     fits = _settings(embedder).items() <= before.items()
-    if fits and before.get("stored", FULL) != store:
-        there = before.get("stored", FULL)
+    if fits and (there := before.get("stored", FULL)) != store:
         raise ValueError(f"store is {store!r}, and {output} holds {there}; pass --store {there}, or write another file")
     ledger = read_ledger(earlier) if earlier and append and fits else None
     todo = plan(found, ledger, output, sync=sync, checksum=checksum)
@@ -160,25 +160,11 @@ def embed(
                 on_broken(name, reason)
 
         _compute(parts, todo, embedder, threads, save_every, progress or (lambda done, total: None), tell)
-        broken = tuple((pictures.names[number], reason) for number, reason in parts.broken.items())
-        if len(broken) == len(pictures.names):
-            parts.remove()
-            raise ValueError(
-                f"none of {len(broken)} pictures can be read, and nothing is written; the first, {broken[0][0]}: "
-                f"{broken[0][1]}"
-            )
-        sound = [name for number, name in enumerate(pictures.names) if number not in parts.broken]
-        metadata = _metadata(embedder, complete, len(pictures.names), len(broken))
-        suffix = output.suffix.lower()
-        more, facts = record(suffix, todo.record["states"], todo.record["checksums"], list(parts.broken))
-        arrays, loss = encode(parts.arrays(), store, parts.folder)
-        metadata |= facts | ({} if store == FULL else {"stored": store})
-        with parts.assembled(output) as file:
-            write_features(file, suffix, arrays | more, sound, broken, metadata)
+        broken, loss = _assemble(parts, output, todo, embedder, complete, store)
         if mark_of(output) != mark:
             refuse_existing(output, overwrite)
         todo = replace(todo, ledger=None)
-        del arrays, earlier, ledger  # Windows does not replace, or remove, a file that is mapped
+        del earlier, ledger  # Windows does not replace a file that is mapped
         parts.finish(output)
     except BaseException as error:
         if not isinstance(error, ValueError):
@@ -225,6 +211,31 @@ def _compute(
             parts.save()
         raise
     parts.save()
+
+
+def _assemble(
+    parts: Parts, output: Path, todo: Plan, embedder: ImageEmbedder, complete: dict[str, Any], store: str
+) -> tuple[Broken, float | None]:
+    """Put the file together beside the parts; returns what is broken, (name, reason), and the loss.
+
+    What is mapped for it is let go of before the parts are removed, which Windows asks for.
+    """
+    names, suffix = todo.pictures.names, output.suffix.lower()
+    broken = tuple((names[number], reason) for number, reason in parts.broken.items())
+    if len(broken) == len(names):
+        parts.remove()
+        raise ValueError(
+            f"none of {len(broken)} pictures can be read, and nothing is written; the first, {broken[0][0]}: "
+            f"{broken[0][1]}"
+        )
+    sound = [name for number, name in enumerate(names) if number not in parts.broken]
+    more, facts = record(suffix, todo.record["states"], todo.record["checksums"], list(parts.broken))
+    arrays, loss = encode(parts.arrays(), store, parts.folder)
+    metadata = _metadata(embedder, complete, len(names), len(broken)) | facts
+    metadata |= {} if store == FULL else {"stored": store}
+    with parts.assembled(output) as file:
+        write_features(file, suffix, arrays | more, sound, broken, metadata)
+    return broken, loss
 
 
 def _features(embedder: ImageEmbedder, batch: Batch, grids: list[tuple[int, int]]) -> dict[str, NDArray[Any]]:
@@ -281,12 +292,7 @@ def _metadata(embedder: ImageEmbedder, run: dict[str, Any], total: int, broken: 
 
 
 def _result(
-    output: Path,
-    embedder: ImageEmbedder,
-    todo: Plan,
-    continued: int,
-    broken: tuple[tuple[str, str], ...],
-    loss: float | None = None,
+    output: Path, embedder: ImageEmbedder, todo: Plan, continued: int, broken: Broken, loss: float | None = None
 ) -> Embedding:
     pictures = todo.pictures
     facts = pictures.duplicates, continued, pictures.passed_over, todo.kept, todo.changed, todo.absent, todo.dropped

@@ -64,13 +64,34 @@ def test_kill_9_while_pictures_are_added(two_towers, tmp_path):
             break
         assert len(open_features(output)) in (19, 58)
     assert kills > 2
-    assert output.read_bytes() == before or not folder.exists()
     result = embed([tmp_path / "photos"], output, model=two_towers, batch_size=1)
     assert result.count == 58
+    assert not folder.exists()  # nor where it was killed between its last two steps
     clean = tmp_path / "clean.safetensors"
     embed(read_ledger(open_features(output)).names, clean, model=two_towers, batch_size=1)
     assert output.read_bytes() == clean.read_bytes()
     assert open_features(output).names[:19] == [str(tmp_path / f"photos/{i:03d}.png") for i in range(20) if i != 7]
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_what_is_left_when_it_dies_between_its_last_two_steps_is_removed(two_towers, here, monkeypatch, begun):
+    folder, output = add(here / "photos", range(4)), here / "f.npz"
+    embed([folder], output, model=two_towers)
+
+    def die(left):
+        if begun:
+            (left / parts.MANIFEST).unlink()
+        raise Stop
+
+    add(folder, range(4, 6))
+    with monkeypatch.context() as patch:
+        patch.setattr(parts, "remove_parts", die)
+        with pytest.raises(Stop):
+            embed([folder], output, model=two_towers)
+    assert len(open_features(output)) == 6
+    assert Path(f"{output}.parts").exists()
+    assert embed([folder], output, model=two_towers).kept == 6
+    assert not Path(f"{output}.parts").exists()
 
 
 def test_changed_pictures_need_sync(two_towers, here):
