@@ -35,7 +35,11 @@ SHOWN = 10  # broken pictures that are named as they are met
 @click.option("--batch-size", type=click.IntRange(1), default=16, show_default=True, help="Pictures at a time.")
 @options.max_patches
 @options.orient
-@click.option("--threads", type=click.IntRange(1), help="Threads that decode.  [default: one per core]")
+@click.option("--engine", type=click.Choice(["ray", "dask"]), help="Compute in the processes of a cluster.")
+@click.option("--address", metavar="ADDRESS", help="Of the cluster.  [default: one on this machine, for this run]")
+@click.option(
+    "--threads", type=click.IntRange(1), help="Threads that decode.  [default: one per core; of an engine, per process]"
+)
 @click.option(
     "--save-every", type=click.IntRange(1), default=4096, show_default=True,
     help="Save after so many pictures; after 20 seconds anyway.",

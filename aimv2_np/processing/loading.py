@@ -94,6 +94,11 @@ def naming_image(name: str) -> Iterator[None]:
         raise kind(f"{name}: {error}") from error
 
 
+def in_one_line(error: Exception) -> str:
+    """What is wrong with an image, for a line of a list of many."""
+    return " ".join(str(error).split())
+
+
 def numbered_image(index: int, image: Any) -> str:
     """What to call an image of several: its number, and its path if it is one."""
     return f"image {index}" + (f" ({str(image)[:200]})" if isinstance(image, str | os.PathLike) else "")

@@ -40,8 +40,8 @@ def pictures_with_captions(name: str, found: Pictures) -> list[tuple[Place, str]
     for it in found.places.keys() - places.keys():
         warnings.warn(f"{it}: {found.places[it]}", stacklevel=3)  # of an archive, what lies before the damage is taken
     captions = _in_folders([place for place in places.values() if isinstance(place, str)])
-    for archive in dict.fromkeys(place.archive for place in places.values() if isinstance(place, Member)):
-        inside = [place for place in places.values() if isinstance(place, Member) and place.archive == archive]
+    for archive in dict.fromkeys(place.file for place in places.values() if isinstance(place, Member)):
+        inside = [place for place in places.values() if isinstance(place, Member) and place.file == archive]
         captions.update(_in_archive(archive, inside))
     without = [it for it, place in places.items() if place not in captions]
     if not captions:

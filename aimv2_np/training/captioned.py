@@ -70,7 +70,7 @@ class Files:
             names.update(_name(place).encode(errors="surrogateescape") + b"\0")
             captions.update(caption.encode(errors="surrogatepass") + b"\0")
             if isinstance(place, Member) and not place.compressed:
-                contents.update(_looks(place.archive, place.offset, place.size))
+                contents.update(_looks(place.file, place.offset, place.size))
             else:
                 contents.update(whole(_file(place)))
         told = {"names": names, "captions": captions, "contents": contents}
@@ -121,12 +121,10 @@ def _looks(path: str, start: int, size: int | None) -> bytes:
 
 
 def _file(place: str | Member | Row) -> str:
-    if isinstance(place, Member):
-        return place.archive
-    return place.path if isinstance(place, Row) else place
+    return place if isinstance(place, str) else place.file
 
 
 def _name(place: str | Member | Row) -> str:
     if isinstance(place, Row):
-        return f"{place.path}, row {place.number}"
-    return f"{place.archive}/{place.name}" if isinstance(place, Member) else place
+        return f"{place.file}, row {place.number}"
+    return f"{place.file}/{place.name}" if isinstance(place, Member) else place

@@ -1,7 +1,7 @@
 """`ImageEmbedder`: takes a batch of pictures and returns it with a column of features, in this process or in many."""
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from os import PathLike, fspath
 from pathlib import Path
@@ -21,14 +21,16 @@ from aimv2_np.models.vision import Aimv2VisionModel
 from aimv2_np.network.contrastive import l2_normalize
 from aimv2_np.processing import Aimv2ImageProcessor
 from aimv2_np.processing.image import Bound
-from aimv2_np.processing.loading import IMAGE_ERRORS, naming_image
+from aimv2_np.processing.loading import IMAGE_ERRORS, in_one_line, naming_image
 from aimv2_np.processing.settings import as_count
 from aimv2_np.storage.digest import hash_weights
+from aimv2_np.tasks.embedding.columns import with_columns, with_holes
 from aimv2_np.tasks.embedding.kinds import KINDS, check_name, chosen_kind
 
 BATCH = 16  # pictures that go through the model at a time: bounds the memory, gains little beyond
 # Columns that hold pictures; of several, the first is taken. Only the first is what `prepare` returns.
 COLUMNS = ("pixel_values", "pixels", "image", "bytes", "path")
+ERRORS = ("raise", "skip", "column")
 
 
 class EmbedderOptions(CheckpointOptions, Placement, total=False):
@@ -63,7 +65,8 @@ class ImageEmbedder:
 
     The result has a column `column` more: float32, (B, D), of "tokens" (B, N, D), and then also "grid", int32 (B, 2),
     the rows and columns of patches. Where pictures of a native model have different numbers of patches, a list of
-    arrays (N, D). In a DataFrame each row holds its array.
+    arrays (N, D). In a DataFrame each row holds its array. With `errors="column"` each row is an object: an array, or
+    None where the picture cannot be read; the column "error" says why, and is None elsewhere.
 
     It is pickled as its settings, a few hundred bytes: each process opens the model on first use, and maps its weights
     into memory that all processes of a machine share.
@@ -74,7 +77,8 @@ class ImageEmbedder:
             "pooled" and "mean" that the model has.
         normalize: scale every vector to length one.
         errors: what happens to a picture that cannot be read: "raise" stops with an error that names it; "skip" leaves
-            its row out of the result, with a warning that names it. No row is ever made up.
+            its row out of the result, with a warning that names it; "column" keeps the row, without features, and
+            says in the column "error" what is wrong. No features are ever made up.
         column: the name of the column that is added.
         batch_size: how many pictures go through the model at a time, however large the batch is.
         max_patches: scale pictures of more patches down, in proportion; for native models, which were trained for up
@@ -110,8 +114,8 @@ class ImageEmbedder:
             )
         if features is not None:
             check_name(features)
-        if errors not in ("raise", "skip"):
-            raise ValueError(f"errors is {errors!r:.80}; expected 'raise' or 'skip'")
+        if errors not in ERRORS:
+            raise ValueError(f"errors is {errors!r:.80}; expected one of {', '.join(ERRORS)}")
         as_count(batch_size, "batch_size")
         if max_patches is not None:
             as_count(max_patches, "max_patches")
@@ -176,7 +180,7 @@ class ImageEmbedder:
 
         Raises:
             ValueError, FileNotFoundError, TypeError: no column of pictures; a picture that cannot be read, unless
-                `errors` is "skip".
+                `errors` says otherwise.
         """
         column = next((name for name in COLUMNS if name in batch), None)
         if column is None:
@@ -186,10 +190,12 @@ class ImageEmbedder:
         kept: list[int] = []
         features: list[NDArray[np.float32]] = []
         grids: list[tuple[int, int]] = []
+        reasons: dict[int, str] = {}
         for start in range(0, len(pictures), self.batch_size):
             rows = range(start, min(start + self.batch_size, len(pictures)))
             prepared = {row: self._prepare_row(batch, column, pictures[row], row) for row in rows}
-            sound = {row: pixels for row, pixels in prepared.items() if pixels is not None}
+            sound = {row: pixels for row, pixels in prepared.items() if not isinstance(pixels, str)}
+            reasons |= {row: reason for row, reason in prepared.items() if isinstance(reason, str)}
             kept += sound
             features += self.compute(list(sound.values()))
             grids += map(self.grid, sound.values())
@@ -201,7 +207,9 @@ class ImageEmbedder:
             added = {self.column: np.empty((0, self.size), np.float32)}
         if self.opened.kind == "tokens":
             added["grid"] = np.array(grids, np.int32).reshape(-1, 2)
-        return _with_columns(batch, kept, len(pictures), added)
+        if self.errors == "column":
+            return with_holes(batch, kept, added, reasons, "error")
+        return with_columns(batch, kept, len(pictures), added)
 
     def compute(self, pixels: Sequence[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
         """The features of prepared pictures (3, h, w), in their order: for each (D,), or of "tokens" (N, D), float32.
@@ -242,16 +250,18 @@ class ImageEmbedder:
             return opened.model.config.projection_dim
         return opened.vision.config.hidden_size
 
-    def _prepare_row(self, batch: Any, column: str, picture: Any, row: int) -> NDArray[np.float32] | None:
+    def _prepare_row(self, batch: Any, column: str, picture: Any, row: int) -> NDArray[np.float32] | str:
+        """The picture, prepared; or, unless that is an error, what is wrong with it."""
         path = f" ({list(batch['path'])[row]!s:.200})" if "path" in batch else ""
         try:
-            with naming_image(f"row {row}{path}"):
-                return _checked(picture) if column == "pixel_values" else self.prepare(picture)
+            return _checked(picture) if column == "pixel_values" else self.prepare(picture)
         except IMAGE_ERRORS as error:
             if self.errors == "raise":
-                raise
-            warnings.warn(f"left out: {error}", stacklevel=3)
-            return None
+                with naming_image(f"row {row}{path}"):
+                    raise
+            if self.errors == "skip":
+                warnings.warn(f"left out: row {row}{path}: {error}", stacklevel=3)
+            return in_one_line(error)
 
     def grid(self, pixels: NDArray[np.float32]) -> tuple[int, int]:
         """Rows and columns of patches of a prepared picture."""
@@ -264,16 +274,3 @@ def _checked(pixels: Any) -> NDArray[np.float32]:
     if array.ndim != 3 or array.shape[0] != 3 or array.dtype.kind != "f":
         raise ValueError(f"pixel_values is {array.dtype} of shape {array.shape}; expected floats (3, height, width)")
     return array.astype(np.float32, copy=False)
-
-
-def _with_columns(batch: Any, kept: list[int], rows: int, added: Mapping[str, Any]) -> Any:
-    if hasattr(batch, "assign"):  # a DataFrame
-        frame = batch if len(kept) == rows else batch.iloc[kept]
-        return frame.assign(**{name: list(values) for name, values in added.items()})
-    if len(kept) == rows:
-        return {**batch, **added}
-    left = {
-        name: values[kept] if isinstance(values, np.ndarray) else [values[row] for row in kept]
-        for name, values in batch.items()
-    }
-    return {**left, **added}

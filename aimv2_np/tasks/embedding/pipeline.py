@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aimv2_np.backends.parallel import usable_cores
-from aimv2_np.processing.loading import IMAGE_ERRORS
+from aimv2_np.processing.loading import IMAGE_ERRORS, in_one_line
 from aimv2_np.tasks.embedding.complaints import about
 from aimv2_np.tasks.embedding.embedder import ImageEmbedder
 from aimv2_np.tasks.embedding.remote import Remote
@@ -42,19 +42,24 @@ class Batch:
     broken: dict[int, str]
 
 
+def fetched(pictures: Pictures, start: int = 0, stop: int | None = None) -> Generator[Fetched, None, None]:
+    """The pictures from number `start` up to `stop`, to be prepared: what lies in compressed archives as bytes."""
+    with closing(CompressedArchives()) as archives:
+        for name in pictures.names[start:stop]:
+            yield _fetch(name, pictures.places[name], archives)
+
+
 def prepared_batches(
-    pictures: Pictures,
-    start: int,
-    batch: int,
-    embedder: ImageEmbedder,
-    threads: int | None = None,
-    *,
-    stop: int | None = None,
+    some: Iterable[Fetched], start: int, batch: int, embedder: ImageEmbedder, threads: int | None = None
 ) -> Generator[Batch, None, None]:
-    """The pictures from number `start` up to `stop`, `batch` at a time, prepared by so many threads (None: one a core).
+    """What was fetched, `batch` pictures at a time, prepared by so many threads (None: one a core).
 
     Pillow releases the interpreter while it decodes and resizes, so threads do it while the model computes. Two
     batches are prepared beyond the one that is worked on; the memory of more is not taken.
+
+    Args:
+        some: the pictures, neighbours, the first of number `start`.
+        start, batch, embedder, threads: as above.
     """
     from PIL import Image
 
@@ -62,14 +67,12 @@ def prepared_batches(
     threads = threads or usable_cores()
     pool = ThreadPoolExecutor(threads, "decode")
     try:
-        with closing(CompressedArchives()) as archives:
-            fetched = (_fetch(name, pictures.places[name], archives) for name in pictures.names[start:stop])
-            prepared = partial(_prepare, embedder)
-            results = enumerate(ahead(pool, prepared, fetched, max(2 * batch, batch + threads)), start)
-            while some := dict(islice(results, batch)):
-                broken = {number: result for number, result in some.items() if isinstance(result, str)}
-                pixels = {number: result for number, result in some.items() if not isinstance(result, str)}
-                yield Batch(max(some) + 1, pixels, broken)
+        prepared = ahead(pool, partial(_prepare, embedder), some, max(2 * batch, batch + threads))
+        results = enumerate(prepared, start)
+        while group := dict(islice(results, batch)):
+            broken = {number: result for number, result in group.items() if isinstance(result, str)}
+            pixels = {number: result for number, result in group.items() if not isinstance(result, str)}
+            yield Batch(max(group) + 1, pixels, broken)
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
@@ -106,7 +109,7 @@ def _prepare(embedder: ImageEmbedder, fetched: Fetched) -> NDArray[np.float32] |
         with about(name):
             return embedder.prepare(picture if isinstance(picture, str | bytes) else _read(picture))
     except IMAGE_ERRORS as error:
-        return " ".join(str(error).split())
+        return in_one_line(error)
     except MemoryError as error:
         error.add_note(f"{name} was being read")
         raise

@@ -9,8 +9,7 @@ the picture (`alone`), each row stands for itself. Elsewhere rounding depends on
 is kept where its whole batch is the same as it was; the last, shorter batch is then computed again.
 """
 
-from collections.abc import Generator, Iterator
-from contextlib import closing
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
@@ -19,12 +18,11 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from aimv2_np.kernels.native.library import kernels
 from aimv2_np.tasks.embedding import parquet
 from aimv2_np.tasks.embedding.checksums import checksums
 from aimv2_np.tasks.embedding.embedder import ImageEmbedder
+from aimv2_np.tasks.embedding.identity import alone
 from aimv2_np.tasks.embedding.ledger import WIDTHS, Ledger, digests
-from aimv2_np.tasks.embedding.pipeline import Batch, prepared_batches
 from aimv2_np.tasks.embedding.sources import MISSING, Pictures, Place
 
 COPIED: Final = 64  # pictures whose rows are copied at a time: of patches these are 64 MiB
@@ -101,28 +99,6 @@ class Plan:
         at = self.rows[start:stop]
         broken = {start + i: self.ledger.reasons[n] for i, n in enumerate(at.tolist()) if n in self.ledger.reasons}
         return self.ledger.arrays(at), broken
-
-
-def batches(
-    todo: Plan, start: int, embedder: ImageEmbedder, threads: int | None
-) -> Generator[tuple[int, int, Batch | None], None, None]:
-    """From number `start` on: the first number, the one after the last, and the batch; None for rows to be copied."""
-    for first, stop, kept in todo.stretches(start, embedder.batch_size):
-        if kept:
-            yield first, stop, None
-            continue
-        prepared = prepared_batches(todo.pictures, first, embedder.batch_size, embedder, threads, stop=stop)
-        with closing(prepared):
-            for batch in prepared:
-                yield first, batch.stop, batch
-
-
-def alone(embedder: ImageEmbedder) -> bool:
-    """Whether a picture's vector has the same bits whatever else is in its batch.
-
-    The kernels in C take each row's sums in an order of its own; BLAS and a GPU choose one by the shape of all.
-    """
-    return kernels() is not None and embedder.backend == "numpy" and embedder.dtype in ("float32", "bfloat16")
 
 
 def plan(found: Pictures, ledger: Ledger | None, output: Path, *, sync: bool, checksum: bool) -> Plan:

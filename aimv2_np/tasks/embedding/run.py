@@ -4,27 +4,24 @@ import contextlib
 import json
 import os
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final, Unpack
-
-import numpy as np
-from numpy.typing import NDArray
 
 from aimv2_np.files.atomic import refuse_existing, require_folder
 from aimv2_np.models.packing import warn_untrained
 from aimv2_np.processing.settings import as_count
-from aimv2_np.storage.digest import hash_weights
 from aimv2_np.tasks.embedding.complaints import once_a_kind
+from aimv2_np.tasks.embedding.compute import Computed, computed
 from aimv2_np.tasks.embedding.embedder import EmbedderOptions, ImageEmbedder
+from aimv2_np.tasks.embedding.engines import check_engine, opened
 from aimv2_np.tasks.embedding.feature_file import FORMAT, check_output, open_features, write_features
+from aimv2_np.tasks.embedding.identity import identity, settings
 from aimv2_np.tasks.embedding.ledger import complete_file, mark_of, read_ledger, record, run_of
 from aimv2_np.tasks.embedding.parts import Parts, digest_states, remove_finished, remove_parts
-from aimv2_np.tasks.embedding.pipeline import Batch
-from aimv2_np.tasks.embedding.plan import Plan, batches, plan
-from aimv2_np.tasks.embedding.sources import Pictures, find_pictures
+from aimv2_np.tasks.embedding.plan import Plan, plan
+from aimv2_np.tasks.embedding.sources import find_pictures
 from aimv2_np.tasks.embedding.stored import FULL, check_store, encode
 
 SAVE_EVERY: Final = 4096  # pictures
@@ -80,6 +77,8 @@ def embed(
     sync: bool = False,
     checksum: bool = False,
     column: str | None = None,
+    engine: str | None = None,
+    address: str | None = None,
     threads: int | None = None,
     save_every: int = SAVE_EVERY,
     progress: Callable[[int, int], None] | None = None,
@@ -108,7 +107,10 @@ def embed(
         checksum: tell a changed picture by its contents, where the file has recorded them, and record them; otherwise
             by its size and its time of modification.
         column: of tables, the one with the pictures; see `find_pictures`.
-        threads: how many threads decode; None for one per core.
+        engine: "ray" or "dask", whose processes compute the features; None for this one. The file is the same, and
+            an interrupted run may be continued with another.
+        address: of its cluster; None for the one that this process is connected to already, or one on this machine.
+        threads: how many threads decode; None for one per core, or one in each process of an engine.
         save_every: save after so many pictures at the latest; also after 20 seconds, or 64 MiB of features.
         progress: called with how many pictures are done, and of how many.
         on_broken: called with the name of a picture that cannot be read, and the reason.
@@ -119,12 +121,15 @@ def embed(
             changed, without `sync`; another `store` than that of `output`; no picture, or none that can be read; with
             `strict` the first that cannot; features that the model does not have.
         BlockingIOError: another process is writing `output`.
+        ConnectionError, ImportError, RuntimeError: no cluster at `address`; the engine is not installed; its processes
+            die again and again.
         OSError, MemoryError: what is wrong with the machine: too many open files, no memory, a full disk. What is done
             is kept; a note of the exception says how much.
     """
     output = Path(output)
     check_output(output)
     check_store(store)
+    check_engine(engine, address)
     for name, value in (("save_every", save_every), ("threads", 1 if threads is None else threads)):
         as_count(value, name)
     require_folder(output)
@@ -134,13 +139,13 @@ def embed(
     embedder = ImageEmbedder(model, features, normalize, **options)
     found = find_pictures(paths, column)
     before = {} if earlier is None or overwrite else run_of(earlier)
-    fits = _settings(embedder).items() <= before.items()
+    fits = settings(embedder).items() <= before.items()
     if fits and (there := before.get("stored", FULL)) != store:
         raise ValueError(f"store is {store!r}, and {output} holds {there}; pass --store {there}, or write another file")
     ledger = read_ledger(earlier) if earlier and append and fits else None
     todo = plan(found, ledger, output, sync=sync, checksum=checksum)
     pictures = todo.pictures
-    run = _identity(embedder, pictures)
+    run = identity(embedder, pictures)
     complete = {**run, **({} if store == FULL else {"stored": store}), "contents": digest_states(todo.states)}
     if todo.is_done or complete == before:
         remove_finished(output, run)
@@ -159,7 +164,9 @@ def embed(
             if on_broken:
                 on_broken(name, reason)
 
-        _compute(parts, todo, embedder, threads, save_every, progress or (lambda done, total: None), tell)
+        with opened(engine, address) as there, once_a_kind():
+            results = computed(todo, parts.done, embedder, threads, there)
+            _save(parts, todo, embedder, results, save_every, progress or (lambda done, total: None), tell)
         broken, loss = _assemble(parts, output, todo, embedder, complete, store)
         if mark_of(output) != mark:
             refuse_existing(output, overwrite)
@@ -177,35 +184,30 @@ def embed(
     return _result(output, embedder, todo, continued, broken, loss)
 
 
-def _compute(
+def _save(
     parts: Parts,
     todo: Plan,
     embedder: ImageEmbedder,
-    threads: int | None,
+    results: Generator[Computed, None, None],
     save_every: int,
     progress: Callable[[int, int], None],
     on_broken: Callable[[str, str], None],
 ) -> None:
-    untrained = False  # whether a batch has been told of pictures that the model was not trained for: the first is
-    pictures = todo.pictures
+    untrained = False  # whether pictures that the model was not trained for have been told: those of the first batch
+    names = todo.pictures.names
     progress(parts.done, parts.total)
     try:
-        with once_a_kind(), contextlib.closing(batches(todo, parts.done, embedder, threads)) as some:
-            for first, stop, batch in some:
-                if batch is None:
-                    parts.add(stop, *todo.copied(first, stop))
-                else:
-                    for number, reason in batch.broken.items():
-                        on_broken(pictures.names[number], reason)
-                    grids = [embedder.grid(pixels) for pixels in batch.pixels.values()]
-                    parts.add(stop, _features(embedder, batch, grids) if grids else {}, batch.broken)
-                    if grids and not untrained:
-                        names = [pictures.names[number] for number in batch.pixels]
-                        counts = [rows * columns for rows, columns in grids]
-                        untrained = warn_untrained(counts, embedder.opened.vision.config, names)
+        with contextlib.closing(results):
+            for some in results:
+                for number, reason in some.new.items():
+                    on_broken(names[number], reason)
+                parts.add(some.stop, some.arrays, some.broken)
+                if some.counts and not untrained:
+                    who = [names[number] for number in some.counts]
+                    untrained = warn_untrained(list(some.counts.values()), embedder.opened.vision.config, who)
                 if parts.is_due(save_every):
                     parts.save()
-                progress(stop, parts.total)
+                progress(some.stop, parts.total)
     except BaseException:  # Ctrl-C too: what is computed is not lost
         with contextlib.suppress(OSError, MemoryError):
             parts.save()
@@ -236,39 +238,6 @@ def _assemble(
     with parts.assembled(output) as file:
         write_features(file, suffix, arrays | more, sound, broken, metadata)
     return broken, loss
-
-
-def _features(embedder: ImageEmbedder, batch: Batch, grids: list[tuple[int, int]]) -> dict[str, NDArray[Any]]:
-    """The arrays of a file of features, of the sound pictures of a batch."""
-    vectors = embedder.compute(list(batch.pixels.values()))
-    if embedder.opened.kind != "tokens":
-        return {"features": np.stack(vectors)}
-    grid = np.array(grids, np.int32)
-    if not embedder.opened.vision.config.is_native:
-        return {"features": np.stack(vectors), "grid": grid}
-    return {"features": np.concatenate(vectors), "counts": grid.prod(axis=1, dtype=np.int64), "grid": grid}
-
-
-def _identity(embedder: ImageEmbedder, pictures: Pictures) -> dict[str, Any]:
-    """What two runs have in common when one may continue the other."""
-    return _settings(embedder) | {"number of pictures": len(pictures.names), "pictures": pictures.digest()}
-
-
-def _settings(embedder: ImageEmbedder) -> dict[str, Any]:
-    """What two runs have in common when one may add to the file of the other."""
-    opened = embedder.opened
-    processor = json.dumps(opened.processor.to_dict(), sort_keys=True, default=str)
-    return {
-        "features": opened.kind,
-        "normalize": embedder.normalize,
-        "dtype": embedder.dtype,
-        "backend": embedder.backend,
-        "weights": hash_weights(opened.model.state_dict()),
-        "image processor": sha256(processor.encode()).hexdigest(),
-        "batch size": embedder.batch_size,  # by which rows are rounded differently
-        **({} if embedder.max_patches is None else {"max patches": embedder.max_patches}),
-        **({"turned upright": True} if embedder.exif_transpose else {}),
-    }
 
 
 def _metadata(embedder: ImageEmbedder, run: dict[str, Any], total: int, broken: int) -> dict[str, str]:

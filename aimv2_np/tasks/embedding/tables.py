@@ -25,22 +25,17 @@ class Row:
     """A picture in a Parquet file: the file's bytes in a column, or, as Hugging Face writes it, in `bytes` of one.
 
     Attributes:
-        path: of the Parquet file.
+        file: the Parquet file.
         number: of the row, the first is 1.
         group, place: in which group of rows it is, and where there; both from 0.
         column: of the pictures.
     """
 
-    path: str
+    file: str
     number: int
     group: int
     place: int
     column: str
-
-    @property
-    def file(self) -> str:
-        """The table, whose size and time of modification stand for what is in it."""
-        return self.path
 
     @property
     def where(self) -> str:
@@ -50,7 +45,7 @@ class Row:
     def read(self) -> bytes:
         """The picture's file. ValueError where there is none."""
         try:
-            data = _pictures(self.path, self.group, self.column)[self.place]
+            data = _pictures(self.file, self.group, self.column)[self.place]
         except OSError as error:  # by which pyarrow tells of damage, too
             if error.errno is not None:
                 raise

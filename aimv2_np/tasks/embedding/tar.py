@@ -17,18 +17,16 @@ MAX_BYTES: Final = 2**30  # of one picture's file
 
 @dataclass(frozen=True)
 class Member:
-    """A file in an archive: its name there, and where its bytes lie in the archive once it is decompressed."""
+    """A file in an archive: its name there, and where its bytes lie in the archive once it is decompressed.
 
-    archive: str
+    The archive is `file`, whose size and time of modification stand for what is in it.
+    """
+
+    file: str
     name: str
     offset: int
     size: int
     compressed: bool
-
-    @property
-    def file(self) -> str:
-        """The archive, whose size and time of modification stand for what is in it."""
-        return self.archive
 
     @property
     def where(self) -> str:
@@ -101,7 +99,7 @@ def _place(archive: str, info: tarfile.TarInfo, compressed: bool) -> Member | st
 
 def read_member(member: Member) -> bytes:
     """The bytes of a file in an archive that is not compressed; from any thread, in any order."""
-    with naming_path(member.archive), Path(member.archive).open("rb") as file:
+    with naming_path(member.file), Path(member.file).open("rb") as file:
         return _read(file, member)
 
 
@@ -117,13 +115,13 @@ class CompressedArchives:
 
     def read(self, member: Member) -> bytes:
         """The bytes of a file, which lies behind all that have been read from its archive."""
-        if self._archive != member.archive:
+        if self._archive != member.file:
             self.close()
-            self._tar = tarfile.open(member.archive, "r:*")  # noqa: SIM115 (`close` closes it)
-            self._archive = member.archive
+            self._tar = tarfile.open(member.file, "r:*")  # noqa: SIM115 (`close` closes it)
+            self._archive = member.file
         assert self._tar is not None
         try:
-            with naming_path(member.archive):
+            with naming_path(member.file):
                 return _read(self._tar.fileobj, member)  # the archive as it is once decompressed
         except Exception as error:  # of gzip, zlib, bz2, lzma
             if is_of_the_system(error):

@@ -24,20 +24,15 @@ BYTES_PER_BYTE: Final = 500
 
 @dataclass(frozen=True)
 class ZipMember:
-    """A file in a zip archive: its name there, and where its bytes lie, packed by `method`."""
+    """A file in a zip archive, `file`: its name there, and where its bytes lie, packed by `method`."""
 
-    archive: str
+    file: str
     name: str
     offset: int
     packed: int
     size: int
     method: int
     crc: int
-
-    @property
-    def file(self) -> str:
-        """The archive, whose size and time of modification stand for what is in it."""
-        return self.archive
 
     @property
     def where(self) -> str:
@@ -57,7 +52,7 @@ class ZipMember:
             raise ValueError(
                 f"the file is packed by method {self.method} of zip; expected it stored or deflated: pack it again"
             )
-        with naming_path(self.archive), Path(self.archive).open("rb") as file:
+        with naming_path(self.file), Path(self.file).open("rb") as file:
             file.seek(max(0, self.offset))  # a damaged directory may say anything
             header = file.read(LOCAL.size)
             if len(header) < LOCAL.size or header[:4] != b"PK\x03\x04":

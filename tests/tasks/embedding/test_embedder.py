@@ -217,7 +217,7 @@ def test_float16_gives_float32_features(two_towers):
     ("arguments", "kind", "message"),
     [
         ({"features": "best"}, ValueError, "features is 'best'; expected one of projected, pooled, cls, mean, tokens"),
-        ({"errors": "ignore"}, ValueError, "errors is 'ignore'; expected 'raise' or 'skip'"),
+        ({"errors": "ignore"}, ValueError, "errors is 'ignore'; expected one of raise, skip, column"),
         ({"batch_size": 0}, ValueError, "batch_size is 0; expected a whole number"),
         ({"backend": "torch"}, ValueError, "backend is 'torch'"),
         ({"model": object()}, TypeError, "model is an object; expected a folder or a hub id"),

@@ -1,0 +1,216 @@
+"""The features of a run's pictures, in their order: computed in this process, or in those of an engine.
+
+An engine's processes take four batches at a time, the same batches as one machine's. What they are sent are names and
+places of pictures, which they read themselves; what comes back are features. No more is on its way than two tasks for
+each process, so neither their memory nor this one's grows with the number of pictures.
+"""
+
+import os
+import pickle
+import socket
+from collections import deque
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, closing
+from dataclasses import dataclass, replace
+from functools import cache, lru_cache
+from itertools import islice
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aimv2_np.tasks.embedding.complaints import once_a_kind
+from aimv2_np.tasks.embedding.embedder import ImageEmbedder
+from aimv2_np.tasks.embedding.engines import Engine, Result
+from aimv2_np.tasks.embedding.identity import means
+from aimv2_np.tasks.embedding.pipeline import Batch, Fetched, fetched, prepared_batches
+from aimv2_np.tasks.embedding.plan import Plan
+from aimv2_np.tasks.embedding.remote import Remote
+
+BATCHES: Final = 4  # that a process of an engine is given at a time
+WAITING: Final = 2  # tasks for each of them: the one that it is at, and the next
+
+
+@dataclass(frozen=True)
+class Computed:
+    """What is known of neighbouring pictures, those that follow the ones before up to number `stop`.
+
+    Attributes:
+        arrays: of the sound ones, as a file of features has them; none where none is sound.
+        broken: number of another → what is wrong, as a sentence.
+        counts: how many patches each of the sound ones has; None where rows are copied.
+    """
+
+    stop: int
+    arrays: dict[str, NDArray[Any]]
+    broken: dict[int, str]
+    counts: dict[int, int] | None
+
+    @property
+    def new(self) -> dict[int, str]:
+        """What is broken and was not before."""
+        return {} if self.counts is None else self.broken
+
+
+def computed(
+    todo: Plan, start: int, embedder: ImageEmbedder, threads: int | None, engine: Engine | None
+) -> Generator[Computed, None, None]:
+    """What is to be done, from number `start` on; by `threads` that decode, of each process where there are more."""
+    if engine is not None:
+        yield from _elsewhere(todo, start, embedder, threads or 1, engine)
+        return
+    for first, stop, kept in todo.stretches(start, embedder.batch_size):
+        if kept:
+            yield _copied(todo, first, stop)
+            continue
+        with closing(_compute(fetched(todo.pictures, first, stop), first, embedder, threads)) as some:
+            yield from some
+
+
+def _copied(todo: Plan, first: int, stop: int) -> Computed:
+    arrays, broken = todo.copied(first, stop)
+    return Computed(stop, arrays, broken, None)
+
+
+def _compute(
+    some: Iterable[Fetched], start: int, embedder: ImageEmbedder, threads: int | None
+) -> Generator[Computed, None, None]:
+    with closing(prepared_batches(some, start, embedder.batch_size, embedder, threads)) as batches:
+        for batch in batches:
+            grids = {number: embedder.grid(pixels) for number, pixels in batch.pixels.items()}
+            counts = {number: rows * columns for number, (rows, columns) in grids.items()}
+            arrays = _features(embedder, batch, list(grids.values())) if grids else {}
+            yield Computed(batch.stop, arrays, batch.broken, counts)
+
+
+def _features(embedder: ImageEmbedder, batch: Batch, grids: list[tuple[int, int]]) -> dict[str, NDArray[Any]]:
+    """The arrays of a file of features, of the sound pictures of a batch."""
+    vectors = embedder.compute(list(batch.pixels.values()))
+    if embedder.opened.kind != "tokens":
+        return {"features": np.stack(vectors)}
+    grid = np.array(grids, np.int32)
+    if not embedder.opened.vision.config.is_native:
+        return {"features": np.stack(vectors), "grid": grid}
+    return {"features": np.concatenate(vectors), "counts": grid.prod(axis=1, dtype=np.int64), "grid": grid}
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a process of an engine is sent.
+
+    Attributes:
+        settings: the embedder, pickled.
+        expected: what the process must compute with, so that its features are those of this one; see `means`.
+        start: number of the first picture.
+        pictures: see `fetched`; paths are absolute.
+        threads: that decode.
+    """
+
+    settings: bytes
+    expected: dict[str, Any]
+    start: int
+    pictures: list[Fetched]
+    threads: int
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What comes back: what was computed, on which machine, and the numbers of files that it does not see."""
+
+    computed: list[Computed]
+    host: str
+    unseen: list[int]
+
+
+def _elsewhere(
+    todo: Plan, start: int, embedder: ImageEmbedder, threads: int, engine: Engine
+) -> Generator[Computed, None, None]:
+    settings, expected = pickle.dumps(embedder), means(embedder)
+    waiting: deque[tuple[int, int, Result | None]] = deque()  # without a result: rows that are copied
+    try:
+        for first, stop, pictures in _pieces(todo, start, embedder.batch_size):
+            task = Task(settings, expected, first, pictures, threads)
+            waiting.append((first, stop, engine.submit(answer, task) if pictures else None))
+            while len(waiting) >= WAITING * engine.processes():
+                yield from _taken(todo, *waiting.popleft())
+        while waiting:
+            yield from _taken(todo, *waiting.popleft())
+    finally:
+        for _, _, result in waiting:
+            if result is not None:
+                result.cancel()
+
+
+def _pieces(todo: Plan, start: int, batch: int) -> Iterator[tuple[int, int, list[Fetched]]]:
+    """First number, the one after the last, and the pictures of each task; none where rows are copied."""
+    for first, stop, kept in todo.stretches(start, batch):
+        if kept:
+            yield first, stop, []
+            continue
+        with closing(fetched(todo.pictures, first, stop)) as some:
+            while pictures := [_absolute(picture) for picture in islice(some, BATCHES * batch)]:
+                yield first, first + len(pictures), pictures
+                first += len(pictures)
+
+
+def _absolute(picture: Fetched) -> Fetched:
+    """With paths that mean the same in a process that runs in another folder."""
+    name, place = picture
+    if isinstance(place, str):
+        return name, os.path.abspath(place)  # noqa: PTH100 (names are no paths yet: "a/../b" may lead through a link)
+    if isinstance(place, bytes | ValueError | Remote):
+        return picture
+    return name, replace(place, file=os.path.abspath(place.file))  # noqa: PTH100
+
+
+def _taken(todo: Plan, first: int, stop: int, result: Result | None) -> Iterator[Computed]:
+    if result is None:
+        yield _copied(todo, first, stop)
+        return
+    found: Answer = result.result()
+    names = todo.pictures.names
+    hidden = [names[number] for number in found.unseen if os.access(names[number], os.R_OK)]
+    if hidden:
+        raise FileNotFoundError(
+            f"{hidden[0]} is there, but a process on {found.host} cannot read it; expected the same files at the same "
+            "paths on all machines (a file system that they share), or addresses (s3://…)"
+        )
+    yield from found.computed
+
+
+def answer(task: Task) -> Answer:
+    """Do a task, in a process of an engine.
+
+    Raises ValueError if this process would compute other features than the one that sent it.
+    """
+    host = socket.gethostname()
+    embedder, found = _opened(task.settings)
+    for name, expected in task.expected.items():
+        if found.get(name) != expected:
+            raise ValueError(
+                f"{name}: {found.get(name)!r:.40} in a process on {host}, {expected!r:.40} in this one; expected the "
+                "same everywhere, as features depend on it"
+            )
+    _name_warnings()
+    unseen = _unreadable(task.pictures, task.start)
+    return Answer(list(_compute(task.pictures, task.start, embedder, task.threads)), host, unseen)
+
+
+@lru_cache(maxsize=4)
+def _opened(settings: bytes) -> tuple[ImageEmbedder, dict[str, Any]]:
+    """The embedder of this process, which opens its model once, and what it computes with."""
+    embedder: ImageEmbedder = pickle.loads(settings)
+    return embedder, means(embedder)
+
+
+@cache
+def _name_warnings() -> AbstractContextManager[None]:
+    """Warnings name their pictures for as long as this process lives: its tasks may overlap, each on a thread."""
+    kept = once_a_kind()
+    kept.__enter__()
+    return kept
+
+
+def _unreadable(pictures: Sequence[Fetched], start: int) -> list[int]:
+    paths = enumerate((place for _, place in pictures), start)
+    return [number for number, place in paths if isinstance(place, str) and not os.access(place, os.R_OK)]

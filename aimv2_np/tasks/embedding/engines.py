@@ -1,0 +1,177 @@
+"""Ray and Dask: what runs a function in many processes, of this machine or of many."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from typing import Any, Final, Protocol
+
+from aimv2_np.backends.parallel import usable_cores
+from aimv2_np.errors import plain
+
+SECONDS: Final = 60  # that a cluster is waited for
+
+
+class Result(Protocol):
+    """What a function returns in another process, later."""
+
+    def result(self) -> Any:
+        """What it has returned, or raises what it has raised; waits for it."""
+
+    def cancel(self) -> Any:
+        """It is not wanted any more."""
+
+
+class Engine(Protocol):
+    """A cluster. A task whose process dies is given to another one."""
+
+    def submit(self, function: Callable[[Any], Any], argument: Any) -> Result:
+        """Call a function of a module in another process."""
+
+    def processes(self) -> int:
+        """How many tasks it does at a time, as far as is known at this moment; at least 1."""
+
+
+class _RayResult:
+    def __init__(self, reference: Any) -> None:
+        self._reference = reference
+
+    def result(self) -> Any:
+        import ray
+
+        try:
+            return ray.get(self._reference)
+        except ray.exceptions.RayTaskError as error:
+            raise error.cause from None  # its own text is the other process's traceback
+        except ray.exceptions.RayError as error:
+            raise _lost(error) from error
+
+    def cancel(self) -> None:
+        import ray
+
+        with suppress(ray.exceptions.RayError):
+            ray.cancel(self._reference, force=True)
+
+
+class _Ray:
+    def submit(self, function: Callable[[Any], Any], argument: Any) -> Result:
+        import ray
+
+        return _RayResult(ray.remote(num_cpus=1, max_retries=3)(function).remote(argument))
+
+    def processes(self) -> int:
+        import ray
+
+        return max(1, int(ray.cluster_resources().get("CPU", 1)))
+
+
+@contextmanager
+def _ray(address: str | None) -> Iterator[Engine]:
+    """Ray where it is started already, or at an address; otherwise on this machine, until it is not needed."""
+    import ray
+
+    if ray.is_initialized() and address is None:
+        yield _Ray()
+        return
+    try:
+        started = ray.init(address, **({} if address else {"num_cpus": usable_cores()}), log_to_driver=True)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        raise _unreached(address, error) from error
+    with started:
+        yield _Ray()
+
+
+class _DaskResult:
+    def __init__(self, future: Any) -> None:
+        self._future = future
+
+    def result(self) -> Any:
+        from distributed import KilledWorker
+
+        try:
+            return self._future.result()
+        except KilledWorker as error:
+            raise _lost(error) from error
+
+    def cancel(self) -> None:
+        self._future.cancel()
+
+
+class _Dask:
+    def __init__(self, client: Any) -> None:
+        self._client = client
+
+    def submit(self, function: Callable[[Any], Any], argument: Any) -> Result:
+        return _DaskResult(self._client.submit(function, argument, pure=False))
+
+    def processes(self) -> int:
+        return max(1, sum(int(count) for count in self._client.nthreads().values()))
+
+
+@contextmanager
+def _dask(address: str | None) -> Iterator[Engine]:
+    """Dask at an address, or the client that there is; otherwise on this machine, until it is not needed."""
+    import dask
+
+    with ExitStack() as stack:  # pictures from a compressed archive are sent as they are
+        stack.enter_context(dask.config.set({"distributed.admin.large-graph-warning-threshold": "1 GiB"}))
+        yield _Dask(_client(address, stack))
+
+
+def _client(address: str | None, stack: ExitStack) -> Any:
+    from distributed import Client, LocalCluster, get_client
+
+    if address is not None:
+        try:
+            client = stack.enter_context(Client(address, timeout=SECONDS))
+            client.wait_for_workers(1, timeout=SECONDS)
+        except (OSError, ValueError) as error:
+            raise _unreached(address, error) from error
+        return client
+    try:
+        return get_client()
+    except ValueError:  # by which it says that there is none
+        local = LocalCluster(n_workers=usable_cores(), threads_per_worker=1, dashboard_address=None)
+        return stack.enter_context(Client(stack.enter_context(local)))
+
+
+ENGINES: Final = {"ray": _ray, "dask": _dask}
+
+
+def check_engine(engine: str | None, address: str | None) -> None:
+    """Raises ValueError for an engine that does not exist, or an address of none; ImportError where it is missing."""
+    if engine is None:
+        if address is not None:
+            raise ValueError(f"address is {address!r:.80} without an engine; pass --engine (engine=…) too, or neither")
+        return
+    if engine not in ENGINES:
+        raise ValueError(f"engine is {engine!r:.80}; expected one of {', '.join(ENGINES)}")
+    try:
+        __import__({"ray": "ray", "dask": "distributed"}[engine])
+    except ImportError as error:
+        raise ImportError(f"--engine {engine} needs a library: pip install 'aimv2-np[{engine}]'") from error
+
+
+@contextmanager
+def opened(engine: str | None, address: str | None) -> Iterator[Engine | None]:
+    """The engine of that name, at an address or on this machine; None where this process does it all.
+
+    Raises what `check_engine` raises, and ConnectionError where nobody answers at the address.
+    """
+    check_engine(engine, address)
+    if engine is None:
+        yield None
+        return
+    with ENGINES[engine](address) as found:
+        yield found
+
+
+def _lost(error: Exception) -> RuntimeError:
+    return RuntimeError(
+        f"processes of the engine died again and again at one task ({type(error).__name__}: {plain(error, 200)}); look "
+        "into their logs: most often it is memory"
+    )
+
+
+def _unreached(address: str | None, error: Exception) -> ConnectionError:
+    return ConnectionError(
+        f"address is {address}, and nobody answers there as expected ({type(error).__name__}: {plain(error, 200)})"
+    )

@@ -1,0 +1,48 @@
+"""What features depend on: what two runs have in common when one may continue, or add to, what the other has made."""
+
+import json
+import sys
+from hashlib import sha256
+from typing import Any
+
+from aimv2_np.kernels.native.library import kernels
+from aimv2_np.storage.digest import hash_weights
+from aimv2_np.tasks.embedding.embedder import ImageEmbedder
+from aimv2_np.tasks.embedding.sources import Pictures
+
+
+def settings(embedder: ImageEmbedder) -> dict[str, Any]:
+    """Of a run that may add to a file of features."""
+    opened = embedder.opened
+    processor = json.dumps(opened.processor.to_dict(), sort_keys=True, default=str)
+    return {
+        "features": opened.kind,
+        "normalize": embedder.normalize,
+        "dtype": embedder.dtype,
+        "backend": embedder.backend,
+        "weights": hash_weights(opened.model.state_dict()),
+        "image processor": sha256(processor.encode()).hexdigest(),
+        "batch size": embedder.batch_size,  # by which rows are rounded differently
+        **({} if embedder.max_patches is None else {"max patches": embedder.max_patches}),
+        **({"turned upright": True} if embedder.exif_transpose else {}),
+    }
+
+
+def identity(embedder: ImageEmbedder, pictures: Pictures) -> dict[str, Any]:
+    """Of a run that may continue an interrupted one."""
+    return settings(embedder) | {"number of pictures": len(pictures.names), "pictures": pictures.digest()}
+
+
+def means(embedder: ImageEmbedder) -> dict[str, Any]:
+    """Of two processes whose features go into one file."""
+    how = "in C" if alone(embedder) else "by the backend's library"
+    # The package itself stands above this room.
+    return settings(embedder) | {"version of aimv2_np": sys.modules["aimv2_np"].__version__, "kernels": how}
+
+
+def alone(embedder: ImageEmbedder) -> bool:
+    """Whether a picture's vector has the same bits whatever else is in its batch.
+
+    The kernels in C take each row's sums in an order of its own; BLAS and a GPU choose one by the shape of all.
+    """
+    return kernels() is not None and embedder.backend == "numpy" and embedder.dtype in ("float32", "bfloat16")
