@@ -1,17 +1,40 @@
-"""A batch of columns, a mapping or a DataFrame, with columns of features more."""
+"""Batches of columns, with columns of features more: mappings, DataFrames, and Arrow's tables and record batches."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
+GRID: Final = "grid"  # of patches: rows and columns
+ERROR: Final = "error"
+
+
+def names_of(batch: Any) -> list[str]:
+    """The names of the columns."""
+    return list(batch.schema.names if _is_arrow(batch) else batch)
+
+
+def values_of(batch: Any, name: str) -> list[Any]:
+    """The values of a column."""
+    return list(batch[name].to_pylist() if _is_arrow(batch) else batch[name])
+
 
 def with_columns(batch: Any, kept: Sequence[int], rows: int, added: Mapping[str, Any]) -> Any:
-    """Those rows of a batch that are `kept`, of its `rows`, with columns of their own."""
+    """Those rows of a batch that are `kept`, of its `rows`, with columns of their own.
+
+    In a DataFrame each row holds its array; in Arrow, a list of float32, of int32 in "grid", or a text in "error".
+    """
+    whole = len(kept) == rows
+    if _is_arrow(batch):
+        batch = batch if whole else batch.take(kept)
+        batch = batch.drop_columns([name for name in added if name in batch.schema.names])
+        for name, values in added.items():
+            batch = batch.append_column(name, _as_arrow(name, values, of_patches=GRID in added))
+        return batch
     if hasattr(batch, "assign"):  # a DataFrame
-        frame = batch if len(kept) == rows else batch.iloc[kept]
+        frame = batch if whole else batch.iloc[kept]
         return frame.assign(**{name: list(values) for name, values in added.items()})
-    if len(kept) == rows:
+    if whole:
         return {**batch, **added}
     left = {
         name: values[kept] if isinstance(values, np.ndarray) else [values[row] for row in kept]
@@ -20,27 +43,38 @@ def with_columns(batch: Any, kept: Sequence[int], rows: int, added: Mapping[str,
     return {**left, **added}
 
 
-def with_holes(
-    batch: Any, kept: Sequence[int], added: Mapping[str, Any], reasons: Mapping[int, str], column: str
-) -> Any:
-    """All rows of a batch, with None for what a broken picture does not have, and a column of what is wrong.
+def with_holes(batch: Any, kept: Sequence[int], added: Mapping[str, Any], reasons: Mapping[int, str]) -> Any:
+    """All rows of a batch, with None for what a broken picture does not have, and a column `ERROR`: what is wrong.
 
     Columns hold objects, whichever rows are broken, so that all batches have the same types.
 
     Args:
-        batch: a mapping or a DataFrame.
+        batch: a batch.
         kept: numbers of the rows that the columns `added` are about.
         added: columns, of the rows that are `kept`.
         reasons: number of each other row → what is wrong with its picture.
-        column: the name of the column for that.
     """
     rows = range(len(kept) + len(reasons))
     filled = {}
     for name, values in added.items():
         of_row = dict(zip(kept, values, strict=True))
         filled[name] = _objects([of_row.get(row) for row in rows])
-    filled[column] = _objects([reasons.get(row) for row in rows])
+    filled[ERROR] = _objects([reasons.get(row) for row in rows])
     return with_columns(batch, rows, len(rows), filled)
+
+
+def _is_arrow(batch: Any) -> bool:
+    return hasattr(batch, "append_column")
+
+
+def _as_arrow(name: str, values: Sequence[Any], *, of_patches: bool) -> Any:
+    """The same type in each batch, also where all of it is None, or there is none."""
+    import pyarrow
+
+    vector = pyarrow.list_(pyarrow.float32())
+    kinds = {ERROR: pyarrow.string(), GRID: pyarrow.list_(pyarrow.int32())}
+    rows = [list(value) if np.ndim(value) == 2 else value for value in values]  # pyarrow takes arrays of one axis
+    return pyarrow.array(rows, kinds.get(name, pyarrow.list_(vector) if of_patches else vector))
 
 
 def _objects(values: Sequence[Any]) -> Any:

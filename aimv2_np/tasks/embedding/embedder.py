@@ -24,7 +24,7 @@ from aimv2_np.processing.image import Bound
 from aimv2_np.processing.loading import IMAGE_ERRORS, in_one_line, naming_image
 from aimv2_np.processing.settings import as_count
 from aimv2_np.storage.digest import hash_weights
-from aimv2_np.tasks.embedding.columns import with_columns, with_holes
+from aimv2_np.tasks.embedding.columns import ERROR, GRID, names_of, values_of, with_columns, with_holes
 from aimv2_np.tasks.embedding.kinds import KINDS, check_name, chosen_kind
 
 BATCH = 16  # pictures that go through the model at a time: bounds the memory, gains little beyond
@@ -55,8 +55,9 @@ class Opened:
 class ImageEmbedder:
     """Turns a batch of pictures into the same batch with their features.
 
-    A batch is a mapping of columns of equal length, as Ray Data's `map_batches` passes it, or a pandas DataFrame, as
-    Dask's `map_partitions` and Spark's `mapInPandas` do. One of its columns holds the pictures:
+    A batch is a mapping of columns of equal length, a pandas DataFrame, as Dask's `map_partitions` and Spark's
+    `mapInPandas` pass it, or a table or a record batch of Arrow, as Ray Data's `map_batches(…, batch_format="pyarrow")`
+    and Spark's `mapInArrow` do. One of its columns holds the pictures:
 
         "bytes"         contents of files
         "path"          paths
@@ -65,8 +66,8 @@ class ImageEmbedder:
 
     The result has a column `column` more: float32, (B, D), of "tokens" (B, N, D), and then also "grid", int32 (B, 2),
     the rows and columns of patches. Where pictures of a native model have different numbers of patches, a list of
-    arrays (N, D). In a DataFrame each row holds its array. With `errors="column"` each row is an object: an array, or
-    None where the picture cannot be read; the column "error" says why, and is None elsewhere.
+    arrays (N, D). In a DataFrame each row holds its array, in Arrow a list. With `errors="column"` each row is an
+    object: an array, or None where the picture cannot be read; the column "error" says why, and is None elsewhere.
 
     It is pickled as its settings, a few hundred bytes: each process opens the model on first use, and maps its weights
     into memory that all processes of a machine share.
@@ -116,6 +117,8 @@ class ImageEmbedder:
             check_name(features)
         if errors not in ERRORS:
             raise ValueError(f"errors is {errors!r:.80}; expected one of {', '.join(ERRORS)}")
+        if column in (GRID, ERROR):
+            raise ValueError(f"column is {column!r}, which is another column's name; choose one of your own")
         as_count(batch_size, "batch_size")
         if max_patches is not None:
             as_count(max_patches, "max_patches")
@@ -182,18 +185,20 @@ class ImageEmbedder:
             ValueError, FileNotFoundError, TypeError: no column of pictures; a picture that cannot be read, unless
                 `errors` says otherwise.
         """
-        column = next((name for name in COLUMNS if name in batch), None)
+        names = names_of(batch)
+        column = next((name for name in COLUMNS if name in names), None)
         if column is None:
-            raise ValueError(f"the batch has the columns {list(batch)!r:.200}; expected one of {', '.join(COLUMNS)}")
+            raise ValueError(f"the batch has the columns {names!r:.200}; expected one of {', '.join(COLUMNS)}")
         vision = self.opened.vision  # what is wrong with the model is no picture's fault
-        pictures = list(batch[column])
+        pictures = values_of(batch, column)
+        paths = [f" ({path!s:.200})" for path in values_of(batch, "path")] if "path" in names else [""] * len(pictures)
         kept: list[int] = []
         features: list[NDArray[np.float32]] = []
         grids: list[tuple[int, int]] = []
         reasons: dict[int, str] = {}
         for start in range(0, len(pictures), self.batch_size):
             rows = range(start, min(start + self.batch_size, len(pictures)))
-            prepared = {row: self._prepare_row(batch, column, pictures[row], row) for row in rows}
+            prepared = {row: self._prepare_row(column, pictures[row], f"row {row}{paths[row]}") for row in rows}
             sound = {row: pixels for row, pixels in prepared.items() if not isinstance(pixels, str)}
             reasons |= {row: reason for row, reason in prepared.items() if isinstance(reason, str)}
             kept += sound
@@ -206,9 +211,9 @@ class ImageEmbedder:
         if not features:
             added = {self.column: np.empty((0, self.size), np.float32)}
         if self.opened.kind == "tokens":
-            added["grid"] = np.array(grids, np.int32).reshape(-1, 2)
+            added[GRID] = np.array(grids, np.int32).reshape(-1, 2)
         if self.errors == "column":
-            return with_holes(batch, kept, added, reasons, "error")
+            return with_holes(batch, kept, added, reasons)
         return with_columns(batch, kept, len(pictures), added)
 
     def compute(self, pixels: Sequence[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
@@ -250,17 +255,16 @@ class ImageEmbedder:
             return opened.model.config.projection_dim
         return opened.vision.config.hidden_size
 
-    def _prepare_row(self, batch: Any, column: str, picture: Any, row: int) -> NDArray[np.float32] | str:
+    def _prepare_row(self, column: str, picture: Any, name: str) -> NDArray[np.float32] | str:
         """The picture, prepared; or, unless that is an error, what is wrong with it."""
-        path = f" ({list(batch['path'])[row]!s:.200})" if "path" in batch else ""
         try:
             return _checked(picture) if column == "pixel_values" else self.prepare(picture)
         except IMAGE_ERRORS as error:
             if self.errors == "raise":
-                with naming_image(f"row {row}{path}"):
+                with naming_image(name):
                     raise
             if self.errors == "skip":
-                warnings.warn(f"left out: row {row}{path}: {error}", stacklevel=3)
+                warnings.warn(f"left out: {name}: {error}", stacklevel=3)
             return in_one_line(error)
 
     def grid(self, pixels: NDArray[np.float32]) -> tuple[int, int]:

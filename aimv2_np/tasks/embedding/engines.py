@@ -1,5 +1,7 @@
 """Ray and Dask: what runs a function in many processes, of this machine or of many."""
 
+import re
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from typing import Any, Final, Protocol
@@ -72,8 +74,10 @@ def _ray(address: str | None) -> Iterator[Engine]:
         yield _Ray()
         return
     try:
-        started = ray.init(address, **({} if address else {"num_cpus": usable_cores()}), log_to_driver=True)
-    except (ConnectionError, RuntimeError, ValueError) as error:
+        if place := re.fullmatch(r"(?:ray://)?(.+):(\d+)", address or ""):  # Ray itself would try for five minutes
+            socket.create_connection((place[1], int(place[2])), SECONDS).close()
+        started = ray.init(address, **({} if address else {"num_cpus": usable_cores()}))
+    except (OSError, RuntimeError, ValueError, SystemExit) as error:
         raise _unreached(address, error) from error
     with started:
         yield _Ray()

@@ -1,0 +1,65 @@
+"""`embed --engine` on real clusters of two processes: the file of one machine, whatever is killed meanwhile."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from aimv2_np.tasks import embed
+from tests.support.watched import DEATHS, reports
+
+pytestmark = pytest.mark.filterwarnings("default")
+ENGINES = [("ray", "ray"), ("dask", "distributed")]
+
+
+@pytest.mark.parametrize(("engine", "library"), ENGINES)
+def test_a_killed_process_loses_and_doubles_nothing(engine, library, watched, work, tmp_path):
+    pytest.importorskip(library)
+    done = embed(["photos"], tmp_path / "many.safetensors", engine=engine)
+    assert (tmp_path / "many.safetensors").read_bytes() == (work / "one.safetensors").read_bytes()
+    assert (done.count, len(done.broken)) == (297, 3)
+    assert (watched / "death-0").exists()
+    assert len(reports(watched)) >= 2
+    assert os.getpid() not in reports(watched)
+
+
+@pytest.mark.parametrize(("engine", "library"), ENGINES)
+def test_a_task_that_kills_every_process_is_one_sentence(engine, library, watched, monkeypatch, tmp_path):
+    pytest.importorskip(library)
+    monkeypatch.setenv(DEATHS, "1000")
+    with pytest.raises(RuntimeError, match="processes of the engine died again and again at one task") as caught:
+        embed(["photos"], tmp_path / "many.safetensors", engine=engine)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "many.safetensors").exists()
+
+
+@pytest.mark.parametrize(("engine", "library"), ENGINES)
+def test_a_killed_command_is_continued(engine, library, watched, monkeypatch, work, tmp_path):
+    """By one that computes here, by one on the engine again: the file is that of one run."""
+    pytest.importorskip(library)
+    monkeypatch.setenv(DEATHS, "0")
+    output, manifest = tmp_path / "many.safetensors", tmp_path / "many.safetensors.parts" / "manifest.jsonl"
+    command = [sys.executable, "-m", "aimv2_np", "embed", "photos", "-o", str(output), "--save-every", "16"]
+    begun = subprocess.Popen([*command, "--engine", engine], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    while not (manifest.exists() and manifest.read_bytes().count(b"\n") > 2):
+        assert begun.poll() is None
+        time.sleep(0.01)  # nothing tells that another process has written a line
+    begun.send_signal(signal.SIGKILL)
+    begun.wait()
+    more = [] if engine == "ray" else ["--engine", engine]
+    ended = subprocess.run([*command, *more], check=True, capture_output=True, text=True)
+    assert "done before" in ended.stdout
+    assert output.read_bytes() == (work / "one.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize(("engine", "library"), ENGINES)
+def test_nobody_at_the_address(engine, library, watched, monkeypatch, tmp_path):
+    pytest.importorskip(library)
+    monkeypatch.setattr("aimv2_np.tasks.embedding.engines.SECONDS", 1)
+    with pytest.raises(ConnectionError, match=r"address is .*127\.0\.0\.1:9, and nobody answers there") as caught:
+        embed(["photos"], tmp_path / "a.npz", engine=engine, address={"dask": "tcp://"}.get(engine, "") + "127.0.0.1:9")
+    assert "\n" not in str(caught.value)
+    assert list(tmp_path.iterdir()) == [watched]
