@@ -106,6 +106,11 @@ def test_zips_tables_and_addresses(two_towers, photos, tmp_path, monkeypatch):
     assert_error(result, "pip install 'aimv2-np[remote]'; or fetch them first")
 
 
+def test_an_address_needs_an_engine(photos, tmp_path):
+    result = run(photos, "-o", tmp_path / "f.npz", "--address", "10.0.0.1:6379")
+    assert_error(result, "address is '10.0.0.1:6379' without an engine; pass --engine (engine=…) too, or neither")
+
+
 def test_many_broken_pictures_are_not_all_named(two_towers, tmp_path):
     for number in range(25):
         (tmp_path / f"{number:02d}.png").write_bytes(b"")

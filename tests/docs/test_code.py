@@ -51,15 +51,16 @@ def for_embedding():
 PREPARED = {"docs/compare.md": for_compare, "docs/embedding.md": for_embedding}
 # Pages whose code runs on a GPU, or here on its stand-in.
 ON_A_GPU = ("docs/gpu.md",)
-# Blocks with a line that needs what a test has not: weights from the hub, PyTorch, a cluster, the reader's own model,
+# Blocks with a line that needs what a test has not: weights from the hub, PyTorch, the reader's own model,
 # cuDNN, matplotlib (tests/viz/test_docs.py runs these).
-ELSEWHERE = ("ray.data", "cudnn_attention(", "torch_module", "timm/aimv2_large", "my_model(", "import draw_")
+ELSEWHERE = ("cudnn_attention(", "torch_module", "timm/aimv2_large", "my_model(", "import draw_")
 
 
 # Packages that only the blocks that import them need; such a block runs where they are installed.
 PACKAGES = ("duckdb", "faiss", "lancedb", "pandas", "polars", "pyarrow")
-# Pages of other runtimes; tests/oracle/recording/test_runtimes.py and tests/oracle/export/test_docs.py run these.
-RUNTIMES = ("docs/runtimes.md", "docs/export.md")
+# Pages of other runtimes and of clusters; tests/oracle/recording/test_runtimes.py, tests/oracle/export/test_docs.py and
+# tests/clusters/test_pages.py run these.
+RUNTIMES = ("docs/runtimes.md", "docs/export.md", "docs/clusters.md")
 
 
 def missing_packages(block):

@@ -29,6 +29,7 @@ ELSEWHERE = {
     "-o features.parquet": "needs pyarrow; tests/parquet writes such files",
     "--backend cupy": "needs a GPU; tests/gpu runs models there",
     "-o tests/golden.safetensors": "writes into the repository; tests/test_action.py runs the workflow that it is for",
+    "--engine": "needs Ray or Dask; tests/clusters/test_embed.py runs it",
     "verify --model apple": "compares with the numbers of the released weights; tests/comparison/test_published.py",
 }
 NEED_MATPLOTLIB = ("--plot", ".png")

@@ -3,7 +3,8 @@
 import re
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from importlib import import_module
 from typing import Any, Final, Protocol
 
 from aimv2_np.backends.parallel import usable_cores
@@ -54,33 +55,36 @@ class _RayResult:
 
 
 class _Ray:
+    def __init__(self, *, gpu: bool) -> None:
+        self._each = {"num_cpus": 1, "num_gpus": int(gpu)}  # without any, Ray hides all GPUs from a task
+
     def submit(self, function: Callable[[Any], Any], argument: Any) -> Result:
         import ray
 
-        return _RayResult(ray.remote(num_cpus=1, max_retries=3)(function).remote(argument))
+        return _RayResult(ray.remote(**self._each, max_retries=3)(function).remote(argument))
 
     def processes(self) -> int:
         import ray
 
-        return max(1, int(ray.cluster_resources().get("CPU", 1)))
+        return max(1, int(ray.cluster_resources().get("GPU" if self._each["num_gpus"] else "CPU", 1)))
 
 
 @contextmanager
-def _ray(address: str | None) -> Iterator[Engine]:
+def _ray(address: str | None, *, gpu: bool) -> Iterator[Engine]:
     """Ray where it is started already, or at an address; otherwise on this machine, until it is not needed."""
     import ray
 
     if ray.is_initialized() and address is None:
-        yield _Ray()
+        yield _Ray(gpu=gpu)
         return
     try:
         if place := re.fullmatch(r"(?:ray://)?(.+):(\d+)", address or ""):  # Ray itself would try for five minutes
             socket.create_connection((place[1], int(place[2])), SECONDS).close()
-        started = ray.init(address, **({} if address else {"num_cpus": usable_cores()}))
+        started = ray.init(address)
     except (OSError, RuntimeError, ValueError, SystemExit) as error:
         raise _unreached(address, error) from error
     with started:
-        yield _Ray()
+        yield _Ray(gpu=gpu)
 
 
 class _DaskResult:
@@ -111,8 +115,11 @@ class _Dask:
 
 
 @contextmanager
-def _dask(address: str | None) -> Iterator[Engine]:
-    """Dask at an address, or the client that there is; otherwise on this machine, until it is not needed."""
+def _dask(address: str | None, *, gpu: bool) -> Iterator[Engine]:
+    """Dask at an address, or the client that there is; otherwise on this machine, until it is not needed.
+
+    A worker is what has a GPU there, and not a task (see dask-cuda).
+    """
     import dask
 
     with ExitStack() as stack:  # pictures from a compressed archive are sent as they are
@@ -137,7 +144,11 @@ def _client(address: str | None, stack: ExitStack) -> Any:
         return stack.enter_context(Client(stack.enter_context(local)))
 
 
-ENGINES: Final = {"ray": _ray, "dask": _dask}
+# Name → the library that must be there, and what opens a cluster at an address.
+ENGINES: Final[dict[str, tuple[str, Callable[..., AbstractContextManager[Engine]]]]] = {
+    "ray": ("ray", _ray),
+    "dask": ("distributed", _dask),
+}
 
 
 def check_engine(engine: str | None, address: str | None) -> None:
@@ -149,14 +160,16 @@ def check_engine(engine: str | None, address: str | None) -> None:
     if engine not in ENGINES:
         raise ValueError(f"engine is {engine!r:.80}; expected one of {', '.join(ENGINES)}")
     try:
-        __import__({"ray": "ray", "dask": "distributed"}[engine])
+        import_module(ENGINES[engine][0])
     except ImportError as error:
         raise ImportError(f"--engine {engine} needs a library: pip install 'aimv2-np[{engine}]'") from error
 
 
 @contextmanager
-def opened(engine: str | None, address: str | None) -> Iterator[Engine | None]:
+def opened(engine: str | None, address: str | None, *, gpu: bool = False) -> Iterator[Engine | None]:
     """The engine of that name, at an address or on this machine; None where this process does it all.
+
+    With `gpu` each task needs a GPU of its own.
 
     Raises what `check_engine` raises, and ConnectionError where nobody answers at the address.
     """
@@ -164,7 +177,7 @@ def opened(engine: str | None, address: str | None) -> Iterator[Engine | None]:
     if engine is None:
         yield None
         return
-    with ENGINES[engine](address) as found:
+    with ENGINES[engine][1](address, gpu=gpu) as found:
         yield found
 
 
@@ -175,7 +188,7 @@ def _lost(error: Exception) -> RuntimeError:
     )
 
 
-def _unreached(address: str | None, error: Exception) -> ConnectionError:
+def _unreached(address: str | None, error: BaseException) -> ConnectionError:
     return ConnectionError(
         f"address is {address}, and nobody answers there as expected ({type(error).__name__}: {plain(error, 200)})"
     )

@@ -164,7 +164,7 @@ def embed(
             if on_broken:
                 on_broken(name, reason)
 
-        with opened(engine, address) as there, once_a_kind():
+        with opened(engine, address, gpu=embedder.backend != "numpy") as there, once_a_kind():
             results = computed(todo, parts.done, embedder, threads, there)
             _save(parts, todo, embedder, results, save_every, progress or (lambda done, total: None), tell)
         broken, loss = _assemble(parts, output, todo, embedder, complete, store)

@@ -172,6 +172,27 @@ def test_a_broken_picture_stops_or_is_left_out_and_never_becomes_zeros(two_tower
         assert ImageEmbedder(two_towers, errors="skip")({"bytes": [b""]})["features"].shape == (0, 8)
 
 
+@pytest.mark.parametrize("kind", ["projected", "tokens"])
+def test_a_broken_picture_is_a_column(two_towers, tmp_path, kind):
+    """As `embed` tells it: without the row's name, which stands beside it."""
+    good = as_bytes(photo(20, 30))
+    batch = {"bytes": [good, b"no picture", good, good[:100]], "path": ["a", "b.png", "c", "d"], "n": np.arange(4)}
+    result = ImageEmbedder(two_towers, kind, errors="column")(batch)
+    assert list(result["path"]) == ["a", "b.png", "c", "d"]
+    assert [vector is None for vector in result["features"]] == [False, True, False, True]
+    assert [error is None for error in result["error"]] == [True, False, True, False]
+    assert result["error"][1].startswith("the content is not an image in a format that Pillow knows")
+    wanted = ImageEmbedder(two_towers, kind)({"bytes": [good, good]})["features"]
+    np.testing.assert_array_equal(np.stack([result["features"][0], result["features"][2]]), wanted)
+    if kind == "tokens":
+        assert [None if grid is None else grid.tolist() for grid in result["grid"]] == [[2, 3], None, [2, 3], None]
+    sound = ImageEmbedder(two_towers, kind, errors="column")({"bytes": [good, good]})
+    assert [type(vector) for vector in sound["features"]] == [np.ndarray] * 2  # of one kind, whatever is broken
+    assert list(sound["error"]) == [None, None]
+    nothing = ImageEmbedder(two_towers, kind, errors="column")({"path": [str(tmp_path / "missing.png")]})
+    assert (list(nothing["features"]), list(nothing["error"])) == ([None], ["there is no such file; check the path"])
+
+
 def test_pickled_it_is_its_settings_and_opens_the_model_elsewhere(two_towers, tmp_path, monkeypatch):
     monkeypatch.chdir(two_towers.parent)
     embedder = ImageEmbedder(two_towers.name, "mean", True)
@@ -218,6 +239,7 @@ def test_float16_gives_float32_features(two_towers):
     [
         ({"features": "best"}, ValueError, "features is 'best'; expected one of projected, pooled, cls, mean, tokens"),
         ({"errors": "ignore"}, ValueError, "errors is 'ignore'; expected one of raise, skip, column"),
+        ({"column": "error"}, ValueError, "column is 'error', which is another column's name"),
         ({"batch_size": 0}, ValueError, "batch_size is 0; expected a whole number"),
         ({"backend": "torch"}, ValueError, "backend is 'torch'"),
         ({"model": object()}, TypeError, "model is an object; expected a folder or a hub id"),
