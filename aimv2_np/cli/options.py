@@ -112,10 +112,13 @@ def or_embedded(model: str | None) -> tuple[str, str | Path]:
 @contextmanager
 def advising_force(path: str) -> Iterator[None]:
     """FileExistsError about `path` names the option --force in the place of Python's argument."""
+    from aimv2_np.files.atomic import ADVICE
+
     try:
         yield
     except FileExistsError as error:
-        raise FileExistsError(f"{path} exists already; name another file, or overwrite it with --force") from error
+        told = str(error) if ADVICE in str(error) else f"{path} exists already; {ADVICE}"
+        raise FileExistsError(told.replace(ADVICE, "name another file, or overwrite it with --force")) from error
 
 
 def check_free(path: str | None, force: bool) -> None:

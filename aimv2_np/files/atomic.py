@@ -5,7 +5,9 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Final
+
+ADVICE: Final = "choose another place, or pass overwrite=True to replace it"
 
 
 @contextmanager
@@ -53,7 +55,7 @@ def refuse_existing(path: Path, overwrite: bool) -> None:
     if path.is_dir():
         raise IsADirectoryError(f"{path} is a folder; expected the name of a file to write")
     if not overwrite and os.path.lexists(path):
-        raise FileExistsError(f"{path} exists already; choose another place, or pass overwrite=True to replace it")
+        raise FileExistsError(f"{path} exists already; {ADVICE}")
 
 
 def make_folder(folder: str | os.PathLike[str]) -> Path:

@@ -106,8 +106,8 @@ def test_zips_tables_and_addresses(two_towers, photos, tmp_path, monkeypatch):
     assert_error(result, "pip install 'aimv2-np[remote]'; or fetch them first")
 
 
-def test_an_address_needs_an_engine(photos, tmp_path):
-    result = run(photos, "-o", tmp_path / "f.npz", "--address", "10.0.0.1:6379")
+def test_an_address_needs_an_engine(two_towers, photos, tmp_path):
+    result = run(photos, "-o", tmp_path / "f.npz", "--model", two_towers, "--address", "10.0.0.1:6379")
     assert_error(result, "address is '10.0.0.1:6379' without an engine; pass --engine (engine=…) too, or neither")
 
 

@@ -3,7 +3,7 @@ import pytest
 
 from aimv2_np import CheckpointError
 from aimv2_np.tasks import embed, embed_query, near_duplicates, open_features, search
-from tests.support.pictures import photo
+from tests.support.pictures import as_bytes, photo
 from tests.support.two_towers import save_two_towers
 
 pa = pytest.importorskip("pyarrow", reason="Parquet needs pyarrow, the extra parquet")
@@ -141,3 +141,15 @@ def test_pictures_are_added_as_to_other_files(tmp_path, monkeypatch, features, n
     photo(20, 30, seed=9).save("0.png")
     with pytest.raises(ValueError, match=r"1 of its 4 pictures have changed"):
         embed(["*.png"], "f.parquet", model=model, features=features, checksum=True)
+
+
+def test_another_column_is_other_pictures(two_towers, tmp_path, monkeypatch):
+    """They have the same names, table and row; a complete file of the first is not one of the second."""
+    monkeypatch.chdir(tmp_path)
+    front, back = ([as_bytes(photo(20, 30, seed=seed)) for seed in seeds] for seeds in ((1, 2), (3, 4)))
+    pq.write_table(pa.table({"front": front, "back": back}), "two.parquet")
+    embed(["two.parquet"], "f.npz", model=two_towers, column="front")
+    with pytest.raises(ValueError, match="2 of its 2 pictures have changed"):
+        embed(["two.parquet"], "f.npz", model=two_towers, column="back")
+    done = embed(["two.parquet"], "f.npz", model=two_towers, column="back", sync=True)
+    assert (done.changed, done.kept) == (2, 0)

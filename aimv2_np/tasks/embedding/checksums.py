@@ -10,6 +10,7 @@ from typing import Final
 
 from aimv2_np.backends.parallel import usable_cores
 from aimv2_np.errors import is_of_the_system
+from aimv2_np.files.atomic import naming_path
 from aimv2_np.tasks.embedding.pipeline import ahead
 from aimv2_np.tasks.embedding.sources import Place
 from aimv2_np.tasks.embedding.tar import CompressedArchives, Member
@@ -39,7 +40,10 @@ def _checksum(fetched: tuple[str, Place | bytes]) -> str:
         if isinstance(place, str):
             return UNREADABLE
         if place is None:
-            with Path(os.path.expanduser(name)).open("rb") as file:  # noqa: PTH111 (as when it is decoded)
+            path = Path(os.path.expanduser(name))  # noqa: PTH111 (as when it is decoded)
+            if not path.is_file():  # a pipe, or a device without an end
+                return UNREADABLE
+            with naming_path(path), path.open("rb") as file:
                 return file_digest(file, "sha256").hexdigest()
         return sha256(place if isinstance(place, bytes) else place.read()).hexdigest()
     except (OSError, ValueError) as error:

@@ -192,16 +192,10 @@ class Parts:
     def _check_run(self, header: Any) -> None:
         if not isinstance(header, dict) or header.get("format") != FORMAT or not isinstance(header.get("run"), dict):
             raise self._damaged(f"its first line is not that of {FORMAT}")
-        then = header["run"]
-        different = [
-            f"{name} was {_brief(then.get(name))} and is now {_brief(self.run.get(name))}"
-            for name in {**then, **self.run}
-            if then.get(name) != self.run.get(name)
-        ]
-        if different:
+        if different := differences(header["run"], self.run):
             raise ValueError(
-                f"{self.folder} holds an interrupted run of another kind: {'; '.join(different)}. Give the options "
-                f"that it was begun with, name another output, or {RESTART}"
+                f"{self.folder} holds an interrupted run of another kind: {different}. Give the options that it was "
+                f"begun with, name another output, or {RESTART}"
             )
 
     def _take(self, line: Any) -> None:
@@ -230,14 +224,17 @@ class Parts:
 
 
 def remove_finished(output: Path, run: Mapping[str, Any]) -> None:
-    """Remove what `run` has left, killed between its last two steps; nothing that another one may go on with."""
+    """Remove what `run` has left, killed between its last two steps; nothing that another one may go on with.
+
+    What it has left may say more of how it was begun than the file that it has made.
+    """
     folder = parts_folder(output)
     if not folder.is_dir():
         return
     lock = FileLock(folder / "lock")
     with contextlib.suppress(Timeout, OSError, ValueError), lock.acquire(blocking=False):
         lines = (folder / MANIFEST).read_bytes().splitlines() if (folder / MANIFEST).exists() else []
-        if len(lines) < 2 or json.loads(lines[0])["run"] == json.loads(json.dumps(run)):
+        if len(lines) < 2 or run.items() <= json.loads(lines[0])["run"].items():
             remove_parts(folder)
 
 
@@ -245,6 +242,15 @@ def remove_parts(folder: Path) -> None:
     """Remove a folder of parts; if the process is killed meanwhile, what is left is no run to continue."""
     (folder / MANIFEST).unlink(missing_ok=True)
     shutil.rmtree(folder, ignore_errors=True)
+
+
+def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """What is another setting now than it was then, as a text for people; empty where nothing is."""
+    return "; ".join(
+        f"{name} was {_brief(then.get(name))} and is now {_brief(now.get(name))}"
+        for name in {**then, **now}
+        if then.get(name) != now.get(name)
+    )
 
 
 def digest_states(states: Sequence[str]) -> str:

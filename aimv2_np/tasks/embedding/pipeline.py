@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aimv2_np.backends.parallel import usable_cores
+from aimv2_np.files.atomic import naming_path
 from aimv2_np.processing.loading import IMAGE_ERRORS, in_one_line
 from aimv2_np.tasks.embedding.complaints import about
 from aimv2_np.tasks.embedding.embedder import ImageEmbedder
@@ -106,7 +107,7 @@ def _prepare(embedder: ImageEmbedder, fetched: Fetched) -> NDArray[np.float32] |
     try:
         if isinstance(picture, ValueError):
             raise picture
-        with about(name):
+        with about(name), naming_path(name):
             return embedder.prepare(picture if isinstance(picture, str | bytes) else _read(picture))
     except IMAGE_ERRORS as error:
         return in_one_line(error)

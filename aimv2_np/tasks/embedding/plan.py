@@ -11,6 +11,7 @@ is kept where its whole batch is the same as it was; the last, shorter batch is 
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from hashlib import sha256
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
@@ -63,8 +64,15 @@ class Plan:
 
     @property
     def is_done(self) -> bool:
-        """Whether the complete file is what the run would make."""
-        return self.ledger is not None and not (self.added or self.changed or self.dropped)
+        """Whether the complete file is what the run would make, and records of its pictures what is known now."""
+        if self.ledger is None or self.added or self.changed or self.dropped:
+            return False
+        return all(np.array_equal(rows, getattr(self.ledger, what)) for what, rows in self.record.items())
+
+    @property
+    def digest(self) -> str:
+        """Equal for pictures that have not changed, in the same order, given or not."""
+        return sha256(self.record["states"].tobytes()).hexdigest()
 
     def in_batches(self, batch: int, embedder: ImageEmbedder) -> "Plan":
         """The same, with the rows that have to be computed again for the sake of the batch that they are in."""
@@ -121,13 +129,15 @@ def plan(found: Pictures, ledger: Ledger | None, output: Path, *, sync: bool, ch
     same = _is_same(new, ledger, checksum)
     key = parquet.as_text if output.suffix.lower() == ".parquet" else str
     numbers = {key(name): number for number, name in enumerate(found.names)}
+    # What lies in a folder or an archive that cannot be read is not known to be gone.
+    unread = tuple(f"{name}/" for name, place in found.places.items() if isinstance(place, str))
     order: list[tuple[int, int]] = []  # (number among those found or -1, number in the ledger or -1)
     changed: list[str] = []
     absent = dropped = 0
     for then, name in enumerate(ledger.names):
         now = numbers.pop(name, -1)
         gone = now < 0 or (stats[now] == MISSING and not same(now, then))
-        if gone and not sync:
+        if gone and (not sync or name.startswith(unread)):
             absent += 1
             order.append((-1, then))
         elif now < 0:

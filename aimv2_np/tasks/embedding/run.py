@@ -4,12 +4,12 @@ import contextlib
 import json
 import os
 import sys
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, Unpack
 
-from aimv2_np.files.atomic import refuse_existing, require_folder
+from aimv2_np.files.atomic import ADVICE, refuse_existing, require_folder
 from aimv2_np.models.packing import warn_untrained
 from aimv2_np.processing.settings import as_count
 from aimv2_np.tasks.embedding.complaints import once_a_kind
@@ -19,7 +19,7 @@ from aimv2_np.tasks.embedding.engines import check_engine, opened
 from aimv2_np.tasks.embedding.feature_file import FORMAT, check_output, open_features, write_features
 from aimv2_np.tasks.embedding.identity import identity, settings
 from aimv2_np.tasks.embedding.ledger import complete_file, mark_of, read_ledger, record, run_of
-from aimv2_np.tasks.embedding.parts import Parts, digest_states, remove_finished, remove_parts
+from aimv2_np.tasks.embedding.parts import Parts, differences, digest_states, remove_finished, remove_parts
 from aimv2_np.tasks.embedding.plan import Plan, plan
 from aimv2_np.tasks.embedding.sources import find_pictures
 from aimv2_np.tasks.embedding.stored import FULL, check_store, encode
@@ -139,34 +139,43 @@ def embed(
     embedder = ImageEmbedder(model, features, normalize, **options)
     found = find_pictures(paths, column)
     before = {} if earlier is None or overwrite else run_of(earlier)
-    fits = settings(embedder).items() <= before.items()
+    wanted = settings(embedder)
+    fits = wanted.items() <= before.items()
     if fits and (there := before.get("stored", FULL)) != store:
         raise ValueError(f"store is {store!r}, and {output} holds {there}; pass --store {there}, or write another file")
     ledger = read_ledger(earlier) if earlier and append and fits else None
     todo = plan(found, ledger, output, sync=sync, checksum=checksum)
     pictures = todo.pictures
     run = identity(embedder, pictures)
-    complete = {**run, **({} if store == FULL else {"stored": store}), "contents": digest_states(todo.states)}
-    if todo.is_done or complete == before:
+    complete = {**run, **({} if store == FULL else {"stored": store}), "contents": todo.digest}
+    first = {**complete, "contents": digest_states(todo.states)}  # as 0.1.0 has written it, and no ledger
+    if todo.is_done or (ledger is None and before in (complete, first)):
         remove_finished(output, run)
-        return _result(output, embedder, todo, len(pictures.names), open_features(output).broken)
+        broken = open_features(output).broken
+        _check_strict(strict, broken)
+        return _result(output, embedder, todo, len(pictures.names), broken)
+    if before and not fits:
+        then = {name: value for name, value in before.items() if name in wanted or name not in complete}
+        different = differences(then, wanted)
+        raise FileExistsError(f"{output} exists already, and was made with other settings: {different}; {ADVICE}")
     refuse_existing(output, overwrite or ledger is not None)
     todo = todo.in_batches(embedder.batch_size, embedder)
-    parts = Parts(output, run, len(pictures.names), todo.states, restart=restart)
+    parts = Parts(output, run | _begun(todo, store, checksum), len(pictures.names), todo.states, restart=restart)
     try:
         if mark_of(output) != mark:
             raise BlockingIOError(f"{output} was written by another process in this moment; the same command goes on")
         continued = int((todo.taken[: parts.done] < 0).sum())
 
         def tell(name: str, reason: str) -> None:
-            if strict:
-                raise ValueError(f"{name}: {reason}")
+            _check_strict(strict, [(name, reason)])
             if on_broken:
                 on_broken(name, reason)
 
-        with opened(engine, address, gpu=embedder.backend != "numpy") as there, once_a_kind():
+        needed = engine if (todo.rows[parts.done :] < 0).any() else None
+        with opened(needed, address if needed else None, gpu=embedder.backend != "numpy") as there, once_a_kind():
             results = computed(todo, parts.done, embedder, threads, there)
             _save(parts, todo, embedder, results, save_every, progress or (lambda done, total: None), tell)
+        _check_strict(strict, [(pictures.names[number], reason) for number, reason in parts.broken.items()])
         broken, loss = _assemble(parts, output, todo, embedder, complete, store)
         if mark_of(output) != mark:
             refuse_existing(output, overwrite)
@@ -182,6 +191,19 @@ def embed(
         if parts.done == 0:
             remove_parts(parts.folder)  # nothing to continue from
     return _result(output, embedder, todo, continued, broken, loss)
+
+
+def _begun(todo: Plan, store: str, checksum: bool) -> dict[str, Any]:
+    """What else two runs have in common when one may continue the other, and is not seen in the file that they make."""
+    return {
+        **({"checksum": True} if checksum else {}),  # by which it is told that a picture has changed
+        **({"rows copied as": store} if todo.ledger is not None and store != FULL else {}),  # less than was computed
+    }
+
+
+def _check_strict(strict: bool, broken: Sequence[tuple[str, str]]) -> None:
+    if strict and broken:
+        raise ValueError(f"{broken[0][0]}: {broken[0][1]}")
 
 
 def _save(

@@ -66,6 +66,7 @@ class Pictures:
         state = cache(_state)  # of an archive asked for once
         return [
             place.stamp or "at an address" if isinstance(place, Remote)
+            else f"{state(place.file)} {place.column}" if isinstance(place, Row)
             else state(name if place is None or isinstance(place, str) else place.file)
             for name, place in self.places.items()
         ]  # fmt: skip

@@ -200,3 +200,60 @@ def test_restart_throws_away_what_an_interrupted_run_has_left_and_not_the_file(t
         embed([folder], output, **options)
     result = embed([folder], output, **options, restart=True)
     assert (result.kept, result.continued, result.count) == (4, 0, 9)
+
+
+@pytest.mark.parametrize("again", ["removed", "forced"])
+def test_rows_of_fewer_bytes_do_not_end_in_a_file_of_more(two_towers, here, again):
+    """A run that was begun by copying them is not taken for one that has computed all in float32."""
+    folder, output = add(here / "photos", range(10)), here / "f.safetensors"
+    embed([folder], output, model=two_towers, store="int8")
+    add(folder, range(10, 40))
+    with contextlib.suppress(Stop):
+        embed([folder], output, model=two_towers, store="int8", batch_size=16, save_every=4, progress=stop_after(20))
+    assert Path(f"{output}.parts").exists()
+    if again == "removed":
+        output.unlink()
+    with pytest.raises(ValueError, match='rows copied as was "int8" and is now null'):
+        embed([folder], output, model=two_towers, overwrite=again == "forced")
+
+
+@pytest.mark.parametrize("options", [{}, {"features": "tokens"}, {"store": "int8"}], ids=str)
+def test_another_folder_is_added_as_if_both_had_been_given(two_towers, here, options):
+    add(here / "one", range(10))
+    add(here / "two", range(10, 20))
+    for folder in ("one", "two"):
+        embed([folder], "f.safetensors", model=two_towers, **options)
+    embed(["one", "two"], "clean.safetensors", model=two_towers, **options)
+    assert Path("f.safetensors").read_bytes() == Path("clean.safetensors").read_bytes()
+
+
+def test_what_lies_where_nothing_can_be_read_is_not_dropped(two_towers, here, monkeypatch):
+    add(here / "photos", range(4))
+    add(here / "photos" / "in", range(10, 14))
+    embed(["photos"], "f.npz", model=two_towers)
+    (here / "photos" / "001.png").unlink()
+    access = os.access  # to root, nothing is unreadable
+    monkeypatch.setattr(os, "access", lambda path, mode: not str(path).endswith("/in") and access(path, mode))
+    done = embed(["photos"], "f.npz", model=two_towers, sync=True)
+    assert (done.absent, done.dropped) == (4, 1)
+    assert ("photos/in", "the folder cannot be read: permission denied") in done.broken
+    assert sum(name.startswith("photos/in/") for name in open_features("f.npz").names) == 4
+
+
+def test_other_settings_are_named_before_force_is(two_towers, here):
+    folder = add(here / "photos", range(3))
+    embed([folder], "f.npz", model=two_towers, batch_size=4)
+    with pytest.raises(FileExistsError, match=r"was made with other settings: normalize was false and is now true"):
+        embed([folder], "f.npz", model=two_towers, batch_size=8, normalize=True)
+    with pytest.raises(FileExistsError, match="batch size was 4 and is now 8; choose another place"):
+        embed([folder], "f.npz", model=two_towers, batch_size=8)
+
+
+def test_strict_counts_what_was_broken_before(two_towers, here):
+    folder = add(here / "photos", range(10))
+    assert len(embed([folder], "f.npz", model=two_towers).broken) == 1
+    before = Path("f.npz").read_bytes()
+    for more in (range(0), range(10, 12)):
+        with pytest.raises(ValueError, match=r"photos/007.png: the content is not an image"):
+            embed([add(folder, more)], "f.npz", model=two_towers, strict=True)
+    assert Path("f.npz").read_bytes() == before

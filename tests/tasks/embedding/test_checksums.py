@@ -1,12 +1,15 @@
 """A picture is the same by its contents, whatever its time of modification says."""
 
+import contextlib
 import os
+from pathlib import Path
 
 import pytest
 
 from aimv2_np.tasks import embed, open_features
 from aimv2_np.tasks.embedding.checksums import UNREADABLE, checksums
 from tests.support.growing import add
+from tests.tasks.embedding.test_run import Stop, stop_after
 
 
 def test_each_is_that_of_the_file(here):
@@ -43,3 +46,33 @@ def test_a_file_without_checksums_takes_them_up(two_towers, here):
     assert open_features("f.npz").arrays["checksums"].any(axis=1).all()
     embed([add(here / "photos", [5])], "f.npz", model=two_towers)  # those that are known stay
     assert open_features("f.npz").arrays["checksums"].any(axis=1).tolist() == [True] * 5 + [False]
+
+
+def test_a_collection_begins_to_record_them(two_towers, here):
+    """Also later; and what was only touched is told from the others without them from then on."""
+    folder = add(here / "photos", range(5))
+    embed([folder], "f.safetensors", model=two_towers)
+    embed([folder], "f.safetensors", model=two_towers, checksum=True)
+    embed([folder], "clean.safetensors", model=two_towers, checksum=True)
+    assert Path("f.safetensors").read_bytes() == Path("clean.safetensors").read_bytes()
+    for picture in folder.iterdir():
+        os.utime(picture, (1, 1))
+    with pytest.raises(ValueError, match="5 of its 5 pictures have changed"):
+        embed([folder], "f.safetensors", model=two_towers)
+    embed([folder], "f.safetensors", model=two_towers, checksum=True)
+    assert embed([folder], "f.safetensors", model=two_towers).kept == 5
+
+
+def test_an_interrupted_run_says_that_it_had_them(two_towers, here):
+    folder = add(here / "photos", range(10))
+    with contextlib.suppress(Stop):
+        embed([folder], "f.npz", model=two_towers, checksum=True, batch_size=2, save_every=2, progress=stop_after(4))
+    with pytest.raises(ValueError, match="an interrupted run of another kind: checksum was true and is now null"):
+        embed([folder], "f.npz", model=two_towers, batch_size=2)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+def test_pipes_and_devices_are_not_waited_for(here):
+    os.mkfifo("pipe.png")
+    os.symlink("/dev/zero", "zero.png")  # noqa: PTH211 (a name, not a path)
+    assert checksums({"pipe.png": None, "zero.png": None}) == [UNREADABLE, UNREADABLE]

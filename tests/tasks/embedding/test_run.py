@@ -404,7 +404,7 @@ def test_errors_of_the_system_stop_the_run_and_mark_no_picture(two_towers, photo
 
     def fail(file, *others):
         if str(file).endswith("14.png"):
-            raise MemoryError if code is None else OSError(code, os.strerror(code), str(file))
+            raise MemoryError if code is None else OSError(code, os.strerror(code))  # as a read that fails
         return opened(file, *others)
 
     monkeypatch.setattr(Image, "open", fail)
@@ -470,3 +470,11 @@ def test_warnings_name_the_picture_and_come_once_a_kind(two_towers, tmp_path, ca
     assert any(text.startswith(f"{tmp_path / '0.png'}: the image has mode I;16") for text in told)
     assert any(text.startswith(f"{tmp_path / '0.tif'}: libtiff says: ") for text in told)
     assert capfd.readouterr().err == ""
+
+
+@pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="a file that cannot be read is Linux's")
+def test_a_disk_that_fails_is_told_with_the_picture(two_towers, photos, tmp_path):
+    (tmp_path / "list.txt").write_text(f"{photos / '00.png'}\n/proc/self/mem\n")
+    with pytest.raises(OSError, match=r"/proc/self/mem") as caught:
+        embed([tmp_path / "list.txt"], tmp_path / "f.npz", model=two_towers, checksum=True)
+    assert caught.value.errno == errno.EIO
