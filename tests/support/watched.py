@@ -45,10 +45,10 @@ def _is_first(path):
     return True
 
 
-def mapped(name):
-    """Bytes of the mappings of a file: how much of it this process has touched, and its share of that memory."""
+def mapped(name, process="self"):
+    """Bytes of the mappings of a file: how much of it a process has touched, and its share of that memory."""
     found, inside = {"Rss": 0, "Pss": 0}, False
-    for line in Path("/proc/self/smaps").read_text(encoding="utf-8", errors="replace").splitlines():
+    for line in Path(f"/proc/{process}/smaps").read_text(encoding="utf-8", errors="replace").splitlines():
         key, *rest = line.split()
         if not key.endswith(":"):
             inside = line.endswith(name)
