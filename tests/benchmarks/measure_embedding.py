@@ -21,7 +21,7 @@ import numpy as np
 from PIL import Image
 
 from aimv2_np import Aimv2ImageProcessor, Aimv2VisionConfig, Aimv2VisionModel
-from aimv2_np.backends.parallel import available
+from aimv2_np.backends.parallel import usable_cores
 from aimv2_np.bench.memory import read_memory
 from aimv2_np.cli.output import bytes_of
 from aimv2_np.tasks import embed
@@ -52,7 +52,7 @@ class Watch(threading.Thread):
         while not self.over.wait(0.01):
             tasks = [task for task in Path("/proc/self/task").iterdir() if int(task.name) != own]
             states = [state(task) for task in tasks]
-            self.samples.append(min(states.count("R"), available()))
+            self.samples.append(min(states.count("R"), usable_cores()))
             if len(self.samples) % 10 == 1:
                 self.own_bytes = max(self.own_bytes, read_memory().anonymous or 0)
 
@@ -83,10 +83,11 @@ def measure(number: int, side: int, batch: int, large: bool) -> None:
         wall, processor = time.perf_counter() - wall, sum(os.times()[:2]) - processor
         watch.over.set()
         watch.join()
+    cores = usable_cores()
     print(
         f"{'large, random' if large else 'aimv2-tiny-shapes'}: {number} pictures of {side * 4 // 3}x{side} in "
-        f"{wall:.1f} s, {number / wall:.2f}/s; {available()} cores {100 * processor / wall / available():.0f} % busy, "
-        f"{100 * np.mean(watch.samples) / available():.0f} % busy or waiting for other processes; "
+        f"{wall:.1f} s, {number / wall:.2f}/s; {cores} cores {100 * processor / wall / cores:.0f} % busy, "
+        f"{100 * np.mean(watch.samples) / cores:.0f} % busy or waiting for other processes; "
         f"{bytes_of(watch.own_bytes)} of its own",
         flush=True,
     )

@@ -3,6 +3,7 @@
 import re
 import socket
 from collections.abc import Callable, Iterator
+from concurrent.futures import CancelledError
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from importlib import import_module
 from typing import Any, Final, Protocol
@@ -80,7 +81,7 @@ def _ray(address: str | None, *, gpu: bool) -> Iterator[Engine]:
     try:
         if place := re.fullmatch(r"(?:ray://)?(.+):(\d+)", address or ""):  # Ray itself would try for five minutes
             socket.create_connection((place[1], int(place[2])), SECONDS).close()
-        started = ray.init(address)
+        started = ray.init(address, logging_level="error")
     except (OSError, RuntimeError, ValueError, SystemExit) as error:
         raise _unreached(address, error) from error
     with started:
@@ -98,6 +99,8 @@ class _DaskResult:
             return self._future.result()
         except KilledWorker as error:
             raise _lost(error) from error
+        except CancelledError as error:
+            raise ConnectionError(f"the cluster is gone ({plain(error, 200)})") from error
 
     def cancel(self) -> None:
         self._future.cancel()
