@@ -46,6 +46,6 @@ def test_a_pipeline_gives_the_bits_of_one_machine(engine, folder, started, watch
 
     found = reports(watched)
     assert (watched / "death-0").exists()
-    assert len(found) >= 3  # two, and the one that took the place of the one that was killed
+    assert len(found) >= 2  # a third, in the place of the one that was killed, may come when all is done
     assert all(report["Rss"] > 0 for report in found.values())
     assert min(report["Pss"] / report["Rss"] for report in found.values()) < 0.75  # the same memory, not one's own
