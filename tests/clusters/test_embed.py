@@ -9,6 +9,7 @@ import time
 import pytest
 
 from aimv2_np.tasks import embed
+from aimv2_np.tasks.embedding.engines import opened
 from tests.support.watched import DEATHS, reports
 
 pytestmark = pytest.mark.filterwarnings("default")
@@ -63,3 +64,30 @@ def test_nobody_at_the_address(engine, library, watched, monkeypatch, tmp_path):
         embed(["photos"], tmp_path / "a.npz", engine=engine, address={"dask": "tcp://"}.get(engine, "") + "127.0.0.1:9")
     assert "\n" not in str(caught.value)
     assert list(tmp_path.iterdir()) == [watched]
+
+
+def test_a_cluster_that_goes_away(watched, monkeypatch, work, tmp_path):
+    """What is computed is kept, and the same call goes on without it."""
+    distributed = pytest.importorskip("distributed")
+    monkeypatch.setenv(DEATHS, "0")
+    output = tmp_path / "many.safetensors"
+    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
+
+        def leave(done, total):
+            if done > 64 and cluster.status.name == "running":
+                cluster.close()
+
+        with distributed.Client(cluster), pytest.raises(ConnectionError, match="the cluster is gone") as caught:
+            embed(["photos"], output, engine="dask", progress=leave)
+    assert "the same command continues" in caught.value.__notes__[-1]
+    assert embed(["photos"], output).continued > 0
+    assert output.read_bytes() == (work / "one.safetensors").read_bytes()
+
+
+def test_ray_has_as_many_processes_as_gpus(watched):
+    ray = pytest.importorskip("ray")
+    with ray.init(num_cpus=3, num_gpus=2, include_dashboard=False):
+        for gpu, count in ((False, 3), (True, 2)):
+            with opened("ray", None, gpu=gpu) as engine:
+                assert engine.processes() == count
+        assert ray.is_initialized()  # it was there before, and stays

@@ -14,6 +14,7 @@ from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 from itertools import islice
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -157,10 +158,14 @@ def _absolute(picture: Fetched) -> Fetched:
     """With paths that mean the same in a process that runs in another folder."""
     name, place = picture
     if isinstance(place, str):
-        return name, os.path.abspath(place)  # noqa: PTH100 (names are no paths yet: "a/../b" may lead through a link)
+        return name, _full(place)
     if isinstance(place, bytes | ValueError | Remote):
         return picture
-    return name, replace(place, file=os.path.abspath(place.file))  # noqa: PTH100
+    return name, replace(place, file=_full(place.file))
+
+
+def _full(path: str) -> str:
+    return str(Path(os.path.expanduser(path)).absolute())  # noqa: PTH111 (as when it is decoded)
 
 
 def _taken(todo: Plan, first: int, stop: int, result: Result | None) -> Iterator[Computed]:
@@ -169,7 +174,7 @@ def _taken(todo: Plan, first: int, stop: int, result: Result | None) -> Iterator
         return
     found: Answer = result.result()
     names = todo.pictures.names
-    hidden = [names[number] for number in found.unseen if os.access(names[number], os.R_OK)]
+    hidden = [names[number] for number in found.unseen if os.access(_full(names[number]), os.R_OK)]
     if hidden:
         raise FileNotFoundError(
             f"{hidden[0]} is there, but a process on {found.host} cannot read it; expected the same files at the same "

@@ -126,6 +126,8 @@ class ImageEmbedder:
         self.name = tiny_model_path().name if model is None else fspath(model)
         # Other processes may run in other folders.
         self.model = str(Path(self.name).absolute()) if model is not None and Path(model).is_dir() else model
+        if cache_dir := options.get("cache_dir"):
+            options["cache_dir"] = Path(cache_dir).absolute()
         self.features, self.normalize, self.errors = features, bool(normalize), errors
         self.column, self.batch_size, self.max_patches = column, batch_size, max_patches
         self.exif_transpose = bool(exif_transpose)

@@ -5,6 +5,7 @@ import socket
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from functools import cache
 from importlib import import_module
 from typing import Any, Final, Protocol
 
@@ -57,17 +58,19 @@ class _RayResult:
 
 class _Ray:
     def __init__(self, *, gpu: bool) -> None:
-        self._each = {"num_cpus": 1, "num_gpus": int(gpu)}  # without any, Ray hides all GPUs from a task
-
-    def submit(self, function: Callable[[Any], Any], argument: Any) -> Result:
         import ray
 
-        return _RayResult(ray.remote(**self._each, max_retries=3)(function).remote(argument))
+        self._bound_by = "GPU" if gpu else "CPU"
+        # Without any, Ray hides all GPUs from a task. A function is sent to the cluster once.
+        self._remote = cache(ray.remote(num_cpus=1, num_gpus=int(gpu), max_retries=3))
+
+    def submit(self, function: Callable[[Any], Any], argument: Any) -> Result:
+        return _RayResult(self._remote(function).remote(argument))
 
     def processes(self) -> int:
         import ray
 
-        return max(1, int(ray.cluster_resources().get("GPU" if self._each["num_gpus"] else "CPU", 1)))
+        return max(1, int(ray.cluster_resources().get(self._bound_by, 1)))
 
 
 @contextmanager
@@ -103,7 +106,8 @@ class _DaskResult:
             raise ConnectionError(f"the cluster is gone ({plain(error, 200)})") from error
 
     def cancel(self) -> None:
-        self._future.cancel()
+        with suppress(Exception):  # of a cluster that is gone, by which it is told differs from version to version
+            self._future.cancel()
 
 
 class _Dask:
@@ -114,7 +118,10 @@ class _Dask:
         return _DaskResult(self._client.submit(function, argument, pure=False))
 
     def processes(self) -> int:
-        return max(1, sum(int(count) for count in self._client.nthreads().values()))
+        try:
+            return max(1, sum(int(count) for count in self._client.nthreads().values()))
+        except (OSError, AttributeError):  # a client that is closed has no scheduler: results will say so
+            return 1
 
 
 @contextmanager

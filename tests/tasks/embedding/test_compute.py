@@ -47,8 +47,9 @@ def test_native_models(tmp_path, photos, here, pools):
     assert Path("one.npz").read_bytes() == Path("many.npz").read_bytes()
 
 
-def test_pictures_that_lie_elsewhere_and_under_relative_names(two_towers, photos, here, pools):
+def test_pictures_that_lie_elsewhere_and_under_relative_names(two_towers, photos, here, pools, monkeypatch):
     """The processes run in another folder; broken ones in archives are told by the same words."""
+    monkeypatch.setenv("HOME", str(here))
     files = sorted(photos.iterdir())
     for name, mode in (("a.tar", "w"), ("b.tar.gz", "w:gz")):
         with tarfile.open(name, mode) as archive:
@@ -60,7 +61,7 @@ def test_pictures_that_lie_elsewhere_and_under_relative_names(two_towers, photos
     Path("some").mkdir()
     for file in files[30:]:
         (here / "some" / file.name).write_bytes(file.read_bytes())
-    Path("list.txt").write_text("some/30.png\nsome/../some/31.png\nnowhere.png\n")
+    Path("list.txt").write_text("some/30.png\nsome/../some/31.png\n~/some/32.png\nnowhere.png\n")
     paths = ["a.tar", "b.tar.gz", "c.zip", "list.txt", "some"]
     for name, more in (("one.safetensors", {}), ("many.safetensors", {"engine": "pool"})):
         done = embed(paths, name, model=two_towers, batch_size=2, **more)

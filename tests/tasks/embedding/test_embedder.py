@@ -212,6 +212,11 @@ def test_pickled_it_is_its_settings_and_opens_the_model_elsewhere(two_towers, tm
     np.testing.assert_array_equal(np.load(tmp_path / "features.npy"), wanted)
 
 
+def test_elsewhere_is_another_folder(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    assert ImageEmbedder("organisation/name", cache_dir="cache").options["cache_dir"] == tmp_path / "cache"
+
+
 def test_large_batches_go_through_the_model_in_parts(two_towers, monkeypatch):
     sizes = []
     forward = Aimv2VisionModel.forward
