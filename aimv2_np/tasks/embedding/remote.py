@@ -18,6 +18,7 @@ from aimv2_np.tasks.embedding.tar import MAX_BYTES, Contents, contents
 
 ADDRESS: Final = re.compile(r"(https?|s3)://")
 LATER: Final = {408, 425, 429}  # answers that say nothing about the picture: too slow, too early, too many
+ANSWERS: Final[dict[type, int]] = {FileNotFoundError: 404, PermissionError: 403}  # as fsspec tells them
 BLOCK: Final = 2**20  # bytes that are asked for at a time while an archive's headers are read
 
 
@@ -115,25 +116,33 @@ def _system(scheme: str) -> Any:
 
 
 @contextmanager
-def reaching(address: str) -> Iterator[None]:
-    """What goes wrong in it is the picture's fault (FileNotFoundError, ValueError) or the network's (OSError)."""
+def reaching(address: str, named: bool = False) -> Iterator[None]:
+    """What goes wrong in it is the picture's fault (FileNotFoundError, ValueError) or the network's (OSError).
+
+    Of a picture's fault the address is said beside it; `named` says it in the error, of what stops the command.
+    """
+    at = f"{address}: " if named else ""
     try:
         yield
     except ImportError:
         raise
-    except FileNotFoundError as error:
-        raise FileNotFoundError("there is nothing at this address (404)") from error
-    except Exception as error:  # of aiohttp, botocore and what these stand on
-        status = getattr(error, "status", 403 if isinstance(error, PermissionError) else 0)
+    except Exception as raised:  # of aiohttp, botocore and what these stand on
+        # While fsspec asks a web server for a file's size, it says of whatever goes wrong that nothing is there.
+        missing = isinstance(raised, FileNotFoundError) and address.startswith("http")
+        error = (raised.__cause__ if missing else None) or raised
+        status = getattr(error, "status", ANSWERS.get(type(error), 0))
+        if status == 404:
+            raise FileNotFoundError(f"{at}there is nothing at this address (404)") from raised
         if 400 <= status < 500 and status not in LATER:
-            raise ValueError(f"the server refuses it ({status} {plain(getattr(error, 'message', ''))})") from error
+            said = plain(getattr(error, "message", ""))
+            raise ValueError(f"{at}the server refuses it ({status} {said})") from raised
         told = f"the network failed ({type(error).__name__}: {plain(error, 200)})"
-        raise OSError(errno.ECONNABORTED, told, address) from error
+        raise OSError(errno.ECONNABORTED, told, address) from raised
 
 
 def listed(address: str) -> list[tuple[str, Remote]]:
     """Name and place of all that lies below an address in S3, by name."""
-    with reaching(address):
+    with reaching(address, named=True):
         found = system(address).find(address, detail=True)
     scheme = urlsplit(address).scheme
     return [
@@ -144,7 +153,7 @@ def listed(address: str) -> list[tuple[str, Remote]]:
 
 def remote_contents(address: str) -> tuple[Contents, str]:
     """What a tar archive at an address holds, and the archive's stamp. Headers are read, in pieces of a megabyte."""
-    with reaching(address):
+    with reaching(address, named=True):
         files = system(address)
         info = files.info(address)
         file = files.open(address, "rb", block_size=BLOCK, cache_type="readahead")

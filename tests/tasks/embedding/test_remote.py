@@ -130,8 +130,14 @@ def test_a_tar_at_an_address(two_towers, here, server, http):
     assert result.passed_over == {".json": 6}
     server.files["/a/shard.tar"] = server.files["/a/shard.tar"][:5000]
     assert "it cannot be read to its end" in find_pictures([address]).places[address]
-    with pytest.raises(FileNotFoundError, match="there is nothing at this address"):
+    with pytest.raises(FileNotFoundError, match=r"http://127.0.0.1:\d+/none.tar: there is nothing at this address"):
         find_pictures([f"{server.address}/none.tar"])
+    server.closed["/a/shard.tar"] = 403
+    with pytest.raises(ValueError, match=r"http://127.0.0.1:\d+/a/shard.tar: the server refuses it \(403 Forbidden\)"):
+        find_pictures([address])
+    server.closed["/a/shard.tar"] = 503
+    with pytest.raises(OSError, match=r"the network failed .*http://127.0.0.1:\d+/a/shard.tar"):
+        find_pictures([address])
     for name in ("a.zip", "a.tar.gz", "list.txt", "a.parquet"):
         with pytest.raises(ValueError, match=r"is read where it lies only as .tar; fetch it first"):
             find_pictures([f"{server.address}/{name}"])
@@ -209,6 +215,9 @@ def test_a_bucket_of_s3(two_towers, here, bucket):
     assert (open_features("one.npz").features == wanted[[3]]).all()
     result = embed(["s3://bucket/photos/1/3.png", "s3://bucket/9.png"], "two.npz", model=two_towers)
     assert "there is nothing" in dict(result.broken)["s3://bucket/9.png"]
+    for address in ("s3://bucket/none.tar", "s3://nowhere/none.tar", "s3://nowhere/photos/"):
+        with pytest.raises(FileNotFoundError, match=f"{address}: there is nothing at this address"):
+            find_pictures([address])
 
 
 def test_what_is_empty_in_a_bucket_is_a_broken_picture(two_towers, here, bucket):
