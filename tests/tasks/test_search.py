@@ -157,6 +157,13 @@ def test_queries_that_make_no_sense(tmp_path, query, top, message):
         search(write_features(tmp_path / "f.safetensors", np.ones((3, 4))), query, top)
 
 
+@pytest.mark.parametrize(("name", "value"), [("least", float("nan")), ("least", 7), ("threads", 0), ("threads", 1.5)])
+def test_settings_that_make_no_sense(tmp_path, name, value):
+    file = write_features(tmp_path / "f.npz", np.eye(3))
+    with pytest.raises(ValueError, match=f"{name} is {value}; expected a"):
+        search(file, [1, 0, 0], **{name: value})
+
+
 @pytest.fixture(scope="module")
 def shapes(tmp_path_factory):
     folder = tmp_path_factory.mktemp("shapes")
