@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 @click.command("duplicates")
 @click.argument("features", metavar="FEATURES")
 @click.option(
-    "--least", type=click.FloatRange(0, 1, min_open=True), default=0.95, show_default=True,
+    "--least", type=options.FloatRange(0, 1, min_open=True), default=0.95, show_default=True,
     help="The cosine from which on two pictures are alike.",
 )  # fmt: skip
 @click.option("--sheet", metavar="FILE", help="Draw the groups, a contact sheet (PNG).")
