@@ -174,6 +174,12 @@ def _is_text(query: object) -> bool:
         raise FileNotFoundError(
             f"there is no picture {query!r:.300}; check the path (or say that it is a text: --text, text=True)"
         )
+    there = plain_file = False
     with suppress(OSError, ValueError):  # a long text is no possible name of a file
-        return not Path(query).is_file()
-    return True
+        there, plain_file = Path(query).exists(), Path(query).is_file()
+    if there and not plain_file and query:  # of no text at all `Path` makes the folder that one is in
+        raise ValueError(
+            f"{query!r:.300} is a folder or a special file; expected a picture (or say that it is a text: --text, "
+            "text=True)"
+        )
+    return not plain_file

@@ -1,3 +1,4 @@
+import os
 import shutil
 import sys
 from fnmatch import fnmatchcase
@@ -215,6 +216,13 @@ def test_queries_that_are_neither(shapes, tmp_path):
     with pytest.raises(FileNotFoundError, match=r"there is no picture 'star.png'.*--text"):
         embed_query(file, "star.png")
     assert embed_query(file, "star.png", text=True).shape == (64,)
+    with pytest.raises(ValueError, match=r"is a folder or a special file; expected a picture .*--text"):
+        embed_query(file, str(tmp_path))
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(ValueError, match="is a folder or a special file"):
+        embed_query(file, str(tmp_path / "pipe"))
+    with pytest.raises(ValueError, match="the text is ''; expected words"):
+        embed_query(file, "")
     with pytest.raises(ValueError, match="the text is '  '; expected words"):
         embed_query(file, "  ")
     with pytest.raises(ValueError, match="tokens long"):
