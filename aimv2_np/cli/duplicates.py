@@ -35,7 +35,7 @@ def duplicates_command(
     """
     from aimv2_np.tasks import draw_groups, near_duplicates, open_features, save_sheet
 
-    options.check_free(sheet, force)
+    options.check_sheet(sheet, force)
     file = open_features(features)
     with output.progress("comparing") as advance:
         groups = near_duplicates(file, least, threads=threads, progress=advance)

@@ -142,6 +142,15 @@ def check_free(path: str | None, force: bool) -> None:
             refuse_existing(Path(path), force)
 
 
+def check_sheet(path: str | None, force: bool) -> None:
+    """`check_free` of a contact sheet, and whether its name says PNG."""
+    from aimv2_np.tasks.contact_sheet import check_sheet
+
+    check_free(path, force)
+    if path:
+        check_sheet(path)
+
+
 class Several(click.Command):
     """A command whose repeatable options take several values at once too: `--images a.jpg b.jpg`.
 

@@ -59,7 +59,7 @@ def search_command(
     """
     from aimv2_np.tasks import open_features, search_many
 
-    options.check_free(sheet, force)
+    options.check_sheet(sheet, force)
     if exif_transpose:  # what is not given is as in the file
         where["exif_transpose"] = True
     if prefix is not None:
