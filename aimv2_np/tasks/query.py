@@ -121,6 +121,7 @@ def check_query(query: Any) -> NDArray[np.float64]:
 def _check_text(features: FeatureFile, query: Query) -> None:
     if not isinstance(query, str) or not query.strip():
         raise ValueError(f"the text is {query!r:.80}; expected words")
+    features.check_one_per_picture()
     if features.kind != "projected":
         raise ValueError(
             f"{features.path} holds {features.kind!r} features, {KINDS[features.kind].what}; texts are compared with "

@@ -251,6 +251,8 @@ def test_features_of_patches_are_not_searched(tmp_path, shapes):
     embed(paths[:2], tmp_path / "f.npz", features="tokens")
     with pytest.raises(ValueError, match="vectors of patches; expected one per picture"):
         search(open_features(tmp_path / "f.npz"), np.ones(128))
+    with pytest.raises(ValueError, match="vectors of patches; expected one per picture"):
+        embed_query(open_features(tmp_path / "f.npz"), "a red star")
 
 
 def test_the_sheet_shows_the_pictures_and_says_which_are_missing(shapes, tmp_path):

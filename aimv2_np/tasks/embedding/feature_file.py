@@ -21,6 +21,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from errno import EACCES
 from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO, Final, overload
@@ -213,7 +214,7 @@ def open_features(path: str | os.PathLike[str]) -> FeatureFile:
     """The features in a file that `embed` has written.
 
     Raises:
-        FileNotFoundError: there is no such file.
+        FileNotFoundError, PermissionError: there is no such file, or it must not be read.
         CheckpointError: it is damaged, or no file of features.
         ImportError: it is Parquet, and pyarrow is not installed.
     """
@@ -222,6 +223,8 @@ def open_features(path: str | os.PathLike[str]) -> FeatureFile:
         begun = path.with_name(path.name + ".parts").is_dir()
         hint = f"; {path.name}.parts holds a run that is not complete" if begun else ""
         raise FileNotFoundError(f"there is no file {path}{hint}")
+    if not os.access(path, os.R_OK):
+        raise PermissionError(EACCES, os.strerror(EACCES), str(path))
     if path.suffix.lower() == ".parquet":
         rows, metadata, broken = parquet.read_facts(path)
         _check_format(path, metadata)

@@ -165,3 +165,12 @@ def test_too_many_open_files_are_no_fault_of_the_file(tmp_path, suffix):
     embed([tmp_path / "p.png"], path)
     assert at_every_limit(lambda: open_features(path)) >= 1
     assert at_every_limit(lambda: embed([tmp_path / "p.png"], path)) >= 1  # "complete already"
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".npz", ".parquet"])
+def test_a_file_that_must_not_be_read_is_not_called_damaged(tmp_path, monkeypatch, suffix):
+    path = tmp_path / f"f{suffix}"
+    path.write_bytes(b"anything")
+    monkeypatch.setattr("os.access", lambda path, mode: False)  # who tests may be root, who reads all
+    with pytest.raises(PermissionError, match=rf"Permission denied.*f{suffix}"):
+        open_features(path)
