@@ -94,7 +94,7 @@ def _place(sheet: "Image", draw: Any, small: Any, corner: tuple[int, int], line:
 
 
 def save_sheet(sheet: "Image", path: str | os.PathLike[str], overwrite: bool = False) -> None:
-    """Write a sheet as PNG; ValueError for a name of another format, FileExistsError where one is, unless `overwrite`."""
+    """Write a sheet as PNG; ValueError for a name of another format, FileExistsError unless `overwrite`."""
     check_sheet(path)
     with atomic_write(path, overwrite) as file:
         sheet.save(file, "PNG")
