@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from aimv2_np.errors import plain
 from aimv2_np.tasks.embedding.tar import MAX_BYTES, Contents, contents
 
-ADDRESS: Final = re.compile(r"(https?|s3)://")
+ADDRESS: Final = re.compile(r"(https?|s3)://", re.IGNORECASE)
 LATER: Final = {408, 425, 429}  # answers that say nothing about the picture: too slow, too early, too many
 ANSWERS: Final[dict[type, int]] = {FileNotFoundError: 404, PermissionError: 403}  # as fsspec tells them
 BLOCK: Final = 2**20  # bytes that are asked for at a time while an archive's headers are read
@@ -25,6 +25,11 @@ BLOCK: Final = 2**20  # bytes that are asked for at a time while an archive's he
 def is_remote(path: str) -> bool:
     """Whether a path is an address."""
     return ADDRESS.match(path) is not None
+
+
+def lowered(address: str) -> str:
+    """An address with its scheme in small letters, as fsspec knows it."""
+    return ADDRESS.sub(lambda scheme: scheme[0].lower(), address, count=1)
 
 
 @dataclass(frozen=True)
@@ -93,6 +98,7 @@ def _whole(address: str) -> bytes:
 
 def picture_at(address: str) -> Remote:
     """The picture at an address, which is not asked for yet. ImportError where nothing is installed that could."""
+    address = lowered(address)
     system(address)
     return Remote(address)
 

@@ -95,6 +95,14 @@ def test_what_is_an_address():
     assert not any(map(is_remote, ["photos", "file:///etc/passwd", "C://x", "local://x", "x/https://"]))
 
 
+def test_a_scheme_may_be_in_capitals(here, monkeypatch):
+    monkeypatch.setattr(remote, "system", lambda address: None)
+    Path("list.txt").write_text("HTTPS://example.org/A.jpg?of=HTTP://b\n")
+    wanted = Remote("https://example.org/A.jpg?of=HTTP://b")
+    for paths in (["list.txt"], ["HTTPS://example.org/A.jpg?of=HTTP://b"]):
+        assert list(find_pictures(paths).places.values()) == [wanted]
+
+
 def test_without_fsspec_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "fsspec", None)
     remote._system.cache_clear()
