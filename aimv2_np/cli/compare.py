@@ -55,7 +55,7 @@ WIDE = 100  # characters, from which on the table has all its columns
     help="Also write the first module that is wrong by itself: its input, weights, outputs, and a script in NumPy.",
 )  # fmt: skip
 @click.option(
-    "--budget", metavar="COSINE", type=click.FloatRange(0, 1),
+    "--budget", metavar="COSINE", type=options.FloatRange(0, 1),
     help="Of a quantised engine: which layers to keep in float for vectors of that cosine.",
 )  # fmt: skip
 @click.option("--force", is_flag=True, help="Overwrite the page and the capsule if they are there.")

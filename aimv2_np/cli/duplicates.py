@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 @click.command("duplicates")
 @click.argument("features", metavar="FEATURES")
 @click.option(
-    "--least", type=click.FloatRange(0, 1, min_open=True), default=0.95, show_default=True,
+    "--least", type=options.FloatRange(0, 1, min_open=True), default=0.95, show_default=True,
     help="The cosine from which on two pictures are alike.",
 )  # fmt: skip
 @click.option("--sheet", metavar="FILE", help="Draw the groups, a contact sheet (PNG).")
@@ -35,7 +35,7 @@ def duplicates_command(
     """
     from aimv2_np.tasks import draw_groups, near_duplicates, open_features, save_sheet
 
-    options.check_free(sheet, force)
+    options.check_sheet(sheet, force)
     file = open_features(features)
     with output.progress("comparing") as advance:
         groups = near_duplicates(file, least, threads=threads, progress=advance)

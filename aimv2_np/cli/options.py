@@ -14,6 +14,17 @@ from aimv2_np.cli import output
 R = TypeVar("R")
 
 
+class FloatRange(click.FloatRange):
+    """Numbers within bounds; NaN, which is on neither side of a bound and so passes click's, is none of them."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The number; click's error for what is none, or lies outside."""
+        number = super().convert(value, param, ctx)
+        if number != number:  # NaN
+            self.fail(f"{value} is no number; expected one in the range {self._describe_range()}", param, ctx)
+        return number
+
+
 def _remember(ctx: click.Context, _: click.Parameter, debug: bool) -> None:
     ctx.ensure_object(dict)
     ctx.obj["debug"] = debug or ctx.obj.get("debug", False)
@@ -132,6 +143,15 @@ def check_free(path: str | None, force: bool) -> None:
         require_folder(Path(path))
         with advising_force(path):
             refuse_existing(Path(path), force)
+
+
+def check_sheet(path: str | None, force: bool) -> None:
+    """`check_free` of a contact sheet, and whether its name says PNG."""
+    from aimv2_np.tasks.contact_sheet import check_sheet
+
+    check_free(path, force)
+    if path:
+        check_sheet(path)
 
 
 class Several(click.Command):

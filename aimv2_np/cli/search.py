@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 @click.option("--plus", metavar="TEXT|IMAGE", multiple=True, help="Near this as well; more than once for several.")
 @click.option("--minus", metavar="TEXT|IMAGE", multiple=True, help="And far from this.")
 @click.option("--name", "names", metavar="PATTERN", multiple=True, help="Only pictures of such names: 'holiday/*'.")
-@click.option("--least", type=click.FloatRange(-1, 1), default=-1.0, help="Only pictures with this score or more.")
+@click.option("--least", type=options.FloatRange(-1, 1), default=-1.0, help="Only pictures with this score or more.")
 @click.option("--sheet", metavar="FILE", help="Draw what is found, a contact sheet (PNG).")
 @click.option("--root", metavar="FOLDER", default=".", help="With --sheet: what relative names are relative to.")
 @click.option("--text", is_flag=True, help="Take the query as a text, whatever files there are.")
@@ -59,7 +59,7 @@ def search_command(
     """
     from aimv2_np.tasks import open_features, search_many
 
-    options.check_free(sheet, force)
+    options.check_sheet(sheet, force)
     if exif_transpose:  # what is not given is as in the file
         where["exif_transpose"] = True
     if prefix is not None:

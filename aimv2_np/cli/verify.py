@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 @click.option("--against", type=click.Choice(["transformers"]), help="Run the other side here, module by module.")
 @click.option("--original", metavar="FOLDER|ID", help="With --model: what it was made of, in another dtype.")
 @click.option(
-    "--at-least", type=click.FloatRange(0, 1), default=0.99, show_default=True,
+    "--at-least", type=options.FloatRange(0, 1), default=0.99, show_default=True,
     help="With --original: the cosine that the vectors of both must have.",
 )  # fmt: skip
 @options.prefix

@@ -94,9 +94,16 @@ def _place(sheet: "Image", draw: Any, small: Any, corner: tuple[int, int], line:
 
 
 def save_sheet(sheet: "Image", path: str | os.PathLike[str], overwrite: bool = False) -> None:
-    """Write a sheet as PNG; FileExistsError for a file that is there unless `overwrite`."""
+    """Write a sheet as PNG; ValueError for a name of another format, FileExistsError unless `overwrite`."""
+    check_sheet(path)
     with atomic_write(path, overwrite) as file:
         sheet.save(file, "PNG")
+
+
+def check_sheet(path: str | os.PathLike[str]) -> None:
+    """ValueError for a name that says another format than a sheet is written in."""
+    if Path(path).suffix.lower() != ".png":
+        raise ValueError(f"{path} ends in {Path(path).suffix!r}; expected .png, which contact sheets are written as")
 
 
 def _thumbnail(name: str, root: Path) -> "Image":

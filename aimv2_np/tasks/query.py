@@ -121,6 +121,7 @@ def check_query(query: Any) -> NDArray[np.float64]:
 def _check_text(features: FeatureFile, query: Query) -> None:
     if not isinstance(query, str) or not query.strip():
         raise ValueError(f"the text is {query!r:.80}; expected words")
+    features.check_one_per_picture()
     if features.kind != "projected":
         raise ValueError(
             f"{features.path} holds {features.kind!r} features, {KINDS[features.kind].what}; texts are compared with "
@@ -174,6 +175,12 @@ def _is_text(query: object) -> bool:
         raise FileNotFoundError(
             f"there is no picture {query!r:.300}; check the path (or say that it is a text: --text, text=True)"
         )
+    there = plain_file = False
     with suppress(OSError, ValueError):  # a long text is no possible name of a file
-        return not Path(query).is_file()
-    return True
+        there, plain_file = Path(query).exists(), Path(query).is_file()
+    if there and not plain_file and query:  # of no text at all `Path` makes the folder that one is in
+        raise ValueError(
+            f"{query!r:.300} is a folder or a special file; expected a picture (or say that it is a text: --text, "
+            "text=True)"
+        )
+    return not plain_file

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from aimv2_np.backends.arithmetic import own_arithmetic
 from aimv2_np.backends.dots import STORED, dots
 from aimv2_np.backends.parallel import one_blas_thread, usable_cores
-from aimv2_np.errors import CheckpointError
+from aimv2_np.errors import CheckpointError, mismatch
 from aimv2_np.processing.settings import as_count
 from aimv2_np.tasks.embedding.feature_file import FeatureFile
 from aimv2_np.tasks.embedding.pipeline import ahead
@@ -115,10 +115,12 @@ def search_many(
     units = [check_query(query) for query in queries]
     if len({len(unit) for unit in units}) > 1:
         raise ValueError(f"queries have {sorted({len(unit) for unit in units})} numbers; expected one size")
+    if not -1 <= least <= 1:  # no comparison with NaN is true
+        raise ValueError("least " + mismatch(least, "a cosine, -1 to 1"))
+    threads = usable_cores() if threads is None else as_count(threads, "threads")
     task = _Task(features, np.stack(units), top, float(least), _matching(features, names))
     width = len(units[0]) * np.dtype(features.stored).itemsize
     rows = max(1, min(BLOCK_BYTES // width, SCORES // len(units)))
-    threads = threads or usable_cores()
     found: list[Found] = [[] for _ in units]
     with one_blas_thread(), ThreadPoolExecutor(threads, "search") as pool:
         for best in ahead(pool, partial(_best, task), features.directions(rows), 2 * threads):
@@ -222,7 +224,8 @@ def cosines(block: NDArray[Any], rows: NDArray[np.intp], query: NDArray[np.float
     result = np.empty(len(rows))
     step = max(1, 2**20 // block.shape[1])
     for start in range(0, len(rows), step):
-        wide = block[rows[start : start + step]].astype(np.float64)
+        with np.errstate(invalid="ignore"):  # a signaling NaN of a damaged file, which is told by its row
+            wide = block[rows[start : start + step]].astype(np.float64)
         lengths = np.sqrt((wide * wide).sum(axis=1))
         result[start : start + step] = (wide * query).sum(axis=1) / np.where(lengths == 0, 1, lengths)
     return result

@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 
 from aimv2_np.backends.parallel import one_blas_thread, pieces, usable_cores
 from aimv2_np.errors import CheckpointError
+from aimv2_np.processing.settings import as_count
 from aimv2_np.tasks.components import Components, Rows
 from aimv2_np.tasks.embedding.pipeline import ahead
 
@@ -111,7 +112,7 @@ def _space(vectors: Any, least: float, threads: int | None) -> Iterator[tuple[_S
     """What is compared, and `each(function, space)`: (tile, what the function makes of it), in order, by threads."""
     if not 0 < least <= 1:
         raise ValueError(f"least is {least!r:.80}; expected a cosine above 0, at most 1")
-    threads = threads or usable_cores()
+    threads = usable_cores() if threads is None else as_count(threads, "threads")
     with one_blas_thread(), ThreadPoolExecutor(threads, "similar") as pool:
 
         def each(function: Callable[[_Space, Tile], Any], space: _Space) -> Iterator[tuple[Tile, Any]]:

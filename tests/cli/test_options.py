@@ -4,7 +4,7 @@ from click.testing import CliRunner
 
 from aimv2_np.backends.dtypes import BACKENDS, COMPUTED
 from aimv2_np.cli.app import app
-from aimv2_np.cli.options import Several, loading
+from aimv2_np.cli.options import FloatRange, Several, loading
 from aimv2_np.storage.relayout import DIALECTS
 from aimv2_np.tasks.embedding import KINDS
 from aimv2_np.tasks.knn import WEIGHTS
@@ -40,6 +40,17 @@ def test_several_values(arguments, expected):
 @pytest.mark.parametrize("arguments", ["--images a m", "m --images", "m --out o p"])
 def test_what_is_no_such_line(arguments):
     assert CliRunner().invoke(command, arguments.split()).exit_code == 2
+
+
+@pytest.mark.parametrize("value", ["nan", "-NaN", "1.5", "inf"])
+def test_what_is_no_number_in_a_range(value):
+    @click.command
+    @click.option("--least", type=FloatRange(0, 1))
+    def bounded(least):
+        click.echo(least)
+
+    assert CliRunner().invoke(bounded, ["--least", value]).exit_code == 2
+    assert CliRunner().invoke(bounded, ["--least", "0.5"]).output == "0.5\n"
 
 
 def choices(command: str, option: str) -> set[str]:

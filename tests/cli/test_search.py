@@ -114,4 +114,5 @@ def test_errors_are_one_line(shapes, tmp_path):
     assert_error(run(folder / "mean.npz", "a star"), "texts are compared with 'projected' ones")
     assert_error(run(folder / "f.safetensors", "a star", "--model", "nowhere"), "there is no folder 'nowhere'")
     assert_error(run(folder / "f.safetensors", "a star", "--sheet", tmp_path), "is a folder")
+    assert_error(run(folder / "f.safetensors", "a star", "--sheet", tmp_path / "a.jpg"), "expected .png")
     assert run(folder / "f.safetensors", "a star", "--top", 0).exit_code == 2

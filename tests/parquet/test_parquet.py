@@ -1,3 +1,5 @@
+import random
+
 import numpy as np
 import pytest
 
@@ -122,6 +124,25 @@ def test_other_tables_and_damage(two_towers, photos, tmp_path):
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(CheckpointError, match="no Parquet file of features, or damaged"):
         open_features(path)
+
+
+@pytest.mark.parametrize("within", ["the pages", "anything"])
+def test_damaged_anywhere_it_is_an_error_that_names_the_file_or_can_be_searched(two_towers, photos, tmp_path, within):
+    path, draw = tmp_path / "f.parquet", random.Random(0)
+    embed([photos], path, model=two_towers)
+    whole = path.read_bytes()
+    query = np.ones(open_features(path).features.shape[1])
+    for _ in range(150):
+        damaged = bytearray(whole)
+        damaged[draw.randrange(1200 if within == "the pages" else len(whole))] = draw.choice(
+            [0, 255, draw.randrange(256)]
+        )
+        path.write_bytes(damaged)
+        for use in (lambda found: search(found, query, threads=1), lambda found: (found.features[:], found.counts)):
+            try:
+                use(open_features(path))
+            except ValueError as error:
+                assert str(path) in str(error)  # noqa: PT017
 
 
 @pytest.mark.filterwarnings("ignore::aimv2_np.errors.UntrainedSizeWarning")

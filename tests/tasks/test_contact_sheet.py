@@ -67,3 +67,11 @@ def test_a_file_that_is_there_is_kept_unless_asked(folder):
         save_sheet(sheet, path)
     save_sheet(sheet, path, overwrite=True)
     np.testing.assert_array_equal(np.asarray(Image.open(path)), np.asarray(sheet))
+
+
+@pytest.mark.parametrize("name", ["sheet.jpg", "sheet"])
+def test_a_name_that_says_another_format(folder, name):
+    sheet = draw_sheet([Hit(0, "red.png", 1.0)], "title", folder)
+    with pytest.raises(ValueError, match=r"expected \.png"):
+        save_sheet(sheet, folder / name)
+    assert not (folder / name).exists()

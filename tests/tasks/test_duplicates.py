@@ -67,6 +67,8 @@ def test_what_cannot_be_compared(tmp_path):
     file = write_features(tmp_path / "sound.npz", np.eye(3))
     with pytest.raises(ValueError, match="least is 2; expected a cosine above 0"):
         near_duplicates(file, 2)
+    with pytest.raises(ValueError, match="threads is 0; expected a whole number"):
+        near_duplicates(file, threads=0)
     tokens = FeatureFile(file.path, {"features": "tokens"}, file.names, file.arrays, ())
     with pytest.raises(ValueError, match="vectors of patches"):
         near_duplicates(tokens)

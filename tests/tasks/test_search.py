@@ -1,3 +1,4 @@
+import os
 import shutil
 import sys
 from fnmatch import fnmatchcase
@@ -157,6 +158,13 @@ def test_queries_that_make_no_sense(tmp_path, query, top, message):
         search(write_features(tmp_path / "f.safetensors", np.ones((3, 4))), query, top)
 
 
+@pytest.mark.parametrize(("name", "value"), [("least", float("nan")), ("least", 7), ("threads", 0), ("threads", 1.5)])
+def test_settings_that_make_no_sense(tmp_path, name, value):
+    file = write_features(tmp_path / "f.npz", np.eye(3))
+    with pytest.raises(ValueError, match=f"{name} is {value}; expected a"):
+        search(file, [1, 0, 0], **{name: value})
+
+
 @pytest.fixture(scope="module")
 def shapes(tmp_path_factory):
     folder = tmp_path_factory.mktemp("shapes")
@@ -208,6 +216,13 @@ def test_queries_that_are_neither(shapes, tmp_path):
     with pytest.raises(FileNotFoundError, match=r"there is no picture 'star.png'.*--text"):
         embed_query(file, "star.png")
     assert embed_query(file, "star.png", text=True).shape == (64,)
+    with pytest.raises(ValueError, match=r"is a folder or a special file; expected a picture .*--text"):
+        embed_query(file, str(tmp_path))
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(ValueError, match="is a folder or a special file"):
+        embed_query(file, str(tmp_path / "pipe"))
+    with pytest.raises(ValueError, match="the text is ''; expected words"):
+        embed_query(file, "")
     with pytest.raises(ValueError, match="the text is '  '; expected words"):
         embed_query(file, "  ")
     with pytest.raises(ValueError, match="tokens long"):
@@ -236,6 +251,8 @@ def test_features_of_patches_are_not_searched(tmp_path, shapes):
     embed(paths[:2], tmp_path / "f.npz", features="tokens")
     with pytest.raises(ValueError, match="vectors of patches; expected one per picture"):
         search(open_features(tmp_path / "f.npz"), np.ones(128))
+    with pytest.raises(ValueError, match="vectors of patches; expected one per picture"):
+        embed_query(open_features(tmp_path / "f.npz"), "a red star")
 
 
 def test_the_sheet_shows_the_pictures_and_says_which_are_missing(shapes, tmp_path):

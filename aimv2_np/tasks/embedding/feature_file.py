@@ -19,9 +19,9 @@ are JSON under the key "aimv2_np".
 
 import json
 import os
-import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from errno import EACCES
 from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO, Final, overload
@@ -30,7 +30,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aimv2_np.backends.dtypes import CODES
-from aimv2_np.errors import CheckpointError, is_of_the_system
+from aimv2_np.errors import CheckpointError, is_of_the_system, plain
 from aimv2_np.storage import SafetensorsFile
 from aimv2_np.storage.formats.header import write_header
 from aimv2_np.storage.formats.safetensors_writer import lazy, write_array
@@ -214,7 +214,7 @@ def open_features(path: str | os.PathLike[str]) -> FeatureFile:
     """The features in a file that `embed` has written.
 
     Raises:
-        FileNotFoundError: there is no such file.
+        FileNotFoundError, PermissionError: there is no such file, or it must not be read.
         CheckpointError: it is damaged, or no file of features.
         ImportError: it is Parquet, and pyarrow is not installed.
     """
@@ -223,6 +223,8 @@ def open_features(path: str | os.PathLike[str]) -> FeatureFile:
         begun = path.with_name(path.name + ".parts").is_dir()
         hint = f"; {path.name}.parts holds a run that is not complete" if begun else ""
         raise FileNotFoundError(f"there is no file {path}{hint}")
+    if not os.access(path, os.R_OK):
+        raise PermissionError(EACCES, os.strerror(EACCES), str(path))
     if path.suffix.lower() == ".parquet":
         rows, metadata, broken = parquet.read_facts(path)
         _check_format(path, metadata)
@@ -238,11 +240,14 @@ def open_features(path: str | os.PathLike[str]) -> FeatureFile:
 def _arrays(path: Path) -> tuple[dict[str, str], dict[str, NDArray[Any]]]:
     if path.suffix.lower() == ".npz":
         try:
-            return npz.read(path)
-        except (zipfile.BadZipFile, OSError, ValueError, KeyError) as error:
+            metadata, found = npz.read(path)
+        except Exception as error:  # of damage zipfile and NumPy raise whatever comes
             if is_of_the_system(error):
                 raise
-            raise CheckpointError(f"{path} is no file of features, or damaged ({error}); write it again") from error
+            raise CheckpointError(
+                f"{path} is no file of features, or damaged ({plain(error)}); write it again"
+            ) from error
+        return metadata, {name: array for name, array in found.items() if name in ARRAYS | RECORD}
     file = SafetensorsFile(path)
     return dict(file.metadata), {name: file.plain(name) for name in file.entries if name in ARRAYS | RECORD}
 
@@ -261,13 +266,14 @@ def _check_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
     kinds = ARRAYS | RECORD | ({"features": "i"} if whole else {})
     wrong += [name for name, array in arrays.items() if array.dtype.kind != kinds[name]]
     wrong += ["scales"] if whole and "scales" not in arrays else []
+    wrong += [name for name in ("names", "name_ends", "broken", "counts") if name in arrays and arrays[name].ndim != 1]
     if wrong:
-        raise CheckpointError(f"{path}: {', '.join(wrong)} are missing, or of a wrong dtype; write it again")
+        raise CheckpointError(f"{path}: {', '.join(wrong)} are missing, or of a wrong dtype or shape; write it again")
     features, ends = arrays["features"], arrays["name_ends"]
-    rows = len(ends) if ends.ndim == 1 else -1
+    rows = len(ends)
     total = len(arrays["counts"]) if "counts" in arrays else len(features) if features.ndim > 1 else -1
-    spans = np.diff(ends, prepend=0) if rows > 0 else np.zeros(1)
-    if rows != total or (spans < 0).any() or (rows and ends[-1] != arrays["names"].size):
+    falls = (ends < np.concatenate([[0], ends[:-1]])).any()
+    if rows != total or falls or (rows and ends[-1] != arrays["names"].size):
         raise CheckpointError(f"{path}: it has {total} rows of features and names for {rows}; write it again")
     if whole and (arrays["scales"].shape != features.shape[:-1] or not _positive(arrays["scales"])):
         raise CheckpointError(f"{path}: its scales are not one above zero for each vector; write it again")
@@ -282,5 +288,5 @@ def _positive(scales: NDArray[Any]) -> bool:
 def _broken(path: Path, data: bytes) -> tuple[tuple[str, str], ...]:
     try:
         return tuple((str(name), str(reason)) for name, reason in json.loads(data))
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         raise CheckpointError(f"{path}: its list of broken pictures cannot be read ({error}); write it again") from None

@@ -29,7 +29,7 @@ def write_npz(file: BinaryIO, arrays: Mapping[str, NDArray], metadata: Mapping[s
 
 
 def read(path: Path) -> tuple[dict[str, str], dict[str, NDArray]]:
-    """The metadata and the arrays, mapped; ValueError or an error of zipfile's for what `write_npz` did not write."""
+    """The metadata and the arrays, mapped; of what `write_npz` did not write an error, NumPy's or zipfile's too."""
     arrays: dict[str, NDArray] = {}
     with path.open("rb") as file, zipfile.ZipFile(file) as archive:
         for info in archive.infolist():
@@ -52,8 +52,8 @@ def _map(path: Path, file: BinaryIO, info: zipfile.ZipInfo) -> NDArray:
         raise ValueError(f"{info.filename} is .npy of version {version}; expected (1, 0)")
     shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
     size = int(np.prod(shape, dtype=object)) * dtype.itemsize
-    if fortran or dtype.hasobject or file.tell() - start + size != info.file_size:
-        raise ValueError(f"{info.filename} is no array of numbers in rows, or cut short")
+    if fortran or dtype.hasobject or not dtype.isnative or file.tell() - start + size != info.file_size:
+        raise ValueError(f"{info.filename} is no array of numbers in rows, of another byte order, or cut short")
     if size == 0:
         return np.empty(shape, dtype)
     return np.memmap(path, dtype, "r", file.tell(), shape).view(np.ndarray)

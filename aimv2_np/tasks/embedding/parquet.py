@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
@@ -9,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aimv2_np.backends.parallel import pieces
-from aimv2_np.errors import CheckpointError, is_of_the_system
+from aimv2_np.errors import CheckpointError, is_of_the_system, plain
 
 KEY: Final = b"aimv2_np"
 COLUMNS: Final = {"features": "features", "scale": "scales", "grid": "grid"}  # → the array that is in it
@@ -84,52 +85,76 @@ def _lists(pa: Any, block: NDArray[Any]) -> Any:
     return result
 
 
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """CheckpointError with the file's name for whatever is raised, which of damage is anything; not in a generator."""
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, ImportError) or is_of_the_system(error):
+            raise
+        raise CheckpointError(
+            f"{path} is no Parquet file of features, or damaged ({plain(error)}); write it again"
+        ) from error
+
+
 def read_facts(path: Path) -> tuple[list[str], dict[str, str], tuple[tuple[str, str], ...]]:
     """Names, metadata, and (name, reason) of the broken pictures; CheckpointError for what is no such table."""
     pa = pyarrow()
-    try:
+    with _reading(path):
         file = pa.parquet.ParquetFile(path, memory_map=True)
         facts = json.loads((file.schema_arrow.metadata or {}).get(KEY, b"{}"))
         broken = tuple((name, reason) for name, reason in json.loads(facts.pop("broken_pictures", "[]")))
         if not {"name", "features"} <= set(file.schema_arrow.names):
             return [], {}, ()
         names = file.read(columns=["name"]).column("name").to_pylist()
-    except (pa.ArrowInvalid, OSError, ValueError, TypeError, AttributeError) as error:
-        if is_of_the_system(error):
-            raise
-        raise CheckpointError(f"{path} is no Parquet file of features, or damaged ({error}); write it again") from error
+        if None in names:
+            raise ValueError("a row has no name")
     return names, {str(key): str(value) for key, value in facts.items()}, broken
 
 
 def read_blocks(path: Path, rows: int) -> Iterator[tuple[int, NDArray[Any], NDArray[np.float32] | None]]:
     """(number of the first row, features (b, D), their scales) of all rows; of a table with one vector per picture."""
-    file = pyarrow().parquet.ParquetFile(path, memory_map=True)
-    columns = [name for name in ("features", "scale") if name in file.schema_arrow.names]
+    with _reading(path):
+        file = pyarrow().parquet.ParquetFile(path, memory_map=True)
+        columns = [name for name in ("features", "scale") if name in file.schema_arrow.names]
+        batches = file.iter_batches(rows, columns=columns)
     start = 0
-    for batch in file.iter_batches(rows, columns=columns):
-        yield start, _array(batch.column("features")), _array(batch.column("scale")) if len(columns) > 1 else None
+    while True:
+        with _reading(path):
+            batch = next(batches, None)
+            if batch is None:
+                return
+            numbers = _array(batch.column("features"))
+            scales = _array(batch.column("scale")) if len(columns) > 1 else None
+            if len(numbers) != batch.num_rows and not pyarrow().types.is_list(batch.column("features").type):
+                raise ValueError(f"{batch.num_rows} pictures have {len(numbers)} vectors")
+        yield start, numbers, scales
         start += batch.num_rows
 
 
 def read_features(path: Path) -> tuple[NDArray[Any], NDArray[np.float32] | None]:
     """All features in memory: (N, D), (N, T, D), or (ΣT, D) where pictures have different numbers; and their scales."""
-    file = pyarrow().parquet.ParquetFile(path)
-    scales = _joined(_column(path, "scale")) if "scale" in file.schema_arrow.names else None
-    return _joined(_column(path, "features")), scales
+    with _reading(path):
+        file = pyarrow().parquet.ParquetFile(path)
+        scales = _joined(_column(path, "scale")) if "scale" in file.schema_arrow.names else None
+        return _joined(_column(path, "features")), scales
 
 
 def read_counts(path: Path) -> NDArray[np.int64] | None:
     """How many vectors each picture has, if each has a number of its own; else None."""
-    column = _column(path, "features")
-    if not pyarrow().types.is_list(column.type):
-        return None
-    return np.concatenate([np.diff(chunk.offsets.to_numpy()) for chunk in column.chunks]).astype(np.int64)
+    with _reading(path):
+        column = _column(path, "features")
+        if not pyarrow().types.is_list(column.type):
+            return None
+        return np.concatenate([np.diff(chunk.offsets.to_numpy()) for chunk in column.chunks]).astype(np.int64)
 
 
 def read_grid(path: Path) -> NDArray[np.int32] | None:
     """(N, 2) rows and columns of patches; None where the table has none."""
-    there = "grid" in pyarrow().parquet.read_schema(path).names
-    return _joined(_column(path, "grid")) if there else None
+    with _reading(path):
+        there = "grid" in pyarrow().parquet.read_schema(path).names
+        return _joined(_column(path, "grid")) if there else None
 
 
 def _column(path: Path, name: str) -> Any:

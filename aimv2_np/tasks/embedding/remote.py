@@ -16,14 +16,20 @@ from urllib.parse import urlsplit
 from aimv2_np.errors import plain
 from aimv2_np.tasks.embedding.tar import MAX_BYTES, Contents, contents
 
-ADDRESS: Final = re.compile(r"(https?|s3)://")
+ADDRESS: Final = re.compile(r"(https?|s3)://", re.IGNORECASE)
 LATER: Final = {408, 425, 429}  # answers that say nothing about the picture: too slow, too early, too many
+ANSWERS: Final[dict[type, int]] = {FileNotFoundError: 404, PermissionError: 403}  # as fsspec tells them
 BLOCK: Final = 2**20  # bytes that are asked for at a time while an archive's headers are read
 
 
 def is_remote(path: str) -> bool:
     """Whether a path is an address."""
     return ADDRESS.match(path) is not None
+
+
+def lowered(address: str) -> str:
+    """An address with its scheme in small letters, as fsspec knows it."""
+    return ADDRESS.sub(lambda scheme: scheme[0].lower(), address, count=1)
 
 
 @dataclass(frozen=True)
@@ -58,6 +64,8 @@ class Remote:
         with reaching(self.address):
             if self.start < 0:
                 data = _whole(self.address)
+            elif self.size == 0:
+                data = b""  # no range of bytes that a server could be asked for has none
             else:
                 part = {"start": self.start, "end": self.start + self.size}
                 data = bytes(system(self.address).cat_file(self.address, **part))
@@ -74,7 +82,12 @@ class Remote:
 def _whole(address: str) -> bytes:
     """All bytes, or of a server that does not end some more than `MAX_BYTES`."""
     if address.startswith("s3:"):
-        return bytes(system(address).cat_file(address, end=MAX_BYTES + 1))
+        try:
+            return bytes(system(address).cat_file(address, end=MAX_BYTES + 1))
+        except OSError as error:  # of an empty object S3 gives no part (416), not even one that begins with it
+            if error.errno == errno.EINVAL and system(address).info(address)["size"] == 0:
+                return b""
+            raise
     data = bytearray()
     # As a stream, without asking for the size before.
     with system(address).open(address, "rb", block_size=0, size=1) as file:
@@ -85,6 +98,7 @@ def _whole(address: str) -> bytes:
 
 def picture_at(address: str) -> Remote:
     """The picture at an address, which is not asked for yet. ImportError where nothing is installed that could."""
+    address = lowered(address)
     system(address)
     return Remote(address)
 
@@ -108,25 +122,33 @@ def _system(scheme: str) -> Any:
 
 
 @contextmanager
-def reaching(address: str) -> Iterator[None]:
-    """What goes wrong in it is the picture's fault (FileNotFoundError, ValueError) or the network's (OSError)."""
+def reaching(address: str, named: bool = False) -> Iterator[None]:
+    """What goes wrong in it is the picture's fault (FileNotFoundError, ValueError) or the network's (OSError).
+
+    Of a picture's fault the address is said beside it; `named` says it in the error, of what stops the command.
+    """
+    at = f"{address}: " if named else ""
     try:
         yield
     except ImportError:
         raise
-    except FileNotFoundError as error:
-        raise FileNotFoundError("there is nothing at this address (404)") from error
-    except Exception as error:  # of aiohttp, botocore and what these stand on
-        status = getattr(error, "status", 403 if isinstance(error, PermissionError) else 0)
+    except Exception as raised:  # of aiohttp, botocore and what these stand on
+        # While fsspec asks a web server for a file's size, it says of whatever goes wrong that nothing is there.
+        missing = isinstance(raised, FileNotFoundError) and address.startswith("http")
+        error = (raised.__cause__ if missing else None) or raised
+        status = getattr(error, "status", ANSWERS.get(type(error), 0))
+        if status == 404:
+            raise FileNotFoundError(f"{at}there is nothing at this address (404)") from raised
         if 400 <= status < 500 and status not in LATER:
-            raise ValueError(f"the server refuses it ({status} {plain(getattr(error, 'message', ''))})") from error
+            said = plain(getattr(error, "message", ""))
+            raise ValueError(f"{at}the server refuses it ({status} {said})") from raised
         told = f"the network failed ({type(error).__name__}: {plain(error, 200)})"
-        raise OSError(errno.ECONNABORTED, told, address) from error
+        raise OSError(errno.ECONNABORTED, told, address) from raised
 
 
 def listed(address: str) -> list[tuple[str, Remote]]:
     """Name and place of all that lies below an address in S3, by name."""
-    with reaching(address):
+    with reaching(address, named=True):
         found = system(address).find(address, detail=True)
     scheme = urlsplit(address).scheme
     return [
@@ -137,7 +159,7 @@ def listed(address: str) -> list[tuple[str, Remote]]:
 
 def remote_contents(address: str) -> tuple[Contents, str]:
     """What a tar archive at an address holds, and the archive's stamp. Headers are read, in pieces of a megabyte."""
-    with reaching(address):
+    with reaching(address, named=True):
         files = system(address)
         info = files.info(address)
         file = files.open(address, "rb", block_size=BLOCK, cache_type="readahead")

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from aimv2_np.errors import is_of_the_system
 from aimv2_np.processing.formats import SUFFIXES
-from aimv2_np.tasks.embedding.remote import Remote, is_remote, listed, picture_at, remote_contents
+from aimv2_np.tasks.embedding.remote import Remote, is_remote, listed, lowered, picture_at, remote_contents
 from aimv2_np.tasks.embedding.tables import PICTURE, TABLES, Row, rows_of
 from aimv2_np.tasks.embedding.tar import TAR, Contents, Member, contents
 from aimv2_np.tasks.embedding.zip import ZIP, ZipMember, zip_contents
@@ -138,7 +138,7 @@ def _expand(path: str, passed: Counter[str], column: str | None = None) -> Itera
         yield from _lines(sys.stdin.buffer, "standard input")
         return
     if is_remote(path):
-        yield from _remote(path, passed)
+        yield from _remote(lowered(path), passed)
         return
     if _state(path) == MISSING:
         if not glob.has_magic(path):

@@ -58,8 +58,8 @@ class Row:
 @lru_cache(GROUPS)
 def _pictures(path: str, group: int, column: str) -> list[Any]:
     with pyarrow().parquet.ParquetFile(path) as file:
-        found = file.read_row_group(group, columns=[column]).column(0).combine_chunks()
-    return list((found.field("bytes") if _is_struct(found.type) else found).to_pylist())
+        found = file.read_row_group(group, columns=[column]).column(0)
+    return list((found.combine_chunks().field("bytes") if _is_struct(found.type) else found).to_pylist())
 
 
 def rows_of(path: Path, wanted: Wanted) -> Iterator[tuple[Any, ...]]:
@@ -85,6 +85,8 @@ def _chosen(names: Any, wanted: Wanted, path: Path) -> list[str]:
         column = next((known[name.strip().lower()] for name in some if name.strip().lower() in known), None)
         if column is None:
             raise ValueError(f"{path} has the columns {', '.join(known)[:200]}; expected one named {' or '.join(some)}")
+        if list(names).count(column) > 1:
+            raise ValueError(f"{path} has several columns named {column!r:.80}; expected one: rename the others")
         found.append(column)
     return found
 
@@ -124,8 +126,7 @@ def _parquet(path: Path, wanted: Wanted) -> Iterator[tuple[Any, ...]]:
     try:
         with library.parquet.ParquetFile(path) as file:
             picture, *others = _chosen(file.schema_arrow.names, wanted, path)
-            kind = file.schema_arrow.field(picture).type
-            held = _is_struct(kind) or library.types.is_binary(kind) or library.types.is_large_binary(kind)
+            held = _holds_files(file.schema_arrow.field(picture).type, f"{picture} in {path}")
             number = 0
             for group in range(file.num_row_groups):
                 count = file.metadata.row_group(group).num_rows
@@ -155,3 +156,17 @@ def not_utf8(where: object, error: UnicodeDecodeError) -> ValueError:
 def _is_struct(kind: Any) -> bool:
     """Whether a column's values are Hugging Face's: {bytes, path}."""
     return pyarrow().types.is_struct(kind) and any(field.name == "bytes" for field in kind)
+
+
+def _holds_files(kind: Any, column: str) -> bool:
+    """Whether a column of this type holds pictures, and no paths; ValueError for what holds neither."""
+    types = pyarrow().types
+    value = kind.value_type if types.is_dictionary(kind) else kind
+    if types.is_string(value) or types.is_large_string(value) or str(value) == "string_view":
+        return False
+    if _is_struct(kind) or str(value).startswith(("binary", "large_binary", "fixed_size_binary")):
+        return True
+    raise ValueError(
+        f"{column} is of the type {str(kind)[:80]}; expected paths, the bytes of pictures, or {{bytes, path}}: "
+        "choose another column"
+    )

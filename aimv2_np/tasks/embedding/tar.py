@@ -17,7 +17,7 @@ MAX_BYTES: Final = 2**30  # of one picture's file
 
 @dataclass(frozen=True)
 class Member:
-    """A file in an archive: its name there, and where its bytes lie in the archive once it is decompressed.
+    """A file in an archive: its name there without "./", and where its bytes lie once it is decompressed.
 
     The archive is `file`, whose size and time of modification stand for what is in it.
     """
@@ -75,7 +75,7 @@ def contents(archive: str, opened: Any = None) -> Contents:
                 if not info.isdir():
                     name = posixpath.normpath(info.name)
                     duplicates += found.pop(name, None) is not None
-                    found[name] = _place(archive, info, compressed)
+                    found[name] = _place(archive, name, info, compressed)
                 tar.members = []  # type: ignore[attr-defined]  # else all that were seen stay in memory
         if last != bytes(tarfile.BLOCKSIZE):
             problem = "it ends before its end mark" if len(last) < tarfile.BLOCKSIZE else "a header is damaged"
@@ -89,11 +89,11 @@ def contents(archive: str, opened: Any = None) -> Contents:
     return Contents(members, {n: place for n, place in found.items() if isinstance(place, str)}, duplicates, problem)
 
 
-def _place(archive: str, info: tarfile.TarInfo, compressed: bool) -> Member | str:
+def _place(archive: str, name: str, info: tarfile.TarInfo, compressed: bool) -> Member | str:
     if info.issparse():
         return "sparse files"
     if info.isreg():
-        return Member(archive, info.name, info.offset_data, info.size, compressed)
+        return Member(archive, name, info.offset_data, info.size, compressed)
     return "links" if info.issym() or info.islnk() else "special files"
 
 
@@ -139,7 +139,7 @@ def find_member(name: str) -> Member | None:
     """The member that a name like "archive.tar/path/in/it" means, or None where there is no such archive or file."""
     for parent in Path(name).parents:
         if str(parent).lower().endswith(TAR) and parent.is_file():
-            inside = name[len(str(parent)) :].lstrip("/" + os.sep)
+            inside = posixpath.normpath(name[len(str(parent)) :].lstrip("/" + os.sep))
             return next((member for member in contents(str(parent)).members if member.name == inside), None)
     return None
 

@@ -1,9 +1,11 @@
+import random
+
 import numpy as np
 import pytest
 
 from aimv2_np import CheckpointError
 from aimv2_np.storage import save_safetensors
-from aimv2_np.tasks import embed, open_features
+from aimv2_np.tasks import embed, open_features, search
 from aimv2_np.tasks.embedding.feature_file import FORMAT, Names, check_output, encode_name, write_features
 from tests.support.descriptors import at_every_limit
 from tests.support.pictures import photo
@@ -93,6 +95,25 @@ def test_cut_short_anywhere_it_is_an_error(two_towers, tmp_path, suffix):
             open_features(path)
 
 
+@pytest.mark.parametrize("suffix", [".safetensors", ".npz"])
+def test_damaged_anywhere_it_is_an_error_that_names_the_file_or_can_be_searched(tmp_path, suffix):
+    path, draw = tmp_path / f"f{suffix}", random.Random(0)
+    with path.open("wb") as file:
+        write_features(file, suffix, {"features": np.eye(3, 4, dtype=np.float32)}, NAMES, BROKEN, {"format": FORMAT})
+    whole = path.read_bytes()
+    for _ in range(400):
+        damaged = bytearray(whole)
+        for _ in range(draw.randint(1, 2)):
+            damaged[draw.randrange(len(whole))] = draw.randrange(256)
+        path.write_bytes(damaged)
+        try:
+            found = open_features(path)
+            assert len(list(found.names)) == len(found)
+            search(found, np.ones(4), threads=1)
+        except ValueError as error:
+            assert str(path) in str(error)  # noqa: PT017
+
+
 def test_names_of_any_bytes():
     names = ["a.png", "", "ü\udcff.png", "星.jpg"]
     encoded = [encode_name(name) for name in names]
@@ -144,3 +165,12 @@ def test_too_many_open_files_are_no_fault_of_the_file(tmp_path, suffix):
     embed([tmp_path / "p.png"], path)
     assert at_every_limit(lambda: open_features(path)) >= 1
     assert at_every_limit(lambda: embed([tmp_path / "p.png"], path)) >= 1  # "complete already"
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".npz", ".parquet"])
+def test_a_file_that_must_not_be_read_is_not_called_damaged(tmp_path, monkeypatch, suffix):
+    path = tmp_path / f"f{suffix}"
+    path.write_bytes(b"anything")
+    monkeypatch.setattr("os.access", lambda path, mode: False)  # who tests may be root, who reads all
+    with pytest.raises(PermissionError, match=rf"Permission denied.*f{suffix}"):
+        open_features(path)

@@ -95,6 +95,14 @@ def test_what_is_an_address():
     assert not any(map(is_remote, ["photos", "file:///etc/passwd", "C://x", "local://x", "x/https://"]))
 
 
+def test_a_scheme_may_be_in_capitals(here, monkeypatch):
+    monkeypatch.setattr(remote, "system", lambda address: None)
+    Path("list.txt").write_text("HTTPS://example.org/A.jpg?of=HTTP://b\n")
+    wanted = Remote("https://example.org/A.jpg?of=HTTP://b")
+    for paths in (["list.txt"], ["HTTPS://example.org/A.jpg?of=HTTP://b"]):
+        assert list(find_pictures(paths).places.values()) == [wanted]
+
+
 def test_without_fsspec_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "fsspec", None)
     remote._system.cache_clear()
@@ -130,8 +138,14 @@ def test_a_tar_at_an_address(two_towers, here, server, http):
     assert result.passed_over == {".json": 6}
     server.files["/a/shard.tar"] = server.files["/a/shard.tar"][:5000]
     assert "it cannot be read to its end" in find_pictures([address]).places[address]
-    with pytest.raises(FileNotFoundError, match="there is nothing at this address"):
+    with pytest.raises(FileNotFoundError, match=r"http://127.0.0.1:\d+/none.tar: there is nothing at this address"):
         find_pictures([f"{server.address}/none.tar"])
+    server.closed["/a/shard.tar"] = 403
+    with pytest.raises(ValueError, match=r"http://127.0.0.1:\d+/a/shard.tar: the server refuses it \(403 Forbidden\)"):
+        find_pictures([address])
+    server.closed["/a/shard.tar"] = 503
+    with pytest.raises(OSError, match=r"the network failed .*http://127.0.0.1:\d+/a/shard.tar"):
+        find_pictures([address])
     for name in ("a.zip", "a.tar.gz", "list.txt", "a.parquet"):
         with pytest.raises(ValueError, match=r"is read where it lies only as .tar; fetch it first"):
             find_pictures([f"{server.address}/{name}"])
@@ -170,7 +184,9 @@ def test_nobody_at_the_address(here, server, http):
         Remote(f"{address}/0.png").read()
 
 
-def test_a_bucket_of_s3(two_towers, here, monkeypatch):
+@pytest.fixture
+def bucket(monkeypatch):
+    """A bucket called so on a stand-in for S3."""
     pytest.importorskip("s3fs", reason="S3 needs s3fs, the extra remote")
     pytest.importorskip("moto", reason="a stand-in for S3")
     import boto3
@@ -178,33 +194,53 @@ def test_a_bucket_of_s3(two_towers, here, monkeypatch):
 
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
     server.start()
-    try:
-        host, port = server.get_host_and_port()
-        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
-        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-            monkeypatch.setenv(name, "testing")
-        monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-        bucket = boto3.resource("s3").create_bucket(Bucket="bucket")
-        for i in range(6):
-            bucket.put_object(Key=f"photos/{i % 2}/{i}.png", Body=png(i))
-        bucket.put_object(Key="photos/notes.md", Body=b"no picture")
-        bucket.put_object(Key="shard.tar", Body=tar_of({f"{i}.png": png(i) for i in range(6)}))
-        embed(["photos"], "files.npz", model=two_towers)
-        wanted = open_features("files.npz").features
-        result = embed(["s3://bucket/photos/"], "f.npz", model=two_towers)
-        order = [0, 2, 4, 1, 3, 5]
-        assert list(open_features("f.npz").names) == [f"s3://bucket/photos/{i % 2}/{i}.png" for i in order]
-        assert (open_features("f.npz").features == wanted[order]).all()
-        assert result.passed_over == {".md": 1}
-        embed(["s3://bucket/shard.tar"], "tar.npz", model=two_towers)
-        assert (open_features("tar.npz").features == wanted).all()
-        embed(["s3://bucket/photos/1/3.png"], "one.npz", model=two_towers)
-        assert (open_features("one.npz").features == wanted[[3]]).all()
-        assert (
-            "there is nothing"
-            in dict(embed(["s3://bucket/photos/1/3.png", "s3://bucket/9.png"], "two.npz", model=two_towers).broken)[
-                "s3://bucket/9.png"
-            ]
-        )
-    finally:
-        server.stop()
+    host, port = server.get_host_and_port()
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "testing")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    remote._system.cache_clear()
+    pytest.importorskip("fsspec").filesystem("s3", skip_instance_cache=True).clear_instance_cache()
+    yield boto3.resource("s3").create_bucket(Bucket="bucket")
+    server.stop()
+
+
+def test_a_bucket_of_s3(two_towers, here, bucket):
+    for i in range(6):
+        bucket.put_object(Key=f"photos/{i % 2}/{i}.png", Body=png(i))
+    bucket.put_object(Key="photos/notes.md", Body=b"no picture")
+    bucket.put_object(Key="shard.tar", Body=tar_of({f"{i}.png": png(i) for i in range(6)}))
+    embed(["photos"], "files.npz", model=two_towers)
+    wanted = open_features("files.npz").features
+    result = embed(["s3://bucket/photos/"], "f.npz", model=two_towers)
+    order = [0, 2, 4, 1, 3, 5]
+    assert list(open_features("f.npz").names) == [f"s3://bucket/photos/{i % 2}/{i}.png" for i in order]
+    assert (open_features("f.npz").features == wanted[order]).all()
+    assert result.passed_over == {".md": 1}
+    embed(["s3://bucket/shard.tar"], "tar.npz", model=two_towers)
+    assert (open_features("tar.npz").features == wanted).all()
+    embed(["s3://bucket/photos/1/3.png"], "one.npz", model=two_towers)
+    assert (open_features("one.npz").features == wanted[[3]]).all()
+    result = embed(["s3://bucket/photos/1/3.png", "s3://bucket/9.png"], "two.npz", model=two_towers)
+    assert "there is nothing" in dict(result.broken)["s3://bucket/9.png"]
+    for address in ("s3://bucket/none.tar", "s3://nowhere/none.tar", "s3://nowhere/photos/"):
+        with pytest.raises(FileNotFoundError, match=f"{address}: there is nothing at this address"):
+            find_pictures([address])
+
+
+def test_what_is_empty_in_a_bucket_is_a_broken_picture(two_towers, here, bucket):
+    bucket.put_object(Key="a/0.png", Body=png(0))
+    bucket.put_object(Key="a/empty.png", Body=b"")
+    Path("photos/empty.png").touch()
+    reason = dict(embed(["photos"], "files.npz", model=two_towers).broken)["photos/empty.png"]
+    result = embed(["s3://bucket/a/"], "f.npz", model=two_towers)
+    assert (result.count, dict(result.broken)) == (1, {"s3://bucket/a/empty.png": reason})
+
+
+def test_what_is_empty_on_a_server_is_a_broken_picture(two_towers, here, server, http):
+    server.files |= {"/empty.png": b"", "/a.tar": tar_of({"0.png": png(0), "empty.png": b"", "1.png": png(1)})}
+    Path("photos/empty.png").touch()
+    reason = dict(embed(["photos"], "files.npz", model=two_towers).broken)["photos/empty.png"]
+    names = [f"{server.address}/empty.png", f"{server.address}/a.tar/empty.png"]
+    result = embed([names[0], f"{server.address}/a.tar"], "f.npz", model=two_towers)
+    assert (result.count, dict(result.broken)) == (2, dict.fromkeys(names, reason))

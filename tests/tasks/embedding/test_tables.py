@@ -63,6 +63,37 @@ def test_damaged_parquet(two_towers, here):
             continue
 
 
+def test_columns_of_other_types(here):
+    arrow = pytest.importorskip("pyarrow")
+
+    data, text = arrow.array([Path("data/0.png").read_bytes()]), arrow.array(["data/0.png"])
+    kinds = [arrow.large_binary(), arrow.binary(len(data[0].as_py())), arrow.dictionary(arrow.int32(), arrow.binary())]
+    for column in [*(data.cast(kind) for kind in kinds[:2]), data.dictionary_encode()]:
+        arrow.parquet.write_table(arrow.table({"image": column}), "t.parquet")
+        (place,) = find_pictures(["t.parquet"]).places.values()
+        assert place.read() == data[0].as_py()
+    for column in (text.cast(arrow.large_string()), text.dictionary_encode()):
+        arrow.parquet.write_table(arrow.table({"image": column}), "t.parquet")
+        assert find_pictures(["t.parquet"]).names == ("data/0.png",)
+    for values in ([1], [[1]], [[b"a"]], [{"path": "a.png"}]):
+        arrow.parquet.write_table(arrow.table({"image": values}), "t.parquet")
+        with pytest.raises(
+            ValueError, match=r"image in t.parquet is of the type .*; expected paths.*choose another column"
+        ):
+            find_pictures(["t.parquet"])
+
+
+def test_two_columns_of_one_name(here):
+    Path("a.csv").write_text("image,image\ndata/0.png,data/1.png\n")
+    with pytest.raises(ValueError, match=r"a.csv has several columns named 'image'; expected one"):
+        find_pictures(["a.csv"])
+    arrow = pytest.importorskip("pyarrow")
+
+    arrow.parquet.write_table(arrow.table([[b"a"], [b"b"]], ["image", "image"]), "a.parquet")
+    with pytest.raises(ValueError, match=r"a.parquet has several columns named 'image'; expected one"):
+        find_pictures(["a.parquet"])
+
+
 @pytest.mark.parametrize("struct", [True, False], ids=["hugging face's", "bytes"])
 def test_parquet_that_holds_the_pictures(two_towers, here, struct):
     arrow = pytest.importorskip("pyarrow")

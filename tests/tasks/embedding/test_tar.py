@@ -85,8 +85,10 @@ def test_of_several_of_one_name_the_last_counts(tmp_path):
         link.type, link.linkname = tarfile.SYMTYPE, "b.png"
         tar.addfile(link)
     found = contents(str(path))
-    assert [(member.name, read_any(member)) for member in found.members] == [("b.png", b"b"), ("./a.png", b"newer")]
+    assert [(member.name, read_any(member)) for member in found.members] == [("b.png", b"b"), ("a.png", b"newer")]
     assert (found.duplicates, found.others, found.problem) == (2, {"c.png": "links"}, "")
+    for name in ("a.png", "./a.png"):
+        assert find_member(f"{path}/{name}") == found.members[1]
 
 
 @pytest.mark.parametrize("kept", ["in the data", "in a header", "no end", "a damaged header"])
