@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from aimv2_np.tasks.embedding.complaints import once_a_kind
 from aimv2_np.tasks.embedding.embedder import ImageEmbedder
 from aimv2_np.tasks.embedding.engines import Engine, Result
-from aimv2_np.tasks.embedding.identity import means
+from aimv2_np.tasks.embedding.identity import means, settings
 from aimv2_np.tasks.embedding.pipeline import Batch, Fetched, fetched, prepared_batches
 from aimv2_np.tasks.embedding.plan import Plan
 from aimv2_np.tasks.embedding.remote import Remote
@@ -54,11 +54,24 @@ class Computed:
 
 
 def computed(
-    todo: Plan, start: int, embedder: ImageEmbedder, threads: int | None, engine: Engine | None
+    todo: Plan,
+    start: int,
+    embedder: ImageEmbedder,
+    wanted: dict[str, Any],
+    threads: int | None,
+    engine: Engine | None,
 ) -> Generator[Computed, None, None]:
-    """What is to be done, from number `start` on; by `threads` that decode, of each process where there are more."""
+    """What is to be done, from number `start` on.
+
+    Args:
+        todo, start, embedder: as above.
+        wanted: the embedder's `settings`, which an engine's processes must have as well.
+        threads: how many decode; in each process, where an engine has several.
+        engine: whose processes compute; None for this one.
+    """
     if engine is not None:
-        yield from _elsewhere(todo, start, embedder, threads or 1, engine)
+        task = Task(pickle.dumps(embedder), means(embedder, wanted), 0, [], threads or 1)
+        yield from _elsewhere(todo, start, embedder.batch_size, task, engine)
         return
     for first, stop, kept in todo.stretches(start, embedder.batch_size):
         if kept:
@@ -100,14 +113,14 @@ class Task:
     """What a process of an engine is sent.
 
     Attributes:
-        settings: the embedder, pickled.
+        embedder: pickled.
         expected: what the process must compute with, so that its features are those of this one; see `means`.
         start: number of the first picture.
         pictures: see `fetched`; paths are absolute.
         threads: that decode.
     """
 
-    settings: bytes
+    embedder: bytes
     expected: dict[str, Any]
     start: int
     pictures: list[Fetched]
@@ -123,14 +136,11 @@ class Answer:
     unseen: list[int]
 
 
-def _elsewhere(
-    todo: Plan, start: int, embedder: ImageEmbedder, threads: int, engine: Engine
-) -> Generator[Computed, None, None]:
-    settings, expected = pickle.dumps(embedder), means(embedder)
+def _elsewhere(todo: Plan, start: int, batch: int, empty: Task, engine: Engine) -> Generator[Computed, None, None]:
     waiting: deque[tuple[int, int, Result | None]] = deque()  # without a result: rows that are copied
     try:
-        for first, stop, pictures in _pieces(todo, start, embedder.batch_size):
-            task = Task(settings, expected, first, pictures, threads)
+        for first, stop, pictures in _pieces(todo, start, batch):
+            task = replace(empty, start=first, pictures=pictures)
             waiting.append((first, stop, engine.submit(answer, task) if pictures else None))
             while len(waiting) >= WAITING * engine.processes():
                 yield from _taken(todo, *waiting.popleft())
@@ -189,7 +199,7 @@ def answer(task: Task) -> Answer:
     Raises ValueError if this process would compute other features than the one that sent it.
     """
     host = socket.gethostname()
-    embedder, found = _opened(task.settings)
+    embedder, found = _opened(task.embedder)
     for name, expected in task.expected.items():
         if found.get(name) != expected:
             raise ValueError(
@@ -202,10 +212,10 @@ def answer(task: Task) -> Answer:
 
 
 @lru_cache(maxsize=4)
-def _opened(settings: bytes) -> tuple[ImageEmbedder, dict[str, Any]]:
+def _opened(pickled: bytes) -> tuple[ImageEmbedder, dict[str, Any]]:
     """The embedder of this process, which opens its model once, and what it computes with."""
-    embedder: ImageEmbedder = pickle.loads(settings)
-    return embedder, means(embedder)
+    embedder: ImageEmbedder = pickle.loads(pickled)
+    return embedder, means(embedder, settings(embedder))
 
 
 @cache

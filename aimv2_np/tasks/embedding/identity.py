@@ -12,7 +12,7 @@ from aimv2_np.tasks.embedding.sources import Pictures
 
 
 def settings(embedder: ImageEmbedder) -> dict[str, Any]:
-    """Of a run that may add to a file of features."""
+    """Of a run that may add to a file of features. All weights are read for it."""
     opened = embedder.opened
     processor = json.dumps(opened.processor.to_dict(), sort_keys=True, default=str)
     return {
@@ -28,16 +28,16 @@ def settings(embedder: ImageEmbedder) -> dict[str, Any]:
     }
 
 
-def identity(embedder: ImageEmbedder, pictures: Pictures) -> dict[str, Any]:
-    """Of a run that may continue an interrupted one."""
-    return settings(embedder) | {"number of pictures": len(pictures.names), "pictures": pictures.digest()}
+def identity(wanted: dict[str, Any], pictures: Pictures) -> dict[str, Any]:
+    """Of a run with these settings that may continue an interrupted one."""
+    return wanted | {"number of pictures": len(pictures.names), "pictures": pictures.digest()}
 
 
-def means(embedder: ImageEmbedder) -> dict[str, Any]:
-    """Of two processes whose features go into one file."""
+def means(embedder: ImageEmbedder, wanted: dict[str, Any]) -> dict[str, Any]:
+    """Of two processes with these settings whose features go into one file."""
     how = "in C" if alone(embedder) else "by the backend's library"
     # The package itself stands above this room.
-    return settings(embedder) | {"version of aimv2_np": sys.modules["aimv2_np"].__version__, "kernels": how}
+    return wanted | {"version of aimv2_np": sys.modules["aimv2_np"].__version__, "kernels": how}
 
 
 def alone(embedder: ImageEmbedder) -> bool:

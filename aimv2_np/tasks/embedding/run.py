@@ -146,7 +146,7 @@ def embed(
     ledger = read_ledger(earlier) if earlier and append and fits else None
     todo = plan(found, ledger, output, sync=sync, checksum=checksum)
     pictures = todo.pictures
-    run = identity(embedder, pictures)
+    run = identity(wanted, pictures)
     complete = {**run, **({} if store == FULL else {"stored": store}), "contents": todo.digest}
     first = {**complete, "contents": digest_states(todo.states)}  # as 0.1.0 has written it, and no ledger
     if todo.is_done or (ledger is None and before in (complete, first)):
@@ -173,7 +173,7 @@ def embed(
 
         needed = engine if (todo.rows[parts.done :] < 0).any() else None
         with opened(needed, address if needed else None, gpu=embedder.backend != "numpy") as there, once_a_kind():
-            results = computed(todo, parts.done, embedder, threads, there)
+            results = computed(todo, parts.done, embedder, wanted, threads, there)
             _save(parts, todo, embedder, results, save_every, progress or (lambda done, total: None), tell)
         _check_strict(strict, [(pictures.names[number], reason) for number, reason in parts.broken.items()])
         broken, loss = _assemble(parts, output, todo, embedder, complete, store)

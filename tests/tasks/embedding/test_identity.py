@@ -30,11 +30,11 @@ def test_weights(two_towers, tmp_path):
 
 def test_pictures_and_how_they_are_computed(two_towers, monkeypatch):
     embedder, pictures = ImageEmbedder(two_towers), Pictures({"a": None, "b": None})
-    turned = Pictures({"b": None, "a": None})
-    assert identity.identity(embedder, pictures) != identity.identity(embedder, turned)
-    before = identity.means(embedder)
+    turned, wanted = Pictures({"b": None, "a": None}), identity.settings(embedder)
+    assert identity.identity(wanted, pictures) != identity.identity(wanted, turned)
+    before = identity.means(embedder, wanted)
     monkeypatch.setattr(identity, "kernels", lambda: None)
     if before["kernels"] == "in C":
-        assert identity.means(embedder) != before
+        assert identity.means(embedder, wanted) != before
     monkeypatch.setattr("aimv2_np.__version__", "0.0.1")
-    assert identity.means(embedder)["version of aimv2_np"] == "0.0.1"
+    assert identity.means(embedder, wanted)["version of aimv2_np"] == "0.0.1"
