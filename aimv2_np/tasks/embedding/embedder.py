@@ -143,7 +143,7 @@ class ImageEmbedder:
     @property
     def source(self) -> tuple[str | PathLike[str], CheckpointOptions]:
         """The folder or hub id of the model, and how to open it."""
-        return (tiny_model_path(), {}) if self.model is None else (self.model, self.options)
+        return tiny_model_path() if self.model is None else self.model, self.options
 
     @property
     def opened(self) -> Opened:

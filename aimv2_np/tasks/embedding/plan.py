@@ -148,7 +148,8 @@ def plan(found: Pictures, ledger: Ledger | None, output: Path, *, sync: bool, ch
         else:
             order.append((now, then))
     if changed and not sync:
-        how = "" if checksum else " (another size or time of modification; --checksum compares their contents)"
+        hint = "; --checksum compares their contents" if ledger.checksums.any() else ""
+        how = "" if checksum else f" (another size or time of modification{hint})"
         told = {"output": output, "count": len(changed), "total": len(ledger), "how": how, "name": changed[0]}
         raise ValueError(CHANGED.format(**told))
     order += [(now, -1) for now in numbers.values()]

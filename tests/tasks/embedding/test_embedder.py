@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from aimv2_np import Aimv2ImageProcessor, Aimv2VisionModel, UntrainedSizeWarning, load
+from aimv2_np import Aimv2ImageProcessor, Aimv2VisionModel, CheckpointError, UntrainedSizeWarning, load
 from aimv2_np.tasks import ImageEmbedder
 from tests.support.paths import ROOT
 from tests.support.pictures import as_bytes, photo
@@ -210,6 +210,11 @@ def test_pickled_it_is_its_settings_and_opens_the_model_elsewhere(two_towers, tm
     environment = {"PYTHONPATH": str(ROOT), "PATH": "", **blas}
     subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, check=True)
     np.testing.assert_array_equal(np.load(tmp_path / "features.npy"), wanted)
+
+
+def test_options_reach_the_embedded_model_too():
+    with pytest.raises(CheckpointError, match="final_norm is False, which is for a vision tower alone"):
+        ImageEmbedder(features="mean", final_norm=False)({"image": [photo(64, 64)]})
 
 
 def test_elsewhere_is_another_folder(monkeypatch, tmp_path):
