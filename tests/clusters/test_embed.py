@@ -84,6 +84,19 @@ def test_a_cluster_that_goes_away(watched, monkeypatch, work, tmp_path):
     assert output.read_bytes() == (work / "one.safetensors").read_bytes()
 
 
+@pytest.mark.parametrize("given", [True, False], ids=["an address", "dask's own setting"])
+def test_a_cluster_that_runs_somewhere(given, watched, monkeypatch, work, tmp_path):
+    distributed, dask = pytest.importorskip("distributed"), pytest.importorskip("dask")
+    monkeypatch.setenv(DEATHS, "0")
+    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
+        address = cluster.scheduler_address
+        with dask.config.set({"scheduler-address": None if given else address}):
+            embed(["photos"], tmp_path / "many.safetensors", engine="dask", address=address if given else None)
+        assert set(reports(watched)) <= {worker.pid for worker in cluster.workers.values()}
+        assert cluster.status.name == "running"
+    assert (tmp_path / "many.safetensors").read_bytes() == (work / "one.safetensors").read_bytes()
+
+
 def test_ray_has_as_many_processes_as_gpus(watched):
     ray = pytest.importorskip("ray")
     with ray.init(num_cpus=3, num_gpus=2, include_dashboard=False):

@@ -1,5 +1,6 @@
 """Ray and Dask: what runs a function in many processes, of this machine or of many."""
 
+import os
 import re
 import socket
 from collections.abc import Callable, Iterator
@@ -75,12 +76,13 @@ class _Ray:
 
 @contextmanager
 def _ray(address: str | None, *, gpu: bool) -> Iterator[Engine]:
-    """Ray where it is started already, or at an address; otherwise on this machine, until it is not needed."""
+    """Ray where it is started already, at an address, or at RAY_ADDRESS; otherwise on this machine, for a while."""
     import ray
 
     if ray.is_initialized() and address is None:
         yield _Ray(gpu=gpu)
         return
+    address = address or os.environ.get("RAY_ADDRESS")
     try:
         if place := re.fullmatch(r"(?:ray://)?(.+):(\d+)", address or ""):  # Ray itself would try for five minutes
             socket.create_connection((place[1], int(place[2])), SECONDS).close()
@@ -126,7 +128,7 @@ class _Dask:
 
 @contextmanager
 def _dask(address: str | None, *, gpu: bool) -> Iterator[Engine]:
-    """Dask at an address, or the client that there is; otherwise on this machine, until it is not needed.
+    """Dask at an address, the client that there is, or what its settings name; otherwise on this machine, for a while.
 
     A worker is what has a GPU there, and not a task (see dask-cuda).
     """
@@ -138,8 +140,13 @@ def _dask(address: str | None, *, gpu: bool) -> Iterator[Engine]:
 
 
 def _client(address: str | None, stack: ExitStack) -> Any:
+    from dask import config
     from distributed import Client, LocalCluster, get_client
 
+    if address is None:
+        with suppress(ValueError):  # by which it says that there is none
+            return get_client()
+        address = config.get("scheduler-address", None)
     if address is not None:
         try:
             client = stack.enter_context(Client(address, timeout=SECONDS))
@@ -147,11 +154,8 @@ def _client(address: str | None, stack: ExitStack) -> Any:
         except (OSError, ValueError) as error:
             raise _unreached(address, error) from error
         return client
-    try:
-        return get_client()
-    except ValueError:  # by which it says that there is none
-        local = LocalCluster(n_workers=usable_cores(), threads_per_worker=1, dashboard_address=None)
-        return stack.enter_context(Client(stack.enter_context(local)))
+    local = LocalCluster(n_workers=usable_cores(), threads_per_worker=1, dashboard_address=None)
+    return stack.enter_context(Client(stack.enter_context(local)))
 
 
 # Name → the library that must be there, and what opens a cluster at an address.
@@ -199,6 +203,7 @@ def _lost(error: Exception) -> RuntimeError:
 
 
 def _unreached(address: str | None, error: BaseException) -> ConnectionError:
-    return ConnectionError(
-        f"address is {address}, and nobody answers there as expected ({type(error).__name__}: {plain(error, 200)})"
-    )
+    told = f"({type(error).__name__}: {plain(error, 200)})"
+    if address is None:
+        return ConnectionError(f"a cluster on this machine cannot be started {told}")
+    return ConnectionError(f"address is {address}, and nobody answers there as expected {told}")
