@@ -128,8 +128,9 @@ def advising_force(path: str) -> Iterator[None]:
     try:
         yield
     except FileExistsError as error:
-        told = str(error) if ADVICE in str(error) else f"{path} exists already; {ADVICE}"
-        raise FileExistsError(told.replace(ADVICE, "name another file, or overwrite it with --force")) from error
+        reason = str(error).partition(" exists already")[2] or f"; {ADVICE}"
+        advice = reason.replace(ADVICE, "name another file, or overwrite it with --force")
+        raise FileExistsError(f"{path} exists already{advice}") from error
 
 
 def check_free(path: str | None, force: bool) -> None:
