@@ -2,11 +2,13 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
 
 import pytest
+from threadpoolctl import threadpool_limits
 
 from aimv2_np.tasks import embed
 from aimv2_np.tasks.embedding.engines import opened
@@ -95,6 +97,48 @@ def test_a_cluster_that_runs_somewhere(given, watched, monkeypatch, work, tmp_pa
         assert set(reports(watched)) <= {worker.pid for worker in cluster.workers.values()}
         assert cluster.status.name == "running"
     assert (tmp_path / "many.safetensors").read_bytes() == (work / "one.safetensors").read_bytes()
+
+
+def test_a_cluster_without_a_process(watched, monkeypatch, tmp_path):
+    distributed = pytest.importorskip("distributed")
+    monkeypatch.setenv(DEATHS, "0")
+    monkeypatch.setattr("aimv2_np.tasks.embedding.engines.SECONDS", 2)
+    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as cluster:
+
+        def leave(done, total):
+            if done == 64:
+                cluster.scale(0)
+
+        with (
+            distributed.Client(cluster),
+            pytest.raises(ConnectionError, match="cluster has no process left after 2 s"),
+        ):
+            embed(["photos"], tmp_path / "many.safetensors", engine="dask", progress=leave)
+
+
+def test_something_else_listens_at_the_address(watched, monkeypatch, tmp_path):
+    pytest.importorskip("distributed")
+    monkeypatch.setattr("aimv2_np.tasks.embedding.engines.SECONDS", 2)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"tcp://127.0.0.1:{silent.getsockname()[1]}"
+        with pytest.raises(ConnectionError, match="and nobody answers there as expected"):
+            embed(["photos"], tmp_path / "many.safetensors", engine="dask", address=address)
+
+
+def test_threads_of_blas_are_those_of_the_command(work, monkeypatch, tmp_path):
+    """Float16 is computed by BLAS, which rounds by its threads; workers have one."""
+    pytest.importorskip("distributed")
+    monkeypatch.chdir(work)
+    some, options = [f"photos/{number:03}.png" for number in range(24)], {"dtype": "float16", "batch_size": 3}
+    with (
+        threadpool_limits(2),
+        pytest.raises(ValueError, match=r"threads of BLAS: 1 in a process on \S+, 2 in this"),
+    ):
+        embed(some, tmp_path / "many.safetensors", engine="dask", **options)
+    with threadpool_limits(1):
+        embed(some, tmp_path / "one.safetensors", **options)
+        embed(some, tmp_path / "many.safetensors", engine="dask", **options)
+    assert (tmp_path / "many.safetensors").read_bytes() == (tmp_path / "one.safetensors").read_bytes()
 
 
 def test_ray_has_as_many_processes_as_gpus(watched):

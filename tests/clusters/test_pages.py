@@ -17,7 +17,7 @@ def started(request, watched):
     """What a page takes for granted: a cluster, and Java."""
     if request.node.callspec.params["engine"] == "ray":
         ray = pytest.importorskip("ray")
-        with ray.init(num_cpus=3, include_dashboard=False, log_to_driver=False):
+        with ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False):
             yield
         return
     if request.node.callspec.params["engine"] == "pyspark" and not shutil.which("java"):

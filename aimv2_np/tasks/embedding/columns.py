@@ -19,6 +19,26 @@ def values_of(batch: Any, name: str) -> list[Any]:
     return list(batch[name].to_pylist() if _is_arrow(batch) else batch[name])
 
 
+def pictures_of(batch: Any, columns: Sequence[str]) -> tuple[str, list[Any], list[str]]:
+    """Which of `columns` a batch has, the first; its values; and how to call each row.
+
+    Raises ValueError or TypeError for a batch without any, or one whose columns do not say which row is which.
+    """
+    names = names_of(batch)
+    column = next((name for name in columns if name in names), None)
+    if column is None:
+        raise ValueError(f"the batch has the columns {names!r:.200}; expected one of {', '.join(columns)}")
+    if twice := [name for name in (column, "path") if names.count(name) > 1]:
+        raise ValueError(f"the batch has several columns {twice[0]!r}; expected one")
+    if isinstance(batch[column], str | bytes):
+        raise TypeError(f"the column {column!r} is a single {type(batch[column]).__name__}; expected a list of them")
+    pictures = values_of(batch, column)
+    paths = [f" ({path!s:.200})" for path in values_of(batch, "path")] if "path" in names else [""] * len(pictures)
+    if len(paths) != len(pictures):
+        raise ValueError(f"the column {column!r} has {len(pictures)} rows and 'path' {len(paths)}; expected as many")
+    return column, pictures, [f"row {row}{path}" for row, path in enumerate(paths)]
+
+
 def with_columns(batch: Any, kept: Sequence[int], rows: int, added: Mapping[str, Any]) -> Any:
     """Those rows of a batch that are `kept`, of its `rows`, with columns of their own.
 
@@ -26,7 +46,7 @@ def with_columns(batch: Any, kept: Sequence[int], rows: int, added: Mapping[str,
     """
     whole = len(kept) == rows
     if _is_arrow(batch):
-        batch = batch if whole else batch.take(kept)
+        batch = batch if whole else batch.take(np.asarray(kept, np.int64))
         batch = batch.drop_columns([name for name in added if name in batch.schema.names])
         for name, values in added.items():
             batch = batch.append_column(name, _as_arrow(name, values, of_patches=GRID in added))
@@ -46,7 +66,8 @@ def with_columns(batch: Any, kept: Sequence[int], rows: int, added: Mapping[str,
 def with_holes(batch: Any, kept: Sequence[int], added: Mapping[str, Any], reasons: Mapping[int, str]) -> Any:
     """All rows of a batch, with None for what a broken picture does not have, and a column `ERROR`: what is wrong.
 
-    Columns hold objects, whichever rows are broken, so that all batches have the same types.
+    Columns hold objects, whichever rows are broken, so that all batches have the same types; pandas makes texts of its
+    own of the reasons, and leaves out with NaN.
 
     Args:
         batch: a batch.

@@ -27,6 +27,9 @@ from aimv2_np.tasks.embedding.identity import means, settings
 from aimv2_np.tasks.embedding.pipeline import Batch, Fetched, fetched, prepared_batches
 from aimv2_np.tasks.embedding.plan import Plan
 from aimv2_np.tasks.embedding.remote import Remote
+from aimv2_np.tasks.embedding.tables import Row
+from aimv2_np.tasks.embedding.tar import Member
+from aimv2_np.tasks.embedding.zip import ZipMember
 
 BATCHES: Final = 4  # that a process of an engine is given at a time
 WAITING: Final = 2  # tasks for each of them: the one that it is at, and the next
@@ -186,11 +189,15 @@ def _taken(todo: Plan, first: int, stop: int, result: Result | None) -> Iterator
     names = todo.pictures.names
     hidden = [names[number] for number in found.unseen if os.access(_full(names[number]), os.R_OK)]
     if hidden:
-        raise FileNotFoundError(
-            f"{hidden[0]} is there, but a process on {found.host} cannot read it; expected the same files at the same "
-            "paths on all machines (a file system that they share), or addresses (s3://…)"
-        )
+        raise _unshared(hidden[0], found.host)
     yield from found.computed
+
+
+def _unshared(path: str, host: str) -> FileNotFoundError:
+    return FileNotFoundError(
+        f"{path} is there, but a process on {host} cannot read it; expected the same files at the same paths on all "
+        "machines (a file system that they share), or addresses (s3://…)"
+    )
 
 
 def answer(task: Task) -> Answer:
@@ -208,6 +215,9 @@ def answer(task: Task) -> Answer:
             )
     _name_warnings()
     unseen = _unreadable(task.pictures, task.start)
+    for archive in {place.file for _, place in task.pictures if isinstance(place, Member | ZipMember | Row)}:
+        if not os.access(archive, os.R_OK):  # the command has read it
+            raise _unshared(archive, host)
     return Answer(list(_compute(task.pictures, task.start, embedder, task.threads)), host, unseen)
 
 

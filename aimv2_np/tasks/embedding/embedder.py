@@ -24,7 +24,7 @@ from aimv2_np.processing.image import Bound
 from aimv2_np.processing.loading import IMAGE_ERRORS, in_one_line, naming_image
 from aimv2_np.processing.settings import as_count
 from aimv2_np.storage.digest import hash_weights
-from aimv2_np.tasks.embedding.columns import ERROR, GRID, names_of, values_of, with_columns, with_holes
+from aimv2_np.tasks.embedding.columns import ERROR, GRID, pictures_of, with_columns, with_holes
 from aimv2_np.tasks.embedding.kinds import KINDS, check_name, chosen_kind
 
 BATCH = 16  # pictures that go through the model at a time: bounds the memory, gains little beyond
@@ -66,7 +66,8 @@ class ImageEmbedder:
 
     The result has a column `column` more: float32, (B, D), of "tokens" (B, N, D), and then also "grid", int32 (B, 2),
     the rows and columns of patches. Where pictures of a native model have different numbers of patches, a list of
-    arrays (N, D). In a DataFrame each row holds its array, in Arrow a list. With `errors="column"` each row is an
+    arrays (N, D). In a DataFrame each row holds its array (of "tokens" one that pandas does not write to Parquet: pass
+    Arrow there), in Arrow a list. With `errors="column"` each row is an
     object: an array, or None where the picture cannot be read; the column "error" says why, and is None elsewhere.
 
     It is pickled as its settings, a few hundred bytes: each process opens the model on first use, and maps its weights
@@ -117,7 +118,7 @@ class ImageEmbedder:
             check_name(features)
         if errors not in ERRORS:
             raise ValueError(f"errors is {errors!r:.80}; expected one of {', '.join(ERRORS)}")
-        if column in (GRID, ERROR):
+        if not column or column in (GRID, ERROR, *COLUMNS):
             raise ValueError(f"column is {column!r}, which is another column's name; choose one of your own")
         as_count(batch_size, "batch_size")
         if max_patches is not None:
@@ -187,20 +188,15 @@ class ImageEmbedder:
             ValueError, FileNotFoundError, TypeError: no column of pictures; a picture that cannot be read, unless
                 `errors` says otherwise.
         """
-        names = names_of(batch)
-        column = next((name for name in COLUMNS if name in names), None)
-        if column is None:
-            raise ValueError(f"the batch has the columns {names!r:.200}; expected one of {', '.join(COLUMNS)}")
+        column, pictures, names = pictures_of(batch, COLUMNS)
         vision = self.opened.vision  # what is wrong with the model is no picture's fault
-        pictures = values_of(batch, column)
-        paths = [f" ({path!s:.200})" for path in values_of(batch, "path")] if "path" in names else [""] * len(pictures)
         kept: list[int] = []
         features: list[NDArray[np.float32]] = []
         grids: list[tuple[int, int]] = []
         reasons: dict[int, str] = {}
         for start in range(0, len(pictures), self.batch_size):
             rows = range(start, min(start + self.batch_size, len(pictures)))
-            prepared = {row: self._prepare_row(column, pictures[row], f"row {row}{paths[row]}") for row in rows}
+            prepared = {row: self._prepare_row(column, pictures[row], names[row]) for row in rows}
             sound = {row: pixels for row, pixels in prepared.items() if not isinstance(pixels, str)}
             reasons |= {row: reason for row, reason in prepared.items() if isinstance(reason, str)}
             kept += sound

@@ -8,11 +8,13 @@ from concurrent.futures import CancelledError
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from functools import cache
 from importlib import import_module
-from typing import Any, Final, Protocol
+from threading import Thread
+from typing import Any, Final, Protocol, TypeVar
 
 from aimv2_np.backends.parallel import usable_cores
 from aimv2_np.errors import plain
 
+R = TypeVar("R")
 SECONDS: Final = 60  # that a cluster is waited for
 
 
@@ -47,8 +49,10 @@ class _RayResult:
             return ray.get(self._reference)
         except ray.exceptions.RayTaskError as error:
             raise error.cause from None  # its own text is the other process's traceback
-        except ray.exceptions.RayError as error:
+        except (ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError) as error:
             raise _lost(error) from error
+        except ray.exceptions.RayError as error:
+            raise _gone(error) from error
 
     def cancel(self) -> None:
         import ray
@@ -84,8 +88,7 @@ def _ray(address: str | None, *, gpu: bool) -> Iterator[Engine]:
         return
     address = address or os.environ.get("RAY_ADDRESS")
     try:
-        if place := re.fullmatch(r"(?:ray://)?(.+):(\d+)", address or ""):  # Ray itself would try for five minutes
-            socket.create_connection((place[1], int(place[2])), SECONDS).close()
+        _check_listening(address)
         started = ray.init(address, logging_level="error")
     except (OSError, RuntimeError, ValueError, SystemExit) as error:
         raise _unreached(address, error) from error
@@ -100,12 +103,18 @@ class _DaskResult:
     def result(self) -> Any:
         from distributed import KilledWorker
 
-        try:
-            return self._future.result()
-        except KilledWorker as error:
-            raise _lost(error) from error
-        except CancelledError as error:
-            raise ConnectionError(f"the cluster is gone ({plain(error, 200)})") from error
+        while True:
+            try:
+                return self._future.result(SECONDS)
+            except KilledWorker as error:
+                raise _lost(error) from error
+            except CancelledError as error:
+                raise _gone(error) from error
+            except TimeoutError:
+                if self._future.done():  # it is the task's own
+                    raise
+                if not self._future.client.nthreads():
+                    raise _empty() from None
 
     def cancel(self) -> None:
         with suppress(Exception):  # of a cluster that is gone, by which it is told differs from version to version
@@ -149,12 +158,13 @@ def _client(address: str | None, stack: ExitStack) -> Any:
         address = config.get("scheduler-address", None)
     if address is not None:
         try:
-            client = stack.enter_context(Client(address, timeout=SECONDS))
+            _check_listening(address)
+            client = stack.enter_context(_within(SECONDS, lambda: Client(address, timeout=SECONDS)))
             client.wait_for_workers(1, timeout=SECONDS)
         except (OSError, ValueError) as error:
             raise _unreached(address, error) from error
         return client
-    local = LocalCluster(n_workers=usable_cores(), threads_per_worker=1, dashboard_address=None)
+    local = LocalCluster(n_workers=usable_cores(), threads_per_worker=1, dashboard_address=":0")  # of any port
     return stack.enter_context(Client(stack.enter_context(local)))
 
 
@@ -171,6 +181,8 @@ def check_engine(engine: str | None, address: str | None) -> None:
         if address is not None:
             raise ValueError(f"address is {address!r:.80} without an engine; pass --engine (engine=…) too, or neither")
         return
+    if address is not None and not address.strip():
+        raise ValueError("address is empty; expected one such as 10.0.0.1:6379 (Ray) or tcp://10.0.0.1:8786 (Dask)")
     if engine not in ENGINES:
         raise ValueError(f"engine is {engine!r:.80}; expected one of {', '.join(ENGINES)}")
     try:
@@ -193,6 +205,44 @@ def opened(engine: str | None, address: str | None, *, gpu: bool = False) -> Ite
         return
     with ENGINES[engine][1](address, gpu=gpu) as found:
         yield found
+
+
+def _check_listening(address: str | None) -> None:
+    """OSError where nothing listens at all, which the libraries themselves find out in minutes."""
+    if place := re.fullmatch(r"(?:\w+://)?(.+):(\d+)", address or ""):
+        socket.create_connection((place[1], int(place[2])), SECONDS).close()
+
+
+def _within(seconds: float, function: Callable[[], R]) -> R:
+    """What a function returns; TimeoutError where it takes longer: Dask waits for ever for one who talks otherwise."""
+    found: list[R] = []
+    failed: list[BaseException] = []
+
+    def call() -> None:
+        try:
+            found.append(function())
+        except BaseException as error:
+            failed.append(error)
+
+    thread = Thread(target=call, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if failed:
+        raise failed[0]
+    if not found:
+        raise TimeoutError(f"no answer within {seconds} s")
+    return found[0]
+
+
+def _empty() -> ConnectionError:
+    return ConnectionError(
+        f"the cluster has no process left after {SECONDS} s; look into their logs: each needs the aimv2-np of this "
+        "process, and enough memory"
+    )
+
+
+def _gone(error: Exception) -> ConnectionError:
+    return ConnectionError(f"the cluster is gone ({type(error).__name__}: {plain(error, 200)})")
 
 
 def _lost(error: Exception) -> RuntimeError:

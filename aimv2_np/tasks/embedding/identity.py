@@ -5,6 +5,7 @@ import sys
 from hashlib import sha256
 from typing import Any
 
+from aimv2_np.backends.parallel import threads
 from aimv2_np.kernels.native.library import kernels
 from aimv2_np.storage.digest import hash_weights
 from aimv2_np.tasks.embedding.embedder import ImageEmbedder
@@ -37,7 +38,13 @@ def means(embedder: ImageEmbedder, wanted: dict[str, Any]) -> dict[str, Any]:
     """Of two processes with these settings whose features go into one file."""
     how = "in C" if alone(embedder) else "by the backend's library"
     # The package itself stands above this room.
-    return wanted | {"version of aimv2_np": sys.modules["aimv2_np"].__version__, "kernels": how}
+    version = sys.modules["aimv2_np"].__version__
+    return wanted | {"version of aimv2_np": version, "kernels": how} | rounding(embedder)
+
+
+def rounding(embedder: ImageEmbedder) -> dict[str, int]:
+    """What else decides about the last bits, where BLAS computes: OPENBLAS_NUM_THREADS, or the number of cores."""
+    return {} if alone(embedder) or embedder.backend != "numpy" else {"threads of BLAS": threads()}
 
 
 def alone(embedder: ImageEmbedder) -> bool:

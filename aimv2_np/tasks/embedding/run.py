@@ -17,7 +17,7 @@ from aimv2_np.tasks.embedding.compute import Computed, computed
 from aimv2_np.tasks.embedding.embedder import EmbedderOptions, ImageEmbedder
 from aimv2_np.tasks.embedding.engines import check_engine, opened
 from aimv2_np.tasks.embedding.feature_file import FORMAT, check_output, open_features, write_features
-from aimv2_np.tasks.embedding.identity import identity, settings
+from aimv2_np.tasks.embedding.identity import identity, rounding, settings
 from aimv2_np.tasks.embedding.ledger import complete_file, mark_of, read_ledger, record, run_of
 from aimv2_np.tasks.embedding.parts import Parts, differences, digest_states, remove_finished, remove_parts
 from aimv2_np.tasks.embedding.plan import Plan, plan
@@ -160,7 +160,8 @@ def embed(
         raise FileExistsError(f"{output} exists already, and was made with other settings: {different}; {ADVICE}")
     refuse_existing(output, overwrite or ledger is not None)
     todo = todo.in_batches(embedder.batch_size, embedder)
-    parts = Parts(output, run | _begun(todo, store, checksum), len(pictures.names), todo.states, restart=restart)
+    begun = run | rounding(embedder) | _begun(todo, store, checksum)
+    parts = Parts(output, begun, len(pictures.names), todo.states, restart=restart)
     try:
         if mark_of(output) != mark:
             raise BlockingIOError(f"{output} was written by another process in this moment; the same command goes on")

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from aimv2_np.tasks.embedding.columns import names_of, values_of, with_columns, with_holes
+from aimv2_np.tasks.embedding.columns import names_of, pictures_of, values_of, with_columns, with_holes
 
 
 def as_mapping(columns):
@@ -79,3 +79,24 @@ def test_a_column_of_the_same_name_is_replaced():
     pyarrow = pytest.importorskip("pyarrow")
     result = with_columns(pyarrow.table({"features": [1], "path": ["a"]}), [0], 1, {"features": np.ones((1, 2))})
     assert result.to_pylist() == [{"path": "a", "features": [1, 1]}]
+
+
+@KINDS
+def test_no_row_may_be_left(kind):
+    batch = kind({"path": ["a", "b"]})
+    assert values_of(with_columns(batch, [], 2, {"features": np.zeros((0, 2), np.float32)}), "path") == []
+
+
+def test_batches_that_do_not_say_which_row_is_which():
+    assert pictures_of({"n": [1], "path": ["a"]}, ("bytes", "path")) == ("path", ["a"], ["row 0 (a)"])
+    with pytest.raises(ValueError, match="the column 'bytes' has 1 rows and 'path' 2; expected as many"):
+        pictures_of({"bytes": [b""], "path": ["a", "b"]}, ("bytes", "path"))
+    with pytest.raises(TypeError, match="the column 'path' is a single str; expected a list"):
+        pictures_of({"path": "a.png"}, ("path",))
+    pandas, pyarrow = pytest.importorskip("pandas"), pytest.importorskip("pyarrow")
+    for batch in (
+        pandas.DataFrame([["a", "b"]], columns=["path", "path"]),
+        pyarrow.Table.from_arrays([pyarrow.array(["a"])] * 2, ["path", "path"]),
+    ):
+        with pytest.raises(ValueError, match="the batch has several columns 'path'; expected one"):
+            pictures_of(batch, ("path",))

@@ -93,6 +93,18 @@ def test_a_machine_that_does_not_see_the_pictures(two_towers, here, monkeypatch)
     assert not Path("f.safetensors").exists()
 
 
+def test_a_machine_that_does_not_see_an_archive(two_towers, photos, here, monkeypatch):
+    def moved(task):
+        places = [(name, replace(place, file=f"/mnt{place.file}")) for name, place in task.pictures]
+        return replace(task, pictures=places)
+
+    with tarfile.open("a.tar", "w") as archive:
+        archive.add(photos / "00.png", "00.png")
+    monkeypatch.setitem(ENGINES, "pool", engine_of([], moved))
+    with pytest.raises(FileNotFoundError, match=r"a.tar is there, but a process on \S+ cannot read it"):
+        embed(["a.tar"], "f.safetensors", model=two_towers, engine="pool")
+
+
 @pytest.mark.parametrize("name", ["weights", "version of aimv2_np", "kernels", "image processor"])
 def test_a_process_that_would_compute_something_else(two_towers, here, monkeypatch, name):
     def other(task):

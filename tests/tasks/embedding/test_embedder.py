@@ -250,6 +250,7 @@ def test_float16_gives_float32_features(two_towers):
         ({"features": "best"}, ValueError, "features is 'best'; expected one of projected, pooled, cls, mean, tokens"),
         ({"errors": "ignore"}, ValueError, "errors is 'ignore'; expected one of raise, skip, column"),
         ({"column": "error"}, ValueError, "column is 'error', which is another column's name"),
+        ({"column": "path"}, ValueError, "column is 'path', which is another column's name"),
         ({"batch_size": 0}, ValueError, "batch_size is 0; expected a whole number"),
         ({"backend": "torch"}, ValueError, "backend is 'torch'"),
         ({"model": object()}, TypeError, "model is an object; expected a folder or a hub id"),

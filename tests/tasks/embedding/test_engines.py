@@ -15,6 +15,7 @@ def test_without_an_engine_there_is_none():
 
 @pytest.mark.parametrize(("engine", "address", "message"), [
     ("spark", None, "engine is 'spark'; expected one of ray, dask"),
+    ("dask", " ", "address is empty; expected one such as"),
     (None, "10.0.0.1:6379", r"address is '10.0.0.1:6379' without an engine; pass --engine \(engine=…\) too"),
 ])  # fmt: skip
 def test_settings_that_make_no_sense(engine, address, message, tmp_path):

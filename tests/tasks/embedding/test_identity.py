@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_limits
 
 from aimv2_np import Aimv2Model
 from aimv2_np.tasks import ImageEmbedder
@@ -38,3 +39,10 @@ def test_pictures_and_how_they_are_computed(two_towers, monkeypatch):
         assert identity.means(embedder, wanted) != before
     monkeypatch.setattr("aimv2_np.__version__", "0.0.1")
     assert identity.means(embedder, wanted)["version of aimv2_np"] == "0.0.1"
+
+
+def test_threads_decide_where_blas_computes(two_towers):
+    exact, rounded = ImageEmbedder(two_towers), ImageEmbedder(two_towers, dtype="float16")
+    with threadpool_limits(1):
+        assert identity.rounding(rounded) == {"threads of BLAS": 1}
+        assert identity.rounding(exact) == ({} if identity.alone(exact) else {"threads of BLAS": 1})
