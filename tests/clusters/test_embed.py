@@ -116,13 +116,14 @@ def test_a_cluster_without_a_process(watched, monkeypatch, tmp_path):
             embed(["photos"], tmp_path / "many.safetensors", engine="dask", progress=leave)
 
 
-def test_something_else_listens_at_the_address(watched, monkeypatch, tmp_path):
-    pytest.importorskip("distributed")
+@pytest.mark.parametrize(("engine", "library"), ENGINES)
+def test_something_else_listens_at_the_address(engine, library, watched, monkeypatch, tmp_path):
+    pytest.importorskip(library)
     monkeypatch.setattr("aimv2_np.tasks.embedding.engines.SECONDS", 2)
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        address = f"tcp://127.0.0.1:{silent.getsockname()[1]}"
+        address = f"127.0.0.1:{silent.getsockname()[1]}"
         with pytest.raises(ConnectionError, match="and nobody answers there as expected"):
-            embed(["photos"], tmp_path / "many.safetensors", engine="dask", address=address)
+            embed(["photos"], tmp_path / "many.safetensors", engine=engine, address=address)
 
 
 def test_threads_of_blas_are_those_of_the_command(work, monkeypatch, tmp_path):

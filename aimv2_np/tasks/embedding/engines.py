@@ -88,8 +88,11 @@ def _ray(address: str | None, *, gpu: bool) -> Iterator[Engine]:
         return
     address = address or os.environ.get("RAY_ADDRESS")
     try:
-        _check_listening(address)
-        started = ray.init(address, logging_level="error")
+        if address is None:
+            started = ray.init(logging_level="error")
+        else:
+            _check_listening(address)
+            started = _within(SECONDS, lambda: ray.init(address, logging_level="error"))
     except (OSError, RuntimeError, ValueError, SystemExit) as error:
         raise _unreached(address, error) from error
     with started:
@@ -214,7 +217,7 @@ def _check_listening(address: str | None) -> None:
 
 
 def _within(seconds: float, function: Callable[[], R]) -> R:
-    """What a function returns; TimeoutError where it takes longer: Dask waits for ever for one who talks otherwise."""
+    """What a function returns; TimeoutError where it takes longer, as both do where another program listens."""
     found: list[R] = []
     failed: list[BaseException] = []
 
