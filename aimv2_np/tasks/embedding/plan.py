@@ -9,8 +9,8 @@ the picture (`alone`), each row stands for itself. Elsewhere rounding depends on
 is kept where its whole batch is the same as it was; the last, shorter batch is then computed again.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from itertools import pairwise
 from pathlib import Path
@@ -126,33 +126,14 @@ def plan(found: Pictures, ledger: Ledger | None, output: Path, *, sync: bool, ch
     if ledger is None:
         none = np.full(len(stats), -1, np.int64)
         return Plan(found, tuple(states), new, none, none, added=len(stats))
-    same = _is_same(new, ledger, checksum)
     key = parquet.as_text if output.suffix.lower() == ".parquet" else str
-    numbers = {key(name): number for number, name in enumerate(found.names)}
-    # What lies in a folder or an archive that cannot be read is not known to be gone.
-    unread = tuple(f"{name}/" for name, place in found.places.items() if isinstance(place, str))
-    order: list[tuple[int, int]] = []  # (number among those found or -1, number in the ledger or -1)
-    changed: list[str] = []
-    absent = dropped = 0
-    for then, name in enumerate(ledger.names):
-        now = numbers.pop(name, -1)
-        gone = now < 0 or (stats[now] == MISSING and not same(now, then))
-        if gone and (not sync or name.startswith(unread)):
-            absent += 1
-            order.append((-1, then))
-        elif now < 0:
-            dropped += 1
-        elif gone or not same(now, then):
-            changed.append(name)
-            order.append((now, -1))
-        else:
-            order.append((now, then))
+    matched = _match(found, ledger, stats, _is_same(new, ledger, checksum), key, sync=sync)
+    order, changed = matched.order, matched.changed
     if changed and not sync:
         hint = "; --checksum compares their contents" if ledger.checksums.any() else ""
         how = "" if checksum else f" (another size or time of modification{hint})"
         told = {"output": output, "count": len(changed), "total": len(ledger), "how": how, "name": changed[0]}
         raise ValueError(CHANGED.format(**told))
-    order += [(now, -1) for now in numbers.values()]
     places: dict[str, Place] = {}
     for now, then in order:
         name = found.names[now] if now >= 0 else ledger.names[then]
@@ -165,15 +146,64 @@ def plan(found: Pictures, ledger: Ledger | None, output: Path, *, sync: bool, ch
         taken,
         taken,
         ledger,
-        sum(now >= 0 and then >= 0 for now, then in order),
-        len(numbers),
-        len(changed),
-        absent,
-        dropped,
+        kept=sum(now >= 0 and then >= 0 for now, then in order),
+        added=matched.added,
+        changed=len(changed),
+        absent=matched.absent,
+        dropped=matched.dropped,
     )
 
 
-def _is_same(new: dict[str, NDArray[np.uint8]], ledger: Ledger, checksum: bool) -> Any:
+@dataclass
+class _Matched:
+    """Pictures that were found beside those of a complete file.
+
+    Attributes:
+        order: of each in the file that will be its number among those found, or -1, and in the ledger, or -1.
+        changed: names of those that have to be computed again.
+        added, absent, dropped: see `Plan`.
+    """
+
+    order: list[tuple[int, int]] = field(default_factory=list)
+    changed: list[str] = field(default_factory=list)
+    added: int = 0
+    absent: int = 0
+    dropped: int = 0
+
+
+def _match(
+    found: Pictures,
+    ledger: Ledger,
+    stats: Sequence[str],
+    same: Callable[[int, int], bool],
+    key: Callable[[str], str],
+    *,
+    sync: bool,
+) -> _Matched:
+    """Those of the file first, in its order, by the names that it has for them (`key`)."""
+    result = _Matched()
+    numbers = {key(name): number for number, name in enumerate(found.names)}
+    # What lies in a folder or an archive that cannot be read is not known to be gone.
+    unread = tuple(f"{name}/" for name, place in found.places.items() if isinstance(place, str))
+    for then, name in enumerate(ledger.names):
+        now = numbers.pop(name, -1)
+        gone = now < 0 or (stats[now] == MISSING and not same(now, then))
+        if gone and (not sync or name.startswith(unread)):
+            result.absent += 1
+            result.order.append((-1, then))
+        elif now < 0:
+            result.dropped += 1
+        elif gone or not same(now, then):
+            result.changed.append(name)
+            result.order.append((now, -1))
+        else:
+            result.order.append((now, then))
+    result.added = len(numbers)
+    result.order += [(now, -1) for now in numbers.values()]
+    return result
+
+
+def _is_same(new: dict[str, NDArray[np.uint8]], ledger: Ledger, checksum: bool) -> Callable[[int, int], bool]:
     """(number now, number then) → whether a picture is the same: by its contents where they are known, or its state."""
     by_contents = np.asarray(ledger.checksums.any(axis=1)) & checksum
 
