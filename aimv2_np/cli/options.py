@@ -148,11 +148,11 @@ def check_free(path: str | None, force: bool) -> None:
 
 def check_sheet(path: str | None, force: bool) -> None:
     """`check_free` of a contact sheet, and whether its name says PNG."""
-    from aimv2_np.tasks.contact_sheet import check_sheet
+    from aimv2_np.tasks import contact_sheet
 
     check_free(path, force)
     if path:
-        check_sheet(path)
+        contact_sheet.check_sheet(path)
 
 
 class Several(click.Command):

@@ -111,7 +111,7 @@ def test_a_cluster_without_a_process(watched, monkeypatch, tmp_path):
 
         with (
             distributed.Client(cluster),
-            pytest.raises(ConnectionError, match="cluster has no process left after 2 s"),
+            pytest.raises(ConnectionError, match="has had no process to compute in for 2 s"),
         ):
             embed(["photos"], tmp_path / "many.safetensors", engine="dask", progress=leave)
 
@@ -140,6 +140,14 @@ def test_threads_of_blas_are_those_of_the_command(work, monkeypatch, tmp_path):
         embed(some, tmp_path / "one.safetensors", **options)
         embed(some, tmp_path / "many.safetensors", engine="dask", **options)
     assert (tmp_path / "many.safetensors").read_bytes() == (tmp_path / "one.safetensors").read_bytes()
+
+
+def test_ray_without_a_process(watched, monkeypatch, tmp_path):
+    ray = pytest.importorskip("ray")
+    monkeypatch.setattr("aimv2_np.tasks.embedding.engines.SECONDS", 2)
+    message = "has had no process to compute in for 2 s"
+    with ray.init(num_cpus=0, include_dashboard=False), pytest.raises(ConnectionError, match=message):
+        embed(["photos"], tmp_path / "many.safetensors", engine="ray")
 
 
 def test_ray_has_as_many_processes_as_gpus(watched):

@@ -51,8 +51,8 @@ class Computed:
     counts: dict[int, int] | None
 
     @property
-    def new(self) -> dict[int, str]:
-        """What is broken and was not before."""
+    def newly_broken(self) -> dict[int, str]:
+        """What was found to be broken now, and is not known from a complete file."""
         return {} if self.counts is None else self.broken
 
 
@@ -67,7 +67,9 @@ def computed(
     """What is to be done, from number `start` on.
 
     Args:
-        todo, start, embedder: as above.
+        todo: which pictures, and which rows are only copied.
+        start: how many are done already.
+        embedder: computes their features.
         wanted: the embedder's `settings`, which an engine's processes must have as well.
         threads: how many decode; in each process, where an engine has several.
         engine: whose processes compute; None for this one.
@@ -140,6 +142,7 @@ class Answer:
 
 
 def _elsewhere(todo: Plan, start: int, batch: int, empty: Task, engine: Engine) -> Generator[Computed, None, None]:
+    """The same by an engine: each task is `empty`, filled with pictures."""
     waiting: deque[tuple[int, int, Result | None]] = deque()  # without a result: rows that are copied
     try:
         for first, stop, pictures in _pieces(todo, start, batch):

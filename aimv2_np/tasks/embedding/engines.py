@@ -39,20 +39,24 @@ class Engine(Protocol):
 
 
 class _RayResult:
-    def __init__(self, reference: Any) -> None:
-        self._reference = reference
+    def __init__(self, reference: Any, bound_by: str) -> None:
+        self._reference, self._bound_by = reference, bound_by
 
     def result(self) -> Any:
         import ray
 
-        try:
-            return ray.get(self._reference)
-        except ray.exceptions.RayTaskError as error:
-            raise error.cause from None  # its own text is the other process's traceback
-        except (ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError) as error:
-            raise _lost(error) from error
-        except ray.exceptions.RayError as error:
-            raise _gone(error) from error
+        while True:
+            try:
+                return ray.get(self._reference, timeout=SECONDS)
+            except ray.exceptions.RayTaskError as error:
+                raise error.cause from None  # its own text is the other process's traceback
+            except (ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError) as error:
+                raise _lost(error) from error
+            except ray.exceptions.GetTimeoutError:
+                if not ray.cluster_resources().get(self._bound_by):
+                    raise _empty() from None
+            except ray.exceptions.RayError as error:
+                raise _gone(error) from error
 
     def cancel(self) -> None:
         import ray
@@ -70,7 +74,7 @@ class _Ray:
         self._remote = cache(ray.remote(num_cpus=1, num_gpus=int(gpu), max_retries=3))
 
     def submit(self, function: Callable[[Any], Any], argument: Any) -> Result:
-        return _RayResult(self._remote(function).remote(argument))
+        return _RayResult(self._remote(function).remote(argument), self._bound_by)
 
     def processes(self) -> int:
         import ray
@@ -210,10 +214,10 @@ def opened(engine: str | None, address: str | None, *, gpu: bool = False) -> Ite
         yield found
 
 
-def _check_listening(address: str | None) -> None:
+def _check_listening(address: str) -> None:
     """OSError where nothing listens at all, which the libraries themselves find out in minutes."""
-    if place := re.fullmatch(r"(?:\w+://)?(.+):(\d+)", address or ""):
-        socket.create_connection((place[1], int(place[2])), SECONDS).close()
+    if place := re.fullmatch(r"(?:\w+://)?(.+):(\d+)", address):
+        socket.create_connection((place[1].strip("[]"), int(place[2])), SECONDS).close()  # IPv6 stands in brackets
 
 
 def _within(seconds: float, function: Callable[[], R]) -> R:
@@ -239,8 +243,8 @@ def _within(seconds: float, function: Callable[[], R]) -> R:
 
 def _empty() -> ConnectionError:
     return ConnectionError(
-        f"the cluster has no process left after {SECONDS} s; look into their logs: each needs the aimv2-np of this "
-        "process, and enough memory"
+        f"the cluster has had no process to compute in for {SECONDS} s; look into their logs: each needs the aimv2-np "
+        "of this one, enough memory, and a GPU for --backend cupy"
     )
 
 

@@ -10,10 +10,11 @@ from aimv2_np.kernels.native.library import kernels
 from aimv2_np.storage.digest import hash_weights
 from aimv2_np.tasks.embedding.embedder import ImageEmbedder
 from aimv2_np.tasks.embedding.sources import Pictures
+from aimv2_np.tasks.embedding.stored import FULL
 
 
 def settings(embedder: ImageEmbedder) -> dict[str, Any]:
-    """Of a run that may add to a file of features. All weights are read for it."""
+    """What must be as it was for a run to add to a file of features. All weights are read for it."""
     opened = embedder.opened
     processor = json.dumps(opened.processor.to_dict(), sort_keys=True, default=str)
     return {
@@ -30,13 +31,21 @@ def settings(embedder: ImageEmbedder) -> dict[str, Any]:
 
 
 def identity(wanted: dict[str, Any], pictures: Pictures) -> dict[str, Any]:
-    """Of a run with these settings that may continue an interrupted one."""
+    """What must be as it was for a run with these settings to continue an interrupted one."""
     return wanted | {"number of pictures": len(pictures.names), "pictures": pictures.digest()}
 
 
+def begun(embedder: ImageEmbedder, copied: str, *, checksum: bool) -> dict[str, Any]:
+    """What must be as it was besides, and cannot be seen in the file that is made: `copied` is what rows come from."""
+    return rounding(embedder) | {
+        **({"checksum": True} if checksum else {}),  # by which it is told that a picture has changed
+        **({} if copied == FULL else {"rows copied as": copied}),  # less than was computed
+    }
+
+
 def means(embedder: ImageEmbedder, wanted: dict[str, Any]) -> dict[str, Any]:
-    """Of two processes with these settings whose features go into one file."""
-    how = "in C" if alone(embedder) else "by the backend's library"
+    """What must be the same in two processes with these settings, so that both compute the same bits."""
+    how = "in C" if alone(embedder) else "by NumPy or CuPy"
     # The package itself stands above this room.
     version = sys.modules["aimv2_np"].__version__
     return wanted | {"version of aimv2_np": version, "kernels": how} | rounding(embedder)

@@ -232,7 +232,8 @@ def remove_finished(output: Path, run: Mapping[str, Any]) -> None:
     if not folder.is_dir():
         return
     lock = FileLock(folder / "lock")
-    with contextlib.suppress(Timeout, OSError, ValueError), lock.acquire(blocking=False):
+    damage = ValueError, LookupError, TypeError, AttributeError
+    with contextlib.suppress(Timeout, OSError, *damage), lock.acquire(blocking=False):
         lines = (folder / MANIFEST).read_bytes().splitlines() if (folder / MANIFEST).exists() else []
         if len(lines) < 2 or run.items() <= json.loads(lines[0])["run"].items():
             remove_parts(folder)

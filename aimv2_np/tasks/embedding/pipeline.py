@@ -59,8 +59,10 @@ def prepared_batches(
     batches are prepared beyond the one that is worked on; the memory of more is not taken.
 
     Args:
-        some: the pictures, neighbours, the first of number `start`.
-        start, batch, embedder, threads: as above.
+        some: neighbouring pictures.
+        start: the number of the first.
+        batch, threads: see above.
+        embedder: prepares each of them.
     """
     from PIL import Image
 

@@ -17,7 +17,7 @@ from aimv2_np.tasks.embedding.compute import Computed, computed
 from aimv2_np.tasks.embedding.embedder import EmbedderOptions, ImageEmbedder
 from aimv2_np.tasks.embedding.engines import check_engine, opened
 from aimv2_np.tasks.embedding.feature_file import FORMAT, check_output, open_features, write_features
-from aimv2_np.tasks.embedding.identity import identity, rounding, settings
+from aimv2_np.tasks.embedding.identity import begun, identity, settings
 from aimv2_np.tasks.embedding.ledger import complete_file, mark_of, read_ledger, record, run_of
 from aimv2_np.tasks.embedding.parts import Parts, differences, digest_states, remove_finished, remove_parts
 from aimv2_np.tasks.embedding.plan import Plan, plan
@@ -127,12 +127,7 @@ def embed(
             is kept; a note of the exception says how much.
     """
     output = Path(output)
-    check_output(output)
-    check_store(store)
-    check_engine(engine, address)
-    for name, value in (("save_every", save_every), ("threads", 1 if threads is None else threads)):
-        as_count(value, name)
-    require_folder(output)
+    _check_options(output, store, engine, address, {"save_every": save_every, "threads": threads})
     mark, earlier = mark_of(output), complete_file(output)
     if earlier is None:
         refuse_existing(output, overwrite)
@@ -155,27 +150,19 @@ def embed(
         _check_strict(strict, broken)
         return _result(output, embedder, todo, len(pictures.names), broken)
     if before and not fits:
-        then = {name: value for name, value in before.items() if name in wanted or name not in complete}
-        different = differences(then, wanted)
-        raise FileExistsError(f"{output} exists already, and was made with other settings: {different}; {ADVICE}")
+        raise _other_settings(output, before, wanted, complete)
     refuse_existing(output, overwrite or ledger is not None)
     todo = todo.in_batches(embedder.batch_size, embedder)
-    begun = run | rounding(embedder) | _begun(todo, store, checksum)
-    parts = Parts(output, begun, len(pictures.names), todo.states, restart=restart)
+    more = begun(embedder, store if ledger else FULL, checksum=checksum)
+    parts = Parts(output, run | more, len(pictures.names), todo.states, restart=restart)
     try:
         if mark_of(output) != mark:
             raise BlockingIOError(f"{output} was written by another process in this moment; the same command goes on")
         continued = int((todo.taken[: parts.done] < 0).sum())
-
-        def tell(name: str, reason: str) -> None:
-            _check_strict(strict, [(name, reason)])
-            if on_broken:
-                on_broken(name, reason)
-
         needed = engine if (todo.rows[parts.done :] < 0).any() else None
         with opened(needed, address if needed else None, gpu=embedder.backend != "numpy") as there, once_a_kind():
             results = computed(todo, parts.done, embedder, wanted, threads, there)
-            _save(parts, todo, embedder, results, save_every, progress or (lambda done, total: None), tell)
+            _save(parts, todo, embedder, results, save_every, strict, progress, on_broken)
         _check_strict(strict, [(pictures.names[number], reason) for number, reason in parts.broken.items()])
         broken, loss = _assemble(parts, output, todo, embedder, complete, store)
         if mark_of(output) != mark:
@@ -194,12 +181,24 @@ def embed(
     return _result(output, embedder, todo, continued, broken, loss)
 
 
-def _begun(todo: Plan, store: str, checksum: bool) -> dict[str, Any]:
-    """What else two runs have in common when one may continue the other, and is not seen in the file that they make."""
-    return {
-        **({"checksum": True} if checksum else {}),  # by which it is told that a picture has changed
-        **({"rows copied as": store} if todo.ledger is not None and store != FULL else {}),  # less than was computed
-    }
+def _check_options(
+    output: Path, store: str, engine: str | None, address: str | None, counts: Mapping[str, int | None]
+) -> None:
+    """Raise what stands against a run before anything is looked for."""
+    check_output(output)
+    check_store(store)
+    check_engine(engine, address)
+    for name, value in counts.items():
+        as_count(1 if value is None else value, name)
+    require_folder(output)
+
+
+def _other_settings(
+    output: Path, before: Mapping[str, Any], wanted: Mapping[str, Any], complete: Mapping[str, Any]
+) -> FileExistsError:
+    then = {name: value for name, value in before.items() if name in wanted or name not in complete}
+    different = differences(then, wanted)
+    return FileExistsError(f"{output} exists already, and was made with other settings: {different}; {ADVICE}")
 
 
 def _check_strict(strict: bool, broken: Sequence[tuple[str, str]]) -> None:
@@ -213,16 +212,19 @@ def _save(
     embedder: ImageEmbedder,
     results: Generator[Computed, None, None],
     save_every: int,
-    progress: Callable[[int, int], None],
-    on_broken: Callable[[str, str], None],
+    strict: bool,
+    progress: Callable[[int, int], None] | None,
+    on_broken: Callable[[str, str], None] | None,
 ) -> None:
+    progress, on_broken = progress or (lambda done, total: None), on_broken or (lambda name, reason: None)
     untrained = False  # whether pictures that the model was not trained for have been told: those of the first batch
     names = todo.pictures.names
     progress(parts.done, parts.total)
     try:
         with contextlib.closing(results):
             for some in results:
-                for number, reason in some.new.items():
+                for number, reason in some.newly_broken.items():
+                    _check_strict(strict, [(names[number], reason)])
                     on_broken(names[number], reason)
                 parts.add(some.stop, some.arrays, some.broken)
                 if some.counts and not untrained:

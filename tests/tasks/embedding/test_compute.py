@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from threadpoolctl import threadpool_limits
 
 from aimv2_np.tasks import embed
 from aimv2_np.tasks.embedding.compute import BATCHES, WAITING
@@ -17,9 +18,12 @@ from tests.support.two_towers import save_two_towers
 
 @pytest.fixture
 def pools(monkeypatch):
+    """The engine "pool", whose processes have one thread of BLAS, as this one has."""
     made = []
     monkeypatch.setitem(ENGINES, "pool", engine_of(made))
-    return made
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "1")
+    with threadpool_limits(1):
+        yield made
 
 
 @pytest.mark.parametrize("options", [
@@ -35,8 +39,13 @@ def test_the_file_is_that_of_one_process(two_towers, photos, here, pools, option
         assert (done.count, len(done.broken)) == (38, 2)
     assert Path("one.safetensors").read_bytes() == Path("many.safetensors").read_bytes()
     assert told[0] == told[1]
-    assert pools[0].most <= WAITING * PROCESSES < pools[0].submitted + WAITING * PROCESSES
     assert pools[0].submitted == -(-40 // (BATCHES * options["batch_size"]))
+
+
+def test_no_more_is_on_its_way_than_two_tasks_for_each_process(two_towers, photos, here, pools):
+    embed([photos], "many.safetensors", model=two_towers, batch_size=1, engine="pool")
+    assert pools[0].submitted == 10
+    assert pools[0].most == WAITING * PROCESSES == 4
 
 
 @pytest.mark.filterwarnings("ignore::aimv2_np.UntrainedSizeWarning")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from aimv2_np.errors import CheckpointError
-from aimv2_np.tasks.embedding.parts import MANIFEST, Parts, parts_folder, remove_parts
+from aimv2_np.tasks.embedding.parts import MANIFEST, Parts, parts_folder, remove_finished, remove_parts
 from tests.support.paths import ROOT
 
 RUN = {"model": "m", "kind": "pooled"}
@@ -181,4 +181,19 @@ def test_the_output_is_there_when_it_is_finished(output):
 
 def test_nothing_is_left_when_it_is_removed(output):
     remove_parts(parts_folder(output))
+    assert not parts_folder(output).exists()
+
+
+@pytest.mark.parametrize("header", ['{"run": 3}', '{"format": 1}', "[]", "7", "{", '{"run": {"model": "other"}}'])
+def test_what_is_not_known_to_be_finished_is_left_alone(output, header):
+    manifest = parts_folder(output) / MANIFEST
+    manifest.write_text(f"{header}\n{{}}\n")
+    remove_finished(output, RUN)
+    assert manifest.exists()
+
+
+def test_what_a_run_has_left_is_removed_though_it_says_more(output):
+    manifest = parts_folder(output) / MANIFEST
+    manifest.write_text('{"run": {"model": "m", "kind": "pooled", "checksum": true}}\n{}\n')
+    remove_finished(output, RUN)
     assert not parts_folder(output).exists()
