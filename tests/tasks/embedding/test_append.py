@@ -221,9 +221,10 @@ def test_rows_of_fewer_bytes_do_not_end_in_a_file_of_more(two_towers, here, agai
 def test_another_folder_is_added_as_if_both_had_been_given(two_towers, here, options):
     add(here / "one", range(10))
     add(here / "two", range(10, 20))
+    options |= {"model": two_towers, "batch_size": 5}  # whole ones, which BLAS rounds alike
     for folder in ("one", "two"):
-        embed([folder], "f.safetensors", model=two_towers, **options)
-    embed(["one", "two"], "clean.safetensors", model=two_towers, **options)
+        embed([folder], "f.safetensors", **options)
+    embed(["one", "two"], "clean.safetensors", **options)
     assert Path("f.safetensors").read_bytes() == Path("clean.safetensors").read_bytes()
 
 

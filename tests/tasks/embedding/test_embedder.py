@@ -206,8 +206,8 @@ def test_pickled_it_is_its_settings_and_opens_the_model_elsewhere(two_towers, tm
         "assert embedder._opened is None\n"
         "numpy.save('features.npy', embedder({'path': ['picture.png']})['features'])"
     )
-    blas = {name: value for name, value in os.environ.items() if name.startswith("OPENBLAS_")}  # decides about rounding
-    environment = {"PYTHONPATH": str(ROOT), "PATH": "", **blas}
+    rounding = {name: value for name, value in os.environ.items() if name.startswith(("OPENBLAS_", "AIMV2_NP_"))}
+    environment = {"PYTHONPATH": str(ROOT), "PATH": "", **rounding}
     subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, check=True)
     np.testing.assert_array_equal(np.load(tmp_path / "features.npy"), wanted)
 
